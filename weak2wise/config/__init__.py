@@ -1,0 +1,34 @@
+"""The run's configuration: a frozen, typed value read once from YAML and checked before the first call."""
+
+
+
+from weak2wise.config.schema import (
+    Columns,
+    Config,
+    Dataset,
+    Endpoint,
+    EngineOptions,
+    GenerationKwargs,
+    Lanes,
+    Models,
+    OpenAIEndpoint,
+    Params,
+    PromptTexts,
+    VllmEndpoint,
+)
+
+__all__ = [
+    "Columns",
+    "Config",
+    "Dataset",
+    "Endpoint",
+    "EngineOptions",
+    "GenerationKwargs",
+    "Lanes",
+    "Models",
+    "OpenAIEndpoint",
+    "Params",
+    "PromptTexts",
+    "VllmEndpoint",
+
+]

@@ -1,0 +1,214 @@
+"""The keys of ``config.yaml``: a superset of the reference implementation's, so that its file loads unchanged.
+
+msgspec checks types and bounds while decoding, not in constructors; values made in code are trusted.
+Units are in the key's docstring; a key left out takes the default shown here.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+Count = Annotated[int, Meta(ge=1)]
+"""At least one."""
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Temperature = Annotated[float, Meta(ge=0, le=5)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1)]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in the file; a key it does not know is an error."""
+
+
+class Models(Section):
+    """Which endpoint plays which role; every value names a key of ``model_endpoints``.
+
+    Without a ``judge`` the rule decides alone; without a ``truncation`` model the cut is made by rule.
+    """
+
+    mweak: Name
+    mstrong: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    judge: Name | None = None
+    truncation: Name | None = None
+
+
+class GenerationKwargs(Section):
+    """How a model samples. The method's own temperatures rule; ``temperature`` here is read for the reference's sake.
+
+    ``do_sample: false`` means greedy, whatever the temperature.
+    """
+
+    max_new_tokens: Count | None = None
+    do_sample: bool = True
+    temperature: Temperature | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: int | None = None
+    min_p: Share | None = None
+    repetition_penalty: Positive | None = None
+
+
+class OpenAIEndpoint(Section, tag="openai", tag_field="type"):
+    """A model behind an OpenAI-compatible ``/chat/completions``.
+
+    ``request_timeout`` (seconds) starts when the request is sent. ``max_retries`` counts retries of one call after
+    transport faults; waiting out a 429 is not one. ``extra_body`` is merged into the request last, and a null in
+    it removes a key we would send (``seed``, ``max_tokens``). A header value ``$NAME`` is read from the environment.
+    ``device`` and ``tokenizer_kwargs`` are accepted for the reference's sake and mean nothing over HTTP.
+    """
+
+    model_id: Name | None = None
+    model_name: Name | None = None
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^/\s]+")] = "https://api.openai.com/v1"
+    api_key_env: Name | None = None
+    generation_kwargs: GenerationKwargs = GenerationKwargs()
+    device: str | None = None
+    tokenizer_kwargs: dict[str, Any] = {}
+    max_concurrent_requests: Count = 64
+    max_requests_per_minute: Positive | None = None
+    max_tokens_per_minute: Positive | None = None
+    max_retries: Natural = 6
+    request_timeout: Positive = 1800.0
+    max_tokens: Count = 8192
+    extra_body: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+
+    @property
+    def model(self) -> str:
+        """The name the provider knows the model by."""
+        name = self.model_id or self.model_name
+        assert name is not None  # checked when loading
+        return name
+
+
+class VllmEndpoint(Section, tag="vllm", tag_field="type"):
+    """A model on the vLLM engine embedded in this process.
+
+    Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
+    them. Left out, vLLM's defaults hold. ``max_new_tokens`` defaults to the reference's 8192, within the model's length.
+    ``chat_template: false`` feeds the bare text, for base models that have no template.
+    """
+
+    model_id: Name | None = None
+    model_name: Name | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    device: str | None = None
+    tokenizer_kwargs: dict[str, Any] = {}
+    generation_kwargs: GenerationKwargs = GenerationKwargs()
+    chat_template: bool = True
+    dtype: str | None = None
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    revision: str | None = None
+    download_dir: str | None = None
+    max_model_len: Count | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    tensor_parallel_size: Count | None = None
+    pipeline_parallel_size: Count | None = None
+    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
+    enforce_eager: bool | None = None
+    enable_prefix_caching: bool | None = None
+    enable_chunked_prefill: bool | None = None
+    trust_remote_code: bool | None = None
+    engine_args: dict[str, Any] = {}
+
+    @property
+    def model(self) -> str:
+        """A local folder or a hub name; the reference writes it as ``model_name``."""
+        name = self.model_name or self.model_id
+        assert name is not None  # checked when loading
+        return name
+
+
+class TransformersEndpoint(VllmEndpoint, tag="transformers", tag_field="type"):
+    """The reference's local model; it runs on the same embedded engine."""
+
+
+Endpoint = OpenAIEndpoint | VllmEndpoint
+AnyEndpoint = OpenAIEndpoint | VllmEndpoint | TransformersEndpoint
+
+
+class Params(Section):
+    """The method's parameters (paper, section 3)."""
+
+    skip_filter: bool = False
+    samples_per_model: Count = 3
+    gen_temperature: Temperature = 0.6
+    n_mask: Count = 6
+    beta: Share = 0.5
+    majority: Count = 1
+    judge_temperature: Temperature = 0.1
+    trunc_temp: Temperature = 0.1
+    judge_mode: Literal["rule", "llm", "cascade"] = "cascade"
+    ew_normalization: Literal["reference", "unit"] = "reference"
+    truncation: Literal["anchor", "rewrite", "rule"] = "anchor"
+    scoring: Literal["exhaustive"] = "exhaustive"
+    seed: Natural = 0
+
+
+class Columns(Section):
+    """The input's field names."""
+
+    question: Name = "question"
+    answer: Name = "answer"
+    id: Name = "id"
+
+
+class Dataset(Section):
+    """Where questions come from and results go; relative paths are relative to the current folder."""
+
+    input_path: Name
+    work_dir: Name = "data/work"
+    finetune_out: Name | None = None
+    columns: Columns = Columns()
+
+
+class PromptTexts(Section):
+    """The four prompts; one left out is ours (``workers/prompts.py``)."""
+
+    cgen: Name | None = None
+    pqr: Name | None = None
+    pjudge: Name | None = None
+    ptrunc: Name | None = None
+
+
+class Lanes(Section):
+    """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load."""
+
+    filter: Count = 128
+    generate: Count = 64
+    stepmask: Count = 32
+    select: Count = 64
+    sft: Count = 4
+
+
+class EngineOptions(Section):
+    """What shapes speed and storage but no result."""
+
+    lanes: Lanes = Lanes()
+    queue_size: Count = 32
+    shard_mb: Count = 256
+    fsync_seconds: Positive = 1.0
+
+
+class Config(Section):
+    """A whole run. ``endpoints`` is the file's ``model_endpoints``, each decoded by its ``type``."""
+
+    models: Models
+    endpoints: dict[str, AnyEndpoint] = field(name="model_endpoints")
+    dataset: Dataset
+    params: Params = Params()
+    prompts: PromptTexts = PromptTexts()
+    engine: EngineOptions = EngineOptions()
+
+    def roles(self) -> dict[str, str]:
+        """Role to endpoint name, in the order of the method; a strong model's role is ``strong``."""
+        roles = {"weak": self.models.mweak}
+        roles |= {f"strong/{name}": name for name in self.models.mstrong}
+        if self.models.judge:
+            roles["judge"] = self.models.judge
+        if self.models.truncation:
+            roles["truncation"] = self.models.truncation
+        return roles

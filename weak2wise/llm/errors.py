@@ -1,0 +1,40 @@
+"""What can go wrong at an endpoint, named once.
+
+An endpoint turns every status code, exception and malformed body into one of these, so that nobody above it
+reads status codes or message texts:
+
+===============  =========================================================  ==========================
+type             for example                                                who deals with it
+===============  =========================================================  ==========================
+``Transient``    5xx, reset, time-out, truncated or senseless body          retried in place
+``RateLimited``  429                                                        the limiter pauses, then retried
+``Rejected``     400, context overflow, content refused                     condemns the one record
+``Unusable``     401, 402, 403, 404, unknown model                          stops the run
+===============  =========================================================  ==========================
+"""
+
+from weak2wise.errors import RecordError, StopRun
+
+
+class ModelError(RecordError):
+    """A call that gave no answer; left uncaught it condemns the record that asked."""
+
+
+class Transient(ModelError):
+    """May well succeed if asked again."""
+
+
+class RateLimited(ModelError):
+    """The endpoint asks for patience; ``retry_after`` in seconds, if it said how long."""
+
+    def __init__(self, message: str, *, endpoint: str, retry_after: float | None) -> None:
+        super().__init__("rate_limited", message, endpoint=endpoint)
+        self.retry_after = retry_after
+
+
+class Rejected(ModelError):
+    """Asking the same again would be refused the same way."""
+
+
+class Unusable(StopRun):
+    """Every call to this endpoint would fail until the user changes something."""
