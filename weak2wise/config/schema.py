@@ -21,7 +21,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping in the file; a key it does not know is an error."""
 
 
-class Models(Section):
+class Models(Section, frozen=True, kw_only=True):
     """Which endpoint plays which role; every value names a key of ``model_endpoints``.
 
     Without a ``judge`` the rule decides alone; without a ``truncation`` model the cut is made by rule.
@@ -33,7 +33,7 @@ class Models(Section):
     truncation: Name | None = None
 
 
-class GenerationKwargs(Section):
+class GenerationKwargs(Section, frozen=True, kw_only=True):
     """How a model samples. The method's own temperatures rule; ``temperature`` here is read for the reference's sake.
 
     ``do_sample: false`` means greedy, whatever the temperature.
@@ -48,7 +48,7 @@ class GenerationKwargs(Section):
     repetition_penalty: Positive | None = None
 
 
-class OpenAIEndpoint(Section, tag="openai", tag_field="type"):
+class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field="type"):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
     ``request_timeout`` (seconds) starts when the request is sent. ``max_retries`` counts retries of one call after
@@ -81,11 +81,11 @@ class OpenAIEndpoint(Section, tag="openai", tag_field="type"):
         return name
 
 
-class VllmEndpoint(Section, tag="vllm", tag_field="type"):
+class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="type"):
     """A model on the vLLM engine embedded in this process.
 
     Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
-    them. Left out, vLLM's defaults hold. ``max_new_tokens`` defaults to the reference's 8192, within the model's length.
+    them. Left out, vLLM's defaults hold. ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
     ``chat_template: false`` feeds the bare text, for base models that have no template.
     """
 
@@ -122,7 +122,7 @@ class VllmEndpoint(Section, tag="vllm", tag_field="type"):
         return name
 
 
-class TransformersEndpoint(VllmEndpoint, tag="transformers", tag_field="type"):
+class TransformersEndpoint(VllmEndpoint, frozen=True, kw_only=True, tag="transformers", tag_field="type"):
     """The reference's local model; it runs on the same embedded engine."""
 
 
@@ -130,7 +130,7 @@ Endpoint = OpenAIEndpoint | VllmEndpoint
 AnyEndpoint = OpenAIEndpoint | VllmEndpoint | TransformersEndpoint
 
 
-class Params(Section):
+class Params(Section, frozen=True, kw_only=True):
     """The method's parameters (paper, section 3)."""
 
     skip_filter: bool = False
@@ -148,7 +148,7 @@ class Params(Section):
     seed: Natural = 0
 
 
-class Columns(Section):
+class Columns(Section, frozen=True, kw_only=True):
     """The input's field names."""
 
     question: Name = "question"
@@ -156,7 +156,7 @@ class Columns(Section):
     id: Name = "id"
 
 
-class Dataset(Section):
+class Dataset(Section, frozen=True, kw_only=True):
     """Where questions come from and results go; relative paths are relative to the current folder."""
 
     input_path: Name
@@ -165,7 +165,7 @@ class Dataset(Section):
     columns: Columns = Columns()
 
 
-class PromptTexts(Section):
+class PromptTexts(Section, frozen=True, kw_only=True):
     """The four prompts; one left out is ours (``workers/prompts.py``)."""
 
     cgen: Name | None = None
@@ -174,7 +174,7 @@ class PromptTexts(Section):
     ptrunc: Name | None = None
 
 
-class Lanes(Section):
+class Lanes(Section, frozen=True, kw_only=True):
     """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load."""
 
     filter: Count = 128
@@ -184,7 +184,7 @@ class Lanes(Section):
     sft: Count = 4
 
 
-class EngineOptions(Section):
+class EngineOptions(Section, frozen=True, kw_only=True):
     """What shapes speed and storage but no result."""
 
     lanes: Lanes = Lanes()
@@ -193,7 +193,7 @@ class EngineOptions(Section):
     fsync_seconds: Positive = 1.0
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True):
     """A whole run. ``endpoints`` is the file's ``model_endpoints``, each decoded by its ``type``."""
 
     models: Models

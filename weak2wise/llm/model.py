@@ -28,7 +28,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt served from a cache."""
+    """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0

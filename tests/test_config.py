@@ -1,0 +1,180 @@
+"""Config files: the reference's loads unchanged, and every mistake is told in one line with its key."""
+
+from pathlib import Path
+
+import pytest
+
+from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint, load_config
+from weak2wise.errors import ConfigError
+from workers.prompts import Prompts
+
+ENV = {"KEY_A": "secret-a", "KEY_B": "secret-b"}
+REFERENCE_STYLE = r"""
+models:
+  mweak: "Small-1.5B"
+  mstrong:
+    - "strong-a"
+    - "strong-b"
+  judge: "checker"
+  truncation: "checker"
+model_endpoints:
+  strong-a:
+    type: "openai"
+    model_id: "reasoner"
+    base_url: "https://a.example"
+    api_key_env: "KEY_A"
+  strong-b:
+    model_id: "thinker"
+    base_url: "https://b.example/v1"
+    api_key_env: "KEY_B"
+  checker:
+    type: "openai"
+    model_id: "chat"
+    base_url: "https://a.example"
+    api_key_env: "KEY_A"
+  Small-1.5B:
+    type: "transformers"
+    model_name: "org/Small-1.5B"
+    device: "cuda"
+    tokenizer_kwargs: {}
+    generation_kwargs:
+      max_new_tokens: 8192
+      do_sample: False
+      temperature: 0.6
+params:
+  skip_filter: False
+  samples_per_model: 3
+  gen_temperature: 0.6
+  n_mask: 6
+  beta: 0.5
+  majority: 1
+  judge_temperature: 0.1
+  trunc_temp: 0.1
+dataset:
+  input_path: "data/qa_input.jsonl"
+  work_dir: "data/work"
+  finetune_out: "data/out.jsonl"
+prompts:
+  cgen: "Reason in steps with '##' subtitles; box it as \\boxed{}."
+  pqr: |
+    {question}
+    {step_reasoning}
+    Use \boxed{{}}.
+  pjudge: "{question} {attempt} {answer}"
+  ptrunc: "{normal_reasoning} {answer}"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(REFERENCE_STYLE)
+    return path
+
+
+def load(file: Path, *overrides: str) -> Config:
+    return load_config(file, overrides, ENV)
+
+
+def test_a_config_in_the_references_schema_loads_unchanged(file: Path) -> None:
+    config = load(file)
+    weak = config.endpoints["Small-1.5B"]
+    assert isinstance(weak, VllmEndpoint)
+    assert weak.model == "org/Small-1.5B"
+    assert not weak.generation_kwargs.do_sample
+    assert isinstance(config.endpoints["strong-b"], OpenAIEndpoint), "the reference's default type is openai"
+    assert config.params.ew_normalization == "reference"
+    assert config.roles() == {
+        "weak": "Small-1.5B",
+        "strong/strong-a": "strong-a",
+        "strong/strong-b": "strong-b",
+        "judge": "checker",
+        "truncation": "checker",
+    }
+    prompts = Prompts.of(config.prompts)
+    assert prompts.cgen.endswith(r"\boxed{}."), "cgen has no placeholders and is sent as it stands"
+    assert prompts.guided("Q {x}", "H") == "Q {x}\nH\nUse \\boxed{}.\n"
+
+
+def test_set_overrides_any_key_also_below_a_name_with_dots(file: Path) -> None:
+    config = load(file, "params.n_mask=8", "model_endpoints.Small-1.5B.max_num_seqs=4", "models.mstrong=[strong-a]")
+    weak = config.endpoints["Small-1.5B"]
+    assert config.params.n_mask == 8
+    assert isinstance(weak, VllmEndpoint)
+    assert weak.max_num_seqs == 4
+    assert config.models.mstrong == ("strong-a",)
+
+
+MISTAKES = [
+    ("params.n_msk=1", "params.n_msk: unknown key; did you mean n_mask?"),
+    ("nonsense=1", "nonsense: unknown key; known here: "),
+    ("params.n_mask=0", "params.n_mask: expected int >= 1, found 0"),
+    ("params.n_mask=six", "params.n_mask: expected int, got str"),
+    ("params.beta=1.5", "params.beta: expected float <= 1.0, found 1.5"),
+    ("params.truncation=cut", "params.truncation: expected one of anchor, rewrite, rule"),
+    ("models.judge=nobody", "models.judge: no endpoint 'nobody' in model_endpoints"),
+    ("models.mstrong=[]", "models.mstrong: expected array of length >= 1"),
+    ("models.mstrong=[strong-a, strong-a]", "models.mstrong: an endpoint is named twice"),
+    ("model_endpoints.strong-a.max_retries=many", "model_endpoints.strong-a.max_retries: expected int, got str"),
+    ("model_endpoints.strong-a.type=grpc", "model_endpoints.strong-a.type: expected one of openai, vllm, transformers"),
+    ("model_endpoints.strong-a.base_url=a.example", "model_endpoints.strong-a.base_url: expected str matching"),
+    ("model_endpoints.strong-a.api_key_env=UNSET", "api_key_env: environment variable UNSET is not set"),
+    ("model_endpoints.strong-a.headers={X: $UNSET}", "headers.X: environment variable UNSET is not set"),
+    ("model_endpoints.Small-1.5B.generation_kwargs.topp=1", "generation_kwargs.topp: unknown key; did you mean top_p?"),
+    ("model_endpoints.new.base_url=https://c.example", "model_endpoints.new.model_id: missing"),
+    ("dataset={}", "dataset: missing key input_path"),
+    ("dataset.input_path=null", "dataset.input_path: expected str, got null"),
+    ("params=3", "params: expected object, got int"),
+    ("params.n_mask", "--set params.n_mask: expected key.path=value"),
+    ("models.judge.deep=1", "--set models.judge.deep: judge is not a mapping"),
+]
+
+
+@pytest.mark.parametrize(("override", "complaint"), MISTAKES)
+def test_a_mistake_is_named_with_its_key_and_what_was_expected(file: Path, override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(file, override)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "complaint"),
+    [
+        ("pqr='{question} only'", "prompts.pqr: the placeholder {step_reasoning} is missing"),
+        ("pqr='{question} {step_reasoning} {hint}'", "prompts.pqr: unknown placeholder {hint}"),
+        (r"pqr='{question} {step_reasoning} \boxed{}'", "prompts.pqr: unknown placeholder {}"),
+        ("pjudge='{question} {attempt} {answer'", "prompts.pjudge: "),
+    ],
+)
+def test_a_prompt_without_its_placeholders_is_refused(file: Path, prompt: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Prompts.of(load(file, f"prompts.{prompt}").prompts)
+    assert complaint in str(caught.value)
+
+
+def test_a_key_pasted_in_place_of_its_variables_name_is_not_echoed(file: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(file, "model_endpoints.strong-a.api_key_env=sk-very-secret")
+    assert "sk-very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: [", "is not YAML"),
+        ("just text", "expected a mapping"),
+        ("", "expected a mapping"),
+        ("models: {}", "missing"),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_so(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        load(path)
+
+
+def test_a_missing_file_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "none.yaml")

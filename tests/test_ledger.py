@@ -1,0 +1,343 @@
+"""Ledgers: what is acknowledged survives, tails cut anywhere are mended, and memory holds only an index."""
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import locked, write_atomic
+from weak2wise.ledger.journal import Answer, Journal, Journaled, asking_for
+from weak2wise.ledger.manifest import settle
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
+from weak2wise.ledger.shards import DiskError, Shards
+from weak2wise.llm.model import Completion, Message, Prompt, Usage
+
+MEGABYTE = 1 << 20
+
+
+def shards_in(folder: Path, max_bytes: int = MEGABYTE) -> Shards:
+    return Shards(folder, max_bytes=max_bytes, fsync_seconds=0.01)
+
+
+def read_back(folder: Path, max_bytes: int = MEGABYTE) -> list[bytes]:
+    """What a later process finds: every line must be whole JSON."""
+    lines: list[bytes] = []
+
+    def on_line(_location: int, line: bytes) -> None:
+        msgspec.json.decode(line)
+        lines.append(line.rstrip(b"\n"))
+
+    shards = shards_in(folder, max_bytes)
+    shards.open(on_line)
+    asyncio.run(shards.close())
+    return lines
+
+
+def line_of(number: int) -> bytes:
+    return msgspec.json.encode({"n": number, "pad": "x" * (number % 7)})
+
+
+async def write(folder: Path, numbers: range, max_bytes: int = MEGABYTE) -> list[int]:
+    shards = shards_in(folder, max_bytes)
+    shards.open(lambda _location, line: msgspec.json.decode(line))
+    try:
+        return await asyncio.gather(*(shards.append(line_of(n)) for n in numbers))
+    finally:
+        await shards.close()
+
+
+def test_a_tail_cut_at_any_byte_keeps_every_whole_line_and_takes_new_ones(tmp_path: Path) -> None:
+    """The last line is torn at each of its bytes; nothing else is lost, and no two lines are ever glued together."""
+    asyncio.run(write(tmp_path / "whole", range(6)))
+    content = (tmp_path / "whole" / "00000.jsonl").read_bytes()
+    for cut in range(len(content) + 1):
+        folder = tmp_path / f"cut{cut}"
+        folder.mkdir()
+        (folder / "00000.jsonl").write_bytes(content[:cut])
+        kept = content[:cut].count(b"\n")
+        asyncio.run(write(folder, range(100, 102)))
+        assert read_back(folder) == [line_of(n) for n in (*range(kept), 100, 101)]
+
+
+def test_zeros_left_by_a_power_cut_are_a_torn_tail(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, range(3)))
+    with (tmp_path / "00000.jsonl").open("ab") as file:
+        file.write(b"\0" * 100 + b"\n" + b"\0" * 50)
+    assert read_back(tmp_path) == [line_of(n) for n in range(3)]
+
+
+@pytest.mark.parametrize("max_bytes", [MEGABYTE, 40])
+def test_damage_before_the_tail_is_reported_by_file_and_line(tmp_path: Path, max_bytes: int) -> None:
+    asyncio.run(write(tmp_path, range(6), max_bytes))
+    path = tmp_path / "00000.jsonl"
+    damaged = bytearray(path.read_bytes())
+    damaged[0:2] = b"##"
+    path.write_bytes(damaged)
+    with pytest.raises(ConfigError, match=r"00000\.jsonl: line 1 is damaged"):
+        read_back(tmp_path, max_bytes)
+    assert path.read_bytes() == damaged, "a file that is not understood is not touched"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(20, 200))
+def test_locations_lead_back_to_their_lines_across_shards(count: int, max_bytes: int) -> None:
+    async def check(folder: Path) -> None:
+        locations = await write(folder, range(count), max_bytes)
+        shards = shards_in(folder, max_bytes)
+        shards.open(lambda _location, line: msgspec.json.decode(line))
+        assert [shards.read(location) for location in locations] == [line_of(n) for n in range(count)]
+        await shards.close()
+        for shard in folder.iterdir():
+            assert shard.stat().st_size <= max(max_bytes, *(len(line_of(n)) + 1 for n in range(count)))
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(check(Path(folder)))
+
+
+async def test_an_append_that_is_cancelled_while_waiting_is_still_written(tmp_path: Path) -> None:
+    shards = shards_in(tmp_path)
+    shards.open(lambda _location, _line: None)
+    task = asyncio.create_task(shards.append(line_of(1)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await shards.close()
+    assert (tmp_path / "00000.jsonl").read_bytes() == line_of(1) + b"\n"
+
+
+async def test_a_disk_that_refuses_stops_everything_later_and_keeps_everything_before(tmp_path: Path) -> None:
+    """A real refusal: the kernel's own limit on file size (EFBIG), as a full disk would answer ENOSPC."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    shards = shards_in(tmp_path)
+    shards.open(lambda _location, _line: None)
+    try:
+        await shards.append(line_of(1))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30, old[1]))
+        with pytest.raises(DiskError, match="File too large"):
+            await asyncio.gather(*(shards.append(line_of(n)) for n in range(2, 9)))
+        with pytest.raises(DiskError):
+            await shards.append(line_of(9))
+        with pytest.raises(DiskError):
+            await shards.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    loop = asyncio.get_running_loop()
+    assert (await loop.run_in_executor(None, _kept, tmp_path)) == [line_of(1)]
+
+
+def _kept(folder: Path) -> list[bytes]:
+    return read_back(folder)
+
+
+def test_files_and_folders_are_the_owners_alone(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path / "new", range(1)))
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "new" / "00000.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+class Thing(msgspec.Struct, frozen=True):
+    """A record."""
+
+    text: str
+
+
+def ledger_in(folder: Path) -> Ledger[Thing]:
+    ledger = Ledger("things", folder, Thing, max_bytes=MEGABYTE, fsync_seconds=0.01)
+    ledger.open()
+    return ledger
+
+
+async def test_a_rows_last_outcome_counts_and_survives_reopening(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    failed = Failed(row=2, stage="things", kind="timeout", message="no answer", attempts=3)
+    await ledger.append(failed)
+    await ledger.append(Dropped(5000, "weak_solves"))
+    assert ledger.status(2) is Status.FAILED
+    await ledger.append(Done(2, Thing("second try")))
+    await ledger.close()
+    again = ledger_in(tmp_path)
+    assert [again.status(row) for row in (1, 2, 5000, 10**7)] == [
+        Status.NONE,
+        Status.DONE,
+        Status.DROPPED,
+        Status.NONE,
+    ]
+    assert again.read(2) == Done(2, Thing("second try"))
+    assert await again.fetch(5000) == Dropped(5000, "weak_solves")
+    await again.close()
+
+
+class Counting:
+    """A model that says which request it is answering, and can be told to wait."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        self.asked += 1
+        number = self.asked
+        await self.may_answer.wait()
+        return Completion(text=f"{number}: {prompt.messages[0].content}", usage=Usage(10, 5, 2))
+
+
+def ask(text: str, sample: int = 0) -> Prompt:
+    return Prompt(messages=(Message("user", text),), temperature=0.5, seed=1, sample=sample)
+
+
+def journal_in(folder: Path, owed: bool = True) -> Journal:
+    journal = Journal(folder, max_bytes=MEGABYTE, fsync_seconds=0.01)
+    journal.open(lambda _row: owed)
+    return journal
+
+
+async def test_an_answer_that_arrived_is_never_asked_for_again(tmp_path: Path) -> None:
+    counting = Counting()
+    journal = journal_in(tmp_path)
+    model = Journaled(counting, journal, role="weak", endpoint="e", settings={})
+    with asking_for(1):
+        first = await model.complete(ask("a"))
+        assert await model.complete(ask("a")) == first
+        assert await model.complete(ask("a", sample=1)) != first
+    await journal.close()
+    assert counting.asked == 2
+
+    reopened = journal_in(tmp_path)
+    model = Journaled(counting, reopened, role="weak", endpoint="e", settings={})
+    with asking_for(1):
+        assert await model.complete(ask("a")) == first
+    with asking_for(2):
+        assert await model.complete(ask("a")) != first, "rows are kept apart, also when they ask the same"
+    other = Journaled(counting, reopened, role="weak", endpoint="e", settings={"max_tokens": 9})
+    with asking_for(1):
+        assert await other.complete(ask("a")) != first, "other settings are another question"
+    assert reopened.spent["weak", "e"].calls == 4
+    assert reopened.spent["weak", "e"].prompt_tokens == 40
+    await reopened.close()
+
+
+async def test_answers_of_finished_rows_are_not_held(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    answer = Answer(1, "k", "weak", "e", Completion(text="x"))
+    await journal.record(answer)
+    assert await journal.find(1, "k") == answer.completion
+    journal.release(1)
+    assert await journal.find(1, "k") is None
+    await journal.close()
+    finished = journal_in(tmp_path, owed=False)
+    assert await finished.find(1, "k") is None
+    await finished.close()
+
+
+async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:
+    counting = Counting()
+    counting.may_answer.clear()
+    journal = journal_in(tmp_path)
+    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
+    with asking_for(1):
+        calls = [asyncio.create_task(model.complete(ask("a"))) for _ in range(5)]
+    await asyncio.sleep(0)
+    counting.may_answer.set()
+    answers = await asyncio.gather(*calls)
+    assert counting.asked == 1
+    assert len({a.text for a in answers}) == 1
+    await journal.close()
+
+
+def test_two_engines_cannot_hold_one_work_dir(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path / "w"),
+        pytest.raises(ConfigError, match=f"in use by another engine .process {os.getpid()}"),
+        locked(tmp_path / "w"),
+    ):
+        pass
+    with locked(tmp_path / "w"):
+        pass
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    write_atomic(path, [b"old\n"])
+
+    def broken() -> Iterator[bytes]:
+        yield b"new"
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, broken())
+    assert path.read_bytes() == b"old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class TestManifest:
+    """A work_dir goes on only with what it was begun with."""
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        path = tmp_path / "in.jsonl"
+        path.write_text("one\ntwo\n")
+        return path
+
+    def test_the_same_settings_go_on(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        assert settle(tmp_path, {"a": "1"}, data, "auto") == []
+
+    def test_changed_keys_are_refused_by_name(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"params.beta": "1", "same": "x"}, data, "auto")
+        with pytest.raises(ConfigError, match=r"Changed since: params\.beta, params\.n_mask\."):
+            settle(tmp_path, {"params.beta": "2", "params.n_mask": "3", "same": "x"}, data, "auto")
+
+    def test_force_goes_on_and_says_what_changed(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        assert settle(tmp_path, {"a": "2"}, data, "force") == ["a"]
+        assert settle(tmp_path, {"a": "2"}, data, "auto") == []
+
+    def test_a_changed_input_is_refused_even_by_force(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {}, data, "auto")
+        data.write_text("ONE\ntwo\nthree\n")
+        with pytest.raises(ConfigError, match="the content of"):
+            settle(tmp_path, {}, data, "auto")
+        with pytest.raises(ConfigError, match="first 8 bytes"):
+            settle(tmp_path, {}, data, "force")
+
+    @pytest.mark.parametrize(("more", "allowed"), [("three\n", True), ("", True)])
+    def test_force_allows_lines_added_at_the_end(self, tmp_path: Path, data: Path, more: str, allowed: bool) -> None:
+        settle(tmp_path, {}, data, "auto")
+        with data.open("a") as file:
+            file.write(more)
+        assert (settle(tmp_path, {}, data, "force") == []) is allowed
+
+    def test_text_added_to_an_open_last_line_is_another_input(self, tmp_path: Path, data: Path) -> None:
+        data.write_text("one\ntwo")
+        settle(tmp_path, {}, data, "auto")
+        data.write_text("one\ntwofold\n")
+        with pytest.raises(ConfigError, match="first 7 bytes"):
+            settle(tmp_path, {}, data, "force")
+
+    def test_never_starts_anew_and_keeps_the_old_ledger_aside(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        (tmp_path / "ledger").mkdir()
+        (tmp_path / "ledger" / "paid").write_text("for")
+        settle(tmp_path, {"a": "2"}, data, "never")
+        assert not (tmp_path / "ledger").exists()
+        (kept,) = tmp_path.glob("ledger.before-*/paid")
+        assert kept.read_text() == "for"
+        assert json.loads((tmp_path / "manifest.json").read_text())["shape"] == {"a": "2"}
+
+    def test_a_damaged_manifest_is_told_so(self, tmp_path: Path, data: Path) -> None:
+        (tmp_path / "manifest.json").write_text("{")
+        with pytest.raises(ConfigError, match="cannot be read as a manifest"):
+            settle(tmp_path, {}, data, "auto")

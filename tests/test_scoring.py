@@ -1,0 +1,114 @@
+"""Step-Mask arithmetic: the published vectors, and laws that hold for every trace."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.scoring import CONTINUED, HIDDEN_ANSWER, Normalization, hint, mask_step, score, split_steps
+
+VECTORS = [
+    ((1, 1, 1, 1, 1, 1), 0.600000, 1.000000),
+    ((0, 0, 0, 0, 0, 0), 0.000000, 0.000000),
+    ((1, 0, 0, 0, 0, 0), 0.086458, 0.098958),
+    ((0, 0, 0, 0, 0, 1), 0.133333, 0.333333),
+    ((1, 1, 1, 0, 0, 0), 0.262500, 0.312500),
+    ((0, 0, 0, 1, 1, 1), 0.337500, 0.687500),
+    ((1, 1, 1, 1, 1, 0), 0.466667, 0.666667),
+    ((1, 0, 1, 0, 1, 0), 0.284375, 0.421875),
+]
+STEP = "## Step 1: add\n2 + 2 = 4"
+bits = st.lists(st.integers(0, 1), min_size=1, max_size=12)
+modes: st.SearchStrategy[Normalization] = st.sampled_from(["reference", "unit"])
+
+
+@pytest.mark.parametrize(("s_list", "reference", "unit"), VECTORS)
+def test_scores_agree_with_the_published_vectors(s_list: tuple[int, ...], reference: float, unit: float) -> None:
+    assert score(s_list, beta=0.5, normalization="reference").score == pytest.approx(reference, abs=5e-7)
+    assert score(s_list, beta=0.5, normalization="unit").score == pytest.approx(unit, abs=5e-7)
+
+
+@pytest.mark.parametrize(("level", "kept"), [(1, "## Step 1: add\n2 + 2"), (5, "## S")])
+def test_a_masked_step_keeps_its_published_beginning(level: int, kept: str) -> None:
+    assert mask_step(STEP, level, 6) == kept + CONTINUED
+
+
+def test_level_0_leaves_a_step_whole() -> None:
+    assert mask_step(STEP, 0, 6) == STEP
+
+
+@pytest.mark.parametrize("title", ["## Final Answer\n4", "## FINAL ANSWER: 4", "  ## final answer is 4"])
+def test_the_final_answer_is_hidden_at_every_level(title: str) -> None:
+    assert {mask_step(title, level, 6) for level in range(6)} == {HIDDEN_ANSWER}
+
+
+@given(st.text(max_size=200), st.integers(1, 12), st.data())
+def test_a_mask_keeps_a_beginning_of_the_published_length(step: str, n: int, data: st.DataObject) -> None:
+    level = data.draw(st.integers(0, n - 1))
+    step = "# " + step  # never a final answer
+    masked = mask_step(step, level, n)
+    kept = masked if level == 0 else masked.removesuffix(CONTINUED)
+    assert step.startswith(kept)
+    assert len(kept) == len(step) - math.ceil((level / n) * len(step))
+
+
+@given(st.text(), st.integers(2, 12))
+def test_a_heavier_mask_never_shows_more(step: str, n: int) -> None:
+    shown = [len(mask_step("# " + step, level, n).removesuffix(CONTINUED)) for level in range(n)]
+    assert shown == sorted(shown, reverse=True)
+
+
+@given(bits, st.floats(0, 1), modes)
+def test_a_score_lies_between_those_of_no_bit_and_of_every_bit(
+    s_list: list[int], beta: float, mode: Normalization
+) -> None:
+    lowest = score([0] * len(s_list), beta=beta, normalization=mode).score
+    highest = score([1] * len(s_list), beta=beta, normalization=mode).score
+    assert lowest - 1e-12 <= score(s_list, beta=beta, normalization=mode).score <= highest + 1e-12
+
+
+@given(bits, st.floats(0, 1), modes, st.data())
+def test_surviving_one_more_level_never_lowers_a_score(
+    s_list: list[int], beta: float, mode: Normalization, data: st.DataObject
+) -> None:
+    level = data.draw(st.integers(0, len(s_list) - 1))
+    more = [*s_list[:level], 1, *s_list[level + 1 :]]
+    assert (
+        score(more, beta=beta, normalization=mode).score >= score(s_list, beta=beta, normalization=mode).score - 1e-12
+    )
+
+
+@given(st.integers(2, 12), modes, st.data())
+def test_of_two_levels_the_heavier_mask_counts_more(n: int, mode: Normalization, data: st.DataObject) -> None:
+    light = data.draw(st.integers(1, n - 1))
+    heavy = data.draw(st.integers(light, n - 1))
+
+    def only(level: int) -> float:
+        return score([int(i == level) for i in range(n)], beta=0.5, normalization=mode).score
+
+    assert only(light) <= only(heavy)
+
+
+@given(st.integers(2, 12))
+def test_a_perfect_trace_scores_1_in_unit_normalisation(n: int) -> None:
+    assert score([1] * n, beta=0.5, normalization="unit").score == pytest.approx(1.0)
+
+
+def test_a_trace_without_steps_scores_0() -> None:
+    empty = score([], beta=0.5, normalization="reference")
+    assert (empty.score, empty.s_list, empty.savg, empty.sew) == (0.0, (), 0.0, 0.0)
+
+
+def test_steps_start_at_subtitles_and_what_precedes_the_first_is_none() -> None:
+    text = "Sure!\n## Step 1\nadd\n### detail\n## Step 2 \n\nmultiply\n\n## Final Answer\n12\n"
+    assert split_steps(text) == ("## Step 1\nadd\n### detail", "## Step 2 \n\nmultiply", "## Final Answer\n12")
+
+
+@pytest.mark.parametrize("text", ["", "no steps at all", "##no space", " ## indented", "a\r## b"])
+def test_text_without_a_subtitle_at_the_start_of_a_line_has_no_steps(text: str) -> None:
+    assert split_steps(text) == ()
+
+
+def test_a_hint_joins_masked_steps_with_a_blank_line() -> None:
+    assert hint((STEP, "## Final Answer\n4"), 1, 6) == f"## Step 1: add\n2 + 2{CONTINUED}\n\n{HIDDEN_ANSWER}"

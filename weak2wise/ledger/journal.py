@@ -1,0 +1,174 @@
+"""Every paid answer by itself, written before it is used: a crash in the middle of a record never pays for it twice.
+
+An answer is found again by what was asked: the digest of the endpoint's settings and the prompt. It belongs to
+the row that asked; the index holds only rows that are not finished, so memory is bounded by rows in flight.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from weak2wise.ledger.shards import Shards
+from weak2wise.llm.model import Completion, Model, Prompt, Usage
+
+_row: ContextVar[int] = ContextVar("row")
+
+
+@contextmanager
+def asking_for(row: int) -> Iterator[None]:
+    """Calls made inside, and by tasks started inside, are this row's."""
+    token = _row.set(row)
+    try:
+        yield
+    finally:
+        _row.reset(token)
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """One line of the journal."""
+
+    row: int
+    key: str
+    role: str
+    endpoint: str
+    completion: Completion
+
+
+class _UsageOnly(Struct):
+    usage: Usage = Usage()
+
+
+class _Receipt(Struct):
+    """What opening the journal needs of a line; the texts are skipped."""
+
+    row: int
+    key: str
+    role: str
+    endpoint: str
+    completion: _UsageOnly
+
+
+class Spent(Struct):
+    """Calls answered and tokens reported for one role on one endpoint, all runs of this work_dir together."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    def add(self, usage: Usage) -> None:
+        """Count one answered call."""
+        self.calls += 1
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.cached_tokens += usage.cached_tokens
+
+
+_ANSWER = msgspec.json.Decoder(Answer)
+_RECEIPT = msgspec.json.Decoder(_Receipt)
+
+
+class Journal:
+    """The answers of all endpoints; one per work_dir."""
+
+    def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
+        self._shards = Shards(folder / "journal", max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+        self._index: dict[int, dict[str, int]] = {}
+        self._encoder = msgspec.json.Encoder()
+        self.spent: dict[tuple[str, str], Spent] = {}
+        self.replayed: Counter[str] = Counter()
+
+    def open(self, owed: Callable[[int], bool]) -> None:
+        """Index the answers of rows still ``owed`` and count what all of them cost.
+
+        Blocks; raises as ``Shards.open``.
+        """
+
+        def on_line(location: int, line: bytes) -> None:
+            receipt = _RECEIPT.decode(line)
+            self._count(receipt.role, receipt.endpoint, receipt.completion.usage)
+            if owed(receipt.row):
+                self._index.setdefault(receipt.row, {})[receipt.key] = location
+
+        self._shards.open(on_line)
+
+    def _count(self, role: str, endpoint: str, usage: Usage) -> None:
+        self.spent.setdefault((role, endpoint), Spent()).add(usage)
+
+    async def find(self, row: int, key: str) -> Completion | None:
+        """The answer that the row was given for this key, if there is one."""
+        location = self._index.get(row, {}).get(key)
+        if location is None:
+            return None
+        line = await asyncio.to_thread(self._shards.read, location)
+        return _ANSWER.decode(line).completion
+
+    async def record(self, answer: Answer) -> None:
+        """Make an answer durable. Raises ``DiskError``."""
+        location = await self._shards.append(self._encoder.encode(answer))
+        self._count(answer.role, answer.endpoint, answer.completion.usage)
+        self._index.setdefault(answer.row, {})[answer.key] = location
+
+    def release(self, row: int) -> None:
+        """The row is finished: its answers need not be found any more."""
+        self._index.pop(row, None)
+
+    async def close(self) -> None:
+        """Flush and close. Raises ``DiskError``."""
+        await self._shards.close()
+
+
+class Journaled:
+    """A ``Model`` that answers from the journal what this row has asked before, and journals what it has not.
+
+    The same question asked twice at once by one row is asked of the endpoint once.
+    ``settings`` is whatever else shapes the endpoint's answers (model name, token limit, extra body).
+    """
+
+    def __init__(self, model: Model, journal: Journal, *, role: str, endpoint: str, settings: Any) -> None:
+        self._model = model
+        self._journal = journal
+        self._role = role
+        self._endpoint = endpoint
+        self._encoder = msgspec.json.Encoder(order="sorted")
+        self._seed = blake2b(self._encoder.encode((endpoint, settings)), digest_size=16)
+        self._asking: dict[tuple[int, str], asyncio.Future[Completion]] = {}
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Answer from the journal, else from the endpoint. Raises what the endpoint raises, and ``DiskError``."""
+        row = _row.get()
+        digest = self._seed.copy()
+        digest.update(self._encoder.encode(prompt))
+        key = digest.hexdigest()
+        if asking := self._asking.get((row, key)):
+            return await asyncio.shield(asking)
+        future = self._asking[row, key] = asyncio.get_running_loop().create_future()
+        try:
+            completion = await self._find_or_ask(row, key, prompt)
+            future.set_result(completion)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                future.cancel()
+            else:
+                future.set_exception(error)
+                future.exception()  # someone else may or may not be waiting for it
+            raise
+        finally:
+            del self._asking[row, key]
+        return completion
+
+    async def _find_or_ask(self, row: int, key: str, prompt: Prompt) -> Completion:
+        if found := await self._journal.find(row, key):
+            self._journal.replayed[self._role] += 1
+            return found
+        completion = await self._model.complete(prompt)
+        await self._journal.record(Answer(row, key, self._role, self._endpoint, completion))
+        return completion

@@ -1,0 +1,125 @@
+"""What a work_dir's results depend on, so that a run goes on only where it would come out the same.
+
+The manifest names every key that shapes results (models, prompts, method parameters, input), never what only
+shapes speed, and never a secret: long or free-form values are kept as digests.
+"""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import write_atomic
+
+Resume = Literal["auto", "never", "force"]
+_CHUNK = 1 << 20
+
+
+class InputDigest(Struct, frozen=True):
+    """The input file's content: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """``shape`` maps dotted config keys to values or digests of values."""
+
+    version: int = 1
+    created: str
+    shape: dict[str, str]
+    input: InputDigest
+
+
+def digest(value: object) -> str:
+    """A short, stable digest of any JSON-like value."""
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
+
+
+def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[InputDigest, bool]:
+    """The input's digest, and whether what is ``known`` of it still stands at its beginning. Blocks.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    sha = hashlib.sha256()
+    size = 0
+    grown = False
+    before = b"\n"
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(min(_CHUNK, known.size - size) if known and size < known.size else _CHUNK):
+                sha.update(chunk)
+                size += len(chunk)
+                before = chunk[-1:]
+                if known and size == known.size:
+                    following = file.read(1)
+                    file.seek(size)
+                    # Without a line break between old and new, the old last line has changed.
+                    grown = sha.hexdigest() == known.sha256 and (before == b"\n" or following in (b"", b"\n"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file (dataset.input_path)") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror} (dataset.input_path)") from None
+    if known and known.size == 0:
+        grown = True
+    return InputDigest(size, sha.hexdigest()), grown
+
+
+def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resume) -> list[str]:
+    """Decide whether the work_dir's earlier run goes on, and write the manifest.
+
+    ``auto`` goes on if nothing that shapes results changed. ``force`` goes on all the same: finished rows stay as they
+    are, rows still owed get the new settings; the input may only have grown at its end. ``never`` starts anew; the
+    earlier ledger is moved aside, not deleted.
+
+    Returns:
+        The keys that changed, where ``force`` went on in spite of them.
+
+    Raises:
+        ConfigError: the run may not go on; the message names the keys.
+    """
+    path = work_dir / "manifest.json"
+    old = _load(path)
+    if old and resume == "never":
+        aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
+        for name in ("ledger", "manifest.json"):
+            if (work_dir / name).exists():
+                (work_dir / name).rename(work_dir / f"{name}{aside}")
+        old = None
+    current, grown = digest_input(input_path, known=old.input if old else None)
+    changed: list[str] = []
+    if old:
+        changed = sorted(k for k in old.shape.keys() | shape.keys() if old.shape.get(k) != shape.get(k))
+        same_input = current == old.input
+        if resume == "auto" and (changed or not same_input):
+            names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
+            raise ConfigError(
+                f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. Put them back, "
+                "choose another dataset.work_dir, or pass --resume never (start anew) or --resume force (go on)"
+            )
+        if not grown:
+            raise ConfigError(
+                f"{input_path}: its first {old.input.size} bytes are not those {work_dir} was begun with, so its rows "
+                "are other questions now; --resume force allows new lines at the end only"
+            )
+    if old is None or changed or current != old.input:
+        created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        manifest = Manifest(created=created, shape=shape, input=current)
+        write_atomic(path, [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
+    return changed
+
+
+def _load(path: Path) -> Manifest | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"{path}: cannot be read as a manifest: {error}; restore it or pick another work_dir"
+        ) from None

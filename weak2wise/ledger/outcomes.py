@@ -1,0 +1,124 @@
+"""How one stage left each row: done, dropped or failed. The last line for a row is the one that counts."""
+
+import asyncio
+from array import array
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from weak2wise.ledger.shards import Shards
+
+T = TypeVar("T")
+
+
+class Done(Struct, Generic[T], frozen=True, tag="done", tag_field="status"):
+    """The stage's worker turned the row into ``record``."""
+
+    row: int
+    record: T
+
+
+class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
+    """The method has no use for the row; ``reason`` is a short stable word."""
+
+    row: int
+    reason: str
+
+
+class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_defaults=True):
+    """The row could not be finished; it is owed again on the next run.
+
+    ``title`` is what a person recognises the row by; ``kind`` is a stable word for tools.
+    """
+
+    row: int
+    stage: str
+    kind: str
+    message: str
+    endpoint: str | None = None
+    attempts: int = 0
+    title: str = ""
+
+
+Outcome = Done[T] | Dropped | Failed
+
+
+class Status(IntEnum):
+    """What the index knows of a row without reading its line."""
+
+    NONE = 0
+    DONE = 1
+    DROPPED = 2
+    FAILED = 3
+
+
+class _Line(Struct):
+    status: str
+    row: int
+
+
+_STATUS = {"done": Status.DONE, "dropped": Status.DROPPED, "failed": Status.FAILED}
+_LINE = msgspec.json.Decoder(_Line)
+_SHIFT = 62
+
+
+class Ledger(Generic[T]):
+    """One stage's outcomes, by row (the input's line number).
+
+    In memory a row costs eight bytes, its status and where its line stands; the outcomes stay on disk.
+    """
+
+    def __init__(self, name: str, folder: Path, record_type: type[T], *, max_bytes: int, fsync_seconds: float) -> None:
+        self.name = name
+        self._shards = Shards(folder / name, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+        self._index = array("Q")
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Done[record_type] | Dropped | Failed)  # type: ignore[valid-type]
+        self._encoder = msgspec.json.Encoder()
+
+    def open(self) -> None:
+        """Index what earlier runs left. Blocks. Raises as ``Shards.open``."""
+        self._shards.open(self._on_line)
+
+    def _on_line(self, location: int, line: bytes) -> None:
+        head = _LINE.decode(line)
+        self._note(head.row, _STATUS[head.status], location)
+
+    def _note(self, row: int, status: Status, location: int) -> None:
+        if row >= len(self._index):
+            self._index.extend([0] * (row + 1024 - len(self._index)))
+        self._index[row] = status << _SHIFT | location
+
+    def status(self, row: int) -> Status:
+        """How the row stands, from memory."""
+        return Status(self._index[row] >> _SHIFT) if row < len(self._index) else Status.NONE
+
+    def read(self, row: int) -> Outcome[T]:
+        """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read."""
+        location = self._index[row] & ((1 << _SHIFT) - 1)
+        outcome: Outcome[T] = self._decoder.decode(self._shards.read(location))
+        return outcome
+
+    def rows(self) -> range:
+        """Every row number that might have an outcome, in input order."""
+        return range(len(self._index))
+
+    async def append(self, outcome: Outcome[T]) -> None:
+        """Make an outcome durable.
+
+        Raises:
+            DiskError: it may not be.
+        """
+        status = _STATUS[type(outcome).__struct_config__.tag]  # type: ignore[index]
+        location = await self._shards.append(self._encoder.encode(outcome))
+        self._note(outcome.row, status, location)
+
+    async def fetch(self, row: int) -> Outcome[T]:
+        """``read`` without holding up the event loop."""
+        return await asyncio.to_thread(self.read, row)
+
+    async def close(self) -> None:
+        """Flush and close. Raises ``DiskError`` if the last group did not reach the disk."""
+        await self._shards.close()

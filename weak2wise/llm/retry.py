@@ -1,0 +1,95 @@
+"""The one owner of retries: transient faults with jittered exponential back-off, 429s as long as the limiter says.
+
+A 429 is not a fault of the call: the limiter pauses the whole endpoint, and the call is sent again without using up a
+retry. A call that is answered 429 ``MOST_RATE_LIMITED`` times running, pauses between them, gives up all the same.
+"""
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from weak2wise.errors import RecordError
+from weak2wise.llm.errors import RateLimited, Transient
+from weak2wise.llm.model import Completion, Model, Prompt
+
+MOST_RATE_LIMITED = 100
+
+log = structlog.get_logger()
+
+
+class Retried:
+    """A ``Model`` that asks another one again while asking again may help."""
+
+    def __init__(self, model: Model, *, max_retries: int, first_wait: float = 0.5, longest_wait: float = 60.0) -> None:
+        self._model = model
+        self._max_retries = max_retries
+        self._wait = wait_random_exponential(multiplier=first_wait, max=longest_wait)
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Answer, after as many attempts as it takes or the policy allows.
+
+        Raises:
+            RecordError: the last attempt's, with the number of attempts.
+            StopRun: as the model does; never retried.
+        """
+        try:
+            return await self._model.complete(prompt)  # nearly every call; tenacity's bookkeeping would double its cost
+        except (Transient, RateLimited) as first:
+            return await self._again(prompt, first)
+        except RecordError as error:
+            error.attempts = 1
+            raise
+
+    async def _again(self, prompt: Prompt, first: Transient | RateLimited) -> Completion:
+        tries = _Tries(first, self._max_retries)
+
+        def pause(state: RetryCallState) -> float:
+            limited = state.outcome is not None and isinstance(state.outcome.exception(), RateLimited)
+            return 0.0 if limited else self._wait(state)  # after a 429 the limiter holds the next attempt back
+
+        async def attempt() -> Completion:
+            if tries.pending:
+                raise tries.pending.pop()
+            return await self._model.complete(prompt)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((Transient, RateLimited)),
+            wait=pause,
+            stop=tries.exhausted,
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except RecordError as error:
+            error.attempts = tries.made + (not isinstance(error, (Transient, RateLimited)))
+            raise
+
+
+class _Tries:
+    """What one call has been through; the first attempt was made outside and is replayed as tenacity's first."""
+
+    def __init__(self, first: Transient | RateLimited, max_retries: int) -> None:
+        self.pending = [first]
+        self.made = 0
+        self._faults = 0
+        self._rate_limited = 0
+        self._max_retries = max_retries
+
+    def exhausted(self, state: RetryCallState) -> bool:
+        """Tenacity's stop condition, asked after each failed attempt."""
+        self.made += 1
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RateLimited):
+            self._rate_limited += 1
+        else:
+            self._faults += 1
+            self._rate_limited = 0
+        give_up = self._faults > self._max_retries or self._rate_limited >= MOST_RATE_LIMITED
+        if isinstance(error, RecordError):
+            log.warning(
+                "call.failed" if give_up else "call.retried",
+                endpoint=error.endpoint,
+                kind=error.kind,
+                attempt=self.made,
+                message=str(error)[:200],
+            )
+        return give_up

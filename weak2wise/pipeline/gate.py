@@ -1,0 +1,53 @@
+"""The way calls go out, which can be shut so that a stopping run pays for nothing new and keeps what still arrives."""
+
+import asyncio
+
+from weak2wise.llm.model import Completion, Model, Prompt
+
+
+class Gate:
+    """Counts the calls under way; one per engine."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._shut = False
+        self._quiet = asyncio.Event()
+
+    def guard(self, model: Model) -> Model:
+        """The same model behind this gate."""
+        return _Guarded(model, self)
+
+    async def enter(self) -> None:
+        """Begin a call; once the gate is shut, wait to be cancelled instead."""
+        if self._shut:
+            await asyncio.get_running_loop().create_future()
+        self.under_way += 1
+
+    def leave(self) -> None:
+        """End a call."""
+        self.under_way -= 1
+        if self._shut and not self.under_way:
+            self._quiet.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Let no new call begin, and give those under way this long to arrive."""
+        self._shut = True
+        if self.under_way:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._quiet.wait()
+            except TimeoutError:
+                pass
+
+
+class _Guarded:
+    def __init__(self, model: Model, gate: Gate) -> None:
+        self._model = model
+        self._gate = gate
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        await self._gate.enter()
+        try:
+            return await self._model.complete(prompt)
+        finally:
+            self._gate.leave()

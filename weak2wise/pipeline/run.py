@@ -1,0 +1,126 @@
+"""The run itself: a feeder, the stages' lanes, and the queues between them, in one TaskGroup.
+
+Resuming is no mode. The feeder looks up how far each row has come, latest stage first, and puts it where its work goes
+on: a finished row nowhere, a row that failed or never arrived at the first stage that owes it an outcome.
+
+Closing runs down the line. When the input ends, the feeder closes the first queue; a stage whose queue is closed and
+empty closes the next. The feeder may feed any queue, because none is closed before it has finished.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+from weak2wise.errors import StopRun
+from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
+from weak2wise.pipeline.gate import Gate
+from weak2wise.pipeline.stage import Stage
+from weak2wise.worker import Record
+
+DRAIN_SECONDS = 10.0
+"""How long calls under way may still arrive after another one said that the run must stop."""
+
+
+class _End:
+    """What a closed queue yields, to each of its lanes."""
+
+
+_END: Final = _End()
+_Queue = asyncio.Queue["Record | _End"]
+
+
+async def run(
+    source: AsyncIterator[Record | Failed],
+    stages: Sequence[Stage[Any]],
+    *,
+    intake: Ledger[Any],
+    gate: Gate,
+    queue_size: int,
+    finished: Callable[[int], None],
+) -> None:
+    """Take every row of the source through the stages.
+
+    Args:
+        source: records in input order, or what is wrong with a row that is none.
+        stages: in order; the last one's outcomes end a row.
+        intake: where unreadable rows are written down.
+        gate: shut before the run stops, so that calls under way may still arrive.
+        queue_size: records waiting between two stages.
+        finished: told each row that needs no more work in this run.
+
+    Raises:
+        ExceptionGroup: holding the ``StopRun``, ``DiskError`` or bug that stopped the run.
+    """
+    queues: list[_Queue] = [asyncio.Queue(queue_size) for _ in stages]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_feed(source, stages, queues, intake, finished), name="feed")
+        for number, stage in enumerate(stages):
+            outbox = queues[number + 1] if number + 1 < len(stages) else None
+            group.create_task(_work(stage, queues[number], outbox, gate, finished), name=stage.name)
+
+
+async def _feed(
+    source: AsyncIterator[Record | Failed],
+    stages: Sequence[Stage[Any]],
+    queues: list[_Queue],
+    intake: Ledger[Any],
+    finished: Callable[[int], None],
+) -> None:
+    async for item in source:
+        if isinstance(item, Failed):
+            if intake.status(item.row) is Status.NONE:
+                await intake.append(item)
+            continue
+        await _place(item, stages, queues, finished)
+    await queues[0].put(_END)
+
+
+async def _place(
+    record: Record, stages: Sequence[Stage[Any]], queues: list[_Queue], finished: Callable[[int], None]
+) -> None:
+    """Put a row where its work goes on."""
+    for number in reversed(range(len(stages))):
+        status = stages[number].ledger.status(record.row)
+        if status is Status.DROPPED or (status is Status.DONE and number + 1 == len(stages)):
+            finished(record.row)
+            return
+        if status is Status.DONE:
+            outcome = await stages[number].ledger.fetch(record.row)
+            assert isinstance(outcome, Done)
+            await queues[number + 1].put(outcome.record)
+            return
+    await queues[0].put(record)
+
+
+async def _work(
+    stage: Stage[Any], inbox: _Queue, outbox: _Queue | None, gate: Gate, finished: Callable[[int], None]
+) -> None:
+    async with asyncio.TaskGroup() as lanes:
+        for _ in range(stage.lanes):
+            lanes.create_task(_lane(stage, inbox, outbox, gate, finished))
+    if outbox:
+        await outbox.put(_END)
+
+
+async def _lane(
+    stage: Stage[Any], inbox: _Queue, outbox: _Queue | None, gate: Gate, finished: Callable[[int], None]
+) -> None:
+    while not isinstance(record := await inbox.get(), _End):
+        try:
+            outcome = await stage.process(record)
+        except BaseException as error:
+            if _stops(error):
+                await gate.drain(DRAIN_SECONDS)
+            raise
+        if isinstance(outcome, Done) and outbox:
+            await outbox.put(outcome.record)
+        else:
+            finished(record.row)
+    inbox.put_nowait(_END)  # for the next lane; the queue was empty behind it
+
+
+def _stops(error: BaseException) -> bool:
+    """Whether a ``StopRun`` is the cause, alone or in the group that a worker's own TaskGroup makes of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_stops(inner) for inner in error.exceptions)
+    return isinstance(error, StopRun)

@@ -1,0 +1,76 @@
+"""Structured logs: every event as a JSON line in ``run.log``, warnings and progress also on the terminal.
+
+Event names are dotted (``record.failed``), facts are fields. Secrets are cut out of every value on the way.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from weak2wise.telemetry.plain import plain
+
+_SHOWN = {"warning", "error", "critical"}
+
+
+class _LogFile:
+    """A file that a full disk cannot make fatal: losing a log line must not lose a run."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError:
+            return
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError:
+            return
+
+
+def configure(path: Path, secrets: Iterable[str]) -> None:
+    """Send this process's structlog events to ``path``. Raises ``OSError`` if it cannot be opened."""
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a", encoding="utf-8")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _redacting(tuple(s for s in secrets if s)),
+            _echo,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=_LogFile(file)),  # type: ignore[arg-type]
+        cache_logger_on_first_use=False,
+    )
+
+
+def _redacting(secrets: tuple[str, ...]) -> Processor:
+    def clean(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        for secret in secrets:
+            value = value.replace(secret, "[redacted]")
+        return value
+
+    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {key: clean(value) for key, value in event.items()}
+
+    return redact
+
+
+def _echo(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Warnings and the progress line also go to the terminal, short and free of control characters."""
+    if event.get("level") in _SHOWN or event.get("event") == "progress":
+        fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "timestamp", "exception"})
+        sys.stderr.write(plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")[:400] + "\n")
+    return event

@@ -1,0 +1,74 @@
+"""The last thing a run says: what went in, what came out, what it took."""
+
+from typing import Any
+
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from weak2wise.results import Totals
+
+
+class RoleUse(Struct, frozen=True, kw_only=True):
+    """What one role used on one endpoint over all runs of the work_dir; ``replayed`` answers came from the journal."""
+
+    role: str
+    endpoint: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    replayed: int
+
+
+class EndpointUse(Struct, frozen=True, kw_only=True):
+    """What one endpoint saw in this run: requests sent, answered, and faults by kind."""
+
+    endpoint: str
+    sent: int
+    answered: int
+    faults: dict[str, int]
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """Written to ``summary.json`` and printed."""
+
+    totals: Totals
+    through: str
+    seconds: float
+    roles: list[RoleUse]
+    endpoints: list[EndpointUse]
+    verdicts: dict[str, int]
+    output: str
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print a summary for people."""
+    totals = summary.totals
+    facts: list[tuple[str, Any]] = [
+        ("questions", totals.rows),
+        *((f"dropped: {reason}", count) for reason, count in totals.dropped.items()),
+        *((f"failed: {kind}", count) for kind, count in totals.failed.items()),
+        (f"emitted ({summary.through})", totals.emitted),
+    ]
+    if totals.unfinished:
+        facts.append(("unfinished", totals.unfinished))
+    balance = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in facts:
+        balance.add_row(Text(name), Text(f"{value:,}"))
+    console.print(balance)
+    use = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("role", "endpoint", "calls", "from journal", "prompt tokens", "cached", "answer tokens"):
+        use.add_column(column, justify="left" if column in {"role", "endpoint"} else "right")
+    for r in summary.roles:
+        numbers = (r.calls, r.replayed, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
+        use.add_row(Text(r.role), Text(r.endpoint), *(f"{n:,}" for n in numbers))
+    console.print(use)
+    for e in summary.endpoints:
+        if e.faults:
+            faults = ", ".join(f"{count:,} {kind}" for kind, count in e.faults.items())
+            console.print(Text(f"{e.endpoint}: {e.sent:,} requests, {e.answered:,} answered, faults: {faults}"))
+    if summary.verdicts:
+        console.print(Text("verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in summary.verdicts.items())))
+    console.print(Text(f"{summary.seconds:,.1f} s; {summary.output}"))
