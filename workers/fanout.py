@@ -1,0 +1,36 @@
+"""Many calls at once inside one record."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+from weak2wise.errors import RecordError
+
+T = TypeVar("T")
+
+
+async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run calls concurrently and return their results in order.
+
+    One that fails does not cancel the others: they are paid for, and their answers are kept for the next try.
+
+    Raises:
+        RecordError: the first failure in order, once all have ended.
+        ExceptionGroup: anything else, at once.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_settled(call)) for call in calls]
+    results = []
+    for task in tasks:
+        result = task.result()
+        if isinstance(result, RecordError):
+            raise result
+        results.append(result)
+    return results
+
+
+async def _settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
+    try:
+        return await call
+    except RecordError as error:
+        return error

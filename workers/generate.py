@@ -1,0 +1,51 @@
+"""Step 2: several strong models each write several traces towards the known answer (paper, section 3.2)."""
+
+from dataclasses import dataclass
+
+from weak2wise.llm.model import Message, Model, Prompt
+from workers.fanout import fan_out
+from workers.prompts import Prompts
+from workers.records import Candidate, Question, Traced, Unsolved
+from workers.scoring import split_steps
+from workers.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Asks every strong model ``samples`` times; ``strong`` maps endpoint names to models, in the config's order."""
+
+    strong: dict[str, Model]
+    samples: int
+    temperature: float
+    prompts: Prompts
+    seed: int
+
+    async def __call__(self, unsolved: Unsolved) -> Traced:
+        """Collect all candidates of one question."""
+        question = unsolved.question
+        candidates = await fan_out(
+            self._candidate(question, name, sample) for name in self.strong for sample in range(self.samples)
+        )
+        return Traced(question=question, candidates=tuple(candidates))
+
+    async def _candidate(self, question: Question, name: str, sample: int) -> Candidate:
+        prompt = Prompt(
+            messages=(
+                Message("user", question.text),
+                Message("assistant", question.answer),
+                Message("user", self.prompts.cgen),
+            ),
+            temperature=self.temperature,
+            seed=seed_of(self.seed, question.row, name, sample),
+            sample=sample,
+        )
+        completion = await self.strong[name].complete(prompt)
+        thinking = completion.reasoning or ""
+        return Candidate(
+            m_strong=name,
+            sample=sample,
+            step_reasoning=completion.text,
+            step_list=split_steps(completion.text),
+            normal=thinking if thinking.strip() else completion.text,
+            normal_is_own=bool(thinking.strip()),
+        )

@@ -1,0 +1,89 @@
+"""What travels through the pipeline, from a question to a row of training data; each step adds, none takes away."""
+
+from msgspec import Struct
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """One input row: ``row`` is its line number from 1, ``id`` the input's own name for it, if it has one."""
+
+    row: int
+    id: str | None
+    text: str
+    answer: str
+
+
+class _AboutQuestion(Struct, frozen=True, kw_only=True):
+    question: Question
+
+    @property
+    def row(self) -> int:
+        """The input line this came from."""
+        return self.question.row
+
+    @property
+    def title(self) -> str:
+        """The question's text."""
+        return self.question.text
+
+
+class Asked(_AboutQuestion, frozen=True, kw_only=True):
+    """A question on its way in."""
+
+
+class Unsolved(_AboutQuestion, frozen=True, kw_only=True):
+    """A question that the weak LLM does not solve; the attempt is ``None`` where filtering was skipped."""
+
+    weak_attempt: str | None
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One trace by a strong model.
+
+    ``normal`` is the model's own thinking, or the step reasoning standing in where it shows none
+    (``normal_is_own`` says which).
+    """
+
+    m_strong: str
+    sample: int
+    step_reasoning: str
+    step_list: tuple[str, ...]
+    normal: str
+    normal_is_own: bool
+
+
+class Traced(_AboutQuestion, frozen=True, kw_only=True):
+    """A question with its candidates, in model order, then sample number."""
+
+    candidates: tuple[Candidate, ...]
+
+
+class Score(Struct, frozen=True, kw_only=True):
+    """What Step-Mask found of one candidate: ``s_list[i]`` is 1 if the weak LLM reached the answer at mask level i."""
+
+    score: float
+    s_list: tuple[int, ...]
+    savg: float
+    sew: float
+
+
+class Scored(_AboutQuestion, frozen=True, kw_only=True):
+    """Candidates and, in the same order, their scores."""
+
+    candidates: tuple[Candidate, ...]
+    scores: tuple[Score, ...]
+
+
+class Golden(_AboutQuestion, frozen=True, kw_only=True):
+    """The winning trace, cut where the answer is first derived; ``cut_by`` names the truncation mode that held."""
+
+    winner: Candidate
+    score: Score
+    truncated: str
+    cut_by: str
+
+
+class SftRow(_AboutQuestion, frozen=True, kw_only=True):
+    """One training example."""
+
+    prompt: str
+    response: str

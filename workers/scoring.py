@@ -1,0 +1,54 @@
+"""Step-Mask arithmetic: what a mask leaves of a trace, and what surviving masks is worth (paper, section 3.3)."""
+
+import math
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+from workers.records import Score
+
+Normalization = Literal["reference", "unit"]
+CONTINUED = " (to be continued...)"
+HIDDEN_ANSWER = "## Final Answer" + CONTINUED
+_SUBTITLE = re.compile(r"^## ", re.MULTILINE)
+
+
+def split_steps(step_reasoning: str) -> tuple[str, ...]:
+    """The steps of a trace: each starts at a line that begins with ``## ``; what stands before the first is none."""
+    starts = [match.start() for match in _SUBTITLE.finditer(step_reasoning)]
+    return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
+
+
+def mask_step(step: str, level: int, n: int) -> str:
+    """One step at mask level ``level`` of ``n``: its last ``ceil(level / n * len)`` characters are cut off.
+
+    Level 0 leaves it whole. The step that states the answer is hidden at every level. The product is taken in
+    floating point, as the reference does.
+    """
+    if step.strip().lower().startswith("## final answer"):
+        return HIDDEN_ANSWER
+    if level == 0:
+        return step
+    cut = math.ceil((level / n) * len(step))
+    return step[: max(0, len(step) - cut)] + CONTINUED
+
+
+def hint(steps: Sequence[str], level: int, n: int) -> str:
+    """The whole trace at one mask level, as the weak LLM sees it."""
+    return "\n\n".join(mask_step(step, level, n) for step in steps)
+
+
+def score(bits: Sequence[int], *, beta: float, normalization: Normalization) -> Score:
+    """Score a trace by the mask levels it survives; ``bits[i]`` is 1 if level i did. No bits (no steps): 0.
+
+    ``reference`` divides the exponential part by n - 1, as the official code does; ``unit`` does not.
+    """
+    n = len(bits)
+    if n == 0:
+        return Score(score=0.0, s_list=(), savg=0.0, sew=0.0)
+    savg = sum(bits) / n
+    weighted = sum(bits[i] * 2.0 ** -(n - i) for i in range(1, n)) + bits[0] * 2.0 ** -(n - 1)
+    z = 1 if normalization == "unit" else n - 1
+    sew = weighted / z if z else 0.0
+    return Score(score=beta * savg + (1 - beta) * sew, s_list=tuple(bits), savg=savg, sew=sew)

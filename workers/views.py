@@ -1,0 +1,64 @@
+"""The files other tools read: the reference's names and fields, with some of ours added."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from workers.records import Candidate, Golden, Question, Score, Scored, SftRow, Traced, Unsolved
+
+Line = dict[str, Any]
+
+
+def s_prime(record: Unsolved) -> Iterator[Line]:
+    """``s_prime.jsonl``: a question that the weak LLM does not solve."""
+    yield _question(record.question) | {"weak_attempt": record.weak_attempt}
+
+
+def candidates(record: Traced) -> Iterator[Line]:
+    """``candidates.jsonl``: one line for each trace."""
+    for candidate in record.candidates:
+        yield _candidate(record.question, candidate)
+
+
+def scored_candidates(record: Scored) -> Iterator[Line]:
+    """``scored_candidates.jsonl``: the same traces with their scores."""
+    for candidate, score in zip(record.candidates, record.scores, strict=True):
+        yield _candidate(record.question, candidate) | {"score": score.score, "debug": _debug(score)}
+
+
+def selected_truncated(record: Golden) -> Iterator[Line]:
+    """``selected_truncated.jsonl``: the winner, whole and cut."""
+    yield _question(record.question) | {
+        "m_strong": record.winner.m_strong,
+        "sample": record.winner.sample,
+        "chosen_normal": record.winner.normal,
+        "truncated_normal": record.truncated,
+        "cut_by": record.cut_by,
+        "score": record.score.score,
+        "debug": _debug(record.score),
+    }
+
+
+def finetune(record: SftRow) -> Iterator[Line]:
+    """``finetune_out``: one training example."""
+    yield {"prompt": record.prompt, "response": record.response}
+
+
+def _question(question: Question) -> Line:
+    named = {"id": question.id} if question.id is not None else {}
+    return {"row": question.row, **named, "question": question.text, "answer": question.answer}
+
+
+def _candidate(question: Question, candidate: Candidate) -> Line:
+    return _question(question) | {
+        "m_strong": candidate.m_strong,
+        "sample": candidate.sample,
+        "step_reasoning": candidate.step_reasoning,
+        "step_list": candidate.step_list,
+        "normal": candidate.normal,
+        "normal_is_own": candidate.normal_is_own,
+        "raw": None,
+    }
+
+
+def _debug(score: Score) -> Line:
+    return {"s_list": score.s_list, "savg": score.savg, "sew": score.sew}
