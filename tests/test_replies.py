@@ -1,0 +1,148 @@
+"""What a provider's bytes mean: thinking in every place it is given, and one error type for each kind of refusal."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weak2wise.llm.errors import RateLimited, Rejected, Transient, Unusable
+from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.replies import error_for, parse_reply
+from weak2wise.llm.thinking import split_thinking
+
+
+def reply(message: dict[str, Any], **more: Any) -> Completion:
+    body = {"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], **more}
+    return parse_reply(msgspec.json.encode(body), "e")
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [
+        ({"content": "4", "reasoning_content": "2 + 2"}, "4", "2 + 2"),
+        ({"content": "4", "reasoning": "2 + 2"}, "4", "2 + 2"),
+        ({"content": "<think>2 + 2</think>\n\n4"}, "4", "2 + 2"),
+        ({"content": "2 + 2\n</think>\n4"}, "4", "2 + 2"),
+        ({"content": "4"}, "4", None),
+        ({"content": "4", "reasoning_content": None, "reasoning": None}, "4", None),
+        ({"content": "4", "reasoning": {"tokens": 3}}, "4", None),
+        (
+            {"content": [{"type": "text", "text": "4"}, {"type": "image_url"}, {"type": "text", "text": "2"}]},
+            "42",
+            None,
+        ),
+        ({"content": None, "reasoning_content": "2 + 2"}, "", "2 + 2"),
+        ({"content": "<think>cut off in the mid"}, "", "cut off in the mid"),
+    ],
+)
+def test_content_and_thinking_are_found_where_providers_put_them(
+    message: dict[str, Any], text: str, reasoning: str | None
+) -> None:
+    completion = reply(message)
+    assert (completion.text, completion.reasoning) == (text, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 4}, Usage(9, 4, 0)),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}, Usage(9, 4, 5)),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 6}, Usage(9, 4, 6)),
+        (None, Usage()),
+    ],
+)
+def test_usage_is_counted_as_reported(usage: dict[str, Any] | None, counted: Usage) -> None:
+    assert reply({"content": "4"}, usage=usage).usage == counted
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>gateway</html>",
+        b'{"choices": [{"message": {"content": "4',
+        b'{"choices": []}',
+        b'{"choices": [{"message": null}]}',
+        b'{"choices": [{"message": {"content": ""}}]}',
+        b'{"choices": [{"message": {"content": null}}]}',
+        b'{"choices": [{"message": {"content": "\xff"}}]}',
+        b'{"error": {"message": "overloaded"}}',
+        b'{"error": {"message": "bad gateway", "code": 502}}',
+        b"[]",
+    ],
+)
+def test_a_200_that_is_no_answer_is_asked_again(body: bytes) -> None:
+    with pytest.raises(Transient):
+        parse_reply(body, "e")
+
+
+def test_an_error_inside_a_200_counts_as_what_it_says() -> None:
+    with pytest.raises(RateLimited):
+        parse_reply(b'{"error": {"message": "slow down", "code": 429}}', "e")
+    with pytest.raises(Rejected):
+        parse_reply(b'{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}', "e")
+
+
+def test_an_empty_answer_is_never_a_completion_whatever_the_finish_reason() -> None:
+    with pytest.raises(Transient, match="finish_reason length"):
+        parse_reply(b'{"choices": [{"message": {"content": " "}, "finish_reason": "length"}]}', "e")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected", "kind"),
+    [
+        (400, {"message": "bad"}, Rejected, "bad_request"),
+        (400, {"message": "too long", "code": "context_length_exceeded"}, Rejected, "context_overflow"),
+        (400, {"message": "This model's maximum context length is 8192"}, Rejected, "context_overflow"),
+        (400, {"message": "refused", "code": "content_filter"}, Rejected, "content_filter"),
+        (422, {"message": "bad"}, Rejected, "bad_request"),
+        (400, {"message": "The model x does not exist", "code": "model_not_found"}, Unusable, None),
+        (401, {"message": "bad key"}, Unusable, None),
+        (402, {"message": "Insufficient Balance"}, Unusable, None),
+        (403, {"message": "no"}, Unusable, None),
+        (404, {"message": "no such model"}, Unusable, None),
+        (307, {}, Unusable, None),
+        (429, {"message": "slow down"}, RateLimited, "rate_limited"),
+        (429, {"message": "You exceeded your current quota", "code": "insufficient_quota"}, Unusable, None),
+        (408, {}, Transient, "timeout"),
+        (500, {}, Transient, "server_error"),
+        (502, {}, Transient, "server_error"),
+        (503, {}, Transient, "server_error"),
+        (529, {}, Transient, "server_error"),
+    ],
+)
+def test_each_status_is_one_kind_of_error(
+    status: int, error: dict[str, Any], expected: type[Exception], kind: str | None
+) -> None:
+    found = error_for(status, msgspec.json.encode({"error": error}), "e")
+    assert type(found) is expected
+    assert getattr(found, "kind", None) == kind
+
+
+def test_a_providers_words_are_shown_short_on_one_line_and_harmless() -> None:
+    page = b"<html>\n<body>\x1b[31mBad\r\nGateway</body>" + b"x" * 10_000
+    message = str(error_for(502, page, "e"))
+    assert message.startswith("e: HTTP 502: [31mBad Gateway")
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+@given(st.text(), st.text())
+def test_inline_thinking_is_split_off_whatever_it_says(thinking: str, answer: str) -> None:
+    thinking = thinking.replace("</think>", "")
+    found, text = split_thinking(f"<think>{thinking}</think>{answer}")
+    assert found == thinking.strip()
+    assert text == answer.lstrip()
+
+
+@given(st.text())
+def test_text_without_tags_is_left_as_it_is(text: str) -> None:
+    text = text.replace("think>", "")
+    assert split_thinking(text) == (None, text)
+
+
+def test_tags_quoted_inside_a_text_are_no_thinking() -> None:
+    text = "Write it as <think>…</think> and go on."
+    assert split_thinking(text) == (None, text)
