@@ -142,9 +142,10 @@ def _kept(folder: Path) -> list[bytes]:
 
 
 def test_files_and_folders_are_the_owners_alone(tmp_path: Path) -> None:
-    asyncio.run(write(tmp_path / "new", range(1)))
+    asyncio.run(write(tmp_path / "new" / "deep", range(1)))
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "new" / "00000.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new" / "deep").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "new" / "deep" / "00000.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 class Thing(msgspec.Struct, frozen=True):

@@ -9,9 +9,16 @@ from pathlib import Path
 from weak2wise.errors import ConfigError
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder and what is missing above it, for the owner alone. Raises ``OSError``."""
+    for path in [*reversed(folder.parents), folder]:
+        if not path.exists():
+            path.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file beside its place, fsync it, rename it there and fsync the folder. Blocks; raises ``OSError``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.touch(mode=0o600)
@@ -38,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         ConfigError: the folder cannot be made or written, or another engine holds it.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from weak2wise.errors import ConfigError, StopRun
+from weak2wise.ledger.files import make_private
 
 _NAME = re.compile(r"\d{5}\.jsonl")
 _OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its number
@@ -62,7 +63,7 @@ class Shards:
             DiskError: the folder cannot be read or written.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.folder)
             names = sorted(p.name for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
             for name in names:
                 self._load(name, on_line, last=name == names[-1])

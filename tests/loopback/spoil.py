@@ -1,0 +1,240 @@
+"""Replies spoilt on purpose, one function or one line of a table for each kind of fault.
+
+A fault's shape does not depend on what the client wants: one that spoils JSON answers in JSON, one that spoils an event
+stream answers with a stream. ``whole`` stays true only where any careful client gets the full answer.
+"""
+
+import math
+import time
+import zlib
+from collections.abc import Callable
+from email.utils import formatdate
+from functools import cache
+
+from msgspec.structs import replace
+
+from tests.loopback.answers import Answer
+from tests.loopback.faults import Fault, Kind
+from tests.loopback.replies import (
+    Exchange,
+    Reply,
+    completion_of,
+    encode,
+    error,
+    error_body,
+    events,
+    http,
+    stream,
+    whole_reply,
+)
+
+HUGE = 100 << 20
+"""Bytes of white space in front of the answer, in the huge body and in the unpacked gzip bomb."""
+_MEGABYTE = b" " * (1 << 20)
+
+_TOO_MANY = (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests.")
+_REFUSALS: dict[Kind, tuple[int, str, str | None, str]] = {
+    "429": _TOO_MANY,
+    "429_date": _TOO_MANY,
+    "429_bare": _TOO_MANY,
+    "429_storm": _TOO_MANY,
+    "500": (500, "server_error", None, "The server had an error while processing your request."),
+    "503": (503, "service_unavailable_error", None, "The engine is currently overloaded."),
+    "408": (408, "timeout", None, "The request was not received in time."),
+    "400": (400, "invalid_request_error", None, "Invalid value for 'temperature'."),
+    "400_context": (
+        400,
+        "invalid_request_error",
+        "context_length_exceeded",
+        "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens.",
+    ),
+    "401": (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    "402": (402, "unknown_error", "invalid_request_error", "Insufficient Balance"),
+    "403": (403, "permission_error", None, "This key may not use this model."),
+    "404": (404, "invalid_request_error", "model_not_found", "The model does not exist or you have no access to it."),
+    "429_quota": (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
+}
+
+
+def spoilt_reply(exchange: Exchange, fault: Fault) -> Reply:
+    """The reply with the fault in it."""
+    if fault.fault in _REFUSALS:
+        status, type_, code, message = _REFUSALS[fault.fault]
+        return error(status, message, type_=type_, code=code, headers=_retry_after(fault))
+    return _SPOILERS[fault.fault](exchange, fault)
+
+
+def _retry_after(fault: Fault) -> str:
+    match fault.fault:
+        case "429" | "429_storm":
+            return f"Retry-After: {fault.retry_after:g}\r\n"
+        case "429_date":
+            return f"Retry-After: {formatdate(math.ceil(time.time() + fault.retry_after), usegmt=True)}\r\n"
+        case _:
+            return ""
+
+
+def _plain_body(exchange: Exchange) -> bytes:
+    return encode(completion_of(exchange))
+
+
+def _saying(exchange: Exchange, content: object, *, keep_reasoning: bool = False) -> bytes:
+    """The answer with other content; without its reasoning, which would pass for an answer."""
+    answer = exchange.answer if keep_reasoning else replace(exchange.answer, reasoning=None)
+    body = completion_of(replace(exchange, answer=answer))
+    body["choices"][0]["message"]["content"] = content
+    return http(encode(body))
+
+
+def _bytes_and_half(exchange: Exchange) -> tuple[bytes, int]:
+    """The plain reply as one string, and where the middle of its body is."""
+    sent = b"".join(part for part in whole_reply(exchange).parts if isinstance(part, bytes))
+    return sent, (sent.index(b"\r\n\r\n") + 4 + len(sent)) // 2
+
+
+def _half(exchange: Exchange) -> bytes:
+    sent, middle = _bytes_and_half(exchange)
+    return sent[:middle]
+
+
+def _bad_gateway(_exchange: Exchange, _fault: Fault) -> Reply:
+    body = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+    return Reply((http(body, status=502, type_="text/html"),))
+
+
+def _reset_before_headers(_exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((), end="reset")
+
+
+def _reset_in_body(exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((_half(exchange), 0.02), end="reset")  # without the pause, the reset may overtake the bytes
+
+
+def _hang_before_headers(_exchange: Exchange, fault: Fault) -> Reply:
+    return Reply((_lasting(fault, 3600),), end="close")
+
+
+def _hang_in_body(exchange: Exchange, fault: Fault) -> Reply:
+    return Reply((_half(exchange), _lasting(fault, 3600)), end="close")
+
+
+def _lasting(fault: Fault, otherwise: float) -> float:
+    return float(otherwise if fault.seconds is None else fault.seconds)
+
+
+def _slow_drip(exchange: Exchange, fault: Fault) -> Reply:
+    sent, _ = _bytes_and_half(exchange)
+    size = math.ceil(len(sent) / 20)
+    drops = [sent[at : at + size] for at in range(0, len(sent), size)]
+    pause = _lasting(fault, 1) / len(drops)
+    return Reply(tuple(part for drop in drops for part in (pause, drop)), whole=True)
+
+
+def _wrong_length(exchange: Exchange, _fault: Fault) -> Reply:
+    body = _plain_body(exchange)
+    return Reply((http(body, length=len(body) + 100),), end="close")
+
+
+def _truncated_json(exchange: Exchange, _fault: Fault) -> Reply:
+    body = _plain_body(exchange)
+    return Reply((http(body[: len(body) // 2]),))
+
+
+def _no_choices(exchange: Exchange, _fault: Fault) -> Reply:
+    body = completion_of(exchange)
+    del body["choices"]
+    return Reply((http(encode(body)),))
+
+
+def _null_content(exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((_saying(exchange, None),))
+
+
+def _empty_content(exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((_saying(exchange, ""),))
+
+
+def _parts_content(exchange: Exchange, _fault: Fault) -> Reply:
+    text = exchange.answer.content
+    parts = [{"type": "text", "text": part} for part in (text[: len(text) // 2], text[len(text) // 2 :])]
+    return Reply((_saying(exchange, parts, keep_reasoning=True),), whole=True)
+
+
+def _error_object(_exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((http(error_body("Internal server error", "server_error", None)),))
+
+
+def _invalid_utf8(exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((http(_plain_body(exchange).replace(b'"content":"', b'"content":"\xff\xfe', 1)),))
+
+
+def _huge_body(exchange: Exchange, _fault: Fault) -> Reply:
+    body = _plain_body(exchange)
+    return Reply((http(b"", length=HUGE + len(body)), *[_MEGABYTE] * (HUGE >> 20), body))
+
+
+def _gzip_bomb(exchange: Exchange, _fault: Fault) -> Reply:
+    space, tail = _packed_space()
+    tail = tail.copy()
+    body = space + tail.compress(_plain_body(exchange)) + tail.flush()
+    return Reply((http(body, headers="Content-Encoding: gzip\r\n"),))
+
+
+@cache
+def _packed_space() -> "tuple[bytes, zlib._Compress]":
+    """The long beginning of every bomb, packed once, and the packer to go on with (a copy of it)."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(_MEGABYTE) for _ in range(HUGE >> 20)), packer
+
+
+def _broken_sse(exchange: Exchange, _fault: Fault) -> Reply:
+    sent = events(exchange)
+    middle = len(sent) // 2
+    return Reply(stream([*sent[:middle], sent[middle][: len(sent[middle]) // 2]]))
+
+
+def _sse_without_done(exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply(stream(events(exchange)), whole=True)
+
+
+def _length(exchange: Exchange, _fault: Fault) -> Reply:
+    answer = exchange.answer
+    return _answering(exchange, replace(answer, content=answer.content[: len(answer.content) // 2]), "length")
+
+
+def _content_filter(exchange: Exchange, _fault: Fault) -> Reply:
+    withheld = replace(exchange.answer, content="", reasoning=None)
+    return replace(_answering(exchange, withheld, "content_filter"), whole=False)
+
+
+def _answering(exchange: Exchange, answer: Answer, finish_reason: str) -> Reply:
+    return whole_reply(replace(exchange, answer=replace(answer, finish_reason=finish_reason)))
+
+
+def _redirect(_exchange: Exchange, fault: Fault) -> Reply:
+    return Reply((http(b"", status=307, headers=f"Location: {fault.location}\r\n"),))
+
+
+_SPOILERS: dict[Kind, Callable[[Exchange, Fault], Reply]] = {
+    "502": _bad_gateway,
+    "reset_before_headers": _reset_before_headers,
+    "reset_in_body": _reset_in_body,
+    "hang_before_headers": _hang_before_headers,
+    "hang_in_body": _hang_in_body,
+    "slow_drip": _slow_drip,
+    "wrong_length": _wrong_length,
+    "truncated_json": _truncated_json,
+    "no_choices": _no_choices,
+    "null_content": _null_content,
+    "parts_content": _parts_content,
+    "empty_content": _empty_content,
+    "error_object": _error_object,
+    "invalid_utf8": _invalid_utf8,
+    "gzip_bomb": _gzip_bomb,
+    "huge_body": _huge_body,
+    "broken_sse": _broken_sse,
+    "sse_without_done": _sse_without_done,
+    "length": _length,
+    "content_filter": _content_filter,
+    "redirect": _redirect,
+}

@@ -1,0 +1,240 @@
+"""Pure functions in killable processes: a bad call costs itself and nothing else."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from weak2wise import offload as module
+from weak2wise.offload import Offload, OffloadCrashed, OffloadTimeout
+
+ROOT = Path(__file__).parent.parent
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def worker_id() -> int:
+    return os.getpid()
+
+
+def hang() -> None:
+    while True:
+        pass
+
+
+def hang_deep_in_c() -> int:
+    return len(str(3 ** (10**9)))
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail() -> None:
+    raise LookupError("nothing there")
+
+
+def devour() -> int:
+    return len(bytearray(module.MEMORY_LIMIT))
+
+
+def slow_start() -> None:
+    time.sleep(1.5)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_gone(pid: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+async def test_results_and_exceptions_come_back() -> None:
+    async with Offload() as offload:
+        assert await offload.run(double, 21) == 42
+        with pytest.raises(LookupError, match="nothing there"):
+            await offload.run(fail)
+        assert await offload.run(double, 4) == 8
+
+
+async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
+    async with Offload() as offload:
+        before = await offload.run(worker_id)
+        with pytest.raises(OffloadTimeout):
+            await offload.run(hang, time_limit=0.3)
+        assert await offload.run(worker_id) != before
+        assert not alive(before)
+
+
+async def test_a_hang_inside_c_code_is_killed_too() -> None:
+    """Arithmetic on huge integers never gives up the interpreter lock; only the kernel can stop it."""
+    async with Offload() as offload:
+        with pytest.raises(OffloadTimeout):
+            await offload.run(hang_deep_in_c, time_limit=0.5)
+        assert await offload.run(double, 1) == 2
+
+
+async def test_a_crash_fails_none_of_its_neighbours() -> None:
+    """Crashing and innocent calls wait in one crowd; each gets what it deserves."""
+    async with Offload(workers=2) as offload:
+        calls = [offload.run(crash) if n % 5 == 2 else offload.run(double, n) for n in range(15)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    for n, result in enumerate(results):
+        if n % 5 == 2:
+            assert isinstance(result, OffloadCrashed)
+        else:
+            assert result == 2 * n
+
+
+async def test_a_worker_killed_while_idle_fails_no_call() -> None:
+    async with Offload() as offload:
+        os.kill(await offload.run(worker_id), signal.SIGKILL)
+        assert await offload.run(double, 3) == 6
+
+
+async def test_a_call_that_wants_too_much_memory_fails_alone() -> None:
+    async with Offload() as offload:
+        with pytest.raises(OffloadCrashed):
+            await offload.run(devour)
+        assert await offload.run(double, 3) == 6
+
+
+async def test_start_up_does_not_count_against_the_time_limit() -> None:
+    async with Offload(time_limit=0.5, warm_up=slow_start) as offload:
+        assert await offload.run(double, 5) == 10
+
+
+async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
+    """All are answered by the few workers there are."""
+    async with Offload(workers=2) as offload, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(offload.run(double, n)) for n in range(3000)]
+        workers = [group.create_task(offload.run(worker_id)) for _ in range(50)]
+    assert [task.result() for task in tasks] == [2 * n for n in range(3000)]
+    assert len({task.result() for task in workers}) <= 2
+
+
+async def test_a_cancelled_call_frees_its_worker() -> None:
+    async with Offload() as offload:
+        await offload.run(double, 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(offload.run(hang, time_limit=60), 0.3)
+        assert await offload.run(double, 2) == 4
+
+
+async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind() -> None:
+    """Closing ends every worker that was ever started."""
+    before = set(multiprocessing.active_children())
+    async with Offload(warm_up=slow_start) as offload:
+        call = asyncio.create_task(offload.run(double, 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    assert set(multiprocessing.active_children()) <= before
+
+
+async def test_closing_ends_a_hanging_worker() -> None:
+    offload = Offload()
+    pid = await offload.run(worker_id)
+    hanging = asyncio.create_task(offload.run(hang, time_limit=60))
+    await asyncio.sleep(0.2)
+    await offload.close()
+    assert not alive(pid)
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+
+
+def test_it_works_under_uvloop() -> None:
+    async def main() -> None:
+        async with Offload() as offload:
+            assert await offload.run(double, 8) == 16
+            with pytest.raises(OffloadTimeout):
+                await offload.run(hang, time_limit=0.3)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+PROGRAM = """
+import asyncio, sys
+sys.path[:0] = ["tests", "."]
+from test_offload import hang, worker_id
+from weak2wise.offload import Offload
+
+async def main():
+    async with Offload(workers=2, time_limit=2.0) as offload:
+        first, second = await asyncio.gather(offload.run(worker_id), offload.run(worker_id))
+        call = asyncio.create_task(offload.run(hang))
+        await asyncio.sleep(0.3)
+        print(first, second, flush=True)
+        await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    print("starting", flush=True)
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def start_program(folder: Path) -> "subprocess.Popen[str]":
+    path = folder / "program.py"
+    path.write_text(PROGRAM)
+    process = subprocess.Popen(
+        [sys.executable, str(path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    return process
+
+
+def worker_ids(process: "subprocess.Popen[str]") -> list[int]:
+    assert process.stdout is not None
+    return [int(pid) for pid in process.stdout.readline().split()]
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_killed_program(tmp_path: Path) -> None:
+    """After SIGKILL the idle worker and the hanging one both end by themselves."""
+    process = start_program(tmp_path)
+    pids = worker_ids(process)
+    assert len(pids) == 2
+    process.kill()
+    process.communicate()
+    assert all(wait_until_gone(pid, 15) for pid in pids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["while working", "while starting"])
+def test_an_interrupt_at_the_terminal_is_not_the_workers_business(tmp_path: Path, when: str) -> None:
+    """Ctrl-C reaches the whole process group; only the program itself may speak about it."""
+    process = start_program(tmp_path)
+    pids = worker_ids(process) if when == "while working" else []
+    if not pids:
+        time.sleep(0.25)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert errors == ""
+    assert all(wait_until_gone(pid, 15) for pid in pids)

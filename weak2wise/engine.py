@@ -1,0 +1,324 @@
+"""``python -m weak2wise.engine``: the only module that joins the workers to the machinery, and its command line.
+
+Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped midway by
+something only the user can mend; 130 interrupted. After 1, 3 and 130 the same command goes on where it stopped.
+"""
+
+import asyncio
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import msgspec
+import structlog
+import uvloop
+from rich.console import Console
+from workers.judge import Judge
+
+from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, wire
+from weak2wise.config import Config, OpenAIEndpoint, load_config
+from weak2wise.config.shape import result_shape
+from weak2wise.dataset import read_rows
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.ledger.files import locked, make_private, write_atomic
+from weak2wise.ledger.manifest import Resume, settle
+from weak2wise.ledger.outcomes import Failed
+from weak2wise.llm.vllm import check_vllm
+from weak2wise.offload import Offload
+from weak2wise.pipeline import Gate, Stage, run
+from weak2wise.results import totals, write_views
+from weak2wise.telemetry import log as logs
+from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary, show
+from workers.prompts import Prompts
+from workers.records import Asked, Question
+
+INTERRUPTED = 130
+GRACE_SECONDS = 2.0
+"""How long answers under way may still arrive after SIGINT or SIGTERM."""
+
+PROGRESS_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+class Engine:
+    """One run over one work_dir; construct it, then ``await run()``."""
+
+    def __init__(self, config: Config, *, resume: Resume = "auto", up_to_step: int = 5) -> None:
+        """Check what can be checked without any call.
+
+        Raises:
+            ConfigError: the run cannot start.
+        """
+        self._config = config
+        self._resume: Resume = resume
+        self._steps = list(STEPS)[:up_to_step]
+        self._prompts = Prompts.of(config.prompts)
+        self._work_dir = Path(config.dataset.work_dir)
+        self._input = Path(config.dataset.input_path)
+        self._output = Path(config.dataset.finetune_out or self._work_dir / STEPS["sft"][2])
+        self._rows = 0
+        self.gate = Gate()
+        for name in dict.fromkeys(config.roles().values()):
+            endpoint = config.endpoints[name]
+            if not isinstance(endpoint, OpenAIEndpoint):
+                check_vllm(name, endpoint)
+        if not self._input.is_file():
+            raise ConfigError(f"{self._input}: no such file (dataset.input_path)")
+        if self._output.resolve() == self._input.resolve():
+            raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
+        try:
+            make_private(self._output.parent)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._output.parent}: cannot be made: {error.strerror} (dataset.finetune_out)"
+            ) from None
+        if not os.access(self._output.parent, os.W_OK):
+            raise ConfigError(f"{self._output.parent}: cannot be written (dataset.finetune_out)")
+
+    @property
+    def failures(self) -> Path:
+        """The file that lists the rows that failed."""
+        return self._work_dir / "failed.jsonl"
+
+    async def run(self) -> Summary:
+        """Take every input row as far as this run goes, then write the views.
+
+        Raises:
+            ConfigError: the run cannot start, or the work_dir holds another one.
+            StopRun: alone or in an exception group: the run stopped resumably.
+        """
+        began = time.monotonic()
+        with locked(self._work_dir):
+            logs.configure(self._work_dir / "run.log", _secrets(self._config))
+            prompts = msgspec.to_builtins(self._prompts)
+            shape = result_shape(self._config, prompts)
+            for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
+                log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
+            books = Books.of(self._config)
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(books.close)
+                await asyncio.to_thread(books.open)
+                endpoints = await stack.enter_async_context(open_endpoints(self._config))
+                offload = Offload()
+                stack.push_async_callback(offload.close)
+                models = wire(self._config, endpoints, books.journal, self.gate)
+                params = self._config.params
+                judge = Judge(
+                    model=models.get("judge"),
+                    mode=params.judge_mode,
+                    prompts=self._prompts,
+                    temperature=params.judge_temperature,
+                    offload=offload,
+                )
+                stages = build_stages(self._config, self._prompts, models, judge, offload, books)[: len(self._steps)]
+                log.info("run.started", steps=self._steps, input=str(self._input))
+                async with asyncio.TaskGroup() as group:
+                    ticker = group.create_task(_progress(stages))
+                    await run(
+                        self._questions(),
+                        stages,
+                        intake=books.intake,
+                        gate=self.gate,
+                        queue_size=self._config.engine.queue_size,
+                        finished=books.journal.release,
+                    )
+                    ticker.cancel()
+                await asyncio.to_thread(self._write, stages, books)
+                uses = [
+                    EndpointUse(
+                        endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults)
+                    )
+                    for name, e in endpoints.items()
+                ]
+                summary = Summary(
+                    totals=await asyncio.to_thread(totals, self._rows, stages, books.intake),
+                    through=self._steps[-1],
+                    seconds=round(time.monotonic() - began, 1),
+                    roles=[
+                        RoleUse(role=role, endpoint=name, replayed=books.journal.replayed[role], **_counts(spent))
+                        for (role, name), spent in books.journal.spent.items()
+                    ],
+                    endpoints=uses,
+                    verdicts=dict(judge.counts),
+                    output=str(self._view_path(self._steps[-1])),
+                )
+            pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
+            await asyncio.to_thread(write_atomic, self._work_dir / "summary.json", [pretty, b"\n"])
+            log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.seconds)
+            return summary
+
+    async def _questions(self) -> AsyncIterator[Asked | Failed]:
+        async for row in read_rows(self._input, self._config.dataset.columns):
+            self._rows += 1
+            if isinstance(row, Failed):
+                yield row
+            else:
+                yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
+
+    def _write(self, stages: list[Stage[Any]], books: Books) -> None:
+        paths = {self._view_path(name): STEPS[name][1] for name in self._steps}
+        try:
+            write_views(paths, stages, self.failures, books.intake)
+        except OSError as error:
+            raise StopRun(
+                f"{error.filename or self._work_dir}: {error.strerror}", hint="Make room on the disk."
+            ) from None
+
+    def _view_path(self, step: str) -> Path:
+        return self._output if step == "sft" else self._work_dir / STEPS[step][2]
+
+
+def _counts(spent: Any) -> dict[str, int]:
+    counts: dict[str, int] = msgspec.structs.asdict(spent)
+    return counts
+
+
+def _secrets(config: Config) -> list[str]:
+    """The values that must never be shown: API keys and header values from the environment."""
+    names = []
+    for endpoint in config.endpoints.values():
+        if isinstance(endpoint, OpenAIEndpoint):
+            names += [endpoint.api_key_env or "", *(v[1:] for v in endpoint.headers.values() if v.startswith("$"))]
+    return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
+
+
+async def _progress(stages: list[Stage[Any]]) -> None:
+    while True:
+        await asyncio.sleep(PROGRESS_SECONDS)
+        counts = {s.name: f"{s.counts['done']}+{s.busy}" for s in stages}
+        dropped = sum(s.counts["dropped"] for s in stages)
+        log.info("progress", **counts, dropped=dropped, failed=sum(s.counts["failed"] for s in stages))
+
+
+async def supervise(engine: Engine) -> Summary | None:
+    """Run an engine; on the first SIGINT or SIGTERM let what is under way arrive for a moment, then stop.
+
+    Returns:
+        The summary, or ``None`` if the run was interrupted. A second signal ends the process at once.
+    """
+    interrupted = asyncio.Event()
+
+    def on_signal() -> None:
+        if interrupted.is_set():
+            os._exit(INTERRUPTED)
+        interrupted.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    running = asyncio.create_task(engine.run(), name="run")
+    waiting = asyncio.create_task(interrupted.wait(), name="signals")
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        waiting.cancel()
+        return running.result()
+    await engine.gate.drain(GRACE_SECONDS)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return None
+
+
+app = cyclopts.App(
+    name="weak2wise",
+    help="Synthesise reasoning traces that suit a weak LLM. Start it again after any interruption: it goes on.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+
+
+@app.default
+@app.command(name="run")
+def run_command(
+    *,
+    config: Path = Path("config.yaml"),
+    set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
+    resume: Resume = "auto",
+    up_to_step: str = "all",
+) -> int:
+    """Run the pipeline, or go on with a run that was stopped.
+
+    Args:
+        config: The YAML file that says what to run.
+        set_: Override a key of the config: --set params.n_mask=8. May be given several times.
+        resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
+            ledger aside; force goes on although settings changed.
+        up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
+    """
+    again = _again(sys.argv[1:])
+    try:
+        if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
+            raise ConfigError(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
+        steps = 5 if up_to_step == "all" else int(up_to_step)
+        engine = Engine(load_config(config, set_ or ()), resume=resume, up_to_step=steps)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            summary = runner.run(supervise(engine))
+    except Exception as error:  # noqa: BLE001 - the last resort: told below, in full in the log
+        return _explain(error, again)
+    if summary is None:
+        _say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
+        return INTERRUPTED
+    show(summary, Console())
+    if summary.totals.failed or summary.totals.unfinished:
+        _say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
+        return 1
+    return 0
+
+
+def _explain(error: Exception, again: str) -> int:
+    """Say in a line or three why the run ended, and return the exit code."""
+    causes = _leaves(error)
+    for cause in causes:
+        if isinstance(cause, ConfigError):
+            _say(str(cause))
+            return 2
+    for cause in causes:
+        if isinstance(cause, StopRun):
+            log.error("run.stopped", reason=str(cause))
+            _say(cause.hint)
+            _say(f"Nothing that had arrived is lost. Go on with: {again}")
+            return 3
+    log.error("run.broken", exc_info=error)
+    _say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is in run.log.")
+    _say(f"Nothing that had arrived is lost. Go on with: {again}")
+    return os.EX_SOFTWARE
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors themselves, out of the groups that TaskGroups wrap around them."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(plain(text) + "\n")
+
+
+def _again(arguments: list[str]) -> str:
+    """The command line to repeat, without what may be a secret."""
+    shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
+    return shlex.join(["python", "-m", "weak2wise.engine", *shown])
+
+
+def main() -> None:
+    """The ``weak2wise`` command."""
+    try:
+        code = app(exit_on_error=False)
+    except cyclopts.CycloptsError:
+        code = 2  # cyclopts has said what is wrong with the command line
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""One running vLLM engine: the only module that imports vLLM, which takes many seconds and is done in a thread.
+
+Decisions:
+
+- Usage context ``LLM_CLASS``: vLLM then picks its batch sizes for throughput, which is what a batch job wants.
+- Sampling defaults are the model's own (``generation_config.json``), as in ``vllm serve`` and in transformers;
+  ``engine_args: {generation_config: vllm}`` turns that off. The temperature is always the method's.
+- Prompts go through the engine's renderer, whose thread pool applies the chat template and tokenises.
+- Engine processes are spawned, never forked: a fork would share our sockets and the lock on the work_dir.
+- On a CPU a per-request seed kills the engine as soon as one prefill is chunked, so chunking is off there unless
+  the user asked for it; vLLM then makes ``max_num_batched_tokens`` at least ``max_model_len`` by itself.
+- A CPU without AVX-512 computes in bfloat16, most models' own type, several times slower than in float32, which is
+  therefore the default there.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+from vllm.config.logging import LoggingConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError, VLLMValidationError
+from vllm.inputs import TextPrompt
+from vllm.platforms import current_platform
+from vllm.renderers.params import ChatParams
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.usage.usage_lib import UsageContext
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+from weak2wise.config.schema import VllmEndpoint
+from weak2wise.errors import ConfigError
+from weak2wise.llm._vllm_guard import engine_processes, family, kill
+from weak2wise.llm._vllm_log import USER_CONFIGURES_LOGGING, EngineLog
+from weak2wise.llm.errors import Rejected, Transient
+from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from weak2wise.llm.vllm import HINT, EngineDied
+
+NATIVE_ARGS = (
+    "dtype",
+    "quantization",
+    "kv_cache_dtype",
+    "revision",
+    "download_dir",
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "gpu_memory_utilization",
+    "enforce_eager",
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
+    "trust_remote_code",
+)
+SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
+CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+DEFAULT_NEW_TOKENS = 8192
+SEED_MASK = 2**63 - 1
+"""vLLM keeps a seed in a signed 64-bit integer."""
+CPU_KV_BYTES = 4 * 2**30
+POLITE_SECONDS = 1.5
+"""How long ``shutdown`` lets the engine end by itself; with the killing and reaping after it, under 3 s."""
+
+log = structlog.get_logger(__name__)
+
+
+def _available_memory() -> int:
+    """Bytes the kernel thinks can be had without swapping."""
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(meminfo["MemAvailable"].split()[0]) * 1024
+
+
+def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """What a CPU build needs beyond what the user said."""
+    extra: dict[str, Any] = {}
+    if args.get("enable_chunked_prefill"):
+        log.warning(
+            "vllm.chunked_prefill_on_cpu", endpoint=name, hint="seeded requests can kill the engine; leave it out"
+        )
+    else:
+        extra["enable_chunked_prefill"] = False
+    if "dtype" not in args and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        extra["dtype"] = "float32"
+    sized = {"kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override"} & args.keys()
+    if not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        extra["kv_cache_memory_bytes"] = min(CPU_KV_BYTES, _available_memory() // 4)
+    return extra
+
+
+def _engine_args(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> AsyncEngineArgs:
+    """The endpoint in vLLM's words; what has no meaning here is logged and left out."""
+    args: dict[str, Any] = {"model": endpoint.model, "disable_log_stats": True, "use_tqdm_on_load": False}
+    if not USER_CONFIGURES_LOGGING:
+        args["logging_config"] = LoggingConfig(pylogging_config_file=str(engine_log.config_file()))
+    tokenizer = dict(endpoint.tokenizer_kwargs)
+    if tokenizer.pop("trust_remote_code", False):
+        args["trust_remote_code"] = True
+    if revision := tokenizer.pop("revision", None):
+        args["tokenizer_revision"] = revision
+    if tokenizer:
+        log.warning("vllm.tokenizer_kwargs_ignored", endpoint=name, keys=sorted(tokenizer))
+    native = {key: getattr(endpoint, key) for key in NATIVE_ARGS}
+    args |= {key: value for key, value in native.items() if value is not None}
+    args |= endpoint.engine_args
+    is_cpu = current_platform.is_cpu()
+    if endpoint.device not in (None, "auto") and endpoint.device.startswith("cpu") != is_cpu:
+        running_on = current_platform.device_type
+        log.warning("vllm.device_ignored", endpoint=name, device=endpoint.device, running_on=running_on)
+    return AsyncEngineArgs(**(args | _cpu_args(name, args) if is_cpu else args))
+
+
+def _one_line(error: BaseException) -> str:
+    # What pydantic says after the bracket is about itself.
+    return " ".join(str(error).split()).partition(" [type=")[0][:600] or type(error).__name__
+
+
+def _died(name: str, how: str, engine_log: EngineLog, otherwise: str = "") -> EngineDied:
+    words = engine_log.last_words() or otherwise
+    return EngineDied(f"the engine of {name} {how}" + (f"; its last words: {words}" if words else ""), hint=HINT)
+
+
+class Engine:
+    """A running engine and how this endpoint talks to it."""
+
+    def __init__(
+        self, name: str, endpoint: VllmEndpoint, engine_log: EngineLog, llm: AsyncLLM, processes: set[BaseProcess]
+    ) -> None:
+        self._name = name
+        self._endpoint = endpoint
+        self._log = engine_log
+        self._llm = llm
+        self._processes = processes
+        self._asked = 0
+        model = llm.model_config
+        self._max_model_len: int = model.max_model_len
+        self.max_num_seqs: int = llm.vllm_config.scheduler_config.max_num_seqs
+        kwargs = endpoint.generation_kwargs
+        given = {key: getattr(kwargs, key) for key in SAMPLING_ARGS}
+        self._sampling = model.get_diff_sampling_param() | {k: v for k, v in given.items() if v is not None}
+
+    def _params(self, prompt: Prompt, prompt_tokens: int) -> SamplingParams:
+        kwargs = self._endpoint.generation_kwargs
+        room = self._max_model_len - prompt_tokens
+        own = {
+            "temperature": prompt.temperature if kwargs.do_sample else 0.0,
+            "seed": prompt.seed & SEED_MASK,
+            "max_tokens": min(kwargs.max_new_tokens or DEFAULT_NEW_TOKENS, room),
+            "output_kind": RequestOutputKind.FINAL_ONLY,
+            "skip_special_tokens": True,
+        }
+        return SamplingParams(**(self._sampling | own))
+
+    async def _render(self, prompt: Prompt) -> Any:
+        """The prompt as token ids.
+
+        Raises:
+            Rejected: it is too long, or the chat template refuses it.
+        """
+        renderer = self._llm.renderer
+        try:
+            if self._endpoint.chat_template:
+                chat = [{"role": message.role, "content": message.content} for message in prompt.messages]
+                _, (rendered,) = await renderer.render_chat_async([chat], CHAT)
+            else:
+                text = "\n\n".join(message.content for message in prompt.messages)
+                (rendered,) = await renderer.render_cmpl_async([TextPrompt(prompt=text)])
+        except Exception as error:
+            # Over-long text is refused before or while it is tokenised, so its full token count is not known.
+            if isinstance(error, VLLMValidationError) and error.parameter in {"input_tokens", "input_text"}:
+                unit = "tokens" if error.parameter == "input_tokens" else "characters"
+                raise self._too_long(f"at least {error.value} {unit}") from error
+            raise Rejected("bad_prompt", _one_line(error), endpoint=self._name) from error
+        tokens = len(rendered["prompt_token_ids"])
+        if tokens >= self._max_model_len:
+            raise self._too_long(f"{tokens} tokens")
+        return rendered
+
+    def _too_long(self, size: str) -> Rejected:
+        limit = f"the model's limit is {self._max_model_len} tokens for prompt and answer (max_model_len)"
+        return Rejected("context_overflow", f"the prompt has {size}; {limit}", endpoint=self._name)
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        """Answer one prompt; cancelling it takes the request out of the engine.
+
+        Raises:
+            Rejected: this prompt cannot be answered.
+            Transient: the engine gave this request up and goes on.
+            EngineDied: the engine is dead.
+        """
+        rendered = await self._render(prompt)
+        params = self._params(prompt, len(rendered["prompt_token_ids"]))
+        self._asked += 1
+        final = None
+        try:
+            async for output in self._llm.generate(rendered, params, f"{self._name}-{self._asked}"):
+                final = output
+        except EngineDeadError as error:
+            # vLLM hands one and the same error to all who wait; its frames would keep the dead engine alive.
+            cause = error.with_traceback(None)
+            raise await asyncio.to_thread(_died, self._name, f"died{self._exit_status()}", self._log) from cause
+        except VLLMClientError as error:
+            raise Rejected("bad_prompt", _one_line(error), endpoint=self._name) from error
+        except EngineGenerateError as error:
+            raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
+        assert final is not None  # vLLM ends a stream by a final output or by an exception
+        answer = final.outputs[0]
+        if answer.finish_reason == "abort":  # never our doing: who cancels a call does not get here
+            raise await asyncio.to_thread(_died, self._name, "is being shut down", self._log)
+        if answer.finish_reason not in {"stop", "length"}:
+            raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
+        usage = Usage(len(final.prompt_token_ids), len(answer.token_ids), final.num_cached_tokens or 0)
+        return Completion(text=answer.text, finish_reason=answer.finish_reason, usage=usage)
+
+    async def check(self) -> None:
+        """See that the engine replies and a prompt can be rendered; call it once, on the event loop that will ask.
+
+        Raises:
+            ConfigError: it cannot, most likely for want of a chat template.
+        """
+        await self._llm.get_supported_tasks()
+        try:
+            await self._render(Prompt(messages=(Message("user", "?"),), temperature=0.0, seed=0))
+        except Rejected as error:
+            hint = "a base model without a chat template needs chat_template: false"
+            raise ConfigError(f"model_endpoints.{self._name}: cannot make a prompt ({error}); {hint}") from error
+
+    def _exit_status(self) -> str:
+        """How the engine's processes ended; empty while they are still about to."""
+        codes = [process.exitcode for process in self._processes if process.exitcode]
+        return "".join(f" (killed by signal {-code})" if code < 0 else f" (exit status {code})" for code in codes)
+
+    def shutdown(self) -> None:
+        """End the engine: ask it politely, then kill what is left. Blocks for up to 3 s; idempotent."""
+        remains = family(process.pid for process in self._processes if process.pid)
+        self._llm.shutdown(timeout=POLITE_SECONDS)
+        # Its __del__ calls shutdown once more, perhaps so late that the names it needs are gone, and complains.
+        self._llm.shutdown = lambda **_: None
+        kill(remains)
+        for process in self._processes:
+            process.join(timeout=1.0)
+
+
+def open_engine(name: str, endpoint: VllmEndpoint, engine_log: EngineLog, before_launch: Callable[[], None]) -> Engine:
+    """Start an engine; blocks for half a minute or more, so call it in a thread.
+
+    ``before_launch`` is called right before there are processes, and may raise to turn back.
+
+    Raises:
+        ConfigError: vLLM refuses the arguments or cannot read the model.
+        EngineDied: the engine's processes failed while loading.
+    """
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    try:
+        args = _engine_args(name, endpoint, engine_log)
+        config = args.create_engine_config(UsageContext.LLM_CLASS)
+    except Exception as error:
+        raise ConfigError(f"model_endpoints.{name}: vLLM refuses it: {_one_line(error)}") from error
+    before_launch()
+    others = engine_processes()
+    try:
+        llm = AsyncLLM.from_vllm_config(
+            config, usage_context=UsageContext.LLM_CLASS, disable_log_stats=args.disable_log_stats
+        )
+    except Exception as error:
+        raise _died(name, "did not start", engine_log, otherwise=_one_line(error)) from error
+    return Engine(name, endpoint, engine_log, llm, engine_processes() - others)

@@ -1,0 +1,78 @@
+"""The engine's own output goes to a file, so that the terminal stays ours and a dead engine leaves its last words.
+
+vLLM configures ``logging`` in each of its processes from one JSON file that it is given. Ours names ``EngineOutput``
+as the handler, and in the engine's processes that handler takes over standard output and error as well: messages of
+native code, progress bars and a crash's last lines land in the same file. In our process the handler drops what
+it gets: whatever matters there reaches us as an exception.
+
+Whoever sets one of vLLM's own logging variables gets vLLM's logging as it is, on the terminal, and no last words.
+"""
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+USER_CONFIGURES_LOGGING: Final = any(
+    name == "VLLM_CONFIGURE_LOGGING" or name.startswith("VLLM_LOGGING_") for name in os.environ
+)
+TAIL_BYTES = 16_384
+_ERROR_LINE = re.compile(r"(?:[\w.]*(?:Error|Exception)|Fatal Python error): |terminate called ")
+
+
+class EngineOutput(logging.FileHandler):
+    """Appends to ``filename`` and sends file descriptors 1 and 2 there too; in process ``owner`` it does neither."""
+
+    def __init__(self, filename: str, owner: int) -> None:
+        ours = os.getpid() == owner
+        super().__init__(os.devnull if ours else filename, encoding="utf-8")
+        if not ours and self.stream is not None:
+            os.dup2(self.stream.fileno(), 1)
+            os.dup2(self.stream.fileno(), 2)
+
+
+class EngineLog:
+    """Where one engine's output goes: ``path``, or a temporary file that ``close`` removes."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._folder = TemporaryDirectory(prefix="weak2wise-vllm-")
+        self.path = path or Path(self._folder.name, "vllm.log")
+        self._begin = self.path.stat().st_size if self.path.exists() else 0
+
+    def config_file(self) -> Path:
+        """Write the ``logging`` configuration for the engine's processes and return its path."""
+        config = {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"line": {"format": "%(asctime)s %(processName)s %(levelname)s %(message)s"}},
+            "handlers": {
+                "file": {
+                    "()": f"{__name__}.{EngineOutput.__name__}",
+                    "filename": str(self.path),
+                    "owner": os.getpid(),
+                    "formatter": "line",
+                }
+            },
+            "loggers": {"vllm": {"level": "INFO", "handlers": ["file"], "propagate": False}},
+        }
+        file = Path(self._folder.name, "logging.json")
+        file.write_text(json.dumps(config), encoding="utf-8")
+        return file
+
+    def last_words(self) -> str:
+        """The last error in this engine's output, one line; empty where it was given no time to speak."""
+        try:
+            with self.path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self._begin, size - TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if _ERROR_LINE.match(line)), "")
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self._folder.cleanup()

@@ -1,0 +1,238 @@
+"""The weak model on a vLLM engine embedded in this process: its life, its death and how many calls it takes at once.
+
+Decisions:
+
+- vLLM is imported by ``start`` alone, in the thread that then builds the engine: the event loop stays free for a
+  Ctrl-C, and this module can be imported where vLLM is not installed. That thread is a daemon, so that a start
+  that was given up does not hold up the end of the program.
+- Engine processes are started with SIGINT blocked: a Ctrl-C goes to the terminal's whole process group, and the
+  engine must not die under us before ``close``. The guard (``_vllm_guard``) sees to every other way out.
+- At most 1.1 x ``max_num_seqs`` calls are inside the engine: enough to keep its batch full, while the others wait
+  here as bare messages, not yet tokenised.
+- A dead engine is ``EngineDied`` for everybody who waits. ``close`` and ``start`` again give a new engine.
+"""
+
+import ast
+import asyncio
+import importlib.util
+import math
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weak2wise.config.schema import VllmEndpoint
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.llm._vllm_guard import Guard, engine_processes, family, kill
+from weak2wise.llm._vllm_log import EngineLog
+from weak2wise.llm.model import Completion, Prompt
+
+if TYPE_CHECKING:
+    from weak2wise.llm._vllm_engine import Engine
+
+ADMISSION = 1.1
+ABANDON_SECONDS = 2.5
+"""How long a cancelled ``start`` waits for its engine to be gone; after that, the guard's turn comes at our exit."""
+CHECK_SECONDS = 120.0
+INSTALL = "pip install 'weak2wise[gpu]', or 'weak2wise[cpu]' on a machine without a GPU"
+HINT = (
+    "start again to go on where it stopped; if it ran out of memory, "
+    "lower gpu_memory_utilization or max_num_seqs of this endpoint first"
+)
+
+
+class EngineDied(StopRun):
+    """The embedded engine is gone, or never came up."""
+
+
+def _argument_names(package: Path) -> set[str]:
+    """The engine arguments of the vLLM in folder ``package``, read from its source: importing it takes 15 seconds."""
+    tree = ast.parse((package / "engine" / "arg_utils.py").read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("EngineArgs")]
+    return {
+        field.target.id
+        for node in classes
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
+
+
+def check_vllm(name: str, endpoint: VllmEndpoint, where: str) -> None:
+    """See that vLLM is installed and knows the endpoint's ``engine_args``, without importing it.
+
+    ``where`` names the configuration file in the message.
+
+    Raises:
+        ConfigError: it is not installed, or an argument is unknown or given twice.
+    """
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"{where}: model_endpoints.{name} needs vLLM, which is not installed: {INSTALL}")
+    if not endpoint.engine_args:
+        return
+    known = _argument_names(Path(spec.submodule_search_locations[0]))
+    for key in endpoint.engine_args:
+        at = f"{where}: model_endpoints.{name}.engine_args.{key}"
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            raise ConfigError(f"{at}: vLLM has no such argument" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if getattr(endpoint, key, None) is not None:
+            raise ConfigError(f"{at}: also given by the endpoint itself; keep one of the two")
+
+
+class _AbandonedError(Exception):
+    """Nobody waits for this engine any more."""
+
+
+class _Opening(threading.Thread):
+    """The thread that opens one engine; ``opened`` gets the outcome."""
+
+    def __init__(self, name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> None:
+        super().__init__(name=f"vllm-start-{name}", daemon=True)
+        self.opened: Future[Engine] = Future()
+        self._arguments = name, endpoint, engine_log
+        self._others = engine_processes()
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._launching = False
+
+    def run(self) -> None:
+        """Thread body."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self.opened.set_running_or_notify_cancel()
+        try:
+            engine = self._open()
+            if self._given_up:
+                engine.shutdown()
+                raise _AbandonedError
+        except Exception as error:  # noqa: BLE001 - handed over to whoever awaits the outcome
+            self.opened.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - a SystemExit in vLLM's code must not end our event loop
+            self.opened.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+        else:
+            self.opened.set_result(engine)
+
+    def _open(self) -> "Engine":
+        name, endpoint, engine_log = self._arguments
+        try:
+            module = import_module("weak2wise.llm._vllm_engine")
+        except Exception as error:
+            raise ConfigError(f"model_endpoints.{name}: vLLM cannot be imported ({error}); {INSTALL}") from error
+        engine: Engine = module.open_engine(name, endpoint, engine_log, self._before_launch)
+        return engine
+
+    def _before_launch(self) -> None:
+        """The last moment to turn back before there are processes."""
+        with self._lock:
+            if self._given_up:
+                raise _AbandonedError
+            self._launching = True
+
+    async def abandon(self) -> None:
+        """Leave no engine process of this thread behind; the thread itself ends when vLLM lets it."""
+        with self._lock:
+            self._given_up = True
+            if not self._launching:
+                return
+        deadline = time.monotonic() + ABANDON_SECONDS
+        while not self.opened.done() and time.monotonic() < deadline:
+            await asyncio.to_thread(self._kill)
+            await asyncio.sleep(0.1)
+        if self.opened.done() and self.opened.exception() is None:
+            await asyncio.to_thread(self.opened.result().shutdown)
+
+    def _kill(self) -> None:
+        kill(family(process.pid for process in engine_processes() - self._others if process.pid))
+
+
+class VllmModel:
+    """A model on its own embedded engine (``weak2wise.llm.model.Model``); ``start`` before the first call.
+
+    The engine's output goes to ``log_file``, by default a temporary file that is gone after ``close``.
+    """
+
+    def __init__(self, name: str, endpoint: VllmEndpoint, log_file: Path | None = None) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self._log_file = log_file
+        self._log: EngineLog | None = None
+        self._guard: Guard | None = None
+        self._opening: _Opening | None = None
+        self._engine: Engine | None = None
+        self._slots = asyncio.Semaphore(1)
+        self.capacity = 0
+        """Calls that may be inside the engine at once; known after ``start``."""
+        self.in_flight = 0
+        """Calls inside the engine now."""
+        self.waiting = 0
+        """Calls that wait for one of those places."""
+
+    async def start(self) -> None:
+        """Bring the engine up; takes half a minute and more. Cancelled, it leaves no process behind.
+
+        Raises:
+            ConfigError: vLLM is missing, or refuses the endpoint or its model.
+            EngineDied: the engine's processes did not come up.
+        """
+        if self._engine is not None:
+            raise RuntimeError("the engine runs already")
+        self._guard = self._guard or await asyncio.to_thread(Guard)
+        self._log = await asyncio.to_thread(EngineLog, self._log_file)
+        self._opening = _Opening(self.name, self.endpoint, self._log)
+        self._opening.start()
+        try:
+            self._engine = await asyncio.wrap_future(self._opening.opened)
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._engine.check()
+        except BaseException as error:
+            if self._engine is None:
+                await self._opening.abandon()
+            await self.close()
+            if isinstance(error, TimeoutError):
+                raise EngineDied(f"the engine of {self.name} does not reply", hint=HINT) from error
+            raise
+        self.capacity = math.ceil(ADMISSION * self._engine.max_num_seqs)
+        self._slots = asyncio.Semaphore(self.capacity)
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Answer one prompt; the text is the model's as it came, thinking included.
+
+        Raises:
+            Rejected: ``context_overflow`` where the prompt leaves no room for an answer, ``bad_prompt`` where
+                the chat template or vLLM refuses it.
+            Transient: the engine gave this one request up.
+            EngineDied: the engine is gone.
+        """
+        engine, slots = self._engine, self._slots
+        if engine is None:
+            raise EngineDied(f"the engine of {self.name} is not running", hint=HINT)
+        self.waiting += 1
+        try:
+            await slots.acquire()
+        finally:
+            self.waiting -= 1
+        self.in_flight += 1
+        try:
+            return await engine.answer(prompt)
+        finally:
+            self.in_flight -= 1
+            slots.release()
+
+    async def close(self) -> None:
+        """End the engine within 3 s, whatever state it is in; calls still inside raise ``EngineDied``."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.shutdown)
+        # A start that was given up may still be on its way out of vLLM; it keeps its guard until we exit.
+        if self._opening is not None and self._opening.opened.done():
+            self._opening = None
+        if self._guard is not None and self._opening is None:
+            await asyncio.to_thread(self._guard.stop)
+            self._guard = None
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
+            self._log = None

@@ -1,0 +1,185 @@
+"""Pure CPU work in worker processes that can be killed, for asyncio.
+
+Some pure functions (computer algebra on text that a model wrote) may run forever, eat all memory or crash the
+interpreter. Threads cannot be stopped, so each call runs in a process. The decisions:
+
+* One ``pebble.ProcessPool`` of *one* process per slot, one call at a time in each. A hang, a crash, even a broken
+  pool is then the fault of exactly one call, by construction; nobody queues behind it inside the pool. Waiting
+  happens here, in front of the slots, so thousands of calls cost thousands of cheap waiters and nothing else.
+* The start method is ``spawn``: our process has threads, so it must not fork.
+* pebble starts the clock when the worker takes a call up, which is after ``warm_up`` has run there: imports and
+  start-up never count against the time limit.
+* No orphans: an idle worker sees its pipe close when we are gone, and a busy one carries its own kernel timer
+  (SIGALRM, which needs neither us nor the interpreter lock) that ends it shortly after the time limit.
+* SIGINT at a terminal reaches every process of the group. Workers are started with it blocked, so they print
+  nothing; we tell them when to end.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import resource
+import signal
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+T = TypeVar("T")
+
+MEMORY_LIMIT = 4 << 30
+"""Address space of one worker, in bytes: a call that wants more fails by itself, not the machine."""
+GRACE = 2.0
+"""Seconds a worker outlives the time limit of its call when nobody is left to stop it."""
+
+
+class OffloadError(Exception):
+    """The call has no result, and the function itself is to blame."""
+
+
+class OffloadTimeout(OffloadError):
+    """The call ran longer than its time limit; its process was killed."""
+
+
+class OffloadCrashed(OffloadError):
+    """The call ended its process or used up its memory."""
+
+
+class Offload:
+    """A few worker processes that run pure functions, each call under a time limit.
+
+    The processes start with the first call and are replaced when they die. One instance belongs to one event loop;
+    several instances share nothing.
+
+    Args:
+        workers: how many processes, and so how many calls at once.
+        time_limit: seconds one call may take.
+        warm_up: runs in every new worker before its first call, for imports; a module-level function.
+    """
+
+    def __init__(
+        self, workers: int = 1, time_limit: float = 5.0, *, warm_up: Callable[[], object] | None = None
+    ) -> None:
+        self.time_limit = time_limit
+        self._warm_up = warm_up
+        self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
+        self._slots = tuple(_Slot(warm_up) for _ in range(workers))
+        for slot in reversed(self._slots):
+            self._free.put_nowait(slot)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run(self, fn: Callable[..., T], *args: Any, time_limit: float | None = None) -> T:
+        """Call ``fn(*args)`` in a worker and return its result.
+
+        ``fn`` must be a module-level function; arguments and result are pickled. What ``fn`` raises is raised here.
+        A cancelled call is stopped, and its worker with it.
+
+        Args:
+            fn: the function.
+            *args: its arguments.
+            time_limit: seconds for this call, instead of the instance's own limit.
+
+        Raises:
+            OffloadTimeout: the time limit has passed.
+            OffloadCrashed: the process died under the call, or the call ran out of memory.
+        """
+        limit = self.time_limit if time_limit is None else time_limit
+        slot = await self._free.get()
+        try:
+            return await slot.run(fn, args, limit)
+        except FutureTimeout:
+            raise OffloadTimeout(f"{_name(fn)} took longer than {limit:g} s") from None
+        except (ProcessExpired, BrokenProcessPool, MemoryError) as error:
+            raise OffloadCrashed(f"{_name(fn)} ended its worker: {error!r}") from None
+        finally:
+            self._free.put_nowait(slot)
+
+    async def close(self) -> None:
+        """End all workers, whatever they are doing; a later ``run`` would start new ones."""
+        await asyncio.gather(*(slot.stop() for slot in self._slots))
+
+
+class _Slot:
+    """One worker process and the pool of one that keeps it alive."""
+
+    def __init__(self, warm_up: Callable[[], object] | None) -> None:
+        self._warm_up = warm_up
+        self._pool: ProcessPool | None = None
+
+    async def run(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
+        try:
+            return await self._once(fn, args, limit)
+        except BrokenProcessPool:
+            # The worker died before it told that it had taken the call: perhaps while idle, so the call is innocent.
+            await self.stop()
+            return await self._once(fn, args, limit)
+
+    async def _once(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
+        pool = await self._running_pool()
+        future = pool.schedule(_guarded, args=(fn, args, limit + GRACE), timeout=limit)
+        result: T = await asyncio.wrap_future(future)
+        return result
+
+    async def _running_pool(self) -> ProcessPool:
+        if self._pool is None or not self._pool.active:
+            await self.stop()
+            starting = asyncio.ensure_future(asyncio.to_thread(_start, self._warm_up))
+            try:
+                await asyncio.shield(starting)
+            finally:  # a call cancelled meanwhile must not lose the pool: it would never be stopped
+                self._pool = await starting
+        return self._pool
+
+    async def stop(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            await asyncio.to_thread(pool.join)
+
+
+def _start(warm_up: Callable[[], object] | None) -> ProcessPool:
+    """Start a pool of one with SIGINT blocked, in a thread: its workers and pebble's threads inherit the mask."""
+    resource_tracker.ensure_running()  # spawn would start it, and that unblocks SIGINT again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool = ProcessPool(
+            max_workers=1, initializer=_prepare, initargs=(warm_up,), context=multiprocessing.get_context("spawn")
+        )
+        assert pool.active  # asking starts it
+        return pool
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _prepare(warm_up: Callable[[], object] | None) -> None:
+    """Set up a new worker: it ends at once when told to, stays within its memory and has its imports done."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the kernel's own handler works even inside a long C call
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    with contextlib.suppress(ValueError, OSError):  # a lower limit set from outside stays
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    if warm_up is not None:
+        warm_up()
+
+
+def _guarded(fn: Callable[..., T], args: tuple[Any, ...], last_resort: float) -> T:
+    """Run in the worker: the kernel ends this process ``last_resort`` seconds from now if the call has not ended."""
+    signal.setitimer(signal.ITIMER_REAL, last_resort)
+    try:
+        return fn(*args)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _name(fn: Callable[..., object]) -> str:
+    return getattr(fn, "__qualname__", repr(fn))

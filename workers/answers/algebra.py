@@ -1,0 +1,278 @@
+r"""The parsing tier: formulas, tuples, lists, sets, intervals, matrices and equations.
+
+The structure is split here, by the brackets and commas as written, because parsers guess at it ("(3,4)" would always be
+an interval); the scalars in it are parsed by math-verify's ``latex2sympy`` and compared by value with 50 digits, at
+several points where they hold letters. Scalars are equal if they agree at every point, different if they disagree at
+every point, and anything between is not sure. ``math_verify.verify`` looks at inequalities and unions of sets, and is
+believed only where it says that they are equal: it rounds, and it says "different" of what it cannot read.
+
+The parser is lenient (it reads "3 4" as 7, drops primes and folds A into a), so a text that it may misread is turned
+away before. Importing this module imports sympy, and sympy may hang: it belongs into a process that can be killed.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy, normalize_latex
+from math_verify import verify
+from msgspec import Struct
+
+from workers.answers.compare import is_choice, quick_compare, same_equation
+from workers.answers.number import read_number
+from workers.answers.text import clean, plain, split_top
+from workers.answers.verdict import looks_mathematical
+
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that nobody limits its time; our caller does
+_CONFIG = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+_DIGITS = 50
+_EQUAL = sympy.Float("1e-35")
+_DIFFERENT = sympy.Float("1e-12")
+_ROUNDED = sympy.Rational(1, 100)
+_POINTS = (
+    ("17/11", "29/13", "37/17", "43/19", "53/23"),
+    ("5/31", "7/37", "71/29", "3/41", "61/43"),
+    ("-13/7", "-19/23", "31/47", "-2/53", "-59/61"),
+    ("7", "4", "9", "5", "11"),
+)
+"""Where letters get values: above and below one, negative, and whole numbers for formulas that count."""
+
+_AND_OR = re.compile(r"\s*,?\s*(?:\\text\{\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))\s*")
+_ELEMENT = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
+_THOUSANDS = re.compile(r"\d,\d{3}(?!\d)")
+_RELATION = re.compile(r"[<>]|\\(?:neq?|leq?|geq?|lt|gt|cup|cap|setminus)(?![A-Za-z])")
+_MATRIX = re.compile(r"\\begin\{([bpvBV]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+_UNIT = re.compile(r"(?P<rest>.*?)\\text\{(?P<unit>[^{}]*)\}(?P<power>\s*\^\s*\{?\d\}?)?", re.DOTALL)
+_DECIMAL = re.compile(r"(?<![\d.])(\d*)\.(\d+)")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_UNBASED_LOG = re.compile(r"\\log(?!\s*_)(?![A-Za-z])")
+_MISREAD = re.compile(
+    r"\d\s*\\frac\s*(?:\{\s*\d+\s*\}|\d)"  # 2\frac{1}{3}x: a mixed number or a product
+    r"|\d\s+[\d.]|/\s*[\d.]*\s*[A-Za-z\\(]*[A-Za-z(][\w(]*|/\s*[\d.]+\s*\\"  # 3 4, 1/2x
+    r"|[0-9A-F]_|\\text|[%$:?']|\\[lc]?dots|\.\.|\\overline\{\d"
+)
+_IMAGINARY = sympy.Symbol("i")
+
+
+class _Shape(Struct, frozen=True):
+    """A text split by its outermost structure; ``marks`` are its brackets, or the shape of a matrix."""
+
+    kind: str
+    items: tuple[str, ...]
+    marks: str = ""
+
+
+def compare(answer: str, reference: str) -> bool | None:
+    """Compare two bare answers by all means; ``None`` where not sure."""
+    quick = quick_compare(answer, reference)
+    if quick is not None or not (looks_mathematical(answer) and looks_mathematical(reference)):
+        return quick
+    numbers = read_number(answer) is not None and read_number(reference) is not None
+    if numbers or is_choice(reference):
+        return None  # the doubt is about what was asked, not about mathematics
+    try:
+        return _compare(_read(clean(answer)), _read(clean(reference)))
+    except Exception:  # noqa: BLE001 - the parsers raise whatever they like at what they cannot read
+        return None
+
+
+def _read(text: str) -> _Shape:
+    text = _ELEMENT.sub("", text)
+    if matrix := _MATRIX.fullmatch(text):
+        rows = [row.split("&") for row in matrix[2].split(r"\\") if row.strip()]
+        shape = " ".join(str(len(row)) for row in rows)
+        return _Shape("matrix", tuple(cell.strip() for row in rows for cell in row), f"{matrix[1]} {shape}")
+    if text.startswith(r"\{") and text.endswith(r"\}"):
+        return _Shape("set", tuple(split_top(text[2:-2])))
+    if text[:1] in "([" and text[-1:] in ")]" and _encloses(text) and len(inner := split_top(text[1:-1])) > 1:
+        return _Shape("bracket", tuple(inner), text[0] + text[-1])
+    if _THOUSANDS.search(text):
+        raise ValueError("a comma that may group digits or separate items")
+    parts = split_top(_AND_OR.sub(", ", text))
+    return _Shape("list", tuple(parts)) if len(parts) > 1 else _read_one(text)
+
+
+def _read_one(text: str) -> _Shape:
+    if _RELATION.search(text):
+        return _Shape("relation", (text,))
+    if "=" in text:
+        return _Shape("equation", tuple(split_top(text, "=")))
+    if text.count(r"\pm") == 1:
+        return _Shape("set", (text.replace(r"\pm", "+"), text.replace(r"\pm", "-")))
+    return _Shape("scalar", (text,))
+
+
+def _encloses(text: str) -> bool:
+    """Does the first bracket close with the last character?"""
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0:
+            return at == len(text) - 1
+    return False
+
+
+def _compare(given: _Shape, wanted: _Shape) -> bool | None:
+    kinds = {given.kind, wanted.kind}
+    result: bool | None = None
+    if kinds == {"scalar"}:
+        result = _same_scalar(given.items[0], wanted.items[0])
+    elif kinds == {"bracket"}:
+        result = _same_bracketed(given, wanted)
+    elif kinds == {"matrix"} and given.marks.split()[1:] == wanted.marks.split()[1:]:
+        result = _all(_pairs(given, wanted))
+    elif kinds <= {"list", "set", "scalar"}:
+        result = _same_items(given, wanted)
+    elif kinds <= {"equation", "scalar"}:
+        result = _same_equation(given, wanted)
+    elif kinds == {"relation"}:
+        result = _verified(given.items[0], wanted.items[0]) or None
+    return result
+
+
+def _pairs(given: _Shape, wanted: _Shape) -> list[bool | None]:
+    return [compare(one, other) for one, other in zip(given.items, wanted.items, strict=True)]
+
+
+def _all(results: Sequence[bool | None]) -> bool | None:
+    return False if False in results else None if None in results else True
+
+
+def _same_bracketed(given: _Shape, wanted: _Shape) -> bool | None:
+    """Points and intervals: in order; the brackets matter where they can only mean an interval."""
+    if len(given.items) != len(wanted.items):
+        return False
+    result = _all(_pairs(given, wanted))
+    if not result or given.marks == wanted.marks:
+        return result
+    interval = any(shape.marks in ("(]", "[)") or r"\infty" in "".join(shape.items) for shape in (given, wanted))
+    return False if interval else None
+
+
+def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
+    """Lists and sets: an item that equals none of the others' decides; another order does only in braces."""
+    if given.kind == wanted.kind and len(given.items) == len(wanted.items) and _all(_pairs(given, wanted)):
+        return True
+    table = [[compare(one, other) for other in wanted.items] for one in given.items]
+    lines = [*table, *(list(column) for column in zip(*table, strict=True))]
+    if any(all(cell is False for cell in line) for line in lines):
+        return False
+    matched = all(True in line for line in lines) and len(given.items) == len(wanted.items)
+    in_braces = "set" in (given.kind, wanted.kind) and "scalar" not in (given.kind, wanted.kind)
+    return True if matched and in_braces else None
+
+
+def _same_equation(given: _Shape, wanted: _Shape) -> bool | None:
+    result = same_equation("=".join(given.items), "=".join(wanted.items), compare)
+    if result is not None or not len(given.items) == len(wanted.items) == 2:
+        return result
+    one, other = ("({})-({})".format(*shape.items) for shape in (given, wanted))
+    if _misreads(one, other):
+        return None
+    left, right = _parse(one), _parse(other)
+    if left.free_symbols != right.free_symbols:
+        return None
+    ratios = [_value(left, point) / _value(right, point) for point in _points(left)]
+    steady = all(abs(ratio - ratios[0]) < _EQUAL * abs(ratio) for ratio in ratios)
+    return True if steady and ratios[0].is_finite else None
+
+
+def _same_scalar(given: str, wanted: str) -> bool | None:
+    (given, unit), (wanted, other_unit) = _without_unit(given), _without_unit(wanted)
+    if unit and other_unit and unit != other_unit:
+        return None
+    degrees = ("°" in given) + ("°" in wanted)
+    given, wanted = given.replace("°", ""), wanted.replace("°", "")
+    result = _same_formula(given, wanted)
+    one_sided = bool(unit) != bool(other_unit) or degrees == 1
+    return None if result is False and one_sided else result
+
+
+def _without_unit(text: str) -> tuple[str, str]:
+    found = _UNIT.fullmatch(text)
+    return (text, "") if found is None else (found["rest"].strip(), plain(found["unit"]) + plain(found["power"] or ""))
+
+
+def _same_formula(given: str, wanted: str) -> bool | None:
+    """Compare two formulas by value."""
+    if _misreads(given, wanted):
+        return None
+    one, other = _parse(given), _parse(wanted)
+    symbols = one.free_symbols | other.free_symbols
+    readings = [(one, other)]
+    if _IMAGINARY in symbols:
+        as_i = {_IMAGINARY: sympy.I}
+        readings.append((one.subs(as_i), other.subs(as_i)))
+        if symbols == {_IMAGINARY}:
+            readings = readings[1:]  # nothing else in it: i is the imaginary unit
+    rounded = bool(_DECIMAL.search(given) or _DECIMAL.search(wanted))
+    results = {_agree(a, b, rounded=rounded) for a, b in readings}
+    result = results.pop() if len(results) == 1 else None
+    if result and symbols - {_IMAGINARY} and one.is_Add != other.is_Add:
+        return None  # factored or expanded: which was asked for?
+    return result
+
+
+def _misreads(given: str, wanted: str) -> bool:
+    """May the parser take one of the two for something else?"""
+    if _MISREAD.search(given) or _MISREAD.search(wanted):
+        return True
+    letters = set(re.findall(r"[A-Za-z]", _COMMAND.sub(" ", f"{given} {wanted}")))
+    folds_case = len({letter.lower() for letter in letters}) < len(letters)
+    return folds_case or bool(_UNBASED_LOG.search(given)) != bool(_UNBASED_LOG.search(wanted))
+
+
+def _parse(text: str) -> Any:
+    """Parse one formula, decimals exactly. Raises whatever the parser raises, or ``TypeError``."""
+    exact = _DECIMAL.sub(lambda found: rf"\frac{{{found[1]}{found[2]}}}{{1{'0' * len(found[2])}}}", text)
+    parsed = latex2sympy(normalize_latex(exact, _CONFIG), normalization_config=None)
+    if not isinstance(parsed, sympy.Expr):
+        raise TypeError("no formula")
+    return parsed
+
+
+def _points(formula: Any) -> list[dict[Any, Any]]:
+    """Values for the letters of a formula, the same for every formula with these letters."""
+    symbols = sorted(formula.free_symbols, key=str)
+    if not symbols:
+        return [{}]
+    if len(symbols) > len(_POINTS[0]):
+        raise ValueError("too many letters")
+    return [dict(zip(symbols, map(sympy.Rational, values), strict=False)) for values in _POINTS]
+
+
+def _value(formula: Any, point: dict[Any, Any]) -> Any:
+    value = sympy.N(formula.subs(point), _DIGITS)
+    if not value.is_number or not value.is_finite:
+        raise ValueError("no finite value")
+    return value
+
+
+def _agree(one: Any, other: Any, *, rounded: bool) -> bool | None:
+    if one.free_symbols != other.free_symbols:
+        return None
+    results = set()
+    for point in _points(one):
+        a, b = _value(one, point), _value(other, point)
+        distance = abs(a - b) / max(1, abs(a), abs(b))
+        if distance < _EQUAL:
+            results.add(True)
+        elif distance > (_ROUNDED if rounded else _DIFFERENT):
+            results.add(False)
+        else:
+            return None
+    return results.pop() if len(results) == 1 else None
+
+
+def _verified(given: str, wanted: str) -> bool:
+    if _misreads(given, wanted) or _DECIMAL.search(given + wanted):
+        return False
+    one, other = (latex2sympy(normalize_latex(text, _CONFIG), normalization_config=None) for text in (given, wanted))
+    return bool(verify(other, one, timeout_seconds=None))
+
+
+def warm_up() -> None:
+    """Build the parser's tables once, so that no call pays for them."""
+    compare(r"\frac{x+1}{\sqrt{2}}", r"\frac{x}{\sqrt{3}}")

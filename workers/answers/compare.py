@@ -1,0 +1,131 @@
+r"""The quick comparison of two bare answers: spellings, plain numbers, choices, words, and "x = 5" against "5".
+
+It takes microseconds, imports nothing heavy, and says ``None`` to whatever it is not certain of.
+"""
+
+import re
+from collections.abc import Callable
+
+from workers.answers.number import read_number, same_number
+from workers.answers.text import LONGEST, clean, plain, same_spelling, split_top, words
+
+Compare = Callable[[str, str], bool | None]
+
+_CHOICE = re.compile(
+    r"(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(\s*([A-Ja-j])\s*\)|([A-J])[).:]|([A-Ja-j])\Z)\s*[.:]?\s*(.*)"
+)
+_TWO_CHOICES = re.compile(r"\(\s*[A-J]\s*\)|\b(?:and|or)\b")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
+_NAME = re.compile(
+    r"\\?[A-Za-z]+(?:_\{?\w{1,10}\}?)?'*(?:\s*\(\s*[\w, .-]{1,20}\))?|\\(?:angle|measuredangle)\s*[A-Z]{1,3}"
+)
+_SUM = re.compile(r"(?:[\d\s+\-*/().,^{}$]|\\(?:times|cdot|frac|div|sqrt)(?![A-Za-z]))+")
+_RELATION = re.compile(r"[<>≠]|\\(?:neq?|leq?|geq?|lt|gt|approx|sim|equiv|in)(?![A-Za-z])")
+_BASED = re.compile(r"([0-9A-F]{1,60})_\{?(\d{1,2})\}?")
+_OPPOSITES = tuple(
+    frozenset(group.split())
+    for group in (
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "january february march april may june july august september october november december",
+        "north east south west",
+        "odd even neither",
+        "yes no",
+        "true false",
+        "positive negative",
+        "increasing decreasing",
+    )
+)
+
+
+def quick_compare(answer: str, reference: str) -> bool | None:
+    """Compare two bare answers without parsing mathematics."""
+    if len(answer) > LONGEST or len(reference) > LONGEST:
+        return None
+    given, wanted = clean(answer), clean(reference)
+    one, other = read_number(given), read_number(wanted)
+    result: bool | None
+    if same_spelling(given, wanted):
+        result = True
+    elif (letter := _CHOICE.fullmatch(words(wanted))) is not None:
+        result = _same_choice(words(given), letter)
+    elif one is not None and other is not None:
+        result = None if _same_list(given, wanted) else same_number(one, other)
+    elif "=" in given or "=" in wanted:
+        result = same_equation(given, wanted, quick_compare)
+    elif "_" in given or "_" in wanted:
+        result = _same_based(plain(given), plain(wanted))
+    else:
+        result = _same_words(words(given), words(wanted))
+    return result
+
+
+def is_choice(reference: str) -> bool:
+    """Is this reference an option's letter, such as "(C)"? Then nothing but letters can be compared with it."""
+    return _CHOICE.fullmatch(words(reference)) is not None
+
+
+def same_equation(given: str, wanted: str, compare: Compare) -> bool | None:
+    """Compare where at least one side is an equation, by what stands behind a name: "x = 5", "3 + 4 = 7", "y = 2x".
+
+    Args:
+        given: the attempt's cleaned answer.
+        wanted: the cleaned reference.
+        compare: how to compare the values.
+    """
+    if _RELATION.search(given) or _RELATION.search(wanted):
+        return None
+    left, right = split_top(given, "="), split_top(wanted, "=")
+    if len(right) == 1:
+        if len(left) == 2 and _NAME.fullmatch(left[1]) and not _NAME.fullmatch(left[0]):
+            left.reverse()
+        if all(_NAME.fullmatch(part) or _SUM.fullmatch(part) for part in left[:-1]):
+            return compare(left[-1], wanted)
+        return None
+    if len(right) != 2 or not _NAME.fullmatch(right[0]):
+        return None
+    if len(left) == 1:
+        return compare(given, right[1])
+    return compare(left[-1], right[1]) if len(left) == 2 and plain(left[0]) == plain(right[0]) else None
+
+
+def _same_list(given: str, wanted: str) -> bool:
+    """Do "100,200" and "200,100" hold the same items, should they be lists and no numbers?"""
+    one, other = given.split(","), wanted.split(",")
+    return len(one) > 1 and one != other and sorted(one) == sorted(other)
+
+
+def _same_choice(given: str, wanted: re.Match[str]) -> bool | None:
+    """Compare with a reference that is a letter, alone or before its option's text."""
+    found = _CHOICE.fullmatch(given)
+    if found is None or _TWO_CHOICES.search(found[4]) or (wanted[4] and found[4]):
+        return None
+    return _letter(found) == _letter(wanted)
+
+
+def _letter(found: re.Match[str]) -> str:
+    return str(found[1] or found[2] or found[3]).upper()
+
+
+def _same_based(given: str, wanted: str) -> bool | None:
+    """Numbers that name their base: sure only in one base, or where no reading makes them equal."""
+    one, other = _BASED.fullmatch(given), _BASED.fullmatch(wanted)
+    if one is not None and other is not None:
+        return one[1].lstrip("0") == other[1].lstrip("0") if int(one[2]) == int(other[2]) else None
+    based, bare = (one, wanted) if one is not None else (other, given)
+    if based is None or not bare.isdecimal():
+        return None
+    try:
+        value = int(based[1], int(based[2]))
+    except ValueError:
+        return None
+    return None if bare.lstrip("0") in (based[1].lstrip("0"), str(value)) else False
+
+
+def _same_words(given: str, wanted: str) -> bool | None:
+    """Words are equal in any case; they differ for certain only where they exclude each other."""
+    if not (_WORDS.fullmatch(given) and _WORDS.fullmatch(wanted)):
+        return None
+    one, other = given.casefold(), wanted.casefold()
+    if one == other and (len(one) > 2 or one == "no"):
+        return True
+    return False if one != other and any({one, other} <= group for group in _OPPOSITES) else None

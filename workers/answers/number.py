@@ -1,0 +1,157 @@
+r"""Plain numbers in their many spellings, compared exactly.
+
+Integers, decimals, fractions, mixed numbers, powers of ten, thousands separators, percentages, money, scale words
+and simple units, in plain text or LaTeX. Values are ``Fraction``s; nothing is ever rounded. Where two numbers differ
+by less than the last digit that one of them shows, one may be the other rounded, and the comparison is not sure.
+"""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from msgspec import Struct
+
+from workers.answers.text import clean
+from workers.answers.units import Unit, may_convert, read_unit
+
+LONGEST = 200
+"""Characters of the longest number that is read."""
+_MOST_DIGITS = 400
+"""The largest power of ten that is written out."""
+
+_DIGITS = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
+_INT = r"\d+"
+_NUMBER = re.compile(
+    rf"""(?P<sign>[+-]?)\s*(?P<money>[$€£¥₹]?)\s*(?P<sign2>[+-]?)\s*
+    (?:
+        (?:(?P<whole>{_INT})\s*)?\\frac\s*(?:\{{\s*(?P<top>-?\s*{_DIGITS})\s*\}}|\s*(?P<top1>\d))
+                             \s*(?:\{{\s*(?P<bottom>-?\s*{_DIGITS})\s*\}}|(?P<bottom1>\d))
+      | (?:(?P<whole2>{_INT})\s+)?(?P<top2>{_DIGITS})\s*/\s*(?P<bottom2>{_DIGITS})
+      | (?P<decimal>{_DIGITS})
+        (?:[eE](?P<exp>[+-]?\d+)|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{{\s*(?P<exp2>[+-]?\s*\d+)\s*\}}|(?P<exp3>[+-]?\d)))?
+    )
+    \s*(?:(?P<scale>thousand|million|billion|trillion)\b)?""",
+    re.VERBOSE,
+)
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_PERCENT = re.compile(r"(?:%|(?:\\text\{)?\s*per\s?cent\s*\}?)", re.IGNORECASE)
+_MARKED = re.compile(r"\\text\{\s*(?P<unit>[^{}]+?)\s*\}(?P<power>\s*\^\s*\{?\s*[23]\s*\}?)?")
+
+
+class Number(Struct, frozen=True):
+    """A number as read. ``value`` of "50%" is 50; ``step`` is what one more in its last digit is worth (0: exact)."""
+
+    value: Fraction
+    step: Fraction
+    integer: bool
+    percent: bool = False
+    unit: Unit | None = None
+
+
+@lru_cache(maxsize=1024)
+def read_number(text: str) -> Number | None:
+    """Read a whole text as one number with at most a unit; ``None`` if it is anything else."""
+    if len(text) > LONGEST * 2:
+        return None
+    text = clean(text)
+    found = _NUMBER.match(text) if len(text) <= LONGEST else None
+    if found is None:
+        return None
+    number = _value(found)
+    if number is None:
+        return None
+    value, step = number
+    integer = step == 1 and value.denominator == 1
+    rest = text[found.end() :].strip()
+    if _PERCENT.fullmatch(rest) and not found["money"]:
+        return Number(value, step, integer, percent=True)
+    money = read_unit(found["money"], marked=True) if found["money"] else None
+    named = _read_tail(rest) if rest else None
+    if (rest and named is None) or (money and named and money != named):
+        return None
+    return Number(value, step, integer, unit=money or named)
+
+
+def same_number(one: Number, other: Number) -> bool | None:
+    """Are two numbers the same answer? ``None`` where rounding, a unit or a percentage leaves a doubt."""
+    if one.percent != other.percent:
+        return _with_percent(*((one, other) if one.percent else (other, one)))
+    a, b = one.unit, other.unit
+    if a is not None and b is not None and a != b:
+        if a.dimension is None or (a.dimension, a.power) != (b.dimension, b.power):
+            return None
+        return _close(one.value * a.factor, other.value * b.factor, one.step * a.factor, other.step * b.factor)
+    same = _same_value(one, other)
+    told_alike = (a is None) == (b is None) and (a is not None or one.percent)
+    if same is not False or told_alike or one.value == 0 or other.value == 0:
+        return same
+    return None if _may_be_told_otherwise(one, other) else False
+
+
+def _may_be_told_otherwise(one: Number, other: Number) -> bool:
+    """May two different values be one quantity, with a unit or "per cent" left unsaid?"""
+    ratio, unit = one.value / other.value, one.unit or other.unit
+    if unit is not None:
+        return may_convert(unit, ratio)
+    small = min(abs(one.value), abs(other.value))
+    return ratio in (100, Fraction(1, 100)) and small <= 1 and not (one.integer and other.integer)
+
+
+def _same_value(one: Number, other: Number) -> bool | None:
+    if one.integer and other.integer:
+        return one.value == other.value
+    return _close(one.value, other.value, one.step, other.step)
+
+
+def _close(a: Fraction, b: Fraction, step_a: Fraction, step_b: Fraction) -> bool | None:
+    if a == b:
+        return True
+    return None if abs(a - b) < max(step_a, step_b) else False
+
+
+def _with_percent(percent: Number, other: Number) -> bool | None:
+    """Compare "50%" with a number that has no percent sign: 0.5 for certain, 50 almost so."""
+    if percent.value / 100 == other.value:
+        return True if other.unit is None else None
+    if percent.value == other.value:
+        return True if abs(other.value) > 1 and other.unit is None else None
+    as_share = _close(percent.value / 100, other.value, percent.step / 100, other.step)
+    return False if as_share is False and _same_value(percent, other) is False else None
+
+
+def _value(found: re.Match[str]) -> tuple[Fraction, Fraction] | None:
+    """The number's value and step, or ``None`` if it cannot be one (1/0, 10^999999, 3 7/2)."""
+    if found["sign"] and found["sign2"]:
+        return None
+    sign = -1 if "-" in (found["sign"], found["sign2"]) else 1
+    top = found["top"] or found["top1"] or found["top2"]
+    if top is not None:
+        above, below = _digits(top), _digits(found["bottom"] or found["bottom1"] or found["bottom2"])
+        whole = found["whole"] or found["whole2"]
+        if below == 0 or found["scale"]:
+            return None
+        value = above / below
+        if whole is not None:
+            if not 0 < value < 1:
+                return None
+            value += int(whole)
+        return sign * value, Fraction(0)
+    decimal = found["decimal"]
+    power = int((found["exp"] or found["exp2"] or found["exp3"] or "0").replace(" ", ""))
+    power += _SCALES.get(found["scale"] or "", 0)
+    if abs(power) > _MOST_DIGITS:
+        return None
+    places = len(decimal.partition(".")[2])
+    ten = Fraction(10)
+    return sign * _digits(decimal) * ten**power, ten ** (power - places)
+
+
+def _digits(text: str) -> Fraction:
+    return Fraction(text.replace(",", "").replace(" ", "").rstrip("."))
+
+
+def _read_tail(rest: str) -> Unit | None:
+    marked = _MARKED.fullmatch(rest)
+    if marked is not None:
+        return read_unit(marked["unit"] + (marked["power"] or ""), marked=True)
+    return read_unit(rest, marked=rest[0] in "°$¢€£¥₹")

@@ -1,0 +1,101 @@
+"""Units behind a number: which are the same, which convert into each other, and which are only a noun.
+
+A unit never decides by itself. It lets "5 cm" be 5, and it raises the doubt that 300 (minutes) may be "5 hours".
+"""
+
+import re
+from fractions import Fraction
+
+from msgspec import Struct
+
+_MEASURES = """
+length: millimeter millimetre mm 1/1000; centimeter centimetre cm 1/100; meter metre m 1; kilometer kilometre km 1000;
+length: inch inches in 254/10000; foot feet ft 3048/10000; yard yd 9144/10000; mile mi 1609344/1000
+time: second sec s 1; minute min 60; hour hr h 3600; day 86400; week 604800
+calendar: month 1; year yr 12; decade 120; century centuries 1200
+mass: milligram mg 1/1000; gram g 1; kilogram kg kilo 1000; tonne 1000000
+weight: ounce oz 1; pound lb 16; ton 32000
+volume: milliliter millilitre ml 1/1000; liter litre l 1
+kitchen: teaspoon tsp 1; tablespoon tbsp 3; cup 48; pint 96; quart 192; gallon 768
+money: cent ¢ 1/100; dollar $ usd buck 1
+angle: degree ° deg 1
+count: piece 1; pair 2; dozen 12
+"""
+_WORTH: dict[str, tuple[str, Fraction]] = {
+    name: (dimension, Fraction(names[-1]))
+    for line in _MEASURES.strip().splitlines()
+    for dimension, _, entries in [line.partition(": ")]
+    for entry in entries.rstrip(";").split("; ")
+    for names in [entry.split()]
+    for name in names[:-1]
+}
+_LOOSE = {Fraction(ratio) for ratio in (4, 30, 52, 365, 1000, 2000)}
+"""Ratios that people also convert by (weeks of a month, days of a year, tons), true of no table."""
+_RATIOS: dict[str, set[Fraction]] = {
+    dimension: {a / b for d, a in _WORTH.values() for e, b in _WORTH.values() if d == e == dimension} | _LOOSE
+    for dimension, _ in _WORTH.values()
+}
+_NO_UNITS = """
+and or to than times over by minus plus not less mod pi sqrt sin cos tan cot csc log ln exp factorial base if is was
+are were at from either neither nor approximately about only but then because since remainder squared cubed half halves
+third thirds fourth fourths quarter quarters fifth fifths sixth sixths eighth eighths tenth tenths hundredth hundredths
+one two three four five six seven eight nine ten negative
+"""
+_NOT_UNITS = frozenset(_NO_UNITS.split())
+_WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
+
+
+class Unit(Struct, frozen=True):
+    """A unit as compared: its words in the singular, its power, and what it measures (``None``: a noun or compound)."""
+
+    name: str
+    power: int = 1
+    dimension: str | None = None
+    factor: Fraction = Fraction(1)
+    convertible: bool = False
+
+
+def read_unit(text: str, *, marked: bool) -> Unit | None:
+    r"""Read what follows a number; ``None`` where it may be mathematics or change the number's meaning.
+
+    Args:
+        text: the words, such as ``cm^2``, ``square feet``, ``miles per hour`` or ``apples``.
+        marked: they stood inside ``\\text{}``, so a single letter is a unit and no variable.
+    """
+    text = text.strip().strip(".")
+    found = re.fullmatch(r"([A-Za-z¢$€£¥₹°][A-Za-z¢$€£¥₹° ./]{0,60}?)\s*(?:\^\s*\{?\s*([23])\s*\}?)?", text)
+    if found is None:
+        return None
+    words = [_singular(word) for word in _WORDS.findall(found[1])]
+    if not words or len(words) > 5 or any(word in _NOT_UNITS for word in words):
+        return None
+    if not marked and any(len(word) < 3 and word not in ("$", "°") for word in words if word not in _WORTH):
+        return None
+    if not marked and len(words) == 1 and len(words[0]) == 1 and words[0].isalpha():
+        return None
+    power = int(found[2] or 1)
+    for prefix, raised in (("square", 2), ("sq", 2), ("cubic", 3), ("cu", 3)):
+        if words[0] == prefix and len(words) > 1:
+            words, power = words[1:], raised
+    known = [word for word in words if word in _WORTH]
+    if len(words) == 1 and known:
+        dimension, factor = _WORTH[words[0]]
+        return Unit(f"{dimension} {factor}", power, dimension, factor**power, convertible=True)
+    return Unit(" ".join(words), power, convertible=bool(known))
+
+
+def may_convert(unit: Unit, ratio: Fraction) -> bool:
+    """Could two numbers with this ratio be one quantity, told in this unit and in one left unsaid?"""
+    if unit.dimension is None:
+        return unit.convertible
+    return any(ratio in (known**unit.power, 1 / known**unit.power) for known in _RATIOS[unit.dimension])
+
+
+def _singular(word: str) -> str:
+    word = word if word in ("¢", "$", "°") else word.lower()
+    if word in _WORTH:
+        return word
+    for ending in ("es", "s"):
+        if word.endswith(ending) and word[: -len(ending)] in _WORTH:
+            return word[: -len(ending)]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

@@ -1,0 +1,87 @@
+r"""Does an attempt give the reference answer? Yes, no, or not sure: never a guess.
+
+Two tiers. The quick one compares spellings, plain numbers, choice letters and words, in microseconds and in any
+process. The other parses mathematics (``workers.answers.algebra``), which may hang or crash and so belongs into a
+process that can be killed. Both say ``None`` wherever a person would have to look at the question: for rounding,
+left-out units, a factored polynomial against an expanded one, a list in another order, two boxes side by side.
+"""
+
+import re
+
+from workers.answers.compare import Compare, is_choice, quick_compare
+from workers.answers.extract import Final, find_final
+from workers.answers.number import read_number
+from workers.answers.text import LONGEST, clean, plain
+
+_MOST_RIVALS = 8
+_TEX_WORD = re.compile(r"\\[A-Za-z]+")
+_NO_PROSE = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\text\{[^{}]*\}|\b(?:and|or)\b")
+_LONG_WORD = re.compile(r"[A-Za-z]{3,}")
+
+
+def quick_verdict(attempt: str, reference: str) -> bool | None:
+    """The cheap tier: certain without parsing mathematics, or ``None``. An empty attempt is wrong."""
+    if not attempt.strip():
+        return False
+    final = find_final(attempt)
+    return None if final is None else _with_rivals(final, reference, quick_compare)
+
+
+def verdict(attempt: str, reference: str) -> bool | None:
+    """Both tiers. May run for long on hostile input: call it in a process that can be killed."""
+    from workers.answers.algebra import compare  # noqa: PLC0415 - it imports sympy
+
+    if not attempt.strip():
+        return False
+    final = find_final(attempt)
+    return None if final is None else _with_rivals(final, reference, compare)
+
+
+def worth_parsing(attempt: str, reference: str) -> bool:
+    """Could the parsing tier decide what the quick one could not? True if both sides look like mathematics.
+
+    Two plain numbers or two options that the quick tier doubted stay in doubt: no parser knows what was asked.
+    """
+    final = find_final(attempt)
+    if final is None or not (looks_mathematical(final.text) and looks_mathematical(reference)):
+        return False
+    numbers = read_number(final.text) is not None and read_number(reference) is not None
+    return not numbers and not is_choice(reference)
+
+
+def looks_mathematical(text: str) -> bool:
+    """Is this a formula, as far as a glance can tell? Prose in it, or great length, says no."""
+    if len(text) > LONGEST:
+        return False
+    bare = _NO_PROSE.sub(" ", clean(text))
+    return bool(bare.strip()) and _LONG_WORD.search(_TEX_WORD.sub(" ", bare)) is None
+
+
+def normalised(answer: str) -> str:
+    r"""A spelling under which equal answers usually meet, for counting votes.
+
+    Wrappers, white space, ``\text{}`` and case are gone; a bare number is its exact value. A unit or a percent sign
+    stays, so "50%" and "50" are counted apart.
+    """
+    if len(answer) <= LONGEST:
+        number = read_number(answer)
+        if number is not None and number.unit is None and not number.percent:
+            return str(number.value)
+        answer = plain(answer)
+    return answer.strip().casefold()
+
+
+def _with_rivals(final: Final, reference: str, compare: Compare) -> bool | None:
+    """Compare the final answer, and doubt the result where other answers stand in its way."""
+    result = compare(final.text, reference)
+    if final.how == "conclusion":
+        return True if result else None
+    if result:
+        return True if all(compare(rival, reference) for rival in final.beside) else None
+    rivals = (*final.beside, *final.earlier)
+    if result is None or not rivals:
+        return result
+    spread = "," in plain(reference) or r"\pm" in reference  # its parts may have a box each
+    if spread or len(rivals) > _MOST_RIVALS or any(compare(rival, reference) is not False for rival in rivals):
+        return None
+    return False

@@ -1,0 +1,104 @@
+"""The judge: does an attempt reach the reference answer?
+
+Three modes. ``rule`` lets arithmetic and algebra decide (``workers.answers``) and counts what they are not sure of as
+No. ``llm`` asks the judge model every time. ``cascade`` asks it only where the rule is not sure: seldom for numbers,
+nearly always for prose. The rule says Yes or No only where no reader should disagree, so the cascade is meant to differ
+from ``llm`` by the judge model's own mistakes alone.
+
+What decided is told with the verdict, so that a run can count it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from weak2wise.errors import ConfigError
+from weak2wise.llm.model import Message, Model, Prompt
+from weak2wise.offload import Offload, OffloadError
+from workers.answers import quick_verdict, verdict, worth_parsing
+
+Mode = Literal["rule", "llm", "cascade"]
+
+
+class Verdict(Struct, frozen=True):
+    """Yes or no, and what said so.
+
+    ``rule_unsure`` is a No because there was nobody left to ask; ``llm_unclear`` is a No because the judge model said
+    neither Yes nor No, twice.
+    """
+
+    correct: bool
+    by: Literal["rule", "llm", "rule_unsure", "llm_unclear"]
+
+
+class JudgePrompts(Protocol):
+    """What the judge needs of the run's prompts."""
+
+    def judge(self, question: str, attempt: str, answer: str) -> str:
+        """Ask whether an attempt reaches the reference answer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Judges attempts.
+
+    ``offload`` runs the slow part of the rule in processes that can be killed; give it ``workers.answers.warm_up`` as
+    its warm-up. ``model`` is the judge LLM, ``None`` if there is none; then ``cascade`` is the same as ``rule``.
+
+    Raises:
+        ConfigError: on construction, for mode ``llm`` without a model.
+    """
+
+    prompts: JudgePrompts
+    offload: Offload
+    model: Model | None = None
+    mode: Mode = "cascade"
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.mode == "llm" and self.model is None:
+            raise ConfigError("params.judge_mode: llm needs a model under models.judge")
+
+    async def __call__(self, question: str, attempt: str, answer: str, *, seed: int) -> Verdict:
+        """Judge one attempt.
+
+        Args:
+            question: the question as the attempt's author saw it.
+            attempt: the whole attempt; white space around it does not count.
+            answer: the reference answer.
+            seed: makes the judge model's sampling repeatable.
+
+        Raises:
+            RecordError: the judge model cannot answer.
+            StopRun: no call to it can succeed.
+        """
+        attempt = attempt.strip()
+        ruled = None if self.mode == "llm" else await self._rule(attempt, answer)
+        if ruled is not None:
+            return Verdict(ruled, "rule")
+        if self.model is None or self.mode == "rule":
+            return Verdict(correct=False, by="rule_unsure")
+        messages = (Message("user", self.prompts.judge(question, attempt, answer)),)
+        for sample in range(2):
+            prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed + sample, sample=sample)
+            said = yes_or_no((await self.model.complete(prompt)).text)
+            if said is not None:
+                return Verdict(said, "llm")
+        return Verdict(correct=False, by="llm_unclear")
+
+    async def _rule(self, attempt: str, answer: str) -> bool | None:
+        ruled = quick_verdict(attempt, answer)
+        if ruled is not None or not worth_parsing(attempt, answer):
+            return ruled
+        try:
+            return await self.offload.run(verdict, attempt, answer)
+        except OffloadError:
+            return None
+
+
+def yes_or_no(reply: str) -> bool | None:
+    """The verdict in a judge model's reply: its last non-empty line, ``None`` if that is neither Yes nor No."""
+    last = reply.strip().rpartition("\n")[2]
+    return {"yes": True, "no": False}.get(last.strip("*_`\"'“”‘’ \t.").casefold())
