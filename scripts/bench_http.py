@@ -1,8 +1,8 @@
 """The engine's own HTTP endpoint against a bare aiohttp loop, on one loopback server, in one run.
 
-Both ask the same 2,000 questions, 256 in flight, of a server that takes 100 ms to answer. The bare loop posts a body that
-was encoded once and reads bytes; the endpoint renders each prompt, waits for its slot, decodes a typed completion and writes it
-to the journal before it is handed on. Rounds alternate, so that a machine that slows down slows both.
+Both ask the same 2,000 questions, 256 in flight, of a server that takes 100 ms to answer. The bare loop posts a body
+that was encoded once and reads bytes; the endpoint renders each prompt, waits for its slot, decodes a typed completion
+and writes it to the journal before it is handed on. Rounds alternate, so that a machine that slows down slows both.
 
 Run: python scripts/bench_http.py
 """
@@ -23,14 +23,13 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.loopback import LoopbackProcess  # noqa: E402
-from tests.loopback.answers import make_question  # noqa: E402
-
-from weak2wise.config import OpenAIEndpoint  # noqa: E402
-from weak2wise.ledger.journal import Journal, Journaled, asking_for  # noqa: E402
-from weak2wise.llm.model import Message, Prompt  # noqa: E402
-from weak2wise.llm.openai import OpenAIModel  # noqa: E402
-from weak2wise.llm.retry import Retried  # noqa: E402
+from tests.loopback import LoopbackProcess
+from tests.loopback.answers import make_question
+from weak2wise.config import OpenAIEndpoint
+from weak2wise.ledger.journal import Journal, Journaled, asking_for
+from weak2wise.llm.model import Message, Prompt
+from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.retry import Retried
 
 
 async def bare(base_url: str, requests: int, in_flight: int) -> None:

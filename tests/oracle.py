@@ -34,11 +34,10 @@ class Oracle:
             self.s_prime.append({"question": question, "answer": answer, "weak_attempt": attempt})
             traces = self._traces(question, answer)
             self.candidates += traces
-            for trace in traces:
-                trace |= self._score(trace)
-            self.scored += traces
-            best = max(t["score"] for t in traces)
-            winner = min((t for t in traces if t["score"] == best), key=lambda t: len(t["normal"].split()))
+            scored = [trace | self._score(trace) for trace in traces]
+            self.scored += scored
+            best = max(t["score"] for t in scored)
+            winner = min((t for t in scored if t["score"] == best), key=lambda t: len(t["normal"].split()))
             prompt = self.config["prompts"]["ptrunc"].format(normal_reasoning=winner["normal"], answer=answer)
             cut = self._chat("truncation", [("user", prompt)], "trunc_temp")[0].strip()
             self.selected.append(

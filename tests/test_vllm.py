@@ -76,31 +76,31 @@ def test_missing_vllm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
     with pytest.raises(ConfigError, match=r"model_endpoints\.weak .*'weak2wise\[gpu\]'.*'weak2wise\[cpu\]'"):
-        check_vllm("weak", VllmEndpoint(model_id="m"), "config.yaml")
+        check_vllm("weak", VllmEndpoint(model_id="m"))
 
 
 @pytest.mark.vllm
 def test_unknown_engine_argument_is_named_with_the_nearest_known_one() -> None:
     endpoint = VllmEndpoint(model_id="m", engine_args={"seed": 1, "swap_spaec": 2, "block_sise": 16})
     with pytest.raises(ConfigError, match="swap_spaec"):
-        check_vllm("weak", endpoint, "config.yaml")
+        check_vllm("weak", endpoint)
     endpoint = VllmEndpoint(model_id="m", engine_args={"block_sise": 16})
     with pytest.raises(
         ConfigError, match=r"config\.yaml: model_endpoints\.weak\.engine_args\.block_sise.*'block_size'"
     ):
-        check_vllm("weak", endpoint, "config.yaml")
+        check_vllm("weak", endpoint)
 
 
 @pytest.mark.vllm
 def test_engine_argument_given_twice_is_refused() -> None:
     endpoint = VllmEndpoint(model_id="m", max_num_seqs=8, engine_args={"max_num_seqs": 16})
     with pytest.raises(ConfigError, match=r"engine_args\.max_num_seqs"):
-        check_vllm("weak", endpoint, "config.yaml")
+        check_vllm("weak", endpoint)
 
 
 @pytest.mark.vllm
 def test_known_engine_arguments_pass() -> None:
-    check_vllm("weak", VllmEndpoint(model_id="m", engine_args={"block_size": 16, "seed": 1}), "config.yaml")
+    check_vllm("weak", VllmEndpoint(model_id="m", engine_args={"block_size": 16, "seed": 1}))
 
 
 def test_last_words_are_the_last_error_of_this_engine(tmp_path: Path) -> None:

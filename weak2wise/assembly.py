@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.judge import Judge
-from workers.truncate import Truncate
-
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.ledger.journal import Journal, Journaled
@@ -20,17 +17,18 @@ from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
-from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage
 from weak2wise.results import View
 from workers import views
 from workers.filter import Filter
 from workers.generate import Generate
+from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Golden, Scored, SftRow, Traced, Unsolved
 from workers.select import Select
 from workers.sft import Sft
 from workers.stepmask import StepMask
+from workers.truncate import Truncate
 
 STEPS: dict[str, tuple[type[Any], View, str]] = {
     "filter": (Unsolved, views.s_prime, "s_prime.jsonl"),
@@ -75,8 +73,9 @@ class Books:
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""
         async with AsyncExitStack() as stack:
-            for book in (self.journal, *self.steps.values(), self.intake):
-                stack.push_async_callback(book.close)
+            stack.push_async_callback(self.journal.close)
+            for ledger in (self.intake, *self.steps.values()):
+                stack.push_async_callback(ledger.close)
 
 
 @asynccontextmanager
@@ -115,7 +114,7 @@ def wire(
 
 
 def build_stages(
-    config: Config, prompts: Prompts, models: dict[str, Model], judge: Judge, offload: Offload, books: Books
+    config: Config, prompts: Prompts, models: dict[str, Model], judge: Judge, books: Books
 ) -> list[Stage[Any]]:
     """The five stages, in order."""
     params = config.params
@@ -124,7 +123,6 @@ def build_stages(
         mode=params.truncation,
         prompts=prompts,
         temperature=params.trunc_temp,
-        offload=offload,
     )
     workers: dict[str, Any] = {
         "filter": Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter),

@@ -21,7 +21,6 @@ import msgspec
 import structlog
 import uvloop
 from rich.console import Console
-from workers.judge import Judge
 
 from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, wire
 from weak2wise.config import Config, OpenAIEndpoint, load_config
@@ -31,6 +30,7 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
+from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
@@ -38,6 +38,8 @@ from weak2wise.results import totals, write_views
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary, show
+from workers.answers import warm_up
+from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Asked, Question
 
@@ -109,7 +111,7 @@ class Engine:
                 stack.push_async_callback(books.close)
                 await asyncio.to_thread(books.open)
                 endpoints = await stack.enter_async_context(open_endpoints(self._config))
-                offload = Offload()
+                offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
                 models = wire(self._config, endpoints, books.journal, self.gate)
                 params = self._config.params
@@ -120,7 +122,7 @@ class Engine:
                     temperature=params.judge_temperature,
                     offload=offload,
                 )
-                stages = build_stages(self._config, self._prompts, models, judge, offload, books)[: len(self._steps)]
+                stages = build_stages(self._config, self._prompts, models, judge, books)[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
                     ticker = group.create_task(_progress(stages))
@@ -139,6 +141,7 @@ class Engine:
                         endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults)
                     )
                     for name, e in endpoints.items()
+                    if isinstance(e, OpenAIModel)
                 ]
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, stages, books.intake),
@@ -260,7 +263,11 @@ def run_command(
         if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
             raise ConfigError(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
         steps = 5 if up_to_step == "all" else int(up_to_step)
-        engine = Engine(load_config(config, set_ or ()), resume=resume, up_to_step=steps)
+        loaded = load_config(config, set_ or ())
+        try:
+            engine = Engine(loaded, resume=resume, up_to_step=steps)
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}") from None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             summary = runner.run(supervise(engine))
     except Exception as error:  # noqa: BLE001 - the last resort: told below, in full in the log

@@ -8,7 +8,8 @@ from ``llm`` by the judge model's own mistakes alone.
 What decided is told with the verdict, so that a run can count it.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -56,6 +57,8 @@ class Judge:
     model: Model | None = None
     mode: Mode = "cascade"
     temperature: float = 0.1
+    counts: Counter[str] = field(default_factory=Counter)
+    """Verdicts given so far, by what decided them."""
 
     def __post_init__(self) -> None:
         if self.mode == "llm" and self.model is None:
@@ -74,7 +77,11 @@ class Judge:
             RecordError: the judge model cannot answer.
             StopRun: no call to it can succeed.
         """
-        attempt = attempt.strip()
+        verdict = await self._verdict(question, attempt.strip(), answer, seed)
+        self.counts[verdict.by] += 1
+        return verdict
+
+    async def _verdict(self, question: str, attempt: str, answer: str, seed: int) -> Verdict:
         ruled = None if self.mode == "llm" else await self._rule(attempt, answer)
         if ruled is not None:
             return Verdict(ruled, "rule")

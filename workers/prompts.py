@@ -44,8 +44,8 @@ PTRUNC = """\
 Below are a reasoning process and the correct answer it arrives at. After it first derives that answer it may go on \
 checking, doubting or starting over.
 
-Copy the reasoning process word for word from its beginning up to the place where the correct answer is derived for the \
-first time, and stop there. Change nothing and add nothing.
+Copy the reasoning process word for word from its beginning up to the place where the correct answer is derived for \
+the first time, and stop there. Change nothing and add nothing.
 
 ## Reasoning Process
 {normal_reasoning}

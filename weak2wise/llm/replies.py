@@ -99,7 +99,7 @@ _FILTERED = re.compile(r"content_filter|content policy|data_inspection_failed|co
 def error_for(  # noqa: PLR0911 - a table, one line a kind
     status: int, body: bytes, name: str, retry_after: float | None = None, location: str | None = None
 ) -> ModelError | Unusable:
-    """The error that an HTTP status and its body stand for. Not raised here, so that the caller's line is the origin."""
+    """The error that an HTTP status and its body stand for. Returned, so that the caller raises it."""
     said = _said(body)
     message = f"{name}: HTTP {status}: {said}" if said else f"{name}: HTTP {status}"
     if 300 <= status < 400:

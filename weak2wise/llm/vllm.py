@@ -25,11 +25,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from weak2wise.config.schema import VllmEndpoint
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.llm._vllm_guard import Guard, engine_processes, family, kill
 from weak2wise.llm._vllm_log import EngineLog
 from weak2wise.llm.model import Completion, Prompt
+from weak2wise.llm.thinking import split_thinking
 
 if TYPE_CHECKING:
     from weak2wise.llm._vllm_engine import Engine
@@ -61,22 +64,20 @@ def _argument_names(package: Path) -> set[str]:
     }
 
 
-def check_vllm(name: str, endpoint: VllmEndpoint, where: str) -> None:
+def check_vllm(name: str, endpoint: VllmEndpoint) -> None:
     """See that vLLM is installed and knows the endpoint's ``engine_args``, without importing it.
-
-    ``where`` names the configuration file in the message.
 
     Raises:
         ConfigError: it is not installed, or an argument is unknown or given twice.
     """
     spec = importlib.util.find_spec("vllm")
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"{where}: model_endpoints.{name} needs vLLM, which is not installed: {INSTALL}")
+        raise ConfigError(f"model_endpoints.{name} needs vLLM, which is not installed: {INSTALL}")
     if not endpoint.engine_args:
         return
     known = _argument_names(Path(spec.submodule_search_locations[0]))
     for key in endpoint.engine_args:
-        at = f"{where}: model_endpoints.{name}.engine_args.{key}"
+        at = f"model_endpoints.{name}.engine_args.{key}"
         if key not in known:
             near = get_close_matches(key, known, n=1)
             raise ConfigError(f"{at}: vLLM has no such argument" + (f"; did you mean {near[0]!r}?" if near else ""))
@@ -199,7 +200,7 @@ class VllmModel:
         self._slots = asyncio.Semaphore(self.capacity)
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        """Answer one prompt; the text is the model's as it came, thinking included.
+        """Answer one prompt; thinking that the model writes inline is split off its text.
 
         Raises:
             Rejected: ``context_overflow`` where the prompt leaves no room for an answer, ``bad_prompt`` where
@@ -217,10 +218,12 @@ class VllmModel:
             self.waiting -= 1
         self.in_flight += 1
         try:
-            return await engine.answer(prompt)
+            completion = await engine.answer(prompt)
         finally:
             self.in_flight -= 1
             slots.release()
+        thinking, text = split_thinking(completion.text)
+        return structs.replace(completion, reasoning=thinking, text=text)
 
     async def close(self) -> None:
         """End the engine within 3 s, whatever state it is in; calls still inside raise ``EngineDied``."""

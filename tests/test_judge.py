@@ -1,0 +1,152 @@
+"""The judge: who is asked, what counts as a verdict, and what happens when nobody can tell."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from weak2wise.config import PromptTexts
+from weak2wise.errors import ConfigError, RecordError
+from weak2wise.llm.errors import Rejected
+from weak2wise.llm.model import Completion, Prompt
+from weak2wise.offload import Offload, OffloadCrashed, OffloadTimeout
+from workers.answers import warm_up
+from workers.judge import Judge, Mode, Verdict, yes_or_no
+from workers.prompts import Prompts
+
+PROMPTS = Prompts.of(PromptTexts(pjudge="Q={question} A={attempt} R={answer}"))
+
+
+class Scripted:
+    """A model that gives its replies in turn and remembers what it was asked."""
+
+    def __init__(self, *replies: str) -> None:
+        self.replies = list(replies)
+        self.asked: list[Prompt] = []
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        self.asked.append(prompt)
+        return Completion(text=self.replies.pop(0))
+
+
+class Refusing:
+    """A model that answers nothing."""
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        raise Rejected("content_refused", f"no: {prompt.messages[0].content}", endpoint="judge")
+
+
+class Failing(Offload):
+    """An offload whose every call fails."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def run(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+
+@pytest.fixture
+async def offload() -> AsyncIterator[Offload]:
+    async with Offload(warm_up=warm_up) as running:
+        yield running
+
+
+def judge(model: Scripted | Refusing | None, offload: Offload | None = None, mode: Mode = "cascade") -> Judge:
+    return Judge(prompts=PROMPTS, offload=offload or Offload(), model=model, mode=mode, temperature=0.1)
+
+
+async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
+    model = Scripted()
+    assert await judge(model)("q", r" \boxed{5} ", "5", seed=1) == Verdict(correct=True, by="rule")
+    assert await judge(model)("q", r"\boxed{6}", "5", seed=1) == Verdict(correct=False, by="rule")
+    assert await judge(model)("q", "  ", "5", seed=1) == Verdict(correct=False, by="rule")
+    assert model.asked == []
+
+
+async def test_the_parsing_tier_decides_before_the_model(offload: Offload) -> None:
+    model = Scripted()
+    decide = judge(model, offload)
+    assert await decide("q", r"\boxed{\frac{1}{\sqrt3}}", r"\frac{\sqrt{3}}{3}", seed=1) == Verdict(True, "rule")
+    assert await decide("q", r"\boxed{\sqrt3}", r"\frac{\sqrt{3}}{3}", seed=1) == Verdict(False, "rule")
+    assert model.asked == []
+
+
+async def test_where_the_rule_is_not_sure_the_model_decides() -> None:
+    model = Scripted("They agree.\n\nYes")
+    verdict = await judge(model)("q", "  About a dozen, roughly  ", "12", seed=7)
+    assert verdict == Verdict(correct=True, by="llm")
+    (prompt,) = model.asked
+    assert [message.role for message in prompt.messages] == ["user"]
+    assert prompt.messages[0].content == "Q=q A=About a dozen, roughly R=12"
+    assert (prompt.temperature, prompt.seed, prompt.sample) == (0.1, 7, 0)
+
+
+async def test_mode_llm_always_asks() -> None:
+    model = Scripted("No")
+    assert await judge(model, mode="llm")("q", r"\boxed{5}", "5", seed=1) == Verdict(correct=False, by="llm")
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize("mode", ["rule", "cascade"])
+async def test_without_a_model_doubt_counts_as_no(mode: Mode) -> None:
+    verdict = await judge(None, mode=mode)("q", "No idea", "5", seed=1)
+    assert verdict == Verdict(correct=False, by="rule_unsure")
+
+
+async def test_mode_rule_asks_no_model_even_if_there_is_one() -> None:
+    model = Scripted()
+    assert (await judge(model, mode="rule")("q", "No idea", "5", seed=1)).by == "rule_unsure"
+    assert model.asked == []
+
+
+async def test_an_unclear_reply_is_asked_for_once_more() -> None:
+    model = Scripted("Hard to say.", "yes.")
+    assert await judge(model)("q", "prose", "5", seed=7) == Verdict(correct=True, by="llm")
+    first, second = model.asked
+    assert first.messages == second.messages
+    assert (second.sample, second.seed != first.seed) == (1, True)
+
+
+async def test_two_unclear_replies_are_a_no() -> None:
+    verdict = await judge(Scripted("Maybe", ""))("q", "prose", "5", seed=7)
+    assert verdict == Verdict(correct=False, by="llm_unclear")
+
+
+@pytest.mark.parametrize("error", [OffloadTimeout("late"), OffloadCrashed("gone")])
+async def test_a_lost_worker_is_a_doubt_and_no_verdict(error: Exception) -> None:
+    model = Scripted("Yes")
+    verdict = await judge(model, Failing(error))("q", r"\boxed{\sqrt{5}}", r"\sqrt{7}", seed=1)
+    assert verdict == Verdict(correct=True, by="llm")
+
+
+async def test_a_judge_that_refuses_condemns_the_record() -> None:
+    with pytest.raises(RecordError):
+        await judge(Refusing())("q", "prose", "5", seed=1)
+
+
+def test_mode_llm_needs_a_model() -> None:
+    with pytest.raises(ConfigError, match=r"judge_mode.*models\.judge"):
+        judge(None, mode="llm")
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        ("Yes", True),
+        ("no", False),
+        ("Reasons, reasons.\nNO.\n\n", False),
+        ("**Yes**", True),
+        ('"Yes."', True),
+        ("No\nBut then: Yes", None),
+        ("Yes, it is", None),
+        ("I say no\nYES", True),
+        ("Yes\nNo", False),
+        ("Yes No", None),
+        ("", None),
+        ("\n \n", None),
+    ],
+)
+def test_the_verdict_is_the_last_line_and_nothing_else(reply: str, verdict: bool | None) -> None:
+    assert yes_or_no(reply) is verdict
