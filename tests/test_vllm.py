@@ -85,9 +85,7 @@ def test_unknown_engine_argument_is_named_with_the_nearest_known_one() -> None:
     with pytest.raises(ConfigError, match="swap_spaec"):
         check_vllm("weak", endpoint)
     endpoint = VllmEndpoint(model_id="m", engine_args={"block_sise": 16})
-    with pytest.raises(
-        ConfigError, match=r"config\.yaml: model_endpoints\.weak\.engine_args\.block_sise.*'block_size'"
-    ):
+    with pytest.raises(ConfigError, match=r"model_endpoints\.weak\.engine_args\.block_sise.*'block_size'"):
         check_vllm("weak", endpoint)
 
 

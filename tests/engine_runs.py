@@ -1,0 +1,72 @@
+"""Runs the real command in a child process against the loopback server, for the tests of the whole engine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.loopback import make_question
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLES = {"weak": "weak", "strong-a": "strong-a", "strong-b": "strong-a-two", "judge": "judge", "trunc": "trunc"}
+PROMPTS = {
+    "cgen": "Explain step by step under subtitles that begin with '##'; end with '## Final Answer'.",
+    "pqr": "## Problem\n{question}\n\n## Hint\n{step_reasoning}\n\nReason, and put the answer in \\boxed{{}}.",
+    "pjudge": "## Question\n{question}\n## Attempt\n{attempt}\n## Correct Answer\n{answer}\n\nEnd with Yes or No.",
+    "ptrunc": "Extract.\n## Reasoning Process\n{normal_reasoning}\n## Correct Answer\n{answer}",
+}
+
+
+def config_for(folder: Path, base_url: str, **params: Any) -> dict[str, Any]:
+    """A config in the reference's schema, every role over HTTP."""
+    return {
+        "models": {"mweak": "weak", "mstrong": ["strong-a", "strong-b"], "judge": "judge", "truncation": "trunc"},
+        "model_endpoints": {
+            name: {"type": "openai", "model_id": model, "base_url": base_url} for name, model in ROLES.items()
+        },
+        "params": {"samples_per_model": 1, "n_mask": 6, "beta": 0.5} | params,
+        "dataset": {
+            "input_path": str(folder / "in.jsonl"),
+            "work_dir": str(folder / "work"),
+            "finetune_out": str(folder / "out.jsonl"),
+        },
+        "prompts": PROMPTS,
+    }
+
+
+def write_run(folder: Path, config: dict[str, Any], questions: int) -> list[tuple[str, str]]:
+    """Put the config and an input into a folder; returns the question-answer pairs."""
+    folder.mkdir(exist_ok=True)
+    pairs = [make_question(i) for i in range(questions)]
+    lines = [json.dumps({"id": f"q{i}", "question": q, "answer": a}) for i, (q, a) in enumerate(pairs)]
+    (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return pairs
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """The engine on the folder's config, in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run to the end, check the exit code and return what was printed."""
+    process = start(folder, *arguments)
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == code, said
+    return said
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """A JSONL file's objects."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

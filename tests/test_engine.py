@@ -1,0 +1,182 @@
+"""The whole engine as its users run it: a command, a config, a server, files."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
+from tests.loopback import LoopbackProcess
+from tests.oracle import Oracle
+
+VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Every result file's bytes."""
+    return {p.name: p.read_bytes() for p in (*(folder / "work" / v for v in VIEWS), folder / "out.jsonl")}
+
+
+def part(line: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a line that the oracle has too."""
+    return {key: line[key] for key in like}
+
+
+@pytest.mark.slow
+def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_path: Path) -> None:
+    """Same kept questions, step lists, s-lists, scores, winners, truncations and SFT lines as the oracle."""
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, judge_mode="llm", truncation="rewrite")
+        for endpoint in config["model_endpoints"].values():
+            endpoint["extra_body"] = {"seed": None}  # the reference sends none
+        pairs = write_run(tmp_path, config, 12)
+        finish(tmp_path)
+        oracle = Oracle(server.base_url, config)
+        oracle.run(pairs)
+    assert oracle.sft, "the comparison must compare something"
+    assert lines(tmp_path / "out.jsonl") == oracle.sft
+    for name, expected in zip(VIEWS, (oracle.s_prime, oracle.candidates, oracle.scored, oracle.selected), strict=True):
+        found = lines(tmp_path / "work" / name)
+        assert [part(line, like) for line, like in zip(found, expected, strict=True)] == expected, name
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing_double_nothing_and_end_with_the_same_bytes(tmp_path: Path) -> None:
+    """SIGKILL at random moments; no answer that had arrived is asked for again, but for those in flight at a kill."""
+    rng = random.Random(20)
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    with LoopbackProcess(latency=0.02) as server:
+        write_run(calm, config_for(calm, server.base_url), 150)
+        finish(calm)
+        needed = sum(request.asked for request in server.requests().values())
+    with LoopbackProcess(latency=0.02) as server:
+        config = config_for(killed, server.base_url)
+        for endpoint in config["model_endpoints"].values():
+            endpoint["max_concurrent_requests"] = 8
+        write_run(killed, config, 150)
+        kills = 0
+        while kills < 20:
+            process = start(killed)
+            time.sleep(rng.uniform(0.8, 2.2))
+            if process.poll() is not None:
+                break
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+        finish(killed)
+        asked = sum(request.asked for request in server.requests().values())
+    assert kills >= 5
+    assert outputs(killed) == outputs(calm)
+    in_flight_at_most = 8 * len(config["model_endpoints"])
+    assert needed <= asked <= needed + kills * in_flight_at_most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_within_5_seconds_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    with LoopbackProcess(latency=0.05) as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url), 200)
+        process = start(tmp_path)
+        while not list((tmp_path / "work").glob("ledger/journal/*.jsonl")):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=30)
+        assert time.monotonic() - began < 5
+        assert process.returncode == 130, said
+        assert said.splitlines()[-1].startswith("Interrupted;")
+        assert "Go on with: python -m weak2wise.engine" in said.splitlines()[-1]
+        finish(tmp_path)
+    assert len({line["row"] for line in lines(tmp_path / "work" / "s_prime.jsonl")}) > 0
+
+
+def test_bad_lines_fail_by_number_and_the_rest_goes_through(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 4)
+        with (tmp_path / "in.jsonl").open("ab") as file:
+            file.write(b'{"question": "", "answer": "1"}\n{"question": "x"\n\xff\xfe\n')
+        said = finish(tmp_path, code=1)
+    assert [(f["row"], f["stage"]) for f in lines(tmp_path / "work" / "failed.jsonl")] == [
+        (5, "input"),
+        (6, "input"),
+        (7, "input"),
+    ]
+    assert "failed.jsonl" in said
+    totals = json.loads((tmp_path / "work" / "summary.json").read_text())["totals"]
+    balance = totals["emitted"] + sum(totals["dropped"].values()) + sum(totals["failed"].values())
+    assert (totals["rows"], totals["unfinished"]) == (balance, 0) == (7, 0)
+
+
+def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 6)
+        finish(tmp_path, "--up-to-step", "2")
+        assert (tmp_path / "work" / "candidates.jsonl").exists()
+        assert not (tmp_path / "out.jsonl").exists()
+        finish(tmp_path)
+        assert all(request.asked == 1 for request in server.requests().values())
+        before = outputs(tmp_path)
+        asked = sum(request.asked for request in server.requests().values())
+        finish(tmp_path)
+        assert outputs(tmp_path) == before
+        assert sum(request.asked for request in server.requests().values()) == asked
+
+
+@pytest.mark.parametrize(("status", "says"), [("401", "HTTP 401"), ("404_model", "HTTP 404"), ("402", "HTTP 402")])
+def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, status: str, says: str) -> None:
+    with LoopbackProcess(faults={"mix": {_fault(status): 1.0}}) as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url), 3)
+        said = finish(tmp_path, code=3)
+    assert says in said
+    assert "Traceback" not in said
+    assert "Go on with: python -m weak2wise.engine" in said.splitlines()[-1]
+
+
+def _fault(status: str) -> str:
+    from tests.loopback import faults  # noqa: PLC0415 - only to find the fault's own name
+
+    names = [str(name) for name in vars(faults).get("KINDS", ())]
+    return next((n for n in names if n.startswith(status[:3])), status[:3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config", "/nowhere/c.yaml"], "no such file"),
+        (["--set", "params.n_mask=0"], "params.n_mask: expected int >= 1, found 0"),
+        (["--set", "dataset.input_path=/nowhere.jsonl"], "no such file (dataset.input_path)"),
+        (["--set", "prompts.pqr=x"], "prompts.pqr: the placeholder {question} is missing"),
+        (["--up-to-step", "9"], "expected 1, 2, 3, 4, 5 or all"),
+        (["--resume", "maybe"], "maybe"),
+        (["--nonsense"], "nonsense"),
+    ],
+)
+def test_what_cannot_start_is_told_in_a_line_with_exit_2(tmp_path: Path, arguments: list[str], says: str) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    said = finish(tmp_path, *arguments, code=2)
+    assert says in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "work").exists()
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)
+        finish(tmp_path)
+        assert "params.beta" in finish(tmp_path, "--set", "params.beta=0.9", code=2)
+        finish(tmp_path, "--set", "params.beta=0.9", "--resume", "force")
+        finish(tmp_path, "--resume", "never")
+    assert list((tmp_path / "work").glob("ledger.before-*"))
+
+
+def test_the_base_install_imports_neither_torch_nor_sympy() -> None:
+    code = "import sys, weak2wise.engine; sys.exit(bool({'torch', 'vllm', 'sympy', 'math_verify'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
