@@ -13,7 +13,7 @@ cd "$here"
 
 bash scripts/setup.sh --extras cpu
 python="$here/.venv/bin/python"
-"$python" scripts/fetch_models.py weak strong
+"$python" scripts/fetch_models.py --models weak,strong
 models="${XDG_CACHE_HOME:-$HOME/.cache}/weak2wise/models"
 
 # One core each: vLLM would otherwise take both for both.

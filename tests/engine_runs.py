@@ -27,7 +27,15 @@ def config_for(folder: Path, base_url: str, **params: Any) -> dict[str, Any]:
         "model_endpoints": {
             name: {"type": "openai", "model_id": model, "base_url": base_url} for name, model in ROLES.items()
         },
-        "params": {"samples_per_model": 1, "n_mask": 6, "beta": 0.5} | params,
+        "params": {
+            "samples_per_model": 1,
+            "n_mask": 6,
+            "beta": 0.5,
+            "gen_temperature": 0.6,
+            "judge_temperature": 0.1,
+            "trunc_temp": 0.1,
+        }
+        | params,
         "dataset": {
             "input_path": str(folder / "in.jsonl"),
             "work_dir": str(folder / "work"),

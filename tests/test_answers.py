@@ -65,7 +65,7 @@ VERDICTS = [
     (r"\boxed{5}. So the answer is 5.", "5", YES),
     (r"\boxed{\boxed{5}}", "5", YES),
     ("The answer is 6.", "5", NO),
-    ("The answer is 5 or 6", "5", UNSURE),
+    ("The answer is 5 or 6", "5", NO),
     ("The answer is 1/2 of the total", "1/2", UNSURE),
     ("The answer is 5 because 2+3=5.", "5", YES),
     ("The answer is B because it fits", "B", YES),
@@ -315,7 +315,7 @@ LOCATED = [
     ("She eats 3 eggs. So 9 - 6 = 3 are left. Yes, 3.", "3", "She eats 3 eggs. So 9 - 6 = 3 are left."),
     ("16 minus 3 is 13. Then 13 - 4 = 9 remain. 9 again.", "9", "16 minus 3 is 13. Then 13 - 4 = 9 remain."),
     ("There are 140 or 3.14. Well, 14 it is. Done.", "14", "There are 140 or 3.14. Well, 14 it is."),
-    ("x = 18 - 4 = 14. So 18.", "18", "x = 18 - 4 = 14. So 18."),
+    ("x = 18 - 4 = 14. Again 14 + 4 = 18. Yes.", "18", "x = 18 - 4 = 14. Again 14 + 4 = 18."),
     ("We sum up to 1,200. Next.", "1200", "We sum up to 1,200."),
     (
         "It costs $5 now. It was $7 before. So 5 + 7 = $12. ok",

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
-from tests.loopback import LoopbackProcess
+from tests.loopback import LoopbackProcess, Mix
+from tests.loopback.faults import Kind
 from tests.oracle import Oracle
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
@@ -130,27 +131,19 @@ def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(
         assert sum(request.asked for request in server.requests().values()) == asked
 
 
-@pytest.mark.parametrize(("status", "says"), [("401", "HTTP 401"), ("404_model", "HTTP 404"), ("402", "HTTP 402")])
-def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, status: str, says: str) -> None:
-    with LoopbackProcess(faults={"mix": {_fault(status): 1.0}}) as server:
+@pytest.mark.parametrize("status", ["401", "402", "403", "404"])
+def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, status: Kind) -> None:
+    with LoopbackProcess(faults=Mix(mix={status: 1.0})) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), 3)
         said = finish(tmp_path, code=3)
-    assert says in said
+    assert f"HTTP {status}" in said
     assert "Traceback" not in said
     assert "Go on with: python -m weak2wise.engine" in said.splitlines()[-1]
-
-
-def _fault(status: str) -> str:
-    from tests.loopback import faults  # noqa: PLC0415 - only to find the fault's own name
-
-    names = [str(name) for name in vars(faults).get("KINDS", ())]
-    return next((n for n in names if n.startswith(status[:3])), status[:3])
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--config", "/nowhere/c.yaml"], "no such file"),
         (["--set", "params.n_mask=0"], "params.n_mask: expected int >= 1, found 0"),
         (["--set", "dataset.input_path=/nowhere.jsonl"], "no such file (dataset.input_path)"),
         (["--set", "prompts.pqr=x"], "prompts.pqr: the placeholder {question} is missing"),
@@ -165,6 +158,13 @@ def test_what_cannot_start_is_told_in_a_line_with_exit_2(tmp_path: Path, argumen
     assert says in said
     assert "Traceback" not in said
     assert not (tmp_path / "work").exists()
+
+
+def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "no such file; pass --config FILE" in said
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:

@@ -229,10 +229,11 @@ class TestLifeAndDeath:
             engine_args={"kv_cache_memory_bytes": 2**28},
         )
         model = VllmModel("base", endpoint)
-        await model.start()
-        members = [pid for pid, _ in family(process.pid for process in engine_processes() if process.pid)]
-        assert members
+        members: list[int] = []
         try:
+            await model.start()
+            members += [pid for pid, _ in family(process.pid for process in engine_processes() if process.pid)]
+            assert members
             short = await model.complete(ask(" the" * 200, seed=1, temperature=2.0))
             again = await model.complete(ask(" the" * 200, seed=2, temperature=2.0))
             assert short.usage.prompt_tokens == 200

@@ -12,6 +12,7 @@ book-long text it takes a tenth of a second, so it runs in a thread.
 import asyncio
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -96,6 +97,7 @@ def _anchored(normal: str, reply: str) -> str | None:
 
 _FENCE = re.compile(r"\A```[^\n]*\n(.*?)\n?```\Z", re.DOTALL)
 _WRAPPING = "\"'“”‘’«»`*_ \t\n"
+_MOST_OCCURRENCES = 300
 _CLOSING = re.compile(r"[.!?。][\"'”’)\]*]*")
 
 
@@ -130,12 +132,20 @@ def anchor_end(text: str, quoted: str) -> int | None:
 
 def _whole_words(text: str, quoted: str) -> int | None:
     """The end of the first occurrence that splits no word or number."""
-    at = text.find(quoted) if quoted else -1
-    while at >= 0:
+    for at in _occurrences(text, quoted):
         if _is_whole(text, at, at + len(quoted)):
             return at + len(quoted)
-        at = text.find(quoted, at + 1)
     return None
+
+
+def _occurrences(text: str, wanted: str) -> Iterator[int]:
+    """Where a text occurs in another; only the first few hundred places, as no sentence occurs that often."""
+    at = -1
+    for _ in range(_MOST_OCCURRENCES if wanted else 0):
+        at = text.find(wanted, at + 1)
+        if at < 0:
+            return
+        yield at
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
@@ -169,10 +179,8 @@ def _folded(text: str) -> tuple[str, list[int]]:
 def _find_folded(text: str, folded: tuple[str, list[int]], quoted: str) -> int | None:
     haystack, origins = folded
     needle = "".join(map(_fold, quoted))
-    at = haystack.find(needle) if needle else -1
-    while at >= 0:
+    for at in _occurrences(haystack, needle):
         start, end = origins[at], origins[at + len(needle) - 1] + 1
         if _is_whole(text, start, end):
             return end
-        at = haystack.find(needle, at + 1)
     return None

@@ -97,7 +97,7 @@ def _same_list(given: str, wanted: str) -> bool:
 def _same_choice(given: str, wanted: re.Match[str]) -> bool | None:
     """Compare with a reference that is a letter, alone or before its option's text."""
     found = _CHOICE.fullmatch(given)
-    if found is None or _TWO_CHOICES.search(found[4]) or (wanted[4] and found[4]):
+    if found is None or _TWO_CHOICES.search(f"{found[4]} {wanted[4]}") or (wanted[4] and found[4]):
         return None
     return _letter(found) == _letter(wanted)
 

@@ -181,7 +181,7 @@ def _compact(text: str) -> str:
     for _ in range(3):  # nested ones from the inside out
         text = _ROOT.sub(lambda found: "√" + _group(found[1]), text)
         text = _FRACTION.sub(lambda f: f"{_group(f[1] or f[2])}/{_group(f[3] or f[4])}", text)
-    text = re.sub(r"(?<![A-Za-z])\s+|\s+(?![A-Za-z])", "", re.sub(r"[{}]", "", text))
+    text = re.sub(r"(?<!\w)\s+|\s+(?!\w)|\s+(?=π)|(?<=π)\s+", "", re.sub(r"[{}]", "", text))
     return text.casefold()
 
 
