@@ -83,12 +83,12 @@ async def open_endpoints(config: Config) -> AsyncIterator[dict[str, OpenAIModel 
     """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenAIModel | VllmModel] = {}
-        for name in dict.fromkeys(config.roles().values()):
+        for number, name in enumerate(dict.fromkeys(config.roles().values())):
             endpoint = config.endpoints[name]
             if isinstance(endpoint, OpenAIEndpoint):
                 opened[name] = await stack.enter_async_context(OpenAIModel(name, endpoint))
             else:
-                model = opened[name] = VllmModel(name, endpoint)
+                model = opened[name] = VllmModel(name, endpoint, Path(config.dataset.work_dir) / f"vllm-{number}.log")
                 stack.push_async_callback(model.close)
                 await model.start()
         yield opened

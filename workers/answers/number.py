@@ -93,8 +93,8 @@ def _may_be_told_otherwise(one: Number, other: Number) -> bool:
     ratio, unit = one.value / other.value, one.unit or other.unit
     if unit is not None:
         return may_convert(unit, ratio)
-    small = min(abs(one.value), abs(other.value))
-    return ratio in (100, Fraction(1, 100)) and small <= 1 and not (one.integer and other.integer)
+    share = min(abs(one.value), abs(other.value))
+    return ratio in (100, Fraction(1, 100)) and share < 1
 
 
 def _same_value(one: Number, other: Number) -> bool | None:
