@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weak2wise.offload import Offload, OffloadTimeout
@@ -277,12 +277,14 @@ def spelled(number: int) -> st.SearchStrategy[str]:
 integers = st.integers(-10_000_000, 10_000_000)
 
 
+@settings(deadline=None)
 @given(data=st.data(), number=integers)
 def test_a_number_equals_itself_in_every_spelling(data: st.DataObject, number: int) -> None:
     attempt = rf"So it is \boxed{{{data.draw(spelled(number))}}}."
     assert quick_verdict(attempt, str(number)) is YES
 
 
+@settings(deadline=None)
 @given(data=st.data(), number=integers, step=st.integers(1, 1000))
 def test_another_number_is_never_right(data: st.DataObject, number: int, step: int) -> None:
     attempt = rf"So it is \boxed{{{data.draw(spelled(number + step))}}}."
@@ -291,6 +293,7 @@ def test_another_number_is_never_right(data: st.DataObject, number: int, step: i
     assert quick_verdict(attempt.replace("apples", "").replace("cm", ""), str(number)) in (NO, UNSURE)
 
 
+@settings(deadline=None)
 @given(one=st.fractions(-1000, 1000, max_denominator=500), other=st.fractions(-1000, 1000, max_denominator=500))
 def test_fractions_are_compared_exactly(one: Fraction, other: Fraction) -> None:
     written = rf"\frac{{{other.numerator}}}{{{other.denominator}}}"
@@ -306,6 +309,7 @@ balanced = st.recursive(
 ).filter(lambda text: text.strip() and not text.endswith("\\") and r"\{" not in text and r"\}" not in text)
 
 
+@settings(deadline=None)
 @given(content=balanced, before=st.text("ab {}$.\n", max_size=20))
 def test_the_content_of_the_last_box_is_the_final_answer(content: str, before: str) -> None:
     attempt = f"{before} \\boxed{{{content}}}. Done"
@@ -358,6 +362,7 @@ def test_sentences_end_where_a_reader_would_end_them() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(text=st.text("ab 1.?!$\\[]()\n", max_size=200))
 def test_sentences_cover_everything_but_white_space(text: str) -> None:
     spans = list(sentences(text))
@@ -399,6 +404,7 @@ def test_the_cheap_tier_is_quick_on_hostile_text(text: str) -> None:
         first_sentence_with(text, reference)
 
 
+@pytest.mark.slow
 async def test_hostile_mathematics_ends_within_the_limit_and_blocks_nothing() -> None:
     """Whatever the parser does with it, no verdict is Yes and an innocent neighbour gets its own."""
     async with Offload(workers=2, time_limit=3.0, warm_up=warm_up) as offload:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from weak2wise.config import PromptTexts
@@ -106,6 +106,7 @@ def test_a_quote_ends_where_its_sentence_ends() -> None:
 texts = st.text("ab 1.8=\n'é“-–ﬁ*$", min_size=1, max_size=120)
 
 
+@settings(deadline=None)
 @given(text=texts, reply=texts, answer=st.sampled_from(["18", "8", "ab"]), mode=st.sampled_from(["anchor", "rewrite"]))
 async def test_every_cut_is_a_prefix(text: str, reply: str, answer: str, mode: Mode) -> None:
     result = await cut(reply, mode, text=text, answer=answer)
@@ -113,6 +114,7 @@ async def test_every_cut_is_a_prefix(text: str, reply: str, answer: str, mode: M
     assert result.text == result.text.strip()
 
 
+@settings(deadline=None)
 @given(
     data=st.data(),
     words=st.lists(st.sampled_from(["so", "x", "is", "18", "it's", "“ok”", "a–b", "=", "."]), min_size=3),
