@@ -143,6 +143,7 @@ def to_hf_folder(gguf_file: Path, folder: Path) -> None:
     Raises:
         FetchError: the file has no chat template.
     """
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported
     import gguf  # noqa: PLC0415 - these take ten seconds, and are not needed where the models are there
     import numpy as np  # noqa: PLC0415
     import torch  # noqa: PLC0415
