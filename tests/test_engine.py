@@ -49,7 +49,7 @@ def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_pat
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_double_nothing_and_end_with_the_same_bytes(tmp_path: Path) -> None:
+def test_up_to_twenty_kills_lose_nothing_double_nothing_and_end_with_the_same_bytes(tmp_path: Path) -> None:
     """SIGKILL at random moments; no answer that had arrived is asked for again, but for those in flight at a kill."""
     rng = random.Random(20)
     calm, killed = tmp_path / "calm", tmp_path / "killed"
