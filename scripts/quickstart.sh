@@ -1,63 +1,71 @@
 #!/usr/bin/env bash
 # From a bare machine to a real SFT data set made by real LLMs, with no GPU, no API key and no model hub.
 #
-#   bash scripts/quickstart.sh
+#   bash scripts/quickstart.sh [QUESTIONS.jsonl]
 #
+# QUESTIONS.jsonl has one {"question": …, "answer": …} a line; without it, the questions in scripts/quickstart are asked.
 # Run again after an interruption it goes on. W2W_OUT is the folder for the results (default ./quickstart-out).
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 export TQDM_DISABLE=1 HF_HUB_OFFLINE=1 # quiet, and no model hub is asked
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+questions="$(realpath -- "${1:-$ROOT/scripts/quickstart/questions.jsonl}")"
 out="${W2W_OUT:-$PWD/quickstart-out}"
 mkdir -p "$out"
-out="$(cd "$out" && pwd)"
-cd "$here"
+out="$(cd -- "$out" && pwd)"
+cd -- "$ROOT"
 
 bash scripts/setup.sh --extras cpu
-python="$here/.venv/bin/python"
-"$python" scripts/fetch_models.py --models weak,strong
-models="${XDG_CACHE_HOME:-$HOME/.cache}/weak2wise/models"
+"$PY" scripts/fetch_models.py --models weak,strong
 
 # bfloat16 halves the memory, but without AVX-512 it is several times slower than float32.
 dtype=float32
 if grep -qm1 avx512f /proc/cpuinfo 2>/dev/null; then dtype=bfloat16; fi
 # One core each: vLLM would otherwise take both for both.
-port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
-echo "quickstart: starting the strong LLM's server on 127.0.0.1:$port (log: $out/strong-server.log)"
-HF_HUB_OFFLINE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_CPU_KVCACHE_SPACE=2 setsid "$python" -m vllm.entrypoints.openai.api_server \
-  --model "$models/qwen2.5-coder-0.5b-instruct" --served-model-name strong --host 127.0.0.1 --port "$port" \
-  --dtype "$dtype" --max-model-len 4096 --max-num-batched-tokens 4096 --max-num-seqs 32 \
-  --enforce-eager --no-enable-chunked-prefill >"$out/strong-server.log" 2>&1 &
+export OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=2 # GiB
+port="$("$PY" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+say "The strong LLM's server on 127.0.0.1:$port; its log: $out/strong-server.log"
+setsid taskset -c 0 "$PY" -m vllm.entrypoints.openai.api_server \
+    --model "$MODELS/qwen2.5-coder-0.5b-instruct" --served-model-name strong --host 127.0.0.1 --port "$port" \
+    --dtype "$dtype" --max-model-len 4096 --max-num-batched-tokens 4096 --max-num-seqs 32 \
+    --enforce-eager --no-enable-chunked-prefill \
+    --distributed-executor-backend vllm.v1.executor.uniproc_executor.UniProcExecutor >"$out/strong-server.log" 2>&1 &
 server=$!
 stop_server() {
-  kill -TERM -- "-$server" 2>/dev/null || return 0
-  for _ in $(seq 50); do kill -0 -- "-$server" 2>/dev/null || return 0; sleep 0.1; done
-  kill -KILL -- "-$server" 2>/dev/null || true
+    kill -TERM -- "-$server" 2>/dev/null || return 0
+    for _ in $(seq 50); do
+        kill -0 -- "-$server" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- "-$server" 2>/dev/null || true
 }
 trap stop_server EXIT
-trap 'exit 130' INT TERM
 
-for second in $(seq 300); do
-  if "$python" - "$port" <<'P' 2>/dev/null
-import sys, urllib.request
-urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/health", timeout=2)
-P
-  then break; fi
-  kill -0 "$server" 2>/dev/null || { echo "quickstart: the server ended; its last words:" >&2; tail -n 20 "$out/strong-server.log" >&2; exit 1; }
-  [ "$second" -lt 300 ] || { echo "quickstart: the server is not up after 5 minutes" >&2; exit 1; }
-  [ $((second % 15)) -ne 0 ] || echo "quickstart: waiting for the strong LLM ($second s)"
-  sleep 1
-done
+# The engine starts while the server does; its calls are tried again until the server is up. In a session of its own it
+# hears of a Ctrl-C once, from the trap, and not from the terminal as well.
+say "The engine, with SmolLM2-135M embedded as the weak LLM"
+setsid "$PY" -m weak2wise.engine --config scripts/quickstart/config.yaml \
+    --set "model_endpoints.strong.base_url=http://127.0.0.1:$port/v1" \
+    --set "model_endpoints.weak.model_name=$MODELS/smollm2-135m-instruct" \
+    --set "dataset.input_path=$questions" --set "dataset.work_dir=$out/work" --set "dataset.finetune_out=$out/finetune.jsonl" &
+engine=$!
+trap 'kill -TERM "$engine" 2>/dev/null || true' INT TERM HUP
 
-echo "quickstart: running the engine, SmolLM2-135M embedded as the weak LLM"
 code=0
-HF_HUB_OFFLINE=1 VLLM_CPU_OMP_THREADS_BIND=1 VLLM_CPU_KVCACHE_SPACE=2 "$python" -m weak2wise.engine \
-  --config scripts/quickstart/config.yaml \
-  --set "model_endpoints.strong.base_url=http://127.0.0.1:$port/v1" \
-  --set "model_endpoints.weak.model_name=$models/smollm2-135m-instruct" \
-  --set "dataset.work_dir=$out/work" --set "dataset.finetune_out=$out/finetune.jsonl" || code=$?
-[ "$code" -le 1 ] || exit "$code"
+while kill -0 "$engine" 2>/dev/null; do
+    code=0
+    wait -n "$engine" "$server" || code=$?
+    if ! kill -0 "$server" 2>/dev/null; then
+        tail -n 20 "$out/strong-server.log" >&2
+        kill -TERM "$engine" 2>/dev/null && wait "$engine" || true
+        die "the strong LLM's server ended; above are its last words"
+    fi
+done
+if ((code == 130)); then say "To go on, run the same command again."; fi
+if ((code > 1)); then exit "$code"; fi
 
-"$python" - "$out" <<'P'
+"$PY" - "$out" <<'P'
 import json, sys
 from pathlib import Path
 out = Path(sys.argv[1])

@@ -5,7 +5,7 @@
 # W2W_VENV         the same as --venv (default: .venv in the project)
 # W2W_TORCH_INDEX  where PyTorch's CPU build is looked for, if pip does not find it by itself
 #
-# Running it again costs a second: a stamp remembers what was installed.
+# Running it again costs nothing: a stamp remembers what was installed. What an earlier run installed stays.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -26,10 +26,15 @@ PY="$VENV/bin/python"
 
 read -r digest _ < <(sha256sum "$ROOT/pyproject.toml" "${BASH_SOURCE[0]}" | sha256sum)
 stamp="$VENV/.weak2wise-setup"
-want="$digest $ROOT $extras"
-if [[ -x $PY && -f $stamp && $(<"$stamp") == "$want" ]]; then
-    exit 0
+made_for="" made_in="" installed=""
+if [[ -x $PY && -f $stamp ]]; then
+    read -r made_for made_in installed <"$stamp" || true
+    missing="$(comm -23 <(tr , '\n' <<<"$extras" | sort -u) <(tr , '\n' <<<"$installed" | sort -u))"
+    if [[ "$made_for $made_in" == "$digest $ROOT" && -z $missing ]]; then
+        exit 0
+    fi
 fi
+extras="$(tr , '\n' <<<"$extras,$installed" | sed '/^$/d' | sort -u | paste -sd,)"
 
 python="${PYTHON:-}"
 if [[ -z $python ]]; then
@@ -55,18 +60,18 @@ rm -f "$stamp"
 [[ -x $PY ]] || "$python" -m venv "$VENV"
 pip=("$PY" -m pip --disable-pip-version-check)
 network="pip failed; see above. Is the package index reachable?"
-"${pip[@]}" install --quiet --upgrade pip || die "$network"
+"${pip[@]}" install -qq --upgrade pip || die "$network"
 
 if [[ ",$extras," == *,cpu,* ]]; then
     # The CPU build is not on the package index everywhere; look elsewhere only where it has to be.
-    if ! "${pip[@]}" install --quiet --dry-run --no-deps "$TORCH" >/dev/null 2>&1; then
+    if ! "${pip[@]}" install -qq --dry-run --no-deps "$TORCH" >/dev/null 2>&1; then
         say "PyTorch's CPU build from $TORCH_INDEX"
-        "${pip[@]}" install --quiet --no-deps --index-url "$TORCH_INDEX" "$TORCH" || die "$network"
+        "${pip[@]}" install -qq --no-deps --index-url "$TORCH_INDEX" "$TORCH" || die "$network"
     fi
 fi
-"${pip[@]}" install --quiet --editable "$ROOT${extras:+[$extras]}" || die "$network"
+"${pip[@]}" install -qq --editable "$ROOT${extras:+[$extras]}" || die "$network"
 if [[ ",$extras," == *,cpu,* ]]; then
     # They may come built for another torch and then break `import transformers`; text needs none of them.
-    "${pip[@]}" uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null
+    "${pip[@]}" uninstall -qq --yes torchvision torchaudio torchcodec 2>/dev/null
 fi
-printf '%s' "$want" >"$stamp"
+printf '%s %s %s\n' "$digest" "$ROOT" "$extras" >"$stamp"

@@ -15,12 +15,9 @@ case "${1:-}" in
 esac
 cd -- "$ROOT"
 
-# A venv that already has vLLM serves --quick as well; it is never taken out again.
-if [[ -z $quick || "$(cat "$VENV/.weak2wise-setup" 2>/dev/null)" == *" cpu,dev" ]]; then
-    bash scripts/setup.sh --extras cpu,dev
-else
-    bash scripts/setup.sh --extras dev
-fi
+extras=dev,cpu
+if [[ -n $quick ]]; then extras=dev; fi
+bash scripts/setup.sh --extras "$extras"
 
 gpu="and not gpu"
 if [[ -e /dev/nvidia0 ]]; then gpu=""; fi

@@ -25,6 +25,11 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in (*(folder / "work" / v for v in VIEWS), folder / "out.jsonl")}
 
 
+def asked_of(server: LoopbackProcess) -> int:
+    """How many requests the server has had."""
+    return sum(request.asked for request in server.requests().values())
+
+
 def part(line: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
     """The fields of a line that the oracle has too."""
     return {key: line[key] for key in like}
@@ -49,31 +54,30 @@ def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_pat
 
 
 @pytest.mark.slow
-def test_up_to_twenty_kills_lose_nothing_double_nothing_and_end_with_the_same_bytes(tmp_path: Path) -> None:
+def test_twenty_kills_lose_nothing_double_nothing_and_end_with_the_same_bytes(tmp_path: Path) -> None:
     """SIGKILL at random moments; no answer that had arrived is asked for again, but for those in flight at a kill."""
-    rng = random.Random(20)
+    kills = 20
+    rng = random.Random(kills)
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     with LoopbackProcess(latency=0.02) as server:
         write_run(calm, config_for(calm, server.base_url), 150)
         finish(calm)
-        needed = sum(request.asked for request in server.requests().values())
+        needed = asked_of(server)
     with LoopbackProcess(latency=0.02) as server:
         config = config_for(killed, server.base_url)
         for endpoint in config["model_endpoints"].values():
             endpoint["max_concurrent_requests"] = 8
         write_run(killed, config, 150)
-        kills = 0
-        while kills < 20:
-            process = start(killed)
-            time.sleep(rng.uniform(0.8, 2.2))
-            if process.poll() is not None:
-                break
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            kills += 1
+        for _ in range(kills):
+            # So many more requests that the last kill still comes before the end.
+            moment = asked_of(server) + rng.randint(1, needed // (kills + 10))
+            with start(killed) as process:
+                while asked_of(server) < moment:
+                    assert process.poll() is None, "the run ended before it could be killed"
+                    time.sleep(0.01)
+                os.killpg(process.pid, signal.SIGKILL)
         finish(killed)
-        asked = sum(request.asked for request in server.requests().values())
-    assert kills >= 5
+        asked = asked_of(server)
     assert outputs(killed) == outputs(calm)
     in_flight_at_most = 8 * len(config["model_endpoints"])
     assert needed <= asked <= needed + kills * in_flight_at_most

@@ -1,29 +1,18 @@
-"""``python -m weak2wise.engine``: the only module that joins the workers to the machinery, and its command line.
-
-Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped midway by
-something only the user can mend; 130 interrupted. After 1, 3 and 130 the same command goes on where it stopped.
-"""
+"""One run: the only module that joins the workers to the machinery; ``python -m weak2wise.engine`` runs its commands."""
 
 import asyncio
 import os
-import re
-import shlex
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import cyclopts
 import msgspec
 import structlog
-import uvloop
-from rich.console import Console
 
 from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, wire
-from weak2wise.config import Config, OpenAIEndpoint, load_config
+from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import read_rows
 from weak2wise.errors import ConfigError, StopRun
@@ -36,16 +25,11 @@ from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
 from weak2wise.results import totals, write_views
 from weak2wise.telemetry import log as logs
-from weak2wise.telemetry.plain import plain
-from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary, show
+from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from workers.answers import warm_up
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Asked, Question
-
-INTERRUPTED = 130
-GRACE_SECONDS = 2.0
-"""How long answers under way may still arrive after SIGINT or SIGTERM."""
 
 PROGRESS_SECONDS = 10.0
 
@@ -203,129 +187,8 @@ async def _progress(stages: list[Stage[Any]]) -> None:
         log.info("progress", **counts, dropped=dropped, failed=sum(s.counts["failed"] for s in stages))
 
 
-async def supervise(engine: Engine) -> Summary | None:
-    """Run an engine; on the first SIGINT or SIGTERM let what is under way arrive for a moment, then stop.
-
-    Returns:
-        The summary, or ``None`` if the run was interrupted. A second signal ends the process at once.
-    """
-    interrupted = asyncio.Event()
-
-    def on_signal() -> None:
-        if interrupted.is_set():
-            os._exit(INTERRUPTED)
-        interrupted.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    running = asyncio.create_task(engine.run(), name="run")
-    waiting = asyncio.create_task(interrupted.wait(), name="signals")
-    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        waiting.cancel()
-        return running.result()
-    await engine.gate.drain(GRACE_SECONDS)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
-    return None
-
-
-app = cyclopts.App(
-    name="weak2wise",
-    help="Synthesise reasoning traces that suit a weak LLM. Start it again after any interruption: it goes on.",
-    version_flags=["--version"],
-    result_action="return_value",
-)
-
-
-@app.default
-@app.command(name="run")
-def run_command(
-    *,
-    config: Path = Path("config.yaml"),
-    set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
-    resume: Resume = "auto",
-    up_to_step: str = "all",
-) -> int:
-    """Run the pipeline, or go on with a run that was stopped.
-
-    Args:
-        config: The YAML file that says what to run.
-        set_: Override a key of the config: --set params.n_mask=8. May be given several times.
-        resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
-            ledger aside; force goes on although settings changed.
-        up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
-    """
-    again = _again(sys.argv[1:])
-    try:
-        if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
-            raise ConfigError(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
-        steps = 5 if up_to_step == "all" else int(up_to_step)
-        loaded = load_config(config, set_ or ())
-        try:
-            engine = Engine(loaded, resume=resume, up_to_step=steps)
-        except ConfigError as error:
-            raise ConfigError(f"{config}: {error}") from None
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            summary = runner.run(supervise(engine))
-    except Exception as error:  # noqa: BLE001 - the last resort: told below, in full in the log
-        return _explain(error, again)
-    if summary is None:
-        _say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
-        return INTERRUPTED
-    show(summary, Console())
-    if summary.totals.failed or summary.totals.unfinished:
-        _say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
-        return 1
-    return 0
-
-
-def _explain(error: Exception, again: str) -> int:
-    """Say in a line or three why the run ended, and return the exit code."""
-    causes = _leaves(error)
-    for cause in causes:
-        if isinstance(cause, ConfigError):
-            _say(str(cause))
-            return 2
-    for cause in causes:
-        if isinstance(cause, StopRun):
-            log.error("run.stopped", reason=str(cause))
-            _say(cause.hint)
-            _say(f"Nothing that had arrived is lost. Go on with: {again}")
-            return 3
-    log.error("run.broken", exc_info=error)
-    _say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is in run.log.")
-    _say(f"Nothing that had arrived is lost. Go on with: {again}")
-    return os.EX_SOFTWARE
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors themselves, out of the groups that TaskGroups wrap around them."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(plain(text) + "\n")
-
-
-def _again(arguments: list[str]) -> str:
-    """The command line to repeat, without what may be a secret."""
-    shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
-    return shlex.join(["python", "-m", "weak2wise.engine", *shown])
-
-
-def main() -> None:
-    """The ``weak2wise`` command."""
-    try:
-        code = app(exit_on_error=False)
-    except cyclopts.CycloptsError:
-        code = 2  # cyclopts has said what is wrong with the command line
-    sys.exit(code)
-
-
 if __name__ == "__main__":
+    # Not above: the commands import this module.
+    from weak2wise.commands import main
+
     main()

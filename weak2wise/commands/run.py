@@ -1,0 +1,97 @@
+"""``run``: the pipeline, started or gone on with, and what a signal does to it.
+
+Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped midway by
+something only the user can mend; 130 interrupted. After 1, 3 and 130 the same command goes on where it stopped.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+import uvloop
+from rich.console import Console
+
+from weak2wise.commands.say import command_line, explain, say
+from weak2wise.config import load_config
+from weak2wise.engine import Engine
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.manifest import Resume
+from weak2wise.telemetry.summary import Summary, show
+
+INTERRUPTED = 130
+GRACE_SECONDS = 2.0
+"""How long answers under way may still arrive after SIGINT or SIGTERM."""
+
+
+async def supervise(engine: Engine) -> Summary | None:
+    """Run an engine; on the first SIGINT or SIGTERM let what is under way arrive for a moment, then stop.
+
+    Returns:
+        The summary, or ``None`` if the run was interrupted. A second signal ends the process at once.
+    """
+    interrupted = asyncio.Event()
+
+    def on_signal() -> None:
+        if interrupted.is_set():
+            os._exit(INTERRUPTED)
+        interrupted.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    running = asyncio.create_task(engine.run(), name="run")
+    waiting = asyncio.create_task(interrupted.wait(), name="signals")
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        waiting.cancel()
+        return running.result()
+    await engine.gate.drain(GRACE_SECONDS)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return None
+
+
+def run(
+    *,
+    config: Path = Path("config.yaml"),
+    set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
+    resume: Resume = "auto",
+    up_to_step: str = "all",
+) -> int:
+    """Run the pipeline, or go on with a run that was stopped.
+
+    Args:
+        config: The YAML file that says what to run.
+        set_: Override a key of the config: --set params.n_mask=8. May be given several times.
+        resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
+            ledger aside; force goes on although settings changed.
+        up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
+    """
+    again = command_line(sys.argv[1:])
+    try:
+        if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
+            raise ConfigError(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
+        steps = 5 if up_to_step == "all" else int(up_to_step)
+        loaded = load_config(config, set_ or ())
+        try:
+            engine = Engine(loaded, resume=resume, up_to_step=steps)
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}") from None
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            summary = runner.run(supervise(engine))
+    except Exception as error:  # noqa: BLE001 - the last resort: told below, in full in the log
+        return explain(error, again)
+    if summary is None:
+        say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
+        return INTERRUPTED
+    show(summary, Console())
+    if summary.totals.failed or summary.totals.unfinished:
+        say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
+        return 1
+    return 0

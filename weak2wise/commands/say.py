@@ -1,0 +1,50 @@
+"""What a command says to its user: one line a fact, never a traceback."""
+
+import os
+import re
+import shlex
+import sys
+
+import structlog
+
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.telemetry.plain import plain
+
+log = structlog.get_logger()
+
+
+def explain(error: Exception, again: str) -> int:
+    """Say in a line or three why the run ended, and return the exit code."""
+    causes = _leaves(error)
+    for cause in causes:
+        if isinstance(cause, ConfigError):
+            say(str(cause))
+            return 2
+    for cause in causes:
+        if isinstance(cause, StopRun):
+            log.error("run.stopped", reason=str(cause))
+            say(cause.hint)
+            say(f"Nothing that had arrived is lost. Go on with: {again}")
+            return 3
+    log.error("run.broken", exc_info=error)
+    say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is in run.log.")
+    say(f"Nothing that had arrived is lost. Go on with: {again}")
+    return os.EX_SOFTWARE
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors themselves, out of the groups that TaskGroups wrap around them."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def say(text: str) -> None:
+    """One line to the user, on standard error."""
+    sys.stderr.write(plain(text) + "\n")
+
+
+def command_line(arguments: list[str]) -> str:
+    """The command line to repeat, without what may be a secret."""
+    shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
+    return shlex.join(["python", "-m", "weak2wise.engine", *shown])
