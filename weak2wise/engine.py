@@ -1,4 +1,4 @@
-"""One run: the only module that joins the workers to the machinery; ``python -m weak2wise.engine`` runs its commands."""
+"""One run: joins the workers to the machinery. ``python -m weak2wise.engine`` runs its commands."""
 
 import asyncio
 import os

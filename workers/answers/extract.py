@@ -29,6 +29,7 @@ _PHRASE = re.compile(
 _STOP = re.compile(r"[.!?](?=\s|$)|\s+(?:because|since|as)\s")
 _CONCLUDES = re.compile(r"\W*(?:therefore|thus|hence|so|in total|in conclusion|altogether|finally)\b", re.IGNORECASE)
 _LAST_SENTENCE = re.compile(r"(?:^|[.!?]\s|\n)([^\n]{1,300}?[.!])[\s*_]*\Z")
+_EQUALS = re.compile(r"(?:=|\bequals\b)\s*(-?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?)[^\d=]{0,30}\Z")
 _NUMERAL = re.compile(r"-?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
 
 How = Literal["box", "phrase", "conclusion"]
@@ -128,10 +129,12 @@ def _phrase(attempt: str) -> tuple[str, int] | None:
 
 
 def _conclusion(attempt: str) -> str | None:
-    """The one number of a last sentence that draws a conclusion and is finished."""
+    """What a finished, concluding last sentence comes to: its only number, or the one after its last equals."""
     tail = attempt[-_TAIL:]
     found = _LAST_SENTENCE.search(tail)
     if found is None or _CONCLUDES.match(found[1]) is None:
         return None
+    if result := _EQUALS.search(found[1]):
+        return result[1].rstrip(",")
     numerals = _NUMERAL.findall(found[1])
     return numerals[0].rstrip(",") if len(set(numerals)) == 1 else None

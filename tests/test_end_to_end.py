@@ -1,0 +1,66 @@
+"""The quickstart as a user runs it: real models, an interruption, and the rest of the run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine_runs import ROOT, lines
+from weak2wise.llm._vllm_guard import family
+
+QUESTIONS = [
+    ("What is 6 times 7?", "42"),
+    ("What is 15 plus 27?", "42"),
+    ("A tank holds 240 litres and is a quarter full. How many litres are in it?", "60"),
+    ("A printer prints 16 pages a minute. How many pages does it print in 8 minutes?", "128"),
+]
+
+
+def quickstart(folder: Path) -> "subprocess.Popen[str]":
+    """The script in a session of its own, on this interpreter's virtual environment."""
+    return subprocess.Popen(
+        ["bash", str(ROOT / "scripts" / "quickstart.sh"), str(folder / "in.jsonl")],
+        env=os.environ | {"W2W_OUT": str(folder / "out"), "W2W_VENV": sys.prefix},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    """SmolLM2 embedded, the 0.5B model behind vLLM's own server; what was answered before Ctrl-C is not asked again."""
+    questions = [json.dumps({"question": question, "answer": answer}) for question, answer in QUESTIONS]
+    (tmp_path / "in.jsonl").write_text("\n".join(questions) + "\n")
+    journal = tmp_path / "out" / "work" / "ledger" / "journal"
+
+    with quickstart(tmp_path) as process:
+        while not any(shard.stat().st_size for shard in journal.glob("*.jsonl")):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.5)
+        started = family([process.pid])
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "run the same command again" in said
+    assert len(started) > 3  # the script, its server, the engine and what those started
+    assert not started & family(pid for pid, _ in started)
+
+    with quickstart(tmp_path) as process:
+        said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    summary = json.loads((tmp_path / "out" / "work" / "summary.json").read_text())
+    totals = summary["totals"]
+    assert totals["rows"] == len(QUESTIONS) == totals["emitted"] + sum(totals["dropped"].values())
+    assert sum(role["replayed"] for role in summary["roles"]) > 0
+    rows = lines(tmp_path / "out" / "finetune.jsonl")
+    assert len(rows) == totals["emitted"]
+    assert all(row["response"].startswith("<think> ") for row in rows)
+    assert rows[0]["prompt"] in said
