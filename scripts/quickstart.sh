@@ -33,12 +33,14 @@ setsid taskset -c 0 "$PY" -m vllm.entrypoints.openai.api_server \
     --distributed-executor-backend vllm.v1.executor.uniproc_executor.UniProcExecutor >"$out/strong-server.log" 2>&1 &
 server=$!
 stop_server() {
-    kill -TERM -- "-$server" 2>/dev/null || return 0
-    for _ in $(seq 50); do
-        kill -0 -- "-$server" 2>/dev/null || return 0
-        sleep 0.1
+    local signal
+    for signal in TERM KILL; do
+        kill "-$signal" -- "-$server" 2>/dev/null || return 0
+        for _ in $(seq 50); do
+            sleep 0.1
+            kill -0 -- "-$server" 2>/dev/null || return 0
+        done
     done
-    kill -KILL -- "-$server" 2>/dev/null || true
 }
 trap stop_server EXIT
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,11 @@ def quickstart(folder: Path) -> "subprocess.Popen[str]":
     )
 
 
+def answers(journal: Path) -> list[dict[str, Any]]:
+    """Every answer that was paid for, oldest first."""
+    return [answer for shard in sorted(journal.glob("*.jsonl")) for answer in lines(shard)]
+
+
 @pytest.mark.slow
 @pytest.mark.vllm
 def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -52,6 +58,8 @@ def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tm
     assert "run the same command again" in said
     assert len(started) > 3  # the script, its server, the engine and what those started
     assert not started & family(pid for pid, _ in started)
+    paid = answers(journal)
+    assert paid
 
     with quickstart(tmp_path) as process:
         said, _ = process.communicate(timeout=600)
@@ -59,7 +67,9 @@ def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tm
     summary = json.loads((tmp_path / "out" / "work" / "summary.json").read_text())
     totals = summary["totals"]
     assert totals["rows"] == len(QUESTIONS) == totals["emitted"] + sum(totals["dropped"].values())
-    assert sum(role["replayed"] for role in summary["roles"]) > 0
+    bill = answers(journal)
+    assert bill[: len(paid)] == paid
+    assert len({(answer["row"], answer["key"]) for answer in bill}) == len(bill)  # no answer was asked for twice
     rows = lines(tmp_path / "out" / "finetune.jsonl")
     assert len(rows) == totals["emitted"]
     assert all(row["response"].startswith("<think> ") for row in rows)
