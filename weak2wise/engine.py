@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.openai import OpenAIModel
-from weak2wise.llm.vllm import check_vllm
+from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
 from weak2wise.results import totals, write_views
@@ -109,7 +109,7 @@ class Engine:
                 stages = build_stages(self._config, self._prompts, models, judge, books)[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
-                    ticker = group.create_task(_progress(stages))
+                    ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
                     await run(
                         self._questions(),
                         stages,
@@ -120,13 +120,6 @@ class Engine:
                     )
                     ticker.cancel()
                 await asyncio.to_thread(self._write, stages, books)
-                uses = [
-                    EndpointUse(
-                        endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults)
-                    )
-                    for name, e in endpoints.items()
-                    if isinstance(e, OpenAIModel)
-                ]
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, stages, books.intake),
                     through=self._steps[-1],
@@ -135,7 +128,7 @@ class Engine:
                         RoleUse(role=role, endpoint=name, replayed=books.journal.replayed[role], **_counts(spent))
                         for (role, name), spent in books.journal.spent.items()
                     ],
-                    endpoints=uses,
+                    endpoints=_uses(endpoints),
                     verdicts=dict(judge.counts),
                     output=str(self._view_path(self._steps[-1])),
                 )
@@ -170,6 +163,14 @@ def _counts(spent: Any) -> dict[str, int]:
     return counts
 
 
+def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
+    return [
+        EndpointUse(endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults))
+        for name, e in endpoints.items()
+        if isinstance(e, OpenAIModel)
+    ]
+
+
 def _secrets(config: Config) -> list[str]:
     """The values that must never be shown: API keys and header values from the environment."""
     names = []
@@ -179,12 +180,13 @@ def _secrets(config: Config) -> list[str]:
     return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
 
 
-async def _progress(stages: list[Stage[Any]]) -> None:
+async def _progress(stages: list[Stage[Any]], uses: Callable[[], list[EndpointUse]]) -> None:
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
         counts = {s.name: f"{s.counts['done']}+{s.busy}" for s in stages}
-        dropped = sum(s.counts["dropped"] for s in stages)
-        log.info("progress", **counts, dropped=dropped, failed=sum(s.counts["failed"] for s in stages))
+        dropped, failed = (sum(s.counts[what] for s in stages) for what in ("dropped", "failed"))
+        faults = {f"{use.endpoint}_faults": use.faults for use in uses() if use.faults}
+        log.info("progress", **counts, dropped=dropped, failed=failed, **faults)
 
 
 if __name__ == "__main__":
