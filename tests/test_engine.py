@@ -16,6 +16,7 @@ from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.faults import Kind
 from tests.oracle import Oracle
+from weak2wise.ledger.files import locked
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
 
@@ -150,6 +151,10 @@ def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, s
     [
         (["--set", "params.n_mask=0"], "params.n_mask: expected int >= 1, found 0"),
         (["--set", "dataset.input_path=/nowhere.jsonl"], "no such file (dataset.input_path)"),
+        (
+            ["--set", "dataset.finetune_out=/dev/null/out.jsonl"],
+            "/dev/null: cannot be written: Not a directory (dataset.finetune_out)",
+        ),
         (["--set", "prompts.pqr=x"], "prompts.pqr: the placeholder {question} is missing"),
         (["--up-to-step", "9"], "expected 1, 2, 3, 4, 5 or all"),
         (["--resume", "maybe"], "maybe"),
@@ -162,6 +167,13 @@ def test_what_cannot_start_is_told_in_a_line_with_exit_2(tmp_path: Path, argumen
     assert says in said
     assert "Traceback" not in said
     assert not (tmp_path / "work").exists()
+
+
+def test_a_work_dir_in_use_or_not_to_be_made_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    with locked(tmp_path / "work"):
+        assert f"{tmp_path / 'work'}: in use by another engine" in finish(tmp_path, code=2)
+    assert "/dev/null/work" in finish(tmp_path, "--set", "dataset.work_dir=/dev/null/work", code=2)
 
 
 def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -64,12 +65,11 @@ class Engine:
             raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
         try:
             make_private(self._output.parent)
+            tempfile.TemporaryFile(dir=self._output.parent).close()
         except OSError as error:
             raise ConfigError(
-                f"{self._output.parent}: cannot be made: {error.strerror} (dataset.finetune_out)"
+                f"{self._output.parent}: cannot be written: {error.strerror} (dataset.finetune_out)"
             ) from None
-        if not os.access(self._output.parent, os.W_OK):
-            raise ConfigError(f"{self._output.parent}: cannot be written (dataset.finetune_out)")
 
     @property
     def failures(self) -> Path:
