@@ -40,7 +40,7 @@ def part(line: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
 def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_path: Path) -> None:
     """Same kept questions, step lists, s-lists, scores, winners, truncations and SFT lines as the oracle."""
     with LoopbackProcess() as server:
-        config = config_for(tmp_path, server.base_url, judge_mode="llm", truncation="rewrite")
+        config = config_for(tmp_path, server.base_url, judge_mode="llm", truncation="rewrite", scoring="exhaustive")
         for endpoint in config["model_endpoints"].values():
             endpoint["extra_body"] = {"seed": None}  # the reference sends none
         pairs = write_run(tmp_path, config, 12)
@@ -52,6 +52,24 @@ def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_pat
     for name, expected in zip(VIEWS, (oracle.s_prime, oracle.candidates, oracle.scored, oracle.selected), strict=True):
         found = lines(tmp_path / "work" / name)
         assert [part(line, like) for line, like in zip(found, expected, strict=True)] == expected, name
+
+
+def test_a_race_of_any_width_emits_what_scoring_every_bit_emits_for_fewer_attempts(tmp_path: Path) -> None:
+    attempts, emitted, scored = {}, {}, {}
+    for name, settings in {"all": {}, "one": {"race_width": 1}, "four": {"race_width": 4}}.items():
+        with LoopbackProcess() as server:
+            folder = tmp_path / name
+            config = config_for(folder, server.base_url, scoring="race" if settings else "exhaustive", majority=3)
+            write_run(folder, config | {"engine": settings}, 12)
+            finish(folder)
+            attempts[name] = server.stats().models["weak"].answered
+        emitted[name] = (folder / "out.jsonl").read_bytes()
+        scored[name] = (folder / "work" / "scored_candidates.jsonl").read_bytes()
+        bits = json.loads((folder / "work" / "summary.json").read_text())["bits"]
+        assert ("in_vain" in bits and bits["in_vain"] > 0) == (name == "four")
+    assert emitted["one"] == emitted["four"] == emitted["all"]
+    assert scored["one"] == scored["four"], "what was asked ahead must not show"
+    assert attempts["one"] < attempts["four"] < attempts["all"]
 
 
 @pytest.mark.slow

@@ -3,11 +3,14 @@
 An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
@@ -25,6 +28,7 @@ from workers.generate import Generate
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Golden, Scored, SftRow, Traced, Unsolved
+from workers.scoring import exact_weights
 from workers.select import Select
 from workers.sft import Sft
 from workers.stepmask import StepMask
@@ -114,10 +118,20 @@ def wire(
 
 
 def build_stages(
-    config: Config, prompts: Prompts, models: dict[str, Model], judge: Judge, books: Books
+    config: Config,
+    prompts: Prompts,
+    models: dict[str, Model],
+    judge: Judge,
+    books: Books,
+    *,
+    bits: Counter[str],
+    room: int,
 ) -> list[Stage[Any]]:
-    """The five stages, in order."""
+    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's."""
     params = config.params
+    weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
+    lanes = msgspec.structs.asdict(config.engine.lanes)
+    lanes["stepmask"] = lanes["stepmask"] or max(32, room // params.majority)
     truncate = Truncate(
         model=models.get("truncation"),
         mode=params.truncation,
@@ -134,19 +148,20 @@ def build_stages(
             params.seed,
         ),
         "stepmask": StepMask(
-            models["weak"],
-            judge,
-            prompts,
+            weak=models["weak"],
+            judge=judge,
+            prompts=prompts,
             n=params.n_mask,
             votes=params.majority,
             beta=params.beta,
             normalization=params.ew_normalization,
+            scoring=params.scoring,
             seed=params.seed,
+            race_width=config.engine.race_width,
+            capacity=1 if isinstance(config.endpoints[config.models.mweak], OpenAIEndpoint) else room,
+            bits=bits,
         ),
-        "select": Select(truncate, params.seed),
+        "select": Select(truncate, weights, params.seed),
         "sft": Sft(),
     }
-    return [
-        Stage(name, worker, books.steps[name], lanes=getattr(config.engine.lanes, name))
-        for name, worker in workers.items()
-    ]
+    return [Stage(name, worker, books.steps[name], lanes=lanes[name]) for name, worker in workers.items()]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -106,7 +107,10 @@ class Engine:
                     temperature=params.judge_temperature,
                     offload=offload,
                 )
-                stages = build_stages(self._config, self._prompts, models, judge, books)[: len(self._steps)]
+                bits: Counter[str] = Counter()
+                room = _room(self._config, endpoints)
+                stages = build_stages(self._config, self._prompts, models, judge, books, bits=bits, room=room)
+                stages = stages[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
                     ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
@@ -130,6 +134,7 @@ class Engine:
                     ],
                     endpoints=_uses(endpoints),
                     verdicts=dict(judge.counts),
+                    bits=dict(bits),
                     output=str(self._view_path(self._steps[-1])),
                 )
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
@@ -161,6 +166,15 @@ class Engine:
 def _counts(spent: Any) -> dict[str, int]:
     counts: dict[str, int] = msgspec.structs.asdict(spent)
     return counts
+
+
+def _room(config: Config, endpoints: dict[str, OpenAIModel | VllmModel]) -> int:
+    """How many calls the weak LLM takes at once."""
+    model, settings = endpoints[config.models.mweak], config.endpoints[config.models.mweak]
+    if isinstance(settings, OpenAIEndpoint):
+        return settings.max_concurrent_requests
+    assert isinstance(model, VllmModel)
+    return model.capacity
 
 
 def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:

@@ -19,7 +19,7 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         ExceptionGroup: anything else, at once.
     """
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_settled(call)) for call in calls]
+        tasks = [group.create_task(settled(call)) for call in calls]
     results = []
     for task in tasks:
         result = task.result()
@@ -29,7 +29,8 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return results
 
 
-async def _settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
+async def settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
+    """The call's result, or the failure that concerns this record alone, as a value."""
     try:
         return await call
     except RecordError as error:

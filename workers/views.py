@@ -22,7 +22,11 @@ def candidates(record: Traced) -> Iterator[Line]:
 def scored_candidates(record: Scored) -> Iterator[Line]:
     """``scored_candidates.jsonl``: the same traces with their scores."""
     for candidate, score in zip(record.candidates, record.scores, strict=True):
-        yield _candidate(record.question, candidate) | {"score": score.score, "debug": _debug(score)}
+        yield _candidate(record.question, candidate) | {
+            "score": score.score,
+            "score_is_bound": score.is_bound,
+            "debug": _debug(score),
+        }
 
 
 def selected_truncated(record: Golden) -> Iterator[Line]:

@@ -144,7 +144,7 @@ class Params(Section, frozen=True, kw_only=True):
     judge_mode: Literal["rule", "llm", "cascade"] = "cascade"
     ew_normalization: Literal["reference", "unit"] = "reference"
     truncation: Literal["anchor", "rewrite", "rule"] = "anchor"
-    scoring: Literal["exhaustive"] = "exhaustive"
+    scoring: Literal["race", "exhaustive"] = "race"
     seed: Natural = 0
 
 
@@ -175,19 +175,27 @@ class PromptTexts(Section, frozen=True, kw_only=True):
 
 
 class Lanes(Section, frozen=True, kw_only=True):
-    """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load."""
+    """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load.
+
+    ``stepmask`` left out: as many as the weak LLM takes attempts at once, at least 32; a race asks for one at a time.
+    """
 
     filter: Count = 128
     generate: Count = 64
-    stepmask: Count = 32
+    stepmask: Count | None = None
     select: Count = 64
     sft: Count = 4
 
 
 class EngineOptions(Section, frozen=True, kw_only=True):
-    """What shapes speed and storage but no result."""
+    """What shapes speed and storage but no result.
+
+    ``race_width`` is how many mask levels a race asks at once. Left out, it is 1 for a weak LLM over HTTP, where what
+    is asked in vain is paid for, and on the embedded engine whatever keeps it full when few questions are in flight.
+    """
 
     lanes: Lanes = Lanes()
+    race_width: Count | None = None
     queue_size: Count = 32
     shard_mb: Count = 256
     fsync_seconds: Positive = 1.0
