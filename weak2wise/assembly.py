@@ -4,7 +4,7 @@ An ``Assembly`` is a value: several may live in one process, each with its own w
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,7 @@ def build_stages(
     *,
     bits: Counter[str],
     room: int,
+    redact: Callable[[str], str],
 ) -> list[Stage[Any]]:
     """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's."""
     params = config.params
@@ -164,4 +165,6 @@ def build_stages(
         "select": Select(truncate, weights, params.seed),
         "sft": Sft(),
     }
-    return [Stage(name, worker, books.steps[name], lanes=lanes[name]) for name, worker in workers.items()]
+    return [
+        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact) for name, worker in workers.items()
+    ]

@@ -12,7 +12,37 @@ Three groups, and nothing in between:
     resumably. Exit 3.
 
 Anything else that escapes is a bug; it stops the run too, with its traceback in ``run.log``.
+
+``Kind`` is the one list of what a record can fail for: the words in ``failed.jsonl``, in the totals and behind
+``retry-failed --kind``.
 """
+
+from typing import Literal
+
+Kind = Literal[
+    # The input line is no question.
+    "too_long",
+    "not_utf8",
+    "not_json",
+    "bad_field",
+    # No whole answer arrived; asked again, it may.
+    "timeout",
+    "connection",
+    "truncated",
+    "oversized",
+    "malformed",
+    "empty",
+    "server_error",
+    "rate_limited",
+    "engine_error",
+    # The endpoint refused this prompt.
+    "context_overflow",
+    "content_filter",
+    "bad_request",
+    "bad_prompt",
+    # Answers came, but none of them can be used.
+    "no_reasoning",
+]
 
 
 class ConfigError(Exception):
@@ -22,11 +52,11 @@ class ConfigError(Exception):
 class RecordError(Exception):
     """One record cannot be finished.
 
-    ``kind`` is a short stable word for tools (``context_overflow``, ``timeout``, …); ``endpoint`` names the
-    endpoint that failed, where one did; ``attempts`` counts the requests made for the call that failed.
+    ``endpoint`` names the endpoint that failed, where one did; ``attempts`` counts the requests made for the call that
+    failed.
     """
 
-    def __init__(self, kind: str, message: str, *, endpoint: str | None = None, attempts: int = 0) -> None:
+    def __init__(self, kind: Kind, message: str, *, endpoint: str | None = None, attempts: int = 0) -> None:
         super().__init__(message)
         self.kind = kind
         self.endpoint = endpoint

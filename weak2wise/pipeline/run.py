@@ -8,7 +8,7 @@ empty closes the next. The feeder may feed any queue, because none is closed bef
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from typing import Any, Final
 
 from weak2wise.errors import StopRun
@@ -37,6 +37,7 @@ async def run(
     gate: Gate,
     queue_size: int,
     finished: Callable[[int], None],
+    only: Container[int] | None = None,
 ) -> None:
     """Take every row of the source through the stages.
 
@@ -47,13 +48,14 @@ async def run(
         gate: shut before the run stops, so that calls under way may still arrive.
         queue_size: records waiting between two stages.
         finished: told each row that needs no more work in this run.
+        only: the rows to work on, where the others are to stay as they are.
 
     Raises:
         ExceptionGroup: holding the ``StopRun``, ``DiskError`` or bug that stopped the run.
     """
     queues: list[_Queue] = [asyncio.Queue(queue_size) for _ in stages]
     async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(source, stages, queues, intake, finished), name="feed")
+        group.create_task(_feed(source, stages, queues, intake=intake, finished=finished, only=only), name="feed")
         for number, stage in enumerate(stages):
             outbox = queues[number + 1] if number + 1 < len(stages) else None
             group.create_task(_work(stage, queues[number], outbox, gate, finished), name=stage.name)
@@ -63,15 +65,18 @@ async def _feed(
     source: AsyncIterator[Record | Failed],
     stages: Sequence[Stage[Any]],
     queues: list[_Queue],
+    *,
     intake: Ledger[Any],
     finished: Callable[[int], None],
+    only: Container[int] | None,
 ) -> None:
     async for item in source:
         if isinstance(item, Failed):
             if intake.status(item.row) is Status.NONE:
                 await intake.append(item)
             continue
-        await _place(item, stages, queues, finished)
+        if only is None or item.row in only:
+            await _place(item, stages, queues, finished)
     await queues[0].put(_END)
 
 

@@ -1,6 +1,7 @@
 """One stage: a worker, the ledger its outcomes go to, and how many records it works on at once."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from weak2wise.errors import RecordError
 from weak2wise.ledger.journal import asking_for
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome
+from weak2wise.telemetry.plain import plain
 from weak2wise.worker import Drop, Record, Worker
 
 log = structlog.get_logger()
@@ -16,15 +18,27 @@ Out = TypeVar("Out", bound=Record)
 
 
 class Stage(Generic[Out]):
-    """A worker with its ledger and lanes; ``counts`` says what became of records since the process started."""
+    """A worker with its ledger and lanes; ``counts`` says what became of records since the process started.
 
-    def __init__(self, name: str, worker: Worker[Any, Out], ledger: Ledger[Out], *, lanes: int) -> None:
+    ``redact`` cuts secrets out of what providers say, before it is kept.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        worker: Worker[Any, Out],
+        ledger: Ledger[Out],
+        *,
+        lanes: int,
+        redact: Callable[[str], str] = str,
+    ) -> None:
         self.name = name
         self.ledger = ledger
         self.lanes = lanes
         self.busy = 0
         self.counts: Counter[str] = Counter()
         self._worker = worker
+        self._redact = redact
 
     async def process(self, record: Record) -> Outcome[Out]:
         """Run the worker on one record and make the outcome durable.
@@ -51,7 +65,7 @@ class Stage(Generic[Out]):
                 row=record.row,
                 stage=self.name,
                 kind=error.kind,
-                message=str(error)[:500],
+                message=plain(self._redact(str(error)))[:500],
                 endpoint=error.endpoint,
                 attempts=error.attempts,
                 title=record.title[:500],
