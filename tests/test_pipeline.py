@@ -254,3 +254,14 @@ async def test_a_drain_ends_when_its_time_is_up() -> None:
     assert gate.under_way == 1
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_an_outcome_missing_before_a_later_one_is_made_again(tmp_path: Path) -> None:
+    """A power cut takes the end of each ledger by itself: the later stages' outcomes alone would leave a hole."""
+    steps = {"a": through("a"), "b": through("b")}
+    await Line(tmp_path, steps).go(range(1, 4))
+    for path in (tmp_path / "a").iterdir():
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    again = Line(tmp_path, steps)
+    await again.go(range(1, 4))
+    assert all(again.status(stage, row) is Status.DONE for stage in "ab" for row in range(1, 4))

@@ -15,7 +15,7 @@ import msgspec
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.ledger.journal import Journal, Journaled
-from weak2wise.ledger.outcomes import Ledger
+from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
@@ -70,9 +70,9 @@ class Books:
         self.journal.open(self.owed)
 
     def owed(self, row: int) -> bool:
-        """Whether a row may still need its answers: it was neither dropped nor taken through the last step."""
-        statuses = [ledger.status(row).name for ledger in self.steps.values()]
-        return "DROPPED" not in statuses and statuses[-1] != "DONE"
+        """Whether a row may still need its answers: the first step that is not done has not dropped it."""
+        statuses = (ledger.status(row) for ledger in self.steps.values())
+        return next((status for status in statuses if status is not Status.DONE), Status.DROPPED) is not Status.DROPPED
 
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""

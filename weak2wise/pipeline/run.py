@@ -1,7 +1,8 @@
 """The run itself: a feeder, the stages' lanes, and the queues between them, in one TaskGroup.
 
-Resuming is no mode. The feeder looks up how far each row has come, latest stage first, and puts it where its work goes
-on: a finished row nowhere, a row that failed or never arrived at the first stage that owes it an outcome.
+Resuming is no mode. The feeder looks up how far each row has come and puts it where its work goes on: a finished row
+nowhere, any other at the first stage that owes it an outcome. That may be an early one although a later one is done: a
+power cut takes the end of each ledger by itself.
 
 Closing runs down the line. When the input ends, the feeder closes the first queue; a stage whose queue is closed and
 empty closes the next. The feeder may feed any queue, because none is closed before it has finished.
@@ -13,12 +14,14 @@ from typing import Any, Final
 
 from weak2wise.errors import StopRun
 from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
+from weak2wise.ledger.shards import DiskError
 from weak2wise.pipeline.gate import Gate
 from weak2wise.pipeline.stage import Stage
 from weak2wise.worker import Record
 
 DRAIN_SECONDS = 10.0
-"""How long calls under way may still arrive after another one said that the run must stop."""
+"""How long calls under way may still arrive after another one said that the run must stop; on a disk that refuses
+writes nothing could be kept of them."""
 
 
 class _End:
@@ -84,17 +87,17 @@ async def _place(
     record: Record, stages: Sequence[Stage[Any]], queues: list[_Queue], finished: Callable[[int], None]
 ) -> None:
     """Put a row where its work goes on."""
-    for number in reversed(range(len(stages))):
-        status = stages[number].ledger.status(record.row)
-        if status is Status.DROPPED or (status is Status.DONE and number + 1 == len(stages)):
-            finished(record.row)
-            return
-        if status is Status.DONE:
-            outcome = await stages[number].ledger.fetch(record.row)
-            assert isinstance(outcome, Done)
-            await queues[number + 1].put(outcome.record)
-            return
-    await queues[0].put(record)
+    number = 0
+    while number < len(stages) and stages[number].ledger.status(record.row) is Status.DONE:
+        number += 1
+    if number == len(stages) or stages[number].ledger.status(record.row) is Status.DROPPED:
+        finished(record.row)
+        return
+    if number:
+        outcome = await stages[number - 1].ledger.fetch(record.row)
+        assert isinstance(outcome, Done)
+        record = outcome.record
+    await queues[number].put(record)
 
 
 async def _work(
@@ -114,8 +117,8 @@ async def _lane(
         try:
             outcome = await stage.process(record)
         except BaseException as error:
-            if _stops(error):
-                await gate.drain(DRAIN_SECONDS)
+            if causes := _stops(error):
+                await gate.drain(0 if any(isinstance(cause, DiskError) for cause in causes) else DRAIN_SECONDS)
             raise
         if isinstance(outcome, Done) and outbox:
             await outbox.put(outcome.record)
@@ -124,8 +127,8 @@ async def _lane(
     inbox.put_nowait(_END)  # for the next lane; the queue was empty behind it
 
 
-def _stops(error: BaseException) -> bool:
-    """Whether a ``StopRun`` is the cause, alone or in the group that a worker's own TaskGroup makes of it."""
+def _stops(error: BaseException) -> list[StopRun]:
+    """The ``StopRun`` behind an error, alone or in the group that a worker's own TaskGroup makes of it."""
     if isinstance(error, BaseExceptionGroup):
-        return any(_stops(inner) for inner in error.exceptions)
-    return isinstance(error, StopRun)
+        return [cause for inner in error.exceptions for cause in _stops(inner)]
+    return [error] if isinstance(error, StopRun) else []
