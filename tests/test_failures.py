@@ -29,6 +29,7 @@ def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
         for endpoint in config["model_endpoints"].values():
             endpoint |= {"max_retries": 1, "headers": {"X-Key": "$SECRET"}}
         config["models"]["mstrong"] = ["strong-a"]
+        config["engine"] = {"salvage_rounds": 0}
         write_run(tmp_path, config, 6)
         finish(tmp_path, code=1)
         bad, slow = ("generate", "bad_request", "strong-a", 1), ("generate", "server_error", "strong-a", 2)

@@ -128,13 +128,14 @@ class Engine:
                 async with asyncio.TaskGroup() as group:
                     ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
                     await run(
-                        self._questions(),
+                        self._questions,
                         stages,
                         intake=books.intake,
                         gate=self.gate,
                         queue_size=self._config.engine.queue_size,
                         finished=books.journal.release,
                         only=only,
+                        salvage_rounds=self._config.engine.salvage_rounds,
                     )
                     ticker.cancel()
                 await asyncio.to_thread(self._write, stages, books)
@@ -157,6 +158,7 @@ class Engine:
             return summary
 
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
+        self._rows = 0
         async for row in read_rows(self._input, self._config.dataset.columns):
             self._rows += 1
             if isinstance(row, Failed):

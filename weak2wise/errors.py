@@ -17,7 +17,7 @@ Anything else that escapes is a bug; it stops the run too, with its traceback in
 ``retry-failed --kind``.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 Kind = Literal[
     # The input line is no question.
@@ -53,8 +53,10 @@ class RecordError(Exception):
     """One record cannot be finished.
 
     ``endpoint`` names the endpoint that failed, where one did; ``attempts`` counts the requests made for the call that
-    failed.
+    failed. ``may_pass`` says of a type whether the same may succeed later.
     """
+
+    may_pass: ClassVar[bool] = False
 
     def __init__(self, kind: Kind, message: str, *, endpoint: str | None = None, attempts: int = 0) -> None:
         super().__init__(message)

@@ -40,27 +40,40 @@ class Stage(Generic[Out]):
         self._worker = worker
         self._redact = redact
 
-    async def process(self, record: Record) -> Outcome[Out]:
+    async def process(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         """Run the worker on one record and make the outcome durable.
+
+        Returns:
+            ``None`` where the record failed for what may pass and is put aside, unless this try is ``final``.
 
         Raises:
             StopRun: the whole run must stop; the record is owed again.
         """
         self.busy += 1
         try:
-            outcome = await self._outcome(record)
-            await self.ledger.append(outcome)
+            outcome = await self._outcome(record, final=final)
+            if outcome is not None:
+                await self.ledger.append(outcome)
         finally:
             self.busy -= 1
-        self.counts[type(outcome).__name__.lower()] += 1
+        self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
         return outcome
 
-    async def _outcome(self, record: Record) -> Outcome[Out]:
+    async def _outcome(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         try:
             with asking_for(record.row):
                 result = await self._worker(record)
         except RecordError as error:
-            log.warning("record.failed", stage=self.name, row=record.row, kind=error.kind, message=str(error)[:200])
+            aside = error.may_pass and not final
+            log.warning(
+                "record.put_aside" if aside else "record.failed",
+                stage=self.name,
+                row=record.row,
+                kind=error.kind,
+                message=str(error)[:200],
+            )
+            if aside:
+                return None
             return Failed(
                 row=record.row,
                 stage=self.name,
