@@ -1,17 +1,29 @@
 """What becomes of questions that fail: written down with the reason, put aside, tried again, or made do without."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.engine_runs import config_for, finish, lines, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
+from tests.loopback.faults import Kind
 
 
 def failed(folder: Path) -> dict[int, tuple[str, str, str | None, int]]:
     """Row to stage, kind, endpoint and attempts, out of ``failed.jsonl``."""
     found = lines(folder / "work" / "failed.jsonl")
     return {f["row"]: (f["stage"], f["kind"], f["endpoint"], f["attempts"]) for f in found}
+
+
+def small_config(folder: Path, base_url: str, **params: Any) -> dict[str, Any]:
+    """One strong model, no filter, no salvage and no retries: every question asks for little."""
+    config = config_for(folder, base_url, skip_filter=True, n_mask=2, **params)
+    config["models"]["mstrong"] = ["strong-a"]
+    config["engine"] = {"salvage_rounds": 0}
+    for endpoint in config["model_endpoints"].values():
+        endpoint["max_retries"] = 0
+    return config
 
 
 def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
@@ -25,11 +37,9 @@ def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
     )
     monkeypatch.setenv("SECRET", "temperature")  # a word of the server's refusal
     with LoopbackProcess(faults=faults) as server:
-        config = config_for(tmp_path, server.base_url, skip_filter=True, n_mask=2, truncation="rewrite")
+        config = small_config(tmp_path, server.base_url)
         for endpoint in config["model_endpoints"].values():
             endpoint |= {"max_retries": 1, "headers": {"X-Key": "$SECRET"}}
-        config["models"]["mstrong"] = ["strong-a"]
-        config["engine"] = {"salvage_rounds": 0}
         write_run(tmp_path, config, 6)
         finish(tmp_path, code=1)
         bad, slow = ("generate", "bad_request", "strong-a", 1), ("generate", "server_error", "strong-a", 2)
@@ -42,3 +52,35 @@ def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
         finish(tmp_path, command="retry-failed")
         assert failed(tmp_path) == {}
         assert len(lines(tmp_path / "out.jsonl")) == 6
+
+
+def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_configured(tmp_path: Path) -> None:
+    """A failed question tried again goes on with new draws; the old ones come from the journal."""
+
+    def strong(fault: Kind, item: int, times: int) -> Fault:
+        return Fault(fault, Match(model="strong", contains=f"(item {item})"), times=times)
+
+    cut = (
+        strong("length", 0, 1),
+        strong("length", 1, 3),
+        strong("content_filter", 2, 1),
+        strong("empty_content", 3, 1),
+    )
+    with LoopbackProcess(faults=cut) as server:
+        outcomes = {"length": "retry", "empty": "retry", "retries": 1}
+        write_run(tmp_path, small_config(tmp_path, server.base_url, outcomes=outcomes), 4)
+        finish(tmp_path, code=1)
+        assert failed(tmp_path) == {
+            2: ("generate", "length", "strong-a", 2),
+            3: ("generate", "content_filter", "strong-a", 1),
+        }
+        asked = server.stats().models["strong-a"].received
+        finish(tmp_path, command="retry-failed")
+        assert server.stats().models["strong-a"].received == asked + 2 + 1
+        marks = {line["row"]: line["marks"] for line in lines(tmp_path / "work" / "candidates.jsonl")}
+        assert marks == {1: [], 2: [], 3: [], 4: []}
+    with LoopbackProcess(faults=(strong("length", 1, 1),)) as server:
+        write_run(tmp_path / "accepted", small_config(tmp_path / "accepted", server.base_url), 2)
+        finish(tmp_path / "accepted")
+        marks = {line["row"]: line["marks"] for line in lines(tmp_path / "accepted" / "work" / "candidates.jsonl")}
+        assert marks == {1: [], 2: ["length", "no_final_answer"]}

@@ -147,6 +147,7 @@ def build_stages(
             params.gen_temperature,
             prompts,
             params.seed,
+            params.outcomes,
         ),
         "stepmask": StepMask(
             weak=models["weak"],

@@ -40,7 +40,9 @@ Kind = Literal[
     "content_filter",
     "bad_request",
     "bad_prompt",
-    # Answers came, but none of them can be used.
+    # An answer came that cannot be used (``params.outcomes``), or none of those that came.
+    "length",
+    "no_final_answer",
     "no_reasoning",
 ]
 

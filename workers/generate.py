@@ -1,9 +1,12 @@
 """Step 2: several strong models each write several traces towards the known answer (paper, section 3.2)."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from weak2wise.llm.model import Message, Model, Prompt
+from weak2wise.config import Outcomes
+from weak2wise.llm.model import Completion, Message, Model, Prompt
 from workers.fanout import fan_out
+from workers.outcomes import acceptable
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced, Unsolved
 from workers.scoring import split_steps
@@ -19,6 +22,7 @@ class Generate:
     temperature: float
     prompts: Prompts
     seed: int
+    outcomes: Outcomes
 
     async def __call__(self, unsolved: Unsolved) -> Traced:
         """Collect all candidates of one question."""
@@ -29,17 +33,19 @@ class Generate:
         return Traced(question=question, candidates=tuple(candidates))
 
     async def _candidate(self, question: Question, name: str, sample: int) -> Candidate:
-        prompt = Prompt(
-            messages=(
-                Message("user", question.text),
-                Message("assistant", question.answer),
-                Message("user", self.prompts.cgen),
-            ),
-            temperature=self.temperature,
-            seed=seed_of(self.seed, question.row, name, sample),
-            sample=sample,
+        messages = (
+            Message("user", question.text),
+            Message("assistant", question.answer),
+            Message("user", self.prompts.cgen),
         )
-        completion = await self.strong[name].complete(prompt)
+
+        def ask(draw: int) -> Awaitable[Completion]:
+            again = ("again", draw) if draw else ()
+            seed = seed_of(self.seed, question.row, name, sample, *again)
+            prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed, sample=sample)
+            return self.strong[name].complete(prompt)
+
+        completion, marks = await acceptable(ask, self.outcomes, endpoint=name)
         thinking = completion.reasoning or ""
         return Candidate(
             m_strong=name,
@@ -48,4 +54,5 @@ class Generate:
             step_list=split_steps(completion.text),
             normal=thinking if thinking.strip() else completion.text,
             normal_is_own=bool(thinking.strip()),
+            marks=marks,
         )

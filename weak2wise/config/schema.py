@@ -130,6 +130,24 @@ Endpoint = OpenAIEndpoint | VllmEndpoint
 AnyEndpoint = OpenAIEndpoint | VllmEndpoint | TransformersEndpoint
 
 
+Policy = Literal["retry", "accept", "fail"]
+
+
+class Outcomes(Section, frozen=True, kw_only=True):
+    """What to make of a strong model's answer that is not all it should be.
+
+    ``retry`` asks again with another seed, ``retries`` times, before the trace fails; ``accept`` takes the answer as it
+    is, where there is one; ``fail`` does without this trace. ``length``: cut off by the token limit; ``empty``: no
+    text; ``content_filter``: refused by the provider; ``no_final_answer``: no step ``## Final Answer``.
+    """
+
+    length: Policy = "accept"
+    empty: Policy = "accept"
+    content_filter: Policy = "fail"
+    no_final_answer: Policy = "accept"
+    retries: Count = 2
+
+
 class Params(Section, frozen=True, kw_only=True):
     """The method's parameters (paper, section 3)."""
 
@@ -145,6 +163,7 @@ class Params(Section, frozen=True, kw_only=True):
     ew_normalization: Literal["reference", "unit"] = "reference"
     truncation: Literal["anchor", "rewrite", "rule"] = "anchor"
     scoring: Literal["race", "exhaustive"] = "race"
+    outcomes: Outcomes = Outcomes()
     seed: Natural = 0
 
 

@@ -8,9 +8,9 @@ import structlog
 
 from weak2wise.errors import RecordError
 from weak2wise.ledger.journal import asking_for
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
 from weak2wise.telemetry.plain import plain
-from weak2wise.worker import Drop, Record, Worker
+from weak2wise.worker import Drop, Record, Worker, trials
 
 log = structlog.get_logger()
 
@@ -50,11 +50,14 @@ class Stage(Generic[Out]):
             StopRun: the whole run must stop; the record is owed again.
         """
         self.busy += 1
+        earlier = await self.ledger.fetch(record.row) if self.ledger.status(record.row) is Status.FAILED else None
+        trial = trials.set(earlier.trials if isinstance(earlier, Failed) else 0)
         try:
             outcome = await self._outcome(record, final=final)
             if outcome is not None:
                 await self.ledger.append(outcome)
         finally:
+            trials.reset(trial)
             self.busy -= 1
         self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
         return outcome
@@ -82,6 +85,7 @@ class Stage(Generic[Out]):
                 endpoint=error.endpoint,
                 attempts=error.attempts,
                 title=record.title[:500],
+                trials=trials.get() + 1,
             )
         if isinstance(result, Drop):
             return Dropped(record.row, result.reason)
