@@ -84,3 +84,33 @@ def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_con
         finish(tmp_path / "accepted")
         marks = {line["row"]: line["marks"] for line in lines(tmp_path / "accepted" / "work" / "candidates.jsonl")}
         assert marks == {1: [], 2: ["length", "no_final_answer"]}
+
+
+@pytest.mark.parametrize("least", [1, None])
+def test_a_dead_strong_model_stops_no_other_and_in_the_end_is_done_without_if_so_configured(
+    tmp_path: Path, least: int | None
+) -> None:
+    """Its candidates are owed until the last round; what the other model wrote is paid for once."""
+    with LoopbackProcess(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
+        config = small_config(tmp_path, server.base_url, min_candidates=least)
+        config["models"]["mstrong"] = ["strong-a", "strong-b"]
+        config["engine"]["salvage_rounds"] = 2
+        write_run(tmp_path, config, 5)
+        finish(tmp_path, code=0 if least else 1)
+        asked = {name: count.received for name, count in server.stats().models.items()}
+    assert (asked["strong-a"], asked["strong-a-two"]) == (5, 5 * 3)
+    if least:
+        found = [(line["row"], line["m_strong"]) for line in lines(tmp_path / "work" / "candidates.jsonl")]
+        assert found == [(row, "strong-a") for row in range(1, 6)]
+        assert len(lines(tmp_path / "out.jsonl")) == 5
+    else:
+        assert failed(tmp_path) == dict.fromkeys(range(1, 6), ("generate", "server_error", "strong-b", 1))
+
+
+def test_a_transient_fault_that_outlasts_its_retries_is_salvaged(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("503", Match(model="strong", contains="(item 0)")),)) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["engine"]["salvage_rounds"] = 1
+        write_run(tmp_path, config, 3)
+        finish(tmp_path)
+    assert len(lines(tmp_path / "out.jsonl")) == 3

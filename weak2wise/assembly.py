@@ -23,6 +23,7 @@ from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Gate, Stage
 from weak2wise.results import View
 from workers import views
+from workers.faithful import FaithfulOnly
 from workers.filter import Filter
 from workers.generate import Generate
 from workers.judge import Judge
@@ -139,6 +140,20 @@ def build_stages(
         prompts=prompts,
         temperature=params.trunc_temp,
     )
+    step_mask = StepMask(
+        weak=models["weak"],
+        judge=judge,
+        prompts=prompts,
+        n=params.n_mask,
+        votes=params.majority,
+        beta=params.beta,
+        normalization=params.ew_normalization,
+        scoring=params.scoring,
+        seed=params.seed,
+        race_width=config.engine.race_width,
+        capacity=1 if isinstance(config.endpoints[config.models.mweak], OpenAIEndpoint) else room,
+        bits=bits,
+    )
     workers: dict[str, Any] = {
         "filter": Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter),
         "generate": Generate(
@@ -147,22 +162,11 @@ def build_stages(
             params.gen_temperature,
             prompts,
             params.seed,
-            params.outcomes,
-        ),
-        "stepmask": StepMask(
-            weak=models["weak"],
+            outcomes=params.outcomes,
             judge=judge,
-            prompts=prompts,
-            n=params.n_mask,
-            votes=params.majority,
-            beta=params.beta,
-            normalization=params.ew_normalization,
-            scoring=params.scoring,
-            seed=params.seed,
-            race_width=config.engine.race_width,
-            capacity=1 if isinstance(config.endpoints[config.models.mweak], OpenAIEndpoint) else room,
-            bits=bits,
+            least=params.min_candidates,
         ),
+        "stepmask": FaithfulOnly(step_mask) if params.require_faithful else step_mask,
         "select": Select(truncate, weights, params.seed),
         "sft": Sft(),
     }

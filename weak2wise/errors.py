@@ -17,7 +17,7 @@ Anything else that escapes is a bug; it stops the run too, with its traceback in
 ``retry-failed --kind``.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 Kind = Literal[
     # The input line is no question.
@@ -55,7 +55,8 @@ class RecordError(Exception):
     """One record cannot be finished.
 
     ``endpoint`` names the endpoint that failed, where one did; ``attempts`` counts the requests made for the call that
-    failed. ``may_pass`` says of a type whether the same may succeed later.
+    failed. ``may_pass`` says of a type whether the same may succeed later. ``instead`` is what the worker can offer
+    where it has to do without; a record that can be made do with does not fail.
     """
 
     may_pass: ClassVar[bool] = False
@@ -65,6 +66,7 @@ class RecordError(Exception):
         self.kind = kind
         self.endpoint = endpoint
         self.attempts = attempts
+        self.instead: Any = None
 
 
 class StopRun(Exception):

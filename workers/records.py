@@ -43,7 +43,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     ``normal`` is the model's own thinking, or the step reasoning standing in where it shows none
     (``normal_is_own`` says which). ``marks`` names what it was accepted in spite of: ``length``, ``empty``,
-    ``content_filter``, ``no_final_answer``.
+    ``content_filter``, ``no_final_answer``; and ``unfaithful`` where its final answer is not the reference answer.
     """
 
     m_strong: str

@@ -149,7 +149,11 @@ class Outcomes(Section, frozen=True, kw_only=True):
 
 
 class Params(Section, frozen=True, kw_only=True):
-    """The method's parameters (paper, section 3)."""
+    """The method's parameters (paper, section 3).
+
+    ``require_faithful`` scores no trace whose own final answer is not the reference answer. ``min_candidates``: with
+    how many traces a question goes on where the others cannot be had; left out, it fails without all of them.
+    """
 
     skip_filter: bool = False
     samples_per_model: Count = 3
@@ -164,6 +168,8 @@ class Params(Section, frozen=True, kw_only=True):
     truncation: Literal["anchor", "rewrite", "rule"] = "anchor"
     scoring: Literal["race", "exhaustive"] = "race"
     outcomes: Outcomes = Outcomes()
+    require_faithful: bool = False
+    min_candidates: Count | None = None
     seed: Natural = 0
 
 

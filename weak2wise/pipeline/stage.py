@@ -68,8 +68,9 @@ class Stage(Generic[Out]):
                 result = await self._worker(record)
         except RecordError as error:
             aside = error.may_pass and not final
+            made_do = "record.failed" if error.instead is None else "record.made_do"
             log.warning(
-                "record.put_aside" if aside else "record.failed",
+                "record.put_aside" if aside else made_do,
                 stage=self.name,
                 row=record.row,
                 kind=error.kind,
@@ -77,6 +78,8 @@ class Stage(Generic[Out]):
             )
             if aside:
                 return None
+            if error.instead is not None:
+                return Done(record.row, error.instead)
             return Failed(
                 row=record.row,
                 stage=self.name,
