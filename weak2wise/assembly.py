@@ -18,6 +18,7 @@ from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Gate, Stage
@@ -106,10 +107,13 @@ def wire(
     guarded: dict[str, Model] = {}
     for name, endpoint in endpoints.items():
         settings = config.endpoints[name]
-        retried = (
-            Retried(endpoint, max_retries=settings.max_retries) if isinstance(settings, OpenAIEndpoint) else endpoint
-        )
-        guarded[name] = gate.guard(retried)
+        lasting: Model
+        if isinstance(endpoint, VllmModel):
+            lasting = Restarted(endpoint, max_restarts=config.engine.max_engine_restarts)
+        else:
+            assert isinstance(settings, OpenAIEndpoint)
+            lasting = Retried(endpoint, max_retries=settings.max_retries)
+        guarded[name] = gate.guard(lasting)
     return {
         role: Journaled(
             guarded[name], journal, role=role, endpoint=name, settings=answer_settings(config.endpoints[name])
