@@ -114,3 +114,28 @@ def test_a_transient_fault_that_outlasts_its_retries_is_salvaged(tmp_path: Path)
         write_run(tmp_path, config, 3)
         finish(tmp_path)
     assert len(lines(tmp_path / "out.jsonl")) == 3
+
+
+def test_a_run_that_is_only_burning_money_stops_and_says_why(tmp_path: Path) -> None:
+    """All strong models are dead; what the others did is kept, and the run goes on once they live again."""
+    with LoopbackProcess(faults=(Fault("502", Match(model="strong"), times=150),)) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["engine"]["salvage_rounds"] = 1
+        write_run(tmp_path, config, 130)
+        said = finish(tmp_path, code=3)
+        assert "100 of the last 100 calls for the role 'strong' failed, most of them for server_error" in said
+        assert "engine.max_error_rate" in said
+        assert "Traceback" not in said
+        finish(tmp_path, "--set", "engine.max_error_rate=1")
+    assert len(lines(tmp_path / "out.jsonl")) == 130
+
+
+def test_one_dead_model_among_several_is_no_reason_to_stop(tmp_path: Path) -> None:
+    """Not even though it fails faster than the other one answers, and in rounds in which no other is asked."""
+    with LoopbackProcess(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
+        config = small_config(tmp_path, server.base_url, min_candidates=1)
+        config["models"]["mstrong"] = ["strong-a", "strong-b"]
+        config["engine"] |= {"salvage_rounds": 2, "max_error_rate": 0}
+        write_run(tmp_path, config, 150)
+        finish(tmp_path)
+    assert len(lines(tmp_path / "out.jsonl")) == 150

@@ -16,6 +16,7 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.restart import Restarted
@@ -103,23 +104,25 @@ async def open_endpoints(config: Config) -> AsyncIterator[dict[str, OpenAIModel 
 def wire(
     config: Config, endpoints: dict[str, OpenAIModel | VllmModel], journal: Journal, gate: Gate
 ) -> dict[str, Model]:
-    """Role to model: journal outside, then the gate, then retries, then the endpoint with its limits."""
+    """Role to model: journal outside, then error rate, gate, retries, and the endpoint with its limits."""
     guarded: dict[str, Model] = {}
     for name, endpoint in endpoints.items():
-        settings = config.endpoints[name]
+        options = config.endpoints[name]
         lasting: Model
         if isinstance(endpoint, VllmModel):
             lasting = Restarted(endpoint, max_restarts=config.engine.max_engine_restarts)
         else:
-            assert isinstance(settings, OpenAIEndpoint)
-            lasting = Retried(endpoint, max_retries=settings.max_retries)
+            assert isinstance(options, OpenAIEndpoint)
+            lasting = Retried(endpoint, max_retries=options.max_retries)
         guarded[name] = gate.guard(lasting)
-    return {
-        role: Journaled(
-            guarded[name], journal, role=role, endpoint=name, settings=answer_settings(config.endpoints[name])
-        )
-        for role, name in config.roles().items()
-    }
+    rates: dict[str, ErrorRate] = {}
+    wired: dict[str, Model] = {}
+    for role, name in config.roles().items():
+        kind = role.partition("/")[0]
+        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(guarded[name])
+        settings = answer_settings(config.endpoints[name])
+        wired[role] = Journaled(watched, journal, role=role, endpoint=name, settings=settings)
+    return wired
 
 
 def build_stages(

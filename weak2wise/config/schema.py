@@ -218,7 +218,8 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     ``race_width`` is how many mask levels a race asks at once. Left out, it is 1 for a weak LLM over HTTP, where what
     is asked in vain is paid for, and on the embedded engine whatever keeps it full when few questions are in flight.
     ``salvage_rounds``: how often questions that failed for what may pass are tried again, after all the others.
-    ``max_engine_restarts``: how often a run starts an embedded engine again that has died.
+    ``max_engine_restarts``: how often a run starts an embedded engine again that has died. ``max_error_rate``: the run
+    stops when a larger share of the last 100 calls failed, for every endpoint of one role; 1 never stops it.
     """
 
     lanes: Lanes = Lanes()
@@ -228,6 +229,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     fsync_seconds: Positive = 1.0
     salvage_rounds: Natural = 1
     max_engine_restarts: Natural = 3
+    max_error_rate: Share = 0.9
 
 
 class Config(Section, frozen=True, kw_only=True):
