@@ -25,8 +25,9 @@ from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
-from weak2wise.results import totals, write_views
+from weak2wise.results import failed_rows, totals, write_views
 from weak2wise.telemetry import log as logs
+from weak2wise.telemetry.plain import redactor
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from workers.answers import warm_up
 from workers.judge import Judge
@@ -41,8 +42,16 @@ log = structlog.get_logger()
 class Engine:
     """One run over one work_dir; construct it, then ``await run()``."""
 
-    def __init__(self, config: Config, *, resume: Resume = "auto", up_to_step: int = 5) -> None:
+    def __init__(
+        self, config: Config, *, resume: Resume = "auto", up_to_step: int = 5, retry: frozenset[str] | None = None
+    ) -> None:
         """Check what can be checked without any call.
+
+        Args:
+            config: what to run.
+            resume: what to do about an earlier run of the work_dir.
+            up_to_step: how many of the method's five steps to take.
+            retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is owed.
 
         Raises:
             ConfigError: the run cannot start.
@@ -54,7 +63,9 @@ class Engine:
         self._work_dir = Path(config.dataset.work_dir)
         self._input = Path(config.dataset.input_path)
         self._output = Path(config.dataset.finetune_out or self._work_dir / STEPS["sft"][2])
+        self._retry = retry
         self._rows = 0
+        self._redact = redactor(_secrets(config))
         self.gate = Gate()
         for name in dict.fromkeys(config.roles().values()):
             endpoint = config.endpoints[name]
@@ -86,7 +97,7 @@ class Engine:
         """
         began = time.monotonic()
         with locked(self._work_dir):
-            logs.configure(self._work_dir / "run.log", _secrets(self._config))
+            logs.configure(self._work_dir / "run.log", self._redact)
             prompts = msgspec.to_builtins(self._prompts)
             shape = result_shape(self._config, prompts)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
@@ -95,6 +106,7 @@ class Engine:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(books.close)
                 await asyncio.to_thread(books.open)
+                only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
                 endpoints = await stack.enter_async_context(open_endpoints(self._config))
                 offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
@@ -109,18 +121,21 @@ class Engine:
                 )
                 bits: Counter[str] = Counter()
                 room = _room(self._config, endpoints)
-                stages = build_stages(self._config, self._prompts, models, judge, books, bits=bits, room=room)
-                stages = stages[: len(self._steps)]
+                stages = build_stages(
+                    self._config, self._prompts, models, judge, books, bits=bits, room=room, redact=self._redact
+                )[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
                     ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
                     await run(
-                        self._questions(),
+                        self._questions,
                         stages,
                         intake=books.intake,
                         gate=self.gate,
                         queue_size=self._config.engine.queue_size,
                         finished=books.journal.release,
+                        only=only,
+                        salvage_rounds=self._config.engine.salvage_rounds,
                     )
                     ticker.cancel()
                 await asyncio.to_thread(self._write, stages, books)
@@ -143,12 +158,22 @@ class Engine:
             return summary
 
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
+        self._rows = 0
         async for row in read_rows(self._input, self._config.dataset.columns):
             self._rows += 1
             if isinstance(row, Failed):
                 yield row
             else:
                 yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
+
+    def _failed(self, books: Books) -> set[int]:
+        """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
+        assert self._retry is not None
+        rows, kinds = failed_rows(list(books.steps.values()), self._retry)
+        if not rows:
+            found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            raise ConfigError(f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})")
+        return rows
 
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:
         paths = {self._view_path(name): STEPS[name][1] for name in self._steps}

@@ -90,7 +90,7 @@ class Judge:
         return given[shown]
 
     async def _verdict(self, question: str, attempt: str, answer: str, seed: int) -> Verdict:
-        ruled = None if self.mode == "llm" else await self._rule(attempt, answer)
+        ruled = None if self.mode == "llm" else await self.rule(attempt, answer)
         if ruled is not None:
             return Verdict(ruled, "rule")
         if self.model is None or self.mode == "rule":
@@ -103,7 +103,8 @@ class Judge:
                 return Verdict(said, "llm")
         return Verdict(correct=False, by="llm_unclear")
 
-    async def _rule(self, attempt: str, answer: str) -> bool | None:
+    async def rule(self, attempt: str, answer: str) -> bool | None:
+        """What the rule alone says, in every mode; ``None`` where it is not sure."""
         ruled = quick_verdict(attempt, answer)
         if ruled is not None or not worth_parsing(attempt, answer):
             return ruled

@@ -42,7 +42,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """One trace by a strong model.
 
     ``normal`` is the model's own thinking, or the step reasoning standing in where it shows none
-    (``normal_is_own`` says which).
+    (``normal_is_own`` says which). ``marks`` names what it was accepted in spite of: ``length``, ``empty``,
+    ``content_filter``, ``no_final_answer``; and ``unfaithful`` where its final answer is not the reference answer.
     """
 
     m_strong: str
@@ -51,6 +52,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     step_list: tuple[str, ...]
     normal: str
     normal_is_own: bool
+    marks: tuple[str, ...] = ()
 
     @property
     def length(self) -> float:

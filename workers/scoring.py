@@ -21,13 +21,18 @@ def split_steps(step_reasoning: str) -> tuple[str, ...]:
     return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
 
 
+def states_answer(step: str) -> bool:
+    """Whether this is the step that states the answer."""
+    return step.strip().lower().startswith("## final answer")
+
+
 def mask_step(step: str, level: int, n: int) -> str:
     """One step at mask level ``level`` of ``n``: its last ``ceil(level / n * len)`` characters are cut off.
 
     Level 0 leaves it whole. The step that states the answer is hidden at every level. The product is taken in
     floating point, as the reference does.
     """
-    if step.strip().lower().startswith("## final answer"):
+    if states_answer(step):
         return HIDDEN_ANSWER
     if level == 0:
         return step

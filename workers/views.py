@@ -60,6 +60,7 @@ def _candidate(question: Question, candidate: Candidate) -> Line:
         "step_list": candidate.step_list,
         "normal": candidate.normal,
         "normal_is_own": candidate.normal_is_own,
+        "marks": candidate.marks,
         "raw": None,
     }
 

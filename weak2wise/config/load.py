@@ -208,6 +208,9 @@ def _check(config: Config, env: Mapping[str, str]) -> None:
         raise ConfigError("models.judge: missing; params.judge_mode is llm")
     if config.params.truncation == "rewrite" and models.truncation is None:
         raise ConfigError("models.truncation: missing; params.truncation is rewrite")
+    traces = len(models.mstrong) * config.params.samples_per_model
+    if (config.params.min_candidates or 0) > traces:
+        raise ConfigError(f"params.min_candidates: expected at most {traces}, the number of traces of a question")
     for role, name in config.roles().items():
         key = {"weak": "mweak"}.get(role, "mstrong" if role.startswith("strong/") else role)
         endpoint = config.endpoints.get(name)
