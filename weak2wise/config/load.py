@@ -216,6 +216,22 @@ def _check(config: Config, env: Mapping[str, str]) -> None:
             )
         if isinstance(endpoint, OpenAIEndpoint):
             _check_environment(f"model_endpoints.{name}", endpoint, env)
+    _check_limit_groups(config)
+
+
+def _check_limit_groups(config: Config) -> None:
+    """Endpoints that share limits agree on them."""
+    first: dict[str, tuple[str, OpenAIEndpoint]] = {}
+    for name, endpoint in config.endpoints.items():
+        if not isinstance(endpoint, OpenAIEndpoint) or endpoint.limit_group is None:
+            continue
+        other, like = first.setdefault(endpoint.limit_group, (name, endpoint))
+        for key in ("max_concurrent_requests", "max_requests_per_minute", "max_tokens_per_minute"):
+            if getattr(endpoint, key) != getattr(like, key):
+                group = endpoint.limit_group
+                raise ConfigError(
+                    f"model_endpoints.{name}.{key}: expected the same as for {other}; both are in limit_group {group}"
+                )
 
 
 def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:

@@ -51,6 +51,8 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
 class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field="type"):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
+    The three limits are ceilings that hold together; what is left out is found by asking, and a 429 lowers what is
+    asked in any case. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
     ``request_timeout`` (seconds) starts when the request is sent. ``max_retries`` counts retries of one call after
     transport faults; waiting out a 429 is not one. ``extra_body`` is merged into the request last, and a null in
     it removes a key we would send (``seed``, ``max_tokens``). A header value ``$NAME`` is read from the environment.
@@ -64,9 +66,10 @@ class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field
     generation_kwargs: GenerationKwargs = GenerationKwargs()
     device: str | None = None
     tokenizer_kwargs: dict[str, Any] = {}
-    max_concurrent_requests: Count = 64
+    max_concurrent_requests: Count | None = None
     max_requests_per_minute: Positive | None = None
     max_tokens_per_minute: Positive | None = None
+    limit_group: Name | None = None
     max_retries: Natural = 6
     request_timeout: Positive = 1800.0
     max_tokens: Count = 8192

@@ -5,17 +5,17 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 """
 
 import os
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Self
 
 import aiohttp
 import msgspec
+import structlog
 
 from weak2wise.config import OpenAIEndpoint
+from weak2wise.llm.advice import remaining, retry_after
 from weak2wise.llm.errors import ModelError, RateLimited, Transient, Unusable
-from weak2wise.llm.limits import Limits
+from weak2wise.llm.limits import Limits, Slot
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.llm.replies import error_for, parse_reply
@@ -23,18 +23,28 @@ from weak2wise.llm.replies import error_for, parse_reply
 MAX_BODY = 64 << 20
 """Bytes of an unpacked response body; more is no answer to a chat."""
 
+log = structlog.get_logger()
+
+
+def limits_of(endpoint: OpenAIEndpoint) -> Limits:
+    """The limits that an endpoint's settings ask for."""
+    return Limits(
+        in_flight=endpoint.max_concurrent_requests,
+        requests_per_minute=endpoint.max_requests_per_minute,
+        tokens_per_minute=endpoint.max_tokens_per_minute,
+    )
+
 
 class OpenAIModel:
     """A ``Model`` over HTTP with its own session; open it with ``async with``."""
 
-    def __init__(self, name: str, endpoint: OpenAIEndpoint, *, env: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, name: str, endpoint: OpenAIEndpoint, limits: Limits | None = None, *, env: Mapping[str, str] = os.environ
+    ) -> None:
+        """``limits`` are its own unless it shares them with other endpoints."""
         self.name = name
         self.meter = Meter()
-        self.limits = Limits(
-            in_flight=endpoint.max_concurrent_requests,
-            requests_per_minute=endpoint.max_requests_per_minute,
-            tokens_per_minute=endpoint.max_tokens_per_minute,
-        )
+        self.limits = limits or limits_of(endpoint)
         self._endpoint = endpoint
         self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
         self._headers = {"Content-Type": "application/json"} | {
@@ -71,21 +81,31 @@ class OpenAIModel:
             Transient, RateLimited, Rejected, Unusable: see ``weak2wise.llm.errors``.
         """
         body = self._encoder.encode(self._body(prompt))
-        async with self.limits.slot() as slot:
+        slot = await self.limits.acquire()
+        try:
             self.meter.sent += 1
             try:
-                completion = await self._exchange(body)
-            except RateLimited as error:
-                self.meter.faults[error.kind] += 1
-                self.limits.cool_down(error.retry_after)
-                raise
+                completion = await self._exchange(body, slot)
             except ModelError as error:
                 self.meter.faults[error.kind] += 1
+                if isinstance(error, RateLimited) and slot.refused(error.retry_after):
+                    self._log_limits(error.retry_after)
                 raise
             self.meter.answered += 1
-            self.limits.succeeded()
-            slot.tokens = completion.usage.prompt_tokens + completion.usage.completion_tokens
+            slot.answered(completion.usage.prompt_tokens + completion.usage.completion_tokens)
             return completion
+        finally:
+            slot.release()
+
+    def _log_limits(self, said: float | None) -> None:
+        rate = self.limits.pace.rate
+        log.info(
+            "endpoint.limited",
+            endpoint=self.name,
+            retry_after=said,
+            in_flight=int(self.limits.window.size),
+            requests_per_minute=rate and round(60 * rate, 1),
+        )
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         kwargs = self._endpoint.generation_kwargs
@@ -104,16 +124,18 @@ class OpenAIModel:
             body.pop(key, None)
         return body
 
-    async def _exchange(self, body: bytes) -> Completion:
+    async def _exchange(self, body: bytes, slot: Slot) -> Completion:
         assert self._session is not None
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                headers = response.headers
+                requests, tokens = remaining(headers, "requests"), remaining(headers, "tokens")
+                if requests or tokens:
+                    slot.told(requests, tokens)
                 text = await self._read(response)
                 if response.status == 200:
                     return parse_reply(text, self.name)
-                raise error_for(
-                    response.status, text, self.name, _retry_after(response.headers), response.headers.get("Location")
-                )
+                raise error_for(response.status, text, self.name, retry_after(headers), headers.get("Location"))
         except TimeoutError:
             seconds = self._endpoint.request_timeout
             raise self._transient("timeout", f"no answer within {seconds:g} s of sending") from None
@@ -145,18 +167,3 @@ class OpenAIModel:
 
     def _transient(self, kind: str, message: str) -> Transient:
         return Transient(kind, f"{self.name}: {message}", endpoint=self.name)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks for: a number or an HTTP date (RFC 9110, 10.2.3)."""
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
