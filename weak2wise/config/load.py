@@ -145,6 +145,7 @@ def _endpoint(value: object, where: str) -> AnyEndpoint:
     return endpoint
 
 
+_SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
 _AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 
@@ -240,5 +241,7 @@ def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, s
     if endpoint.api_key_env and not env.get(endpoint.api_key_env):
         raise ConfigError(f"{where}.api_key_env: environment variable {endpoint.api_key_env} is not set")
     for header, value in endpoint.headers.items():
+        if _SECRET_HEADER.search(header) and not value.startswith("$"):
+            raise ConfigError(f"{where}.headers.{header}: expected $NAME of an environment variable, not a key itself")
         if value.startswith("$") and not env.get(value[1:]):
             raise ConfigError(f"{where}.headers.{header}: environment variable {value[1:]} is not set")
