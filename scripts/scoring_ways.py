@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from weak2wise.assembly import Books
-from weak2wise.config import Config, VllmEndpoint, load_config
+from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
 from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Prompt
@@ -82,11 +82,14 @@ def write_traces(setting: Setting, questions: list[Question], samples: int) -> l
         assert isinstance(endpoint, VllmEndpoint)
         model = VllmModel("strong", endpoint)
         await model.start()
-        worker = Generate({"strong": model}, samples, 0.6, Prompts.of(config.prompts), 0)
+        prompts, offload = Prompts.of(config.prompts), Offload()
+        judge = Judge(prompts=prompts, offload=offload, mode="rule")
+        worker = Generate({"strong": model}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
         try:
             return list(await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions)))
         finally:
             await model.close()
+            await offload.close()
 
     return asyncio.run(generate())
 

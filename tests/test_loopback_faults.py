@@ -79,10 +79,12 @@ ODD: dict[str, Callable[[bytes], bool]] = {
     "content_filter": lambda body: b'"finish_reason":"content_filter"' in body and not message_in(body)["content"],
     "slow_drip": lambda body: message_in(body)["content"] == SAID.content,
     "broken_sse": lambda body: is_broken_json(body.split(b"\n\n")[-1].removeprefix(b"data: ")),
+    "sse_keep_alive": lambda body: body.startswith(b": keep-alive") and body.endswith(b"data: [DONE]\r\n\r\n"),
+    "duplicate_id": lambda body: msgspec.json.decode(body)["id"] == "chatcmpl-the-same-for-all",
     "sse_without_done": lambda body: events_of(body)[-1]["choices"][0]["finish_reason"] == "stop",
 }
 ELSEWHERE = {"502", "redirect", "429_storm"}
-STILL_WHOLE = {"parts_content", "length", "slow_drip", "sse_without_done"}
+STILL_WHOLE = {"parts_content", "length", "slow_drip", "sse_without_done", "sse_keep_alive", "duplicate_id"}
 
 
 def test_every_fault_is_tried_below() -> None:

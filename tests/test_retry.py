@@ -6,7 +6,6 @@ import pytest
 
 from weak2wise.errors import RecordError
 from weak2wise.llm.errors import RateLimited, Rejected, Transient, Unusable
-from weak2wise.llm.limits import Limits, TokenBudget
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.llm.retry import MOST_RATE_LIMITED, Retried
 
@@ -88,65 +87,3 @@ async def test_many_calls_retry_side_by_side_without_mixing_up_their_counts() ->
     results = await asyncio.gather(*(retried(m).complete(PROMPT) for m in models), return_exceptions=True)
     assert [isinstance(r, Transient) for r in results] == [n % 5 == 4 for n in range(200)]
     assert [m.asked for m in models] == [n % 5 + 1 if n % 5 < 4 else 4 for n in range(200)]
-
-
-async def test_no_more_requests_are_in_flight_than_allowed() -> None:
-    limits = Limits(in_flight=4)
-    most = 0
-
-    async def call() -> None:
-        nonlocal most
-        async with limits.slot():
-            most = max(most, limits.in_flight)
-            await asyncio.sleep(0.001)
-
-    await asyncio.gather(*(call() for _ in range(40)))
-    assert most == 4
-    assert limits.in_flight == 0
-
-
-async def test_a_request_rate_holds() -> None:
-    """At 600 a minute, 16 requests cannot be sent within the window that 10 fit into."""
-    loop = asyncio.get_running_loop()
-    limits = Limits(in_flight=100, requests_per_minute=600)
-    sent: list[float] = []
-
-    async def call() -> None:
-        async with limits.slot():
-            sent.append(loop.time())
-
-    await asyncio.gather(*(call() for _ in range(16)))
-    sent.sort()
-    assert all(later - earlier >= 0.99 for earlier, later in zip(sent, sent[10:], strict=False))
-
-
-async def test_a_cooldown_holds_everybody_back_for_as_long_as_the_server_said() -> None:
-    loop = asyncio.get_running_loop()
-    limits = Limits(in_flight=100)
-    limits.cool_down(0.2)
-    began = loop.time()
-
-    async def call() -> float:
-        async with limits.slot():
-            return loop.time() - began
-
-    assert min(await asyncio.gather(*(call() for _ in range(10)))) >= 0.19
-
-
-async def test_a_burst_of_429s_without_retry_after_is_one_pause_and_the_next_is_longer() -> None:
-    limits = Limits(in_flight=1)
-    for _ in range(50):
-        limits.cool_down(None)
-    assert limits._pause == 2 * Limits.FIRST_PAUSE
-    limits.succeeded()
-    assert limits._pause == Limits.FIRST_PAUSE
-
-
-async def test_a_token_budget_makes_later_requests_wait_for_what_earlier_ones_used() -> None:
-    loop = asyncio.get_running_loop()
-    budget = TokenBudget(per_minute=6000)  # a hundred a second
-    for _ in range(300):
-        budget.settle(await budget.charge(), used=20)
-    began = loop.time()
-    await budget.charge()
-    assert loop.time() - began >= 0.1

@@ -17,8 +17,9 @@ from weak2wise.config.shape import answer_settings
 from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.error_rate import ErrorRate
+from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Model
-from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.openai import OpenAIModel, limits_of
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
@@ -90,10 +91,13 @@ async def open_endpoints(config: Config) -> AsyncIterator[dict[str, OpenAIModel 
     """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenAIModel | VllmModel] = {}
+        shared: dict[tuple[str, str], Limits] = {}
         for number, name in enumerate(dict.fromkeys(config.roles().values())):
             endpoint = config.endpoints[name]
             if isinstance(endpoint, OpenAIEndpoint):
-                opened[name] = await stack.enter_async_context(OpenAIModel(name, endpoint))
+                whose = ("group", endpoint.limit_group) if endpoint.limit_group else ("endpoint", name)
+                limits = shared.setdefault(whose, limits_of(endpoint))
+                opened[name] = await stack.enter_async_context(OpenAIModel(name, endpoint, limits))
             else:
                 model = opened[name] = VllmModel(name, endpoint, Path(config.dataset.work_dir) / f"vllm-{number}.log")
                 stack.push_async_callback(model.close)

@@ -21,6 +21,7 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
+from weak2wise.llm.limits import FIRST_WINDOW
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
@@ -197,7 +198,7 @@ def _room(config: Config, endpoints: dict[str, OpenAIModel | VllmModel]) -> int:
     """How many calls the weak LLM takes at once."""
     model, settings = endpoints[config.models.mweak], config.endpoints[config.models.mweak]
     if isinstance(settings, OpenAIEndpoint):
-        return settings.max_concurrent_requests
+        return settings.max_concurrent_requests or FIRST_WINDOW
     assert isinstance(model, VllmModel)
     return model.capacity
 

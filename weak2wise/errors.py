@@ -35,6 +35,7 @@ Kind = Literal[
     "server_error",
     "rate_limited",
     "engine_error",
+    "endpoint_down",
     # The endpoint refused this prompt.
     "context_overflow",
     "content_filter",

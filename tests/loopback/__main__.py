@@ -25,6 +25,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latency", help="seconds before each reply")
     parser.add_argument("--rpm", help="requests a minute for each model; more get 429")
     parser.add_argument("--rate-window", help="seconds over which --rpm is counted (60)")
+    parser.add_argument("--rate-headers", help="whether x-ratelimit-* headers tell about --rpm (true)")
     parser.add_argument("--max-in-flight", help="requests at once for each model; more get 429")
     parser.add_argument("--faults", type=read_script, help="a fault script: JSON, or a file that holds it")
     parser.add_argument("--solve", help="probability that the weak model solves a bare question (0.3)")

@@ -50,6 +50,8 @@ Kind = Literal[
     "huge_body",
     "broken_sse",
     "sse_without_done",
+    "sse_keep_alive",
+    "duplicate_id",
     "length",
     "content_filter",
     # Refusals.

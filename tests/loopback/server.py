@@ -40,13 +40,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How the server behaves.
 
     ``latency`` (seconds) passes before each reply; refusals by limits come at once. ``rpm`` is requests a minute
-    for one model, counted in a sliding window of ``rate_window`` seconds; ``max_in_flight`` is for one model too.
+    for one model, counted in a sliding window of ``rate_window`` seconds, and told in ``x-ratelimit-*`` headers unless
+    ``rate_headers`` is off; ``max_in_flight`` is for one model too.
     ``solve`` and ``trace_chars``: see ``tests.loopback.answers``. ``log`` is appended to (``counts.LogLine``).
     """
 
     latency: Seconds = 0.0
     rpm: Positive | None = None
     rate_window: Positive = 60.0
+    rate_headers: bool = True
     max_in_flight: Count | None = None
     faults: Script = ()
     solve: Share = SOLVE
@@ -130,9 +132,10 @@ class LoopbackServer:
             reply, reason = self._refusal(model, count, now)
             if reply is None:
                 fault = self._faults.choose(model, body, digest, asked.asked, now)
+                headers = self._headers(model, now)  # as things stand when the request is let in, like a gateway's
                 if self._settings.latency:
                     await asyncio.sleep(self._settings.latency)
-                exchange = Exchange(request, digest, self._answer(request), self._headers(model))
+                exchange = Exchange(request, digest, self._answer(request), headers)
                 reply = whole_reply(exchange) if fault is None else spoilt_reply(exchange, fault)
                 reason = "" if fault is None else fault.fault
             if not reply.whole:
@@ -155,16 +158,16 @@ class LoopbackServer:
         if settings.rpm is not None:
             limit = self._limits.setdefault(model, RateLimit(settings.rpm, settings.rate_window))
             if wait := limit.wait(now):
-                headers = f"Retry-After: {math.ceil(wait)}\r\n{limit.headers(now)}"
+                headers = f"Retry-After: {math.ceil(wait)}\r\n{self._headers(model, now)}"
                 return _too_many(f"Rate limit reached for {model}.", headers), "rate_limited"
         return None, ""
 
     def _answer(self, request: Request) -> Answer:
         return answer_to(request, solve=self._settings.solve, trace_chars=self._settings.trace_chars)
 
-    def _headers(self, model: str) -> str:
+    def _headers(self, model: str, now: float) -> str:
         limit = self._limits.get(model)
-        return "" if limit is None else limit.headers(time.monotonic())
+        return "" if limit is None or not self._settings.rate_headers else limit.headers(now)
 
 
 def _too_many(message: str, headers: str) -> Reply:

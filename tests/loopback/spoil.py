@@ -197,6 +197,18 @@ def _sse_without_done(exchange: Exchange, _fault: Fault) -> Reply:
     return Reply(stream(events(exchange)), whole=True)
 
 
+def _sse_keep_alive(exchange: Exchange, fault: Fault) -> Reply:
+    """Comments and blank lines before every event, which come slowly; lines end as on some other system."""
+    sent = [event.replace(b"\n", b"\r\n") for event in [*events(exchange), b"data: [DONE]\n\n"]]
+    head, *chunks = stream([b": keep-alive\n\n\n" + b"event: chunk\nid: 1\n" + event for event in sent])
+    pause = _lasting(fault, 1) / len(chunks)
+    return Reply((head, *(part for chunk in chunks for part in (pause, chunk))), whole=True)
+
+
+def _duplicate_id(exchange: Exchange, _fault: Fault) -> Reply:
+    return whole_reply(replace(exchange, digest="the-same-for-all"))
+
+
 def _length(exchange: Exchange, _fault: Fault) -> Reply:
     answer = exchange.answer
     return _answering(exchange, replace(answer, content=answer.content[: len(answer.content) // 2]), "length")
@@ -234,6 +246,8 @@ _SPOILERS: dict[Kind, Callable[[Exchange, Fault], Reply]] = {
     "huge_body": _huge_body,
     "broken_sse": _broken_sse,
     "sse_without_done": _sse_without_done,
+    "sse_keep_alive": _sse_keep_alive,
+    "duplicate_id": _duplicate_id,
     "length": _length,
     "content_filter": _content_filter,
     "redirect": _redirect,

@@ -146,6 +146,7 @@ def _endpoint(value: object, where: str) -> AnyEndpoint:
     return endpoint
 
 
+_SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
 _AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 
@@ -220,6 +221,22 @@ def _check(config: Config, env: Mapping[str, str]) -> None:
             )
         if isinstance(endpoint, OpenAIEndpoint):
             _check_environment(f"model_endpoints.{name}", endpoint, env)
+    _check_limit_groups(config)
+
+
+def _check_limit_groups(config: Config) -> None:
+    """Endpoints that share limits agree on them."""
+    first: dict[str, tuple[str, OpenAIEndpoint]] = {}
+    for name, endpoint in config.endpoints.items():
+        if not isinstance(endpoint, OpenAIEndpoint) or endpoint.limit_group is None:
+            continue
+        other, like = first.setdefault(endpoint.limit_group, (name, endpoint))
+        for key in ("max_concurrent_requests", "max_requests_per_minute", "max_tokens_per_minute"):
+            if getattr(endpoint, key) != getattr(like, key):
+                group = endpoint.limit_group
+                raise ConfigError(
+                    f"model_endpoints.{name}.{key}: expected the same as for {other}; both are in limit_group {group}"
+                )
 
 
 def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
@@ -228,5 +245,7 @@ def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, s
     if endpoint.api_key_env and not env.get(endpoint.api_key_env):
         raise ConfigError(f"{where}.api_key_env: environment variable {endpoint.api_key_env} is not set")
     for header, value in endpoint.headers.items():
+        if _SECRET_HEADER.search(header) and not value.startswith("$"):
+            raise ConfigError(f"{where}.headers.{header}: expected $NAME of an environment variable, not a key itself")
         if value.startswith("$") and not env.get(value[1:]):
             raise ConfigError(f"{where}.headers.{header}: environment variable {value[1:]} is not set")

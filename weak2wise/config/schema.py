@@ -15,6 +15,8 @@ Positive = Annotated[float, Meta(gt=0)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*$")]
+"""A base to which a path is added; no user, password or query, which would be secrets in a file."""
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,24 +53,39 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
 class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field="type"):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
-    ``request_timeout`` (seconds) starts when the request is sent. ``max_retries`` counts retries of one call after
-    transport faults; waiting out a 429 is not one. ``extra_body`` is merged into the request last, and a null in
-    it removes a key we would send (``seed``, ``max_tokens``). A header value ``$NAME`` is read from the environment.
+    The three limits are ceilings that hold together; what is left out is found by asking, and a 429 lowers what is
+    asked in any case. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
+    ``base_urls``, in place of ``base_url``, are replicas of one model; a call goes where fewest are in flight.
+
+    ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
+    events and may take as long as it likes: then ``idle_timeout`` is the longest silence and ``request_timeout`` the
+    longest time without a word of the answer. More than ``max_response_mb`` is no answer. When an endpoint is down,
+    calls wait for it, but no longer than ``outage_patience`` (seconds) after its last reply. ``max_retries`` counts
+    retries of one call after transport faults; waiting out a 429 is not one.
+
+    ``extra_body`` is merged into the request last, and a null in it removes a key we would send (``seed``,
+    ``max_tokens``). A header value ``$NAME`` is read from the environment.
     ``device`` and ``tokenizer_kwargs`` are accepted for the reference's sake and mean nothing over HTTP.
     """
 
     model_id: Name | None = None
     model_name: Name | None = None
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^/\s]+")] = "https://api.openai.com/v1"
+    base_url: Url = "https://api.openai.com/v1"
+    base_urls: tuple[Url, ...] = ()
     api_key_env: Name | None = None
     generation_kwargs: GenerationKwargs = GenerationKwargs()
     device: str | None = None
     tokenizer_kwargs: dict[str, Any] = {}
-    max_concurrent_requests: Count = 64
+    max_concurrent_requests: Count | None = None
     max_requests_per_minute: Positive | None = None
     max_tokens_per_minute: Positive | None = None
+    limit_group: Name | None = None
     max_retries: Natural = 6
     request_timeout: Positive = 1800.0
+    stream: bool = False
+    idle_timeout: Positive = 300.0
+    max_response_mb: Count = 64
+    outage_patience: Positive = 600.0
     max_tokens: Count = 8192
     extra_body: dict[str, Any] = {}
     headers: dict[str, str] = {}

@@ -11,14 +11,18 @@ from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.thinking import split_thinking
 
 
-class _Message(Struct):
+class Said(Struct):
+    """What a message or a piece of one says, wherever its provider puts it."""
+
     content: str | list[Any] | None = None
     reasoning_content: Any = None
     reasoning: Any = None
 
 
-class _Choice(Struct):
-    message: _Message | None = None
+class Choice(Struct):
+    """One answer and why it ended."""
+
+    message: Said | None = None
     finish_reason: str | None = None
 
 
@@ -26,7 +30,9 @@ class _Cached(Struct):
     cached_tokens: int | None = None
 
 
-class _Usage(Struct):
+class UsageReport(Struct):
+    """Tokens as providers report them."""
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Cached | None = None
@@ -34,8 +40,8 @@ class _Usage(Struct):
 
 
 class _Reply(Struct):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    choices: list[Choice] | None = None
+    usage: UsageReport | None = None
     error: Any = None
 
 
@@ -57,11 +63,20 @@ def parse_reply(body: bytes, name: str) -> Completion:
         ) from None
     if not reply.choices or reply.choices[0].message is None:
         if reply.error:
-            raise error_for(_status_in(reply.error), body, name)
+            raise error_for(status_in(reply.error), body, name)
         raise Transient("malformed", f"{name}: the answer has no choices", endpoint=name)
-    choice = reply.choices[0]
+    return completion_in(reply.choices[0], reply.usage, name)
+
+
+def completion_in(choice: Choice, usage: UsageReport | None, name: str) -> Completion:
+    """The answer in a choice that has a message.
+
+    Raises:
+        Transient: it says nothing.
+        Rejected: the provider withheld it.
+    """
     assert choice.message is not None
-    text = _text(choice.message.content)
+    text = text_in(choice.message.content)
     reasoning = choice.message.reasoning_content or choice.message.reasoning
     if not isinstance(reasoning, str):
         reasoning, text = split_thinking(text)
@@ -71,16 +86,17 @@ def parse_reply(body: bytes, name: str) -> Completion:
                 "content_filter", f"{name}: the provider's content filter withheld the answer", endpoint=name
             )
         raise Transient("empty", f"{name}: an empty answer (finish_reason {choice.finish_reason})", endpoint=name)
-    return Completion(text=text, reasoning=reasoning, finish_reason=choice.finish_reason, usage=_usage(reply.usage))
+    return Completion(text=text, reasoning=reasoning, finish_reason=choice.finish_reason, usage=_usage(usage))
 
 
-def _text(content: str | list[Any] | None) -> str:
+def text_in(content: str | list[Any] | None) -> str:
+    """The text of a message's content, which some providers give in parts."""
     if isinstance(content, list):  # a list of parts; only the text ones say something
         return "".join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
     return content or ""
 
 
-def _usage(usage: _Usage | None) -> Usage:
+def _usage(usage: UsageReport | None) -> Usage:
     if usage is None:
         return Usage()
     details = usage.prompt_tokens_details
@@ -138,7 +154,7 @@ def _said(body: bytes) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
-def _status_in(error: Any) -> int:
+def status_in(error: Any) -> int:
     """The status that a 200's error object claims; a server fault where it claims none."""
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and 400 <= code < 600 else 500

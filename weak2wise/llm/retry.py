@@ -8,7 +8,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from weak2wise.errors import RecordError
-from weak2wise.llm.errors import RateLimited, Transient
+from weak2wise.llm.errors import Down, RateLimited, Transient
 from weak2wise.llm.model import Completion, Model, Prompt
 
 MOST_RATE_LIMITED = 100
@@ -36,7 +36,7 @@ class Retried:
         except (Transient, RateLimited) as first:
             return await self._again(prompt, first)
         except RecordError as error:
-            error.attempts = 1
+            error.attempts = 0 if isinstance(error, Down) else 1
             raise
 
     async def _again(self, prompt: Prompt, first: Transient | RateLimited) -> Completion:
@@ -60,7 +60,7 @@ class Retried:
         try:
             return await retrying(attempt)
         except RecordError as error:
-            error.attempts = tries.made + (not isinstance(error, (Transient, RateLimited)))
+            error.attempts = tries.made + (not isinstance(error, (Transient, RateLimited, Down)))
             raise
 
 

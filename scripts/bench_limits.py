@@ -1,0 +1,140 @@
+"""How well the adaptive limits find what a server allows, with nothing configured, on loopback servers.
+
+Against a server that allows so many requests a minute, with 2% of 500s and resets in between: what share of them a
+long run achieves once it has settled, and what share of requests is refused. A server may tell its limit in
+x-ratelimit-* headers and Retry-After, or in Retry-After alone. Then against a server without limits: answers a second
+with several fixed numbers of requests in flight, and with the adaptive limit during its first 30 seconds.
+
+Run: python scripts/bench_limits.py
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import logging
+import sys
+import time
+from pathlib import Path
+
+import structlog
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.loopback import LoopbackProcess, Mix
+from tests.loopback.answers import make_question
+from weak2wise.config import OpenAIEndpoint
+from weak2wise.llm.model import Message, Prompt
+from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.retry import Retried
+
+ASKERS = 1500
+FIXED = (32, 64, 128, 256, 512, 1024)
+SPAN = 5.0
+"""Seconds over which answers a second are counted."""
+
+
+class Run:
+    """Questions asked without end, as fast as the endpoint's limits allow, until ``stop``."""
+
+    def __init__(self, base_url: str, in_flight: int | None = None) -> None:
+        settings = OpenAIEndpoint(model_id="weak", base_url=base_url, max_concurrent_requests=in_flight)
+        self.model = OpenAIModel("bench", settings)
+        self.answered = 0
+        self._retried = Retried(self.model, max_retries=50)
+        self._rows = itertools.count()
+
+    async def _ask(self) -> None:
+        for row in self._rows:
+            question, _ = make_question(row)
+            await self._retried.complete(Prompt(messages=(Message("user", question),), temperature=0.6, seed=row))
+            self.answered += 1
+
+    async def for_seconds(self, settle: float, measure: float) -> "Measured":
+        """Answers a second and share of refusals after ``settle`` seconds, and the requests in flight at the end."""
+        async with self.model:
+            askers = [asyncio.create_task(self._ask()) for _ in range(ASKERS)]
+            await asyncio.sleep(settle)
+            faults = self.model.meter.faults
+            began, answered, sent, refused = (
+                time.monotonic(),
+                self.answered,
+                self.model.meter.sent,
+                faults["rate_limited"],
+            )
+            await asyncio.sleep(measure)
+            rate = (self.answered - answered) / (time.monotonic() - began)
+            share = (faults["rate_limited"] - refused) / max(1, self.model.meter.sent - sent)
+            window = int(self.model.limits.window.size)
+            for asker in askers:
+                asker.cancel()
+            for asker in askers:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asker
+        return rate, share, window
+
+
+Measured = tuple[float, float, int]
+
+
+def run(base_urls: list[str], in_flight: int | None, settle: float, measure: float) -> list[Measured]:
+    """Runs side by side on an event loop of their own, one a server."""
+
+    async def timed() -> list[Measured]:
+        return await asyncio.gather(*(Run(url, in_flight).for_seconds(settle, measure) for url in base_urls))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(timed())
+
+
+def limited(options: argparse.Namespace) -> None:
+    """Print what share of the allowed requests comes through, for each way a server may tell its limit."""
+    print(f"servers that allow so many requests a minute; settled for {options.settle:g} s, then {options.measure:g} s")
+    cases = [(rpm, window, told) for rpm, window in ((6000, 1.0), (6000, 60.0), (600, 60.0)) for told in (True, False)]
+    faults = Mix({"500": 0.01, "reset_before_headers": 0.01})
+    with contextlib.ExitStack() as stack:
+        urls = []
+        for rpm, window, told in cases:
+            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=told, faults=faults, latency=0.1)
+            urls.append(stack.enter_context(server).base_url)
+        measured = run(urls, None, options.settle, options.measure)
+    for (rpm, window, told), (rate, refused, _) in zip(cases, measured, strict=True):
+        allowed = 0.98 * rpm / 60  # the server counts the requests that it spoils
+        how = "headers and Retry-After" if told else "Retry-After"
+        print(
+            f"{rpm:6,} a minute, counted over {window:2g} s, {how:24} {rate / allowed:6.1%} of what is allowed, "
+            f"{refused:6.2%} refused"
+        )
+
+
+def unlimited(options: argparse.Namespace) -> None:
+    """Print answers a second with a fixed number in flight and with the adaptive limit."""
+    print(f"a server without limits, {1000 * options.latency:g} ms latency")
+    best = 0.0
+    with LoopbackProcess(latency=options.latency) as server:
+        for in_flight in FIXED:
+            ((rate, _, _),) = run([server.base_url], in_flight, SPAN, SPAN)
+            best = max(best, rate)
+            print(f"{in_flight:6,} in flight      {rate:8,.0f} answers/s")
+        ((rate, _, window),) = run([server.base_url], None, 30 - SPAN, SPAN)
+        print(f"adaptive, 25 to 30 s  {rate:8,.0f} answers/s, {rate / best:.0%} of the best; {window:,} in flight")
+
+
+def main() -> None:
+    """Measure both."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--settle", type=float, default=120)
+    parser.add_argument("--measure", type=float, default=180)
+    parser.add_argument("--latency", type=float, default=0.2)
+    parser.add_argument("--only", choices=["limited", "unlimited"])
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if options.only != "unlimited":
+        limited(options)
+    if options.only != "limited":
+        unlimited(options)
+
+
+if __name__ == "__main__":
+    main()

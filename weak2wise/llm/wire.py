@@ -1,0 +1,147 @@
+"""One HTTP exchange: send a body, read what comes back, and turn every way in which that fails into one error type."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Self
+
+import aiohttp
+
+from weak2wise.config import OpenAIEndpoint
+from weak2wise.errors import Kind
+from weak2wise.llm.advice import remaining, retry_after
+from weak2wise.llm.errors import ModelError, Transient, Unusable
+from weak2wise.llm.limits import Slot
+from weak2wise.llm.model import Completion
+from weak2wise.llm.replies import error_for, parse_reply
+from weak2wise.llm.stream import Stream
+
+LAST_BYTES_SECONDS = 0.5
+"""How long a finished stream may take to end, so that its connection can be used again."""
+
+
+class Wire:
+    """One endpoint's connections; open it with ``async with``."""
+
+    def __init__(self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
+        self._name = name
+        self._endpoint = endpoint
+        named = {k: env[v[1:]] for k, v in endpoint.headers.items() if v.startswith("$")}
+        self._headers = {"Content-Type": "application/json"} | endpoint.headers | named
+        self._secrets = list(named.values())
+        key_variable = endpoint.api_key_env
+        if key_variable is None and endpoint.base_url.startswith("https://api.openai.com/") and not endpoint.base_urls:
+            key_variable = "OPENAI_API_KEY"
+        if key_variable and (key := env.get(key_variable)):
+            self._headers.setdefault("Authorization", f"Bearer {key}")
+            self._secrets.append(key)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # Time-outs cover one sent request; connections are bounded by the in-flight limit, not by the connector.
+        end = self._endpoint
+        total, silence = (None, end.idle_timeout) if end.stream else (end.request_timeout, None)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            timeout=aiohttp.ClientTimeout(total=total, sock_connect=30, sock_read=silence),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def post(self, url: str, body: bytes, slot: Slot) -> Completion:
+        """Send one request and read its answer.
+
+        Raises:
+            ModelError, Unusable: see ``weak2wise.llm.errors``; no message of theirs holds a key.
+        """
+        try:
+            return await self._exchange(url, body, slot)
+        except (ModelError, Unusable) as error:
+            message = str(error)
+            for secret in self._secrets:
+                message = message.replace(secret, "[redacted]")
+            error.args = (message,)
+            raise
+
+    async def _exchange(self, url: str, body: bytes, slot: Slot) -> Completion:
+        assert self._session is not None
+        try:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
+                headers = response.headers
+                requests, tokens = remaining(headers, "requests"), remaining(headers, "tokens")
+                if requests or tokens:
+                    slot.told(requests, tokens)
+                if response.status == 200 and response.content_type == "text/event-stream":
+                    return await self._streamed(response)
+                text = await self._read(response)
+                if response.status == 200:
+                    return parse_reply(text, self._name)
+                raise error_for(response.status, text, self._name, retry_after(headers), headers.get("Location"))
+        except TimeoutError:
+            raise self._timeout() from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Unusable(
+                f"{self._name}: TLS refused: {error}", hint="Mend the certificate or the endpoint's base_url."
+            ) from None
+        except aiohttp.InvalidURL:
+            raise Unusable(
+                f"{self._name}: not a usable address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
+            ) from None
+        except aiohttp.ClientConnectorError as error:
+            raise self._transient("connection", f"cannot connect: {error.os_error or error}") from None
+        except aiohttp.ClientPayloadError as error:
+            raise self._transient("truncated", f"the answer broke off: {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._transient("connection", f"connection lost: {error or type(error).__name__}") from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        began = time.monotonic()
+        chunks = []
+        async for chunk in self._chunks(response):
+            chunks.append(chunk)
+            if time.monotonic() - began > self._endpoint.request_timeout:  # where no total time-out sees to it
+                raise self._timeout()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _streamed(self, response: aiohttp.ClientResponse) -> Completion:
+        stream = Stream(self._name)
+        heard_at = time.monotonic()
+        async for chunk in self._chunks(response):
+            now = time.monotonic()
+            if stream.feed(chunk):
+                heard_at = now
+            elif now - heard_at > self._endpoint.request_timeout:
+                raise self._timeout()
+            if stream.done:
+                break
+        completion = stream.completion()
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(LAST_BYTES_SECONDS):
+                await response.content.readany()
+        return completion
+
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """The unpacked body as it comes, as long as it is not too large."""
+        most = self._endpoint.max_response_mb
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > most << 20:
+                raise self._transient("oversized", f"an answer of more than {most} MiB")
+            yield chunk
+
+    def _timeout(self) -> Transient:
+        if self._endpoint.stream:
+            return self._transient(
+                "timeout", f"silent for {self._endpoint.idle_timeout:g} s, or nothing but keep-alives"
+            )
+        return self._transient("timeout", f"no answer within {self._endpoint.request_timeout:g} s of sending")
+
+    def _transient(self, kind: Kind, message: str) -> Transient:
+        return Transient(kind, f"{self._name}: {message}", endpoint=self._name)
