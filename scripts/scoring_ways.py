@@ -178,6 +178,7 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     began = time.perf_counter()
     outputs = llm.generate(texts, params, use_tqdm=False)
     seconds = time.perf_counter() - began
+    llm.llm_engine.engine_core.shutdown()  # else this process waits for its engine, and the engine for it
     return Speed(
         len(outputs),
         sum(len(output.outputs[0].token_ids) for output in outputs),
