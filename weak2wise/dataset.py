@@ -1,7 +1,7 @@
 """Reads the input line by line, in bounded memory; a line that is no question is reported, never skipped."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +47,27 @@ async def read_rows(path: Path, columns: Columns) -> AsyncIterator[InputRow | Fa
                         yield parse_row(number, text, columns)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror} (dataset.input_path)") from None
+
+
+def count_rows(path: Path) -> int:
+    """How many rows ``read_rows`` would yield. Blocks; raises ``OSError``."""
+    with path.open("rb") as file:
+        return sum(bool(line.strip()) for lines in iter(lambda: _next_lines(file), []) for line in lines)
+
+
+def read_values(path: Path, column: str) -> Iterator[tuple[int, str]]:
+    """The number of every row that has the column, with its value as it is written. Blocks; raises ``OSError``."""
+    with path.open("rb") as file:
+        number = 0
+        for lines in iter(lambda: _next_lines(file), []):
+            for line in lines:
+                number += 1
+                try:
+                    value = _OBJECT.decode(line.removeprefix(b"\xef\xbb\xbf")).get(column)
+                except msgspec.DecodeError:
+                    continue
+                if value is not None:
+                    yield number, bytes(value).decode(errors="replace")
 
 
 def _next_lines(file: BinaryIO) -> list[bytes]:

@@ -128,7 +128,7 @@ class Engine:
                     if isinstance(e, OpenAIModel)
                 ]
                 summary = Summary(
-                    totals=await asyncio.to_thread(totals, self._rows, stages, books.intake),
+                    totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
                     through=self._steps[-1],
                     seconds=round(time.monotonic() - began, 1),
                     roles=[
@@ -155,7 +155,7 @@ class Engine:
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:
         paths = {self._view_path(name): STEPS[name][1] for name in self._steps}
         try:
-            write_views(paths, stages, self.failures, books.intake)
+            write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
         except OSError as error:
             raise StopRun(
                 f"{error.filename or self._work_dir}: {error.strerror}", hint="Make room on the disk."

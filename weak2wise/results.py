@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
-from weak2wise.pipeline import Stage
 
 View = Callable[[Any], Iterator[dict[str, Any]]]
 
@@ -29,16 +28,17 @@ class Totals(Struct, frozen=True, kw_only=True):
     unfinished: int
 
 
-def write_views(views: Mapping[Path, View], stages: Sequence[Stage[Any]], failed: Path, intake: Ledger[Any]) -> None:
+def write_views(views: Mapping[Path, View], steps: Sequence[Ledger[Any]], failed: Path, intake: Ledger[Any]) -> None:
     """Write each stage's view and the failures in input order, each whole or not at all. Blocks; raises ``OSError``."""
     encode = msgspec.json.Encoder().encode
-    for (path, view), stage in zip(views.items(), stages, strict=True):
-        write_atomic(path, (encode(line) + b"\n" for record in _records(stage.ledger) for line in view(record)))
-    lines = (_failed_line(outcome) for outcome in _ends(stages, intake) if isinstance(outcome, Failed))
+    for (path, view), step in zip(views.items(), steps, strict=True):
+        write_atomic(path, (encode(line) + b"\n" for record in records(step) for line in view(record)))
+    lines = (failed_line(outcome) for outcome in ends(steps, intake) if isinstance(outcome, Failed))
     write_atomic(failed, (encode(line) + b"\n" for line in lines))
 
 
-def _records(ledger: Ledger[Any]) -> Iterator[Any]:
+def records(ledger: Ledger[Any]) -> Iterator[Any]:
+    """What a stage made of the rows it is done with, in input order. Blocks."""
     for row in ledger.rows():
         if ledger.status(row) is Status.DONE:
             outcome = ledger.read(row)
@@ -46,14 +46,15 @@ def _records(ledger: Ledger[Any]) -> Iterator[Any]:
             yield outcome.record
 
 
-def _failed_line(failed: Failed) -> dict[str, Any]:
+def failed_line(failed: Failed) -> dict[str, Any]:
+    """One line of ``failed.jsonl``."""
     line = msgspec.structs.asdict(failed)
     return {"row": line.pop("row"), "question": line.pop("title"), **line}
 
 
-def _ends(stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Iterator[Dropped | Failed | None]:
+def ends(steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Iterator[Dropped | Failed | None]:
     """How each row that has come this far ended; ``None`` where it is through the last stage or still owed one."""
-    ledgers = [*(stage.ledger for stage in reversed(stages)), intake]
+    ledgers = [*reversed(steps), intake]
     for row in range(max(len(ledger.rows()) for ledger in ledgers)):
         for ledger in ledgers:
             status = ledger.status(row)
@@ -65,16 +66,16 @@ def _ends(stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Iterator[Dropped
                 break
 
 
-def totals(rows: int, stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Totals:
+def totals(rows: int, steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Totals:
     """Count where ``rows`` input rows stand. Blocks."""
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for outcome in _ends(stages, intake):
+    for outcome in ends(steps, intake):
         if isinstance(outcome, Dropped):
             dropped[outcome.reason] += 1
         elif isinstance(outcome, Failed):
             failed[f"{outcome.stage}/{outcome.kind}"] += 1
-    last = stages[-1].ledger
+    last = steps[-1]
     emitted = sum(last.status(row) is Status.DONE for row in last.rows())
     unfinished = rows - emitted - dropped.total() - failed.total()
     return Totals(

@@ -14,6 +14,8 @@ app = cyclopts.App(
 )
 app.default(run)
 app.command(run)
+# Named, not imported, so that none slows the others down.
+app.command("weak2wise.commands.export:export", name="export", help="Write a run's training data for a trainer.")
 
 
 def main() -> None:

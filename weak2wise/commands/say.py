@@ -4,6 +4,9 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
 import structlog
 
@@ -11,6 +14,8 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.telemetry.plain import plain
 
 log = structlog.get_logger()
+
+P = ParamSpec("P")
 
 
 def explain(error: Exception, again: str) -> int:
@@ -48,3 +53,23 @@ def command_line(arguments: list[str]) -> str:
     """The command line to repeat, without what may be a secret."""
     shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
     return shlex.join(["python", "-m", "weak2wise.engine", *shown])
+
+
+def told(command: Callable[P, int]) -> Callable[P, int]:
+    """A command whose user's mistakes end in a line and exit code 2, trouble with files in one and 3."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except ConfigError as error:
+            say(str(error))
+            return 2
+        except StopRun as error:
+            say(f"{error}. {error.hint}")
+            return 3
+        except OSError as error:
+            say(f"{error.filename or 'input or output'}: {error.strerror or error}")
+            return 3
+
+    return run

@@ -82,6 +82,10 @@ class Ledger(Generic[T]):
         """Index what earlier runs left. Blocks. Raises as ``Shards.open``."""
         self._shards.open(self._on_line)
 
+    def look(self) -> None:
+        """Index what is there without touching it, for reading only. Blocks. Raises as ``Shards.open``."""
+        self._shards.look(self._on_line)
+
     def _on_line(self, location: int, line: bytes) -> None:
         head = _LINE.decode(line)
         self._note(head.row, _STATUS[head.status], location)
