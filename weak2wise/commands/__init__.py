@@ -16,6 +16,9 @@ app.default(run)
 app.command(run)
 # Named, not imported, so that none slows the others down.
 app.command("weak2wise.commands.export:export", name="export", help="Write a run's training data for a trainer.")
+app.command(
+    "weak2wise.commands.report:report", name="report", help="Show a run as one HTML file that needs no network."
+)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """One stage: a worker, the ledger its outcomes go to, and how many records it works on at once."""
 
+import time
 from collections import Counter
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +43,7 @@ class Stage(Generic[Out]):
         return outcome
 
     async def _outcome(self, record: Record) -> Outcome[Out]:
+        began = time.monotonic()
         try:
             with asking_for(record.row):
                 result = await self._worker(record)
@@ -58,4 +60,4 @@ class Stage(Generic[Out]):
             )
         if isinstance(result, Drop):
             return Dropped(record.row, result.reason)
-        return Done(record.row, result)
+        return Done(record.row, result, round(time.monotonic() - began, 3))
