@@ -18,8 +18,9 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 
 
-def explain(error: Exception, again: str) -> int:
-    """Say in a line or three why the run ended, and return the exit code."""
+def explain(error: Exception, again: str, *, kept: bool = True) -> int:
+    """Say in a line or three why the run ended, and return the exit code; ``kept``: its work_dir outlives it."""
+    lasting = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
     causes = _leaves(error)
     for cause in causes:
         if isinstance(cause, ConfigError):
@@ -29,11 +30,11 @@ def explain(error: Exception, again: str) -> int:
         if isinstance(cause, StopRun):
             log.error("run.stopped", reason=str(cause))
             say(cause.hint)
-            say(f"Nothing that had arrived is lost. Go on with: {again}")
+            say(f"{lasting}: {again}")
             return 3
     log.error("run.broken", exc_info=error)
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is in run.log.")
-    say(f"Nothing that had arrived is lost. Go on with: {again}")
+    say(f"{lasting}: {again}")
     return os.EX_SOFTWARE
 
 

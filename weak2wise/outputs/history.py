@@ -13,10 +13,10 @@ RECENT = 60
 
 
 class Progress(Struct, frozen=True):
-    """One ``progress`` event: when, and how many outcomes the stages had reached together since the start."""
+    """One ``progress`` event: when, and how many rows had ended since the start."""
 
     at: datetime
-    done: int
+    ended: int
 
 
 class History(Struct, kw_only=True):
@@ -32,12 +32,12 @@ class History(Struct, kw_only=True):
     stopped: str | None = None
 
     def per_minute(self) -> float | None:
-        """Outcomes a minute of all stages lately; ``None`` before there is anything to tell it by."""
+        """Rows that end in a minute, lately; ``None`` before there is anything to tell it by."""
         if len(self.progress) < 2:
             return None
         first, last = self.progress[0], self.progress[-1]
         seconds = (last.at - first.at).total_seconds()
-        return 60 * (last.done - first.done) / seconds if seconds > 0 else None
+        return 60 * (last.ended - first.ended) / seconds if seconds > 0 else None
 
 
 class _Event(Struct):
@@ -64,7 +64,7 @@ def read_history(log: Path) -> History:
                     continue
                 if event.event in _TOLD:
                     history = _told(history, event, msgspec.json.decode(line))
-            except (msgspec.DecodeError, TypeError, ValueError, AttributeError):
+            except (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError):
                 continue
             history.last = event.timestamp
     return history
@@ -77,8 +77,9 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
             steps = tuple(str(step) for step in fields.get("steps", ()))
             return History(started=event.timestamp, input=fields.get("input"), steps=steps)
         case "progress":
-            counts = [str(fields[step]).partition("+")[0] for step in history.steps if step in fields]
-            history.progress.append(Progress(event.timestamp, sum(map(int, counts))))
+            emitted = int(str(fields[history.steps[-1]]).partition("+")[0])
+            ended = emitted + int(fields["dropped"]) + int(fields["failed"])
+            history.progress.append(Progress(event.timestamp, ended))
         case "run.finished":
             history.finished = True
             history.rows = int(fields["totals"]["rows"])

@@ -6,8 +6,9 @@ meanwhile cannot make a row look further in a later stage than in an earlier one
 
 import fcntl
 import os
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from weak2wise.assembly import STEPS
 from weak2wise.dataset import count_rows
@@ -114,3 +115,15 @@ class WorkDir:
         finally:
             os.close(fd)
         return None
+
+    def state(self) -> Literal["running", "finished", "stopped"]:
+        """How the run was found."""
+        if self.running() is not None:
+            return "running"
+        return "finished" if self.history.finished else "stopped"
+
+    def counts(self, step: str) -> dict[str, int]:
+        """How many rows a step left done, dropped and failed."""
+        ledger = self.steps[step]
+        found = Counter(ledger.status(row) for row in ledger.rows())
+        return {status.name.lower(): found[status] for status in (Status.DONE, Status.DROPPED, Status.FAILED)}

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from weak2wise.ledger.journal import Receipt, Spent
-from weak2wise.ledger.outcomes import Done, Failed, Status
+from weak2wise.ledger.outcomes import Done, Failed
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import Totals, ends
 
@@ -58,7 +58,7 @@ class Facts(Struct, kw_only=True):
     totals: Totals
     whole: bool
     """Whether ``totals`` counts the whole input; else the rows begun."""
-    through: dict[str, Counter[str]]
+    through: dict[str, dict[str, int]]
     """For each step, how many rows are ``done``, ``dropped``, ``failed``."""
     levels: dict[str, list[Level]] = field(default_factory=dict)
     """By strong model."""
@@ -90,7 +90,7 @@ class Facts(Struct, kw_only=True):
 def gather(work: WorkDir) -> Facts:
     """Read a whole run. Blocks; raises as ``WorkDir``."""
     totals, whole = work.totals()
-    facts = Facts(totals=totals, whole=whole, through={step: _statuses(work, step) for step in work.through})
+    facts = Facts(totals=totals, whole=whole, through={step: work.counts(step) for step in work.through})
     for step, read in {"filter": _Nothing, "generate": _Nothing, "sft": _Nothing}.items():
         work.steps[step].each_done(read, lambda done: _add(facts.seconds, done.row, done.seconds))
     work.steps["stepmask"].each_done(_Scored, lambda done: _scored(facts, done))
@@ -99,12 +99,6 @@ def gather(work: WorkDir) -> Facts:
     failed = (end for end in ends([work.steps[s] for s in work.through], work.intake) if isinstance(end, Failed))
     facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]
     return facts
-
-
-def _statuses(work: WorkDir, step: str) -> Counter[str]:
-    ledger = work.steps[step]
-    counts = Counter(ledger.status(row) for row in ledger.rows())
-    return Counter({status.name.lower(): counts[status] for status in Status if status is not Status.NONE})
 
 
 def _add(column: "array[Any]", row: int, amount: float) -> None:

@@ -52,12 +52,9 @@ def page(work: WorkDir) -> Iterator[str]:
 
 def _header(name: str, work: WorkDir, facts: Facts) -> str:
     totals, history = facts.totals, work.history
-    if work.running() is not None:
-        state = "running"
-    elif history.finished:
-        state = "finished"
-    else:
-        state = f"stopped: {history.stopped}" if history.stopped else "stopped"
+    state: str = work.state()
+    if state == "stopped" and history.stopped:
+        state = f"stopped: {history.stopped}"
     dropped, failed = sum(totals.dropped.values()), sum(totals.failed.values())
     tiles = [
         ("questions" if facts.whole else "questions begun", totals.rows),
