@@ -94,6 +94,7 @@ def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: P
     for provenance, golden in zip(found, finished.selected, strict=True):
         assert provenance["row"] == golden["row"]
         assert provenance["id"] == golden["id"]
+        assert provenance["marks"] == []
         assert provenance["s_list"] == golden["debug"]["s_list"]
         assert provenance["strong_model"] == models[golden["m_strong"]]
         assert provenance["candidate"] == f"{golden['row']}/{golden['m_strong']}/{golden['sample']}"

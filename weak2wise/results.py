@@ -1,7 +1,7 @@
 """What a finished run leaves behind: the views, the list of failures, and totals that balance."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,12 @@ def write_views(views: Mapping[Path, View], steps: Sequence[Ledger[Any]], failed
     """Write each stage's view and the failures in input order, each whole or not at all. Blocks; raises ``OSError``."""
     encode = msgspec.json.Encoder().encode
     for (path, view), step in zip(views.items(), steps, strict=True):
-        write_atomic(path, (encode(line) + b"\n" for record in records(step) for line in view(record)))
-    lines = (failed_line(outcome) for outcome in ends(steps, intake) if isinstance(outcome, Failed))
+        write_atomic(path, (encode(line) + b"\n" for record in _records(step) for line in view(record)))
+    lines = (_failed_line(outcome) for outcome in ends([intake, *steps]) if isinstance(outcome, Failed))
     write_atomic(failed, (encode(line) + b"\n" for line in lines))
 
 
-def records(ledger: Ledger[Any]) -> Iterator[Any]:
-    """What a stage made of the rows it is done with, in input order. Blocks."""
+def _records(ledger: Ledger[Any]) -> Iterator[Any]:
     for row in ledger.rows():
         if ledger.status(row) is Status.DONE:
             outcome = ledger.read(row)
@@ -46,17 +45,18 @@ def records(ledger: Ledger[Any]) -> Iterator[Any]:
             yield outcome.record
 
 
-def failed_line(failed: Failed) -> dict[str, Any]:
-    """One line of ``failed.jsonl``."""
+def _failed_line(failed: Failed) -> dict[str, Any]:
     line = msgspec.structs.asdict(failed)
     return {"row": line.pop("row"), "question": line.pop("title"), **line}
 
 
-def ends(steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Iterator[Dropped | Failed | None]:
-    """How each row that has come this far ended; ``None`` where it is through the last stage or still owed one."""
-    ledgers = [*reversed(steps), intake]
+def ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:
+    """How each row ended that was dropped or failed; the latest ledger that knows a row is the one that counts.
+
+    ``ledgers`` are the input's and the steps', in order. Blocks.
+    """
     for row in range(max(len(ledger.rows()) for ledger in ledgers)):
-        for ledger in ledgers:
+        for ledger in reversed(ledgers):
             status = ledger.status(row)
             if status in {Status.DROPPED, Status.FAILED}:
                 outcome = ledger.read(row)
@@ -66,11 +66,23 @@ def ends(steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Iterator[Dropped 
                 break
 
 
+def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[set[int], Counter[str]]:
+    """The rows that failed for one of these kinds in a stage, and how many failed for each kind at all. Blocks."""
+    rows: set[int] = set()
+    found: Counter[str] = Counter()
+    for outcome in ends(ledgers):
+        if isinstance(outcome, Failed):
+            found[outcome.kind] += 1
+            if outcome.kind in kinds:
+                rows.add(outcome.row)
+    return rows, found
+
+
 def totals(rows: int, steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Totals:
     """Count where ``rows`` input rows stand. Blocks."""
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for outcome in ends(steps, intake):
+    for outcome in ends([intake, *steps]):
         if isinstance(outcome, Dropped):
             dropped[outcome.reason] += 1
         elif isinstance(outcome, Failed):

@@ -4,6 +4,7 @@ import sys
 
 import cyclopts
 
+from weak2wise.commands.retry_failed import retry_failed
 from weak2wise.commands.run import run
 
 app = cyclopts.App(
@@ -14,6 +15,7 @@ app = cyclopts.App(
 )
 app.default(run)
 app.command(run)
+app.command(retry_failed)
 # Named, not imported, so that none slows the others down.
 app.command("weak2wise.commands.init:init", name="init", help="Write a commented config for a provider.")
 app.command("weak2wise.commands.check:check", name="check", help="Find out before a run whether it will work.")

@@ -91,7 +91,7 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
             _show_golden(golden.record, scored.record, config.params.n_mask, console)
-    failed = [end for end in ends(list(work.steps.values()), work.intake) if isinstance(end, Failed)]
+    failed = [end for end in ends([work.intake, *work.steps.values()]) if isinstance(end, Failed)]
     for failure in failed:
         console.print(Rule(style="red"))
         console.print(Text(f"failed in {failure.stage}: {failure.kind}: {plain(failure.message)}", style="red"))

@@ -23,9 +23,13 @@ class ModelError(RecordError):
 class Transient(ModelError):
     """May well succeed if asked again."""
 
+    may_pass = True
+
 
 class RateLimited(ModelError):
     """The endpoint asks for patience; ``retry_after`` in seconds, if it said how long."""
+
+    may_pass = True
 
     def __init__(self, message: str, *, endpoint: str, retry_after: float | None) -> None:
         super().__init__("rate_limited", message, endpoint=endpoint)

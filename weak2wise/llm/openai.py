@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from weak2wise.config import OpenAIEndpoint
+from weak2wise.errors import Kind
 from weak2wise.llm.errors import ModelError, RateLimited, Transient, Unusable
 from weak2wise.llm.limits import Limits
 from weak2wise.llm.meter import Meter
@@ -143,7 +144,7 @@ class OpenAIModel:
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _transient(self, kind: str, message: str) -> Transient:
+    def _transient(self, kind: Kind, message: str) -> Transient:
         return Transient(kind, f"{self.name}: {message}", endpoint=self.name)
 
 

@@ -22,6 +22,7 @@ PROVENANCE = {
     "s_list": "ints",
     "strong_model": "text",
     "candidate": "text",
+    "marks": "texts",
     "cut_by": "text",
     "judge": "text",
     "judge_llm_calls": "int",
@@ -70,6 +71,7 @@ def _provenance(work: WorkDir, golden: Golden, asked: int) -> dict[str, Any]:
         "s_list": score.s_list,
         "strong_model": work.models.get(f"strong/{winner.m_strong}", winner.m_strong),
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
+        "marks": winner.marks,
         "cut_by": golden.cut_by,
         "judge": "llm" if mode == "llm" else "rule and llm" if asked else "rule",
         "judge_llm_calls": asked,
@@ -103,6 +105,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *,
     except ImportError:
         raise ConfigError(f"{path}: Parquet needs pyarrow: pip install 'weak2wise[formats]'") from None
     types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "ints": pa.list_(pa.int8())}
+    types["texts"] = pa.list_(pa.string())
     fields = {}
     for column, kind in layout.types.items():
         keys = kind.partition(":")[2].split(",")

@@ -96,7 +96,7 @@ def gather(work: WorkDir) -> Facts:
     work.steps["stepmask"].each_done(_Scored, lambda done: _scored(facts, done))
     work.steps["select"].each_done(_Golden, lambda done: _golden(facts, done))
     work.journal.look(lambda receipt: _paid(facts, receipt))
-    failed = (end for end in ends([work.steps[s] for s in work.through], work.intake) if isinstance(end, Failed))
+    failed = (end for end in ends([work.intake, *(work.steps[s] for s in work.through)]) if isinstance(end, Failed))
     facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]
     return facts
 

@@ -65,6 +65,7 @@ def _candidates(golden: Golden, scored: Scored) -> str:
         items.append(
             f"<li{' class=won' if won else ''}>{charts.cells(score.s_list)} <span>{bound}{score.score:.3f} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
+            f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
             f"{' · <strong>wins</strong>' if won else ''}</span></li>"
         )
     return (
