@@ -16,7 +16,7 @@ import structlog
 from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, wire
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import read_rows
+from weak2wise.dataset import is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
@@ -71,7 +71,7 @@ class Engine:
             endpoint = config.endpoints[name]
             if not isinstance(endpoint, OpenAIEndpoint):
                 check_vllm(name, endpoint)
-        if not self._input.is_file():
+        if not is_hub(self._input) and not self._input.is_file():
             raise ConfigError(f"{self._input}: no such file (dataset.input_path)")
         if self._output.resolve() == self._input.resolve():
             raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
@@ -98,6 +98,8 @@ class Engine:
         began = time.monotonic()
         with locked(self._work_dir):
             logs.configure(self._work_dir / "run.log", self._redact)
+            if is_hub(self._input):
+                self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
             prompts = msgspec.to_builtins(self._prompts)
             shape = result_shape(self._config, prompts)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):

@@ -80,7 +80,8 @@ def failed(facts: Facts) -> str:
     ]
     more = f"<p>The first {LISTED_FAILURES}; all are in failed.jsonl.</p>" if total > len(rows) else ""
     return (
-        f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>The next run tries them again, and <code>retry-failed</code> tries nothing else.</p>"
+        f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>The next run tries them again, and "
+        "<code>retry-failed</code> tries nothing else.</p>"
         f"{table(['row', 'question', 'what failed', 'message'], rows, words=4)}{more}</section>"
     )
 
