@@ -30,16 +30,16 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
     try:
         from datasets import load_dataset  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise ConfigError(f"{source}: needs datasets: pip install 'weak2wise[formats]' (dataset.input_path)") from None
+        raise ConfigError(f"{source}: needs datasets: pip install 'weak2wise[formats]'") from None
     name, *rest = str(source).removeprefix(_PREFIX).split(":")
     if not name or len(rest) > 2:
-        raise ConfigError(f"{source}: expected hf:owner/name, or hf:owner/name:config:split (dataset.input_path)")
+        raise ConfigError(f"{source}: expected hf:owner/name, or hf:owner/name:config:split")
     config, split = [*rest, "", ""][:2]
     try:
         yield from load_dataset(name, config or None, split=split or "train", streaming=True)
     except Exception as error:  # noqa: BLE001 - datasets raises what its many readers raise; each is about the input
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{source}: {said} (dataset.input_path)") from None
+        raise ConfigError(f"{source}: {said}") from None
 
 
 def keep(source: Path, folder: Path) -> Path:

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Raw, Struct
 
 from weak2wise.config import Columns
-from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, rows_of, unit
-from weak2wise.errors import Kind
+from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, asked_by, rows_of, unit
+from weak2wise.errors import ConfigError, Kind
 from weak2wise.ledger.outcomes import Failed
 
 _BATCH_BYTES = 1 << 20
 _BATCH_ROWS = 1000
+_QUESTION_NAMES = ("question", "problem", "prompt")
 _NUMBER_STARTS = frozenset(b"-0123456789"[i : i + 1] for i in range(11))
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
@@ -42,11 +44,12 @@ async def read_rows(source: Path, columns: Columns) -> AsyncIterator[InputRow | 
 def _next_rows(rows: Rows) -> list[Written | Broken]:
     batch: list[Written | Broken] = []
     size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(row.json) if isinstance(row, Written) else 0
-        if size >= _BATCH_BYTES or len(batch) >= _BATCH_ROWS:
-            break
+    with asked_by("dataset.input_path"):
+        for row in rows:
+            batch.append(row)
+            size += len(row.json) if isinstance(row, Written) else 0
+            if size >= _BATCH_BYTES or len(batch) >= _BATCH_ROWS:
+                break
     return batch
 
 
@@ -65,6 +68,27 @@ def read_values(source: Path, column: str) -> Iterator[tuple[int, str]]:
                 continue
             if value is not None:
                 yield row.number, bytes(value).decode(errors="replace")
+
+
+def read_questions(source: Path, columns: Columns) -> Iterator[str]:
+    """The questions of an evaluation set: the input's own column for them, or the usual ones.
+
+    Blocks.
+
+    Raises:
+        ConfigError: it cannot be read, or a row has no question.
+    """
+    with asked_by("dataset.decontaminate"):
+        for row in rows_of(source):
+            fields = {}
+            if isinstance(row, Written):
+                with suppress(msgspec.DecodeError):
+                    fields = _OBJECT.decode(row.json)
+            texts = [bytes(fields[name]) for name in (columns.question, *_QUESTION_NAMES) if name in fields]
+            if not texts or not texts[0].startswith(b'"'):
+                names = " or ".join(dict.fromkeys((columns.question, *_QUESTION_NAMES)))
+                raise ConfigError(f"{source}: {unit(source)} {row.number}: expected a question in the field {names}")
+            yield msgspec.json.decode(texts[0], type=str)
 
 
 def parse_row(row: Written | Broken, columns: Columns, called: str = "line") -> InputRow | Failed:

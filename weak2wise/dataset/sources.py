@@ -7,6 +7,7 @@ import csv
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,15 @@ class Written(NamedTuple):
 
 
 Rows = Iterator[Written | Broken]
+
+
+@contextmanager
+def asked_by(setting: str) -> Iterator[None]:
+    """Say with what cannot be read which setting named it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error} ({setting})") from None
 
 
 def unit(source: Path) -> str:
@@ -77,7 +87,7 @@ def _rows_of(source: Path) -> Rows:
 
 def _unreadable(source: Path, number: int, why: str) -> ConfigError:
     after = f" after {unit(source)} {number:,}" if number else ""
-    return ConfigError(f"{source}: cannot be read{after}: {why} (dataset.input_path)")
+    return ConfigError(f"{source}: cannot be read{after}: {why}")
 
 
 def _lines(source: Path) -> Rows:
@@ -133,7 +143,7 @@ def _csv(source: Path) -> Rows:
         try:
             header = next(reader, [])
         except csv.Error as error:
-            raise ConfigError(f"{source}: its header is no CSV: {error} (dataset.input_path)") from None
+            raise ConfigError(f"{source}: its header is no CSV: {error}") from None
         number = 0
         while True:
             try:
@@ -161,7 +171,7 @@ def _parquet(source: Path) -> Iterator[dict[str, Any]]:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(f"{source}: Parquet needs pyarrow: {_EXTRA} (dataset.input_path)") from None
+        raise ConfigError(f"{source}: Parquet needs pyarrow: {_EXTRA}") from None
     try:
         with parquet.ParquetFile(source) as file:
             for batch in file.iter_batches(batch_size=256):

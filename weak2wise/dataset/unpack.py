@@ -38,9 +38,7 @@ class _Zstandard(RawIOBase):
         try:
             import zstandard  # noqa: PLC0415 - an extra
         except ImportError:
-            raise ConfigError(
-                f"{source}: needs zstandard: pip install 'weak2wise[formats]' (dataset.input_path)"
-            ) from None
+            raise ConfigError(f"{source}: needs zstandard: pip install 'weak2wise[formats]'") from None
         self._damage = zstandard.ZstdError
         self._new_frame = zstandard.ZstdDecompressor().decompressobj
         self._packed = packed
