@@ -74,4 +74,14 @@ if [[ ",$extras," == *,cpu,* ]]; then
     # They may come built for another torch and then break `import transformers`; text needs none of them.
     "${pip[@]}" uninstall -qq --yes torchvision torchaudio torchcodec 2>/dev/null
 fi
+if [[ ",$extras," == *,dev,* ]] && ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    # The tests of pages look at them in a real browser.
+    if ((EUID == 0)) && command -v apt-get >/dev/null; then
+        say "Chromium, for the tests of pages"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; } >/dev/null ||
+            say "Chromium could not be installed; the tests of pages will fail"
+    else
+        say "No Chromium: the tests of pages will fail until you install it (apt-get install chromium)"
+    fi
+fi
 printf '%s %s %s\n' "$digest" "$ROOT" "$extras" >"$stamp"

@@ -358,3 +358,17 @@ class TestManifest:
         (tmp_path / "manifest.json").write_text("{")
         with pytest.raises(ConfigError, match="cannot be read as a manifest"):
             settle(tmp_path, {}, data, "auto")
+
+
+def test_looking_sees_every_whole_line_and_leaves_a_torn_tail_to_its_writer(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, range(3)))
+    with (tmp_path / "00000.jsonl").open("ab") as file:
+        file.write(line_of(3)[:-4])
+    before = (tmp_path / "00000.jsonl").read_bytes()
+    seen: list[bytes] = []
+    shards_in(tmp_path).look(lambda _location, line: seen.append(line.rstrip()))
+    assert seen == [line_of(n) for n in range(3)]
+    assert (tmp_path / "00000.jsonl").read_bytes() == before
+    shards_in(tmp_path / "nowhere").look(lambda _location, line: seen.append(line))
+    assert not (tmp_path / "nowhere").exists()
+    assert len(seen) == 3

@@ -97,7 +97,7 @@ async def test_every_row_ends_once_and_the_totals_balance(tmp_path: Path) -> Non
 
     line = Line(tmp_path, {"a": through("a"), "b": second, "c": through("c")})
     await line.go(range(1, 101), bad=frozenset({3, 4}))
-    result = totals(100, line.stages, line.intake)
+    result = totals(100, [s.ledger for s in line.stages], line.intake)
     dropped = [r for r in range(1, 101) if r % 5 == 0]
     failed = [r for r in range(1, 101) if r % 7 == 0 and r % 5 and r not in {3, 4}]
     assert result.dropped == {"too_easy": len(dropped)}
@@ -194,7 +194,7 @@ async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_pa
     await again.go(range(1, 2))
     assert tried == ["a", "b", "b"]
     assert again.status("b", 1) is Status.DONE
-    assert totals(1, again.stages, again.intake).failed == {}
+    assert totals(1, [s.ledger for s in again.stages], again.intake).failed == {}
 
 
 async def test_a_run_up_to_a_step_is_continued_by_a_longer_one(tmp_path: Path) -> None:

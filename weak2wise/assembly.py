@@ -14,6 +14,7 @@ import msgspec
 
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
+from weak2wise.dataset import read_questions
 from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.error_rate import ErrorRate
@@ -26,6 +27,7 @@ from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Gate, Stage
 from weak2wise.results import View
 from workers import views
+from workers.decontaminate import Decontaminate, Overlap
 from workers.faithful import FaithfulOnly
 from workers.filter import Filter
 from workers.generate import Generate
@@ -129,6 +131,15 @@ def wire(
     return wired
 
 
+def read_overlap(config: Config) -> Overlap | None:
+    """The evaluation sets to keep out, if there are any. Blocks. Raises ``ConfigError``."""
+    dataset = config.dataset
+    if not dataset.decontaminate:
+        return None
+    paths = [Path(name) for name in dataset.decontaminate]
+    return Overlap((path.name, read_questions(path, dataset.columns)) for path in paths)
+
+
 def build_stages(
     config: Config,
     prompts: Prompts,
@@ -139,8 +150,12 @@ def build_stages(
     bits: Counter[str],
     room: int,
     redact: Callable[[str], str],
+    overlap: Overlap | None = None,
 ) -> list[Stage[Any]]:
-    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's."""
+    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's.
+
+    With an ``overlap`` the questions of evaluation sets are dropped before the first step.
+    """
     params = config.params
     weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
     lanes = msgspec.structs.asdict(config.engine.lanes)
@@ -165,8 +180,9 @@ def build_stages(
         capacity=1 if isinstance(config.endpoints[config.models.mweak], OpenAIEndpoint) else room,
         bits=bits,
     )
+    filter_ = Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter)
     workers: dict[str, Any] = {
-        "filter": Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter),
+        "filter": filter_ if overlap is None else Decontaminate(overlap, filter_),
         "generate": Generate(
             {name: models[f"strong/{name}"] for name in config.models.mstrong},
             params.samples_per_model,

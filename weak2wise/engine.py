@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, wire
+from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_overlap, wire
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import read_rows
+from weak2wise.dataset import asked_by, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
@@ -72,8 +72,11 @@ class Engine:
             endpoint = config.endpoints[name]
             if not isinstance(endpoint, OpenAIEndpoint):
                 check_vllm(name, endpoint)
-        if not self._input.is_file():
+        if not is_hub(self._input) and not self._input.is_file():
             raise ConfigError(f"{self._input}: no such file (dataset.input_path)")
+        for source in map(Path, config.dataset.decontaminate):
+            if not is_hub(source) and not source.is_file():
+                raise ConfigError(f"{source}: no such file (dataset.decontaminate)")
         if self._output.resolve() == self._input.resolve():
             raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
         try:
@@ -99,8 +102,14 @@ class Engine:
         began = time.monotonic()
         with locked(self._work_dir):
             logs.configure(self._work_dir / "run.log", self._redact)
+            if is_hub(self._input):
+                with asked_by("dataset.input_path"):
+                    self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
             prompts = msgspec.to_builtins(self._prompts)
             shape = result_shape(self._config, prompts)
+            overlap = await asyncio.to_thread(read_overlap, self._config)
+            if overlap:
+                shape["dataset.decontaminate"] = overlap.digest
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
             books = Books.of(self._config)
@@ -123,7 +132,15 @@ class Engine:
                 bits: Counter[str] = Counter()
                 room = _room(self._config, endpoints)
                 stages = build_stages(
-                    self._config, self._prompts, models, judge, books, bits=bits, room=room, redact=self._redact
+                    self._config,
+                    self._prompts,
+                    models,
+                    judge,
+                    books,
+                    bits=bits,
+                    room=room,
+                    redact=self._redact,
+                    overlap=overlap,
                 )[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
@@ -141,7 +158,7 @@ class Engine:
                     ticker.cancel()
                 await asyncio.to_thread(self._write, stages, books)
                 summary = Summary(
-                    totals=await asyncio.to_thread(totals, self._rows, stages, books.intake),
+                    totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
                     through=self._steps[-1],
                     seconds=round(time.monotonic() - began, 1),
                     roles=[
@@ -179,7 +196,7 @@ class Engine:
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:
         paths = {self._view_path(name): STEPS[name][1] for name in self._steps}
         try:
-            write_views(paths, stages, self.failures, books.intake)
+            write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
         except OSError as error:
             raise StopRun(
                 f"{error.filename or self._work_dir}: {error.strerror}", hint="Make room on the disk."

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
-from weak2wise.pipeline import Stage
 
 View = Callable[[Any], Iterator[dict[str, Any]]]
 
@@ -29,13 +28,12 @@ class Totals(Struct, frozen=True, kw_only=True):
     unfinished: int
 
 
-def write_views(views: Mapping[Path, View], stages: Sequence[Stage[Any]], failed: Path, intake: Ledger[Any]) -> None:
+def write_views(views: Mapping[Path, View], steps: Sequence[Ledger[Any]], failed: Path, intake: Ledger[Any]) -> None:
     """Write each stage's view and the failures in input order, each whole or not at all. Blocks; raises ``OSError``."""
     encode = msgspec.json.Encoder().encode
-    for (path, view), stage in zip(views.items(), stages, strict=True):
-        write_atomic(path, (encode(line) + b"\n" for record in _records(stage.ledger) for line in view(record)))
-    ends = _ends([intake, *(stage.ledger for stage in stages)])
-    lines = (_failed_line(outcome) for outcome in ends if isinstance(outcome, Failed))
+    for (path, view), step in zip(views.items(), steps, strict=True):
+        write_atomic(path, (encode(line) + b"\n" for record in _records(step) for line in view(record)))
+    lines = (_failed_line(outcome) for outcome in ends([intake, *steps]) if isinstance(outcome, Failed))
     write_atomic(failed, (encode(line) + b"\n" for line in lines))
 
 
@@ -52,8 +50,11 @@ def _failed_line(failed: Failed) -> dict[str, Any]:
     return {"row": line.pop("row"), "question": line.pop("title"), **line}
 
 
-def _ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:
-    """How each row ended that was dropped or failed; the latest ledger that knows a row is the one that counts."""
+def ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:
+    """How each row ended that was dropped or failed; the latest ledger that knows a row is the one that counts.
+
+    ``ledgers`` are the input's and the steps', in order. Blocks.
+    """
     for row in range(max(len(ledger.rows()) for ledger in ledgers)):
         for ledger in reversed(ledgers):
             status = ledger.status(row)
@@ -69,7 +70,7 @@ def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[
     """The rows that failed for one of these kinds in a stage, and how many failed for each kind at all. Blocks."""
     rows: set[int] = set()
     found: Counter[str] = Counter()
-    for outcome in _ends(ledgers):
+    for outcome in ends(ledgers):
         if isinstance(outcome, Failed):
             found[outcome.kind] += 1
             if outcome.kind in kinds:
@@ -77,16 +78,16 @@ def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[
     return rows, found
 
 
-def totals(rows: int, stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Totals:
+def totals(rows: int, steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Totals:
     """Count where ``rows`` input rows stand. Blocks."""
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for outcome in _ends([intake, *(s.ledger for s in stages)]):
+    for outcome in ends([intake, *steps]):
         if isinstance(outcome, Dropped):
             dropped[outcome.reason] += 1
         elif isinstance(outcome, Failed):
             failed[f"{outcome.stage}/{outcome.kind}"] += 1
-    last = stages[-1].ledger
+    last = steps[-1]
     emitted = sum(last.status(row) is Status.DONE for row in last.rows())
     unfinished = rows - emitted - dropped.total() - failed.total()
     return Totals(

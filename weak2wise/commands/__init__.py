@@ -16,6 +16,17 @@ app = cyclopts.App(
 app.default(run)
 app.command(run)
 app.command(retry_failed)
+# Named, not imported, so that none slows the others down.
+app.command("weak2wise.commands.init:init", name="init", help="Write a commented config for a provider.")
+app.command("weak2wise.commands.check:check", name="check", help="Find out before a run whether it will work.")
+app.command(
+    "weak2wise.commands.preview:preview", name="preview", help="Take a few questions all the way and show them."
+)
+app.command("weak2wise.commands.status:status", name="status", help="Say how a run stands, from its files alone.")
+app.command("weak2wise.commands.export:export", name="export", help="Write a run's training data for a trainer.")
+app.command(
+    "weak2wise.commands.report:report", name="report", help="Show a run as one HTML file that needs no network."
+)
 
 
 def main() -> None:

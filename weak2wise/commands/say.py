@@ -4,6 +4,9 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
 import structlog
 
@@ -12,9 +15,12 @@ from weak2wise.telemetry.plain import plain
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
 
-def explain(error: Exception, again: str) -> int:
-    """Say in a line or three why the run ended, and return the exit code."""
+
+def explain(error: Exception, again: str, *, kept: bool = True) -> int:
+    """Say in a line or three why the run ended, and return the exit code; ``kept``: its work_dir outlives it."""
+    lasting = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
     causes = _leaves(error)
     for cause in causes:
         if isinstance(cause, ConfigError):
@@ -24,11 +30,11 @@ def explain(error: Exception, again: str) -> int:
         if isinstance(cause, StopRun):
             log.error("run.stopped", reason=str(cause))
             say(cause.hint)
-            say(f"Nothing that had arrived is lost. Go on with: {again}")
+            say(f"{lasting}: {again}")
             return 3
     log.error("run.broken", exc_info=error)
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is in run.log.")
-    say(f"Nothing that had arrived is lost. Go on with: {again}")
+    say(f"{lasting}: {again}")
     return os.EX_SOFTWARE
 
 
@@ -48,3 +54,23 @@ def command_line(arguments: list[str]) -> str:
     """The command line to repeat, without what may be a secret."""
     shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
     return shlex.join(["python", "-m", "weak2wise.engine", *shown])
+
+
+def told(command: Callable[P, int]) -> Callable[P, int]:
+    """A command whose user's mistakes end in a line and exit code 2, trouble with files in one and 3."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except ConfigError as error:
+            say(str(error))
+            return 2
+        except StopRun as error:
+            say(f"{error}. {error.hint}")
+            return 3
+        except OSError as error:
+            say(f"{error.filename or 'input or output'}: {error.strerror or error}")
+            return 3
+
+    return run

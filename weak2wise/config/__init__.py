@@ -1,6 +1,6 @@
 """The run's configuration: a frozen, typed value read once from YAML and checked before the first call."""
 
-from weak2wise.config.load import load_config
+from weak2wise.config.load import load_config, read_config
 from weak2wise.config.schema import (
     Columns,
     Config,
@@ -32,4 +32,5 @@ __all__ = [
     "PromptTexts",
     "VllmEndpoint",
     "load_config",
+    "read_config",
 ]

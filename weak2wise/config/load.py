@@ -54,15 +54,23 @@ def load_config(path: Path, overrides: Iterable[str] = (), env: Mapping[str, str
     Raises:
         ConfigError: naming the file, the key and what was expected.
     """
-    raw = _read(path)
-    for override in overrides:
-        _override(raw, override)
+    config = read_config(path, overrides)
     try:
-        config = _decode(raw)
         _check(config, env)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
+
+
+def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """``load_config`` without the rules that cross keys or ask the environment. Raises ``ConfigError``."""
+    raw = _read(path)
+    for override in overrides:
+        _override(raw, override)
+    try:
+        return _decode(raw)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

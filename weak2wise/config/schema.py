@@ -199,12 +199,16 @@ class Columns(Section, frozen=True, kw_only=True):
 
 
 class Dataset(Section, frozen=True, kw_only=True):
-    """Where questions come from and results go; relative paths are relative to the current folder."""
+    """Where questions come from and results go; relative paths are relative to the current folder.
+
+    ``decontaminate`` names evaluation sets whose questions are dropped.
+    """
 
     input_path: Name
     work_dir: Name = "data/work"
     finetune_out: Name | None = None
     columns: Columns = Columns()
+    decontaminate: tuple[Name, ...] = ()
 
 
 class PromptTexts(Section, frozen=True, kw_only=True):

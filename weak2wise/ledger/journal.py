@@ -42,18 +42,20 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     completion: Completion
 
 
-class _UsageOnly(Struct):
+class UsageOnly(Struct):
+    """A completion without its texts."""
+
     usage: Usage = Usage()
 
 
-class _Receipt(Struct):
-    """What opening the journal needs of a line; the texts are skipped."""
+class Receipt(Struct):
+    """What a bill needs of a line; the texts are skipped."""
 
     row: int
     key: str
     role: str
     endpoint: str
-    completion: _UsageOnly
+    completion: UsageOnly
 
 
 class Spent(Struct):
@@ -73,7 +75,7 @@ class Spent(Struct):
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
-_RECEIPT = msgspec.json.Decoder(_Receipt)
+_RECEIPT = msgspec.json.Decoder(Receipt)
 
 
 class Journal:
@@ -99,6 +101,10 @@ class Journal:
                 self._index.setdefault(receipt.row, {})[receipt.key] = location
 
         self._shards.open(on_line)
+
+    def look(self, on_receipt: Callable[[Receipt], None]) -> None:
+        """Hand every answer's receipt to ``on_receipt``, touching nothing. Blocks; raises as ``Shards.open``."""
+        self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
 
     def _count(self, role: str, endpoint: str, usage: Usage) -> None:
         self.spent.setdefault((role, endpoint), Spent()).add(usage)

@@ -84,7 +84,7 @@ def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resu
         ConfigError: the run may not go on; the message names the keys.
     """
     path = work_dir / "manifest.json"
-    old = _load(path)
+    old = load_manifest(path)
     if old and resume == "never":
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
         for name in ("ledger", "manifest.json"):
@@ -114,7 +114,8 @@ def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resu
     return changed
 
 
-def _load(path: Path) -> Manifest | None:
+def load_manifest(path: Path) -> Manifest | None:
+    """The manifest in a file; ``None`` if there is no such file. Raises ``ConfigError`` if it is no manifest."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 import asyncio
 from array import array
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,13 +13,15 @@ from msgspec import Struct
 from weak2wise.ledger.shards import Shards
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Done(Struct, Generic[T], frozen=True, tag="done", tag_field="status"):
-    """The stage's worker turned the row into ``record``."""
+    """The stage's worker turned the row into ``record``, in so many ``seconds`` with all its waiting for endpoints."""
 
     row: int
     record: T
+    seconds: float = 0.0
 
 
 class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
@@ -65,6 +68,7 @@ class _Line(Struct):
 _STATUS = {"done": Status.DONE, "dropped": Status.DROPPED, "failed": Status.FAILED}
 _LINE = msgspec.json.Decoder(_Line)
 _SHIFT = 62
+_LOCATION = (1 << _SHIFT) - 1
 
 
 class Ledger(Generic[T]):
@@ -84,6 +88,10 @@ class Ledger(Generic[T]):
         """Index what earlier runs left. Blocks. Raises as ``Shards.open``."""
         self._shards.open(self._on_line)
 
+    def look(self) -> None:
+        """Index what is there without touching it, for reading only. Blocks. Raises as ``Shards.open``."""
+        self._shards.look(self._on_line)
+
     def _on_line(self, location: int, line: bytes) -> None:
         head = _LINE.decode(line)
         self._note(head.row, _STATUS[head.status], location)
@@ -99,9 +107,26 @@ class Ledger(Generic[T]):
 
     def read(self, row: int) -> Outcome[T]:
         """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read."""
-        location = self._index[row] & ((1 << _SHIFT) - 1)
-        outcome: Outcome[T] = self._decoder.decode(self._shards.read(location))
+        outcome: Outcome[T] = self._decoder.decode(self._shards.read(self._index[row] & _LOCATION))
         return outcome
+
+    def each_done(self, kind: type[K], on_done: Callable[[Done[K]], None]) -> None:
+        """Hand over every row that is done, in the order of writing, its record read as ``kind``.
+
+        A ``kind`` with few of the record's fields makes a quick pass over long records. Blocks; raises as ``look``.
+        """
+        decoder = msgspec.json.Decoder(Done[kind] | Dropped | Failed)  # type: ignore[valid-type]
+
+        def on_line(location: int, line: bytes) -> None:
+            outcome = decoder.decode(line)
+            if (
+                isinstance(outcome, Done)
+                and self.status(outcome.row)
+                and self._index[outcome.row] & _LOCATION == location
+            ):
+                on_done(outcome)
+
+        self._shards.look(on_line)
 
     def rows(self) -> range:
         """Every row number that might have an outcome, in input order."""

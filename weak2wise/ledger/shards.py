@@ -64,19 +64,36 @@ class Shards:
         """
         try:
             make_private(self.folder)
-            names = sorted(p.name for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
+            names = self._names()
             for name in names:
-                self._load(name, on_line, last=name == names[-1])
+                self._load(name, on_line, last=name == names[-1], mend=True)
             self._use(int(names[-1][:5]) if names else 0)
         except OSError as error:
             raise self._disk_error(error) from error
 
-    def _load(self, name: str, on_line: Callable[[int, bytes], None], *, last: bool) -> None:
+    def look(self, on_line: Callable[[int, bytes], None]) -> None:
+        """As ``open``, but touch nothing and get ready for nothing: another process may be appending.
+
+        A torn last line, or one still being written, is left out.
+        """
+        try:
+            names = self._names() if self.folder.is_dir() else []
+            for name in names:
+                self._load(name, on_line, last=name == names[-1], mend=False)
+        except OSError as error:
+            raise self._disk_error(error) from error
+
+    def _names(self) -> list[str]:
+        return sorted(p.name for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
+
+    def _load(self, name: str, on_line: Callable[[int, bytes], None], *, last: bool, mend: bool) -> None:
         shard, path = int(name[:5]), self.folder / name
         good = offset = number = 0
         bad: int | None = None
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if last and not mend and not line.endswith(b"\n"):
+                    break
                 try:
                     if not line.endswith(b"\n"):
                         raise msgspec.DecodeError("torn")
@@ -90,7 +107,8 @@ class Shards:
                 offset += len(line)
             else:
                 if last and bad:
-                    os.truncate(path, good)
+                    if mend:
+                        os.truncate(path, good)
                     bad = None
         if bad:
             raise ConfigError(

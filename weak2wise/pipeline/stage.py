@@ -1,5 +1,6 @@
 """One stage: a worker, the ledger its outcomes go to, and how many records it works on at once."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -63,6 +64,7 @@ class Stage(Generic[Out]):
         return outcome
 
     async def _outcome(self, record: Record, *, final: bool) -> Outcome[Out] | None:
+        began = time.monotonic()
         try:
             with asking_for(record.row):
                 result = await self._worker(record)
@@ -79,7 +81,7 @@ class Stage(Generic[Out]):
             if aside:
                 return None
             if error.instead is not None:
-                return Done(record.row, error.instead)
+                return Done(record.row, error.instead, round(time.monotonic() - began, 3))
             return Failed(
                 row=record.row,
                 stage=self.name,
@@ -92,4 +94,4 @@ class Stage(Generic[Out]):
             )
         if isinstance(result, Drop):
             return Dropped(record.row, result.reason)
-        return Done(record.row, result)
+        return Done(record.row, result, round(time.monotonic() - began, 3))

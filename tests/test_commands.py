@@ -1,0 +1,258 @@
+"""The commands around a run, as a user calls them: what they find, and that mistakes are told in a line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.engine_runs import ROOT, config_for, lines, start, write_run
+from tests.finished_run import FinishedRun, command
+from tests.loopback import LoopbackProcess, Mix
+from weak2wise.commands.init import PROVIDERS, Provider
+from weak2wise.config import load_config
+from weak2wise.outputs.history import read_history
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LoopbackProcess]:
+    with LoopbackProcess() as running:
+        yield running
+
+
+def run_in(folder: Path, base_url: str, questions: int = 5, **params: Any) -> dict[str, Any]:
+    config = config_for(folder, base_url, **params)
+    write_run(folder, config, questions)
+    return config
+
+
+def save(folder: Path, config: dict[str, Any]) -> Path:
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder / "config.yaml"
+
+
+def test_status_of_a_finished_run_is_its_summary(finished: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("status", finished.work, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    summary = json.loads((finished.work / "summary.json").read_text())
+    assert (found["state"], found["process"], found["whole"]) == ("finished", None, True)
+    assert found["totals"] == summary["totals"]
+    assert found["steps"]["sft"] == {"done": len(finished.emitted), "dropped": 0, "failed": 0}
+    assert command("status", "--config", finished.folder / "config.yaml") == 0
+    assert f"{len(finished.emitted):,} emitted" in capsys.readouterr().out
+
+
+def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its files are only read: the run under the eyes of ``status`` ends as any other."""
+    with LoopbackProcess(latency=0.05) as server:
+        run_in(tmp_path, server.base_url, 300)
+        process = start(tmp_path)
+        try:
+            while not list((tmp_path / "work").glob("ledger/sft/*.jsonl")):
+                time.sleep(0.02)
+            assert command("status", tmp_path / "work", "--json") == 0
+            found = json.loads(capsys.readouterr().out)
+            assert (found["state"], found["process"]) == ("running", process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=30)
+        assert process.returncode == 130, said
+    assert command("status", tmp_path / "work", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    totals = found["totals"]
+    assert (found["state"], found["process"], totals["rows"]) == ("stopped", None, 300)
+    assert totals["unfinished"] > 0
+    assert totals["rows"] == totals["emitted"] + sum(totals["dropped"].values()) + totals["unfinished"]
+    assert command("status", tmp_path / "work") == 0
+    assert "python -m weak2wise.engine" in capsys.readouterr().err
+
+
+def test_the_rate_is_that_of_the_last_start_and_damaged_log_lines_are_passed_over(tmp_path: Path) -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def event(name: str, seconds: int, **fields: Any) -> str:
+        return json.dumps({"event": name, "timestamp": (began + timedelta(seconds=seconds)).isoformat(), **fields})
+
+    log = [
+        event("run.started", 0, steps=["filter", "sft"], input="in.jsonl"),
+        event("progress", 10, filter="500+1", sft="400+1", dropped=90, failed=0),
+        event("run.stopped", 15, reason="HTTP 401"),
+        event("run.started", 100, steps=["filter", "sft"], input="in.jsonl"),
+        event("progress", 110, filter="9+1", sft="5+1", dropped=1, failed=0),
+        '{"event": "progress", "timestamp": "2026-01-01T00:0',
+        event("progress", 115, filter="odd"),
+        event("progress", 130, filter="99+1", sft="20+1", dropped=5, failed=1),
+    ]
+    (tmp_path / "run.log").write_text("\n".join(log) + "\n")
+    history = read_history(tmp_path / "run.log")
+    assert history.per_minute() == pytest.approx(60 * (26 - 6) / 20)
+    assert (history.stopped, history.finished, history.last) == (None, False, began + timedelta(seconds=130))
+
+
+@pytest.mark.parametrize("provider", list(PROVIDERS))
+def test_init_writes_a_config_that_loads_and_never_writes_over_one(
+    tmp_path: Path, provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    assert command("init", provider, "--out", path) == 0
+    key = PROVIDERS[provider].key
+    config = load_config(path, env={key: "k"} if key else {})
+    assert config.endpoints[config.models.mstrong[0]].model == PROVIDERS[provider].strong
+    assert (key or "check") in capsys.readouterr().err
+    before = path.read_text()
+    assert command("init", provider, "--out", path) == 2
+    assert "exists" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LoopbackProcess() as server:
+        run_in(tmp_path, server.base_url, 5, samples_per_model=2, n_mask=3)
+        with (tmp_path / "in.jsonl").open("a") as file:
+            file.write("no JSON\n")
+        arguments = ["check", "--config", tmp_path / "config.yaml", "--price", "strong-a=1/10"]
+        assert command(*arguments, "--json") == 0
+        asked = {name: model.answered for name, model in server.stats().models.items()}
+    assert set(asked.values()) == {1}
+    assert len(asked) == 5
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert "5 questions; 1 lines are none: line 6" in found["findings"][1]["said"]
+    calls = {part["role"]: part["calls"] for part in found["forecast"]}
+    traces = 5 * 2 * 2
+    assert calls == {
+        "weak": 5 + traces * 3,
+        "strong/strong-a": traces // 2,
+        "strong/strong-b": traces // 2,
+        "judge": 5 + traces * 3,
+        "truncation": 5,
+    }
+    priced = next(part for part in found["forecast"] if part["role"] == "strong/strong-a")
+    assert priced["cost"] == pytest.approx((priced["prompt_tokens"] + 10 * priced["completion_tokens"]) / 1e6, rel=1e-3)
+    assert not (tmp_path / "work" / "ledger").exists()
+
+
+def test_check_goes_by_what_the_work_dir_has_spent_so_far(
+    finished: FinishedRun, server: LoopbackProcess, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = yaml.safe_load((finished.folder / "config.yaml").read_text())
+    for endpoint in config["model_endpoints"].values():
+        endpoint["base_url"] = server.base_url
+    assert command("check", "--config", save(tmp_path, config), "--json") == 0
+    weak = next(part for part in json.loads(capsys.readouterr().out)["forecast"] if part["role"] == "weak")
+    journal = [answer for shard in finished.work.glob("ledger/journal/*") for answer in lines(shard)]
+    spent = [a["completion"]["usage"]["completion_tokens"] for a in journal if a["role"] == "weak"]
+    assert weak["completion_tokens"] == pytest.approx(weak["calls"] * sum(spent) / len(spent), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [("401", "HTTP 401"), ("404", "HTTP 404"), ("400", "HTTP 400"), ("500", "HTTP 500")]
+)
+def test_check_says_which_endpoint_does_not_answer_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: Any, says: str
+) -> None:
+    with LoopbackProcess(faults=Mix(mix={fault: 1.0})) as server:
+        run_in(tmp_path, server.base_url)
+        assert command("check", "--config", tmp_path / "config.yaml") == 1
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "✗ endpoint judge" in said
+    assert says in said
+    assert "Not ready" in said
+
+
+def test_check_looks_whether_a_model_folder_holds_a_model(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = run_in(tmp_path, server.base_url)
+    (tmp_path / "installed" / "vllm").mkdir(parents=True)
+    (tmp_path / "installed" / "vllm" / "__init__.py").touch()  # it is only looked for
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    config["model_endpoints"]["weak"] = {"type": "vllm", "model_name": str(tmp_path / "model")}
+    assert command("check", "--config", save(tmp_path, config)) == 1
+    assert "no model there, no config.json" in capsys.readouterr().out.replace("\n", " ")
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "tokenizer_config.json"):
+        (tmp_path / "model" / name).write_text("{}")
+    assert command("check", "--config", tmp_path / "config.yaml") == 0
+
+
+def preview(folder: Path, *arguments: str, code: int) -> str:
+    """Preview in a process of its own, as it configures that process's log."""
+    full = [sys.executable, "-m", "weak2wise.engine", "preview", "--config", str(folder / "config.yaml"), *arguments]
+    done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    return said
+
+
+def test_preview_shows_traces_masks_and_verdicts_and_keeps_nothing(tmp_path: Path, server: LoopbackProcess) -> None:
+    run_in(tmp_path, server.base_url, 5, n_mask=3)
+    before = sorted(tmp_path.rglob("*"))
+    said = preview(tmp_path, "-n", "2", code=0)
+    assert "2 of 2 questions went all the way through" in said
+    for question in lines(tmp_path / "in.jsonl")[:2]:
+        assert question["question"] in said
+    assert "(to be continued...)" in said.replace("\n  ", " ")
+    for level in range(3):
+        assert said.count(f"masked {level}/3: the weak LLM") == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=Mix(mix={"401": 1.0})) as server:
+        run_in(tmp_path, server.base_url)
+        told = preview(tmp_path, code=3)
+    assert "Try again with: python -m weak2wise.engine preview" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["status", "/nowhere"], "holds no run"),
+        (["status", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
+        (["report", "/nowhere"], "holds no run"),
+        (["check", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
+        (["check", "--set", "params.n_mask=0"], "params.n_mask: expected int >= 1"),
+        (["check", "--price", "strong-a"], "expected ENDPOINT=PROMPT/ANSWER"),
+        (["check", "--price", "nobody=1/2"], "no endpoint 'nobody'"),
+        (["preview", "--set", "dataset.input_path=/nowhere.jsonl"], "dataset.input_path"),
+    ],
+)
+def test_mistakes_are_told_in_a_line_with_exit_2(
+    finished: FinishedRun,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    assert command(*arguments) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_a_report_of_a_run_that_goes_on_says_so(finished: FinishedRun, tmp_path: Path) -> None:
+    """The lock alone tells: whoever holds it runs."""
+    import fcntl  # noqa: PLC0415
+
+    lock = os.open(finished.work / "lock", os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert command("report", finished.work, "--out", tmp_path / "r.html") == 0
+    finally:
+        os.close(lock)
+    assert "<strong>running</strong>" in (tmp_path / "r.html").read_text()

@@ -1,0 +1,175 @@
+"""The same questions in every format are the same rows, and a bad one costs only itself."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import zstandard
+from pyarrow import parquet
+
+from tests.engine_runs import config_for, finish, lines, write_run
+from tests.finished_run import command
+from tests.loopback import LoopbackProcess
+from weak2wise.config import Columns
+from weak2wise.dataset import InputRow, count_rows, keep, read_rows, read_values
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.outcomes import Failed
+
+Rows = list[dict[str, Any]]
+
+
+async def read(path: Path) -> list[InputRow | Failed]:
+    return [row async for row in read_rows(path, Columns())]
+
+
+def jsonl(rows: Rows) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def as_csv(rows: Rows) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return b"\xef\xbb\xbf" + text.getvalue().encode()
+
+
+def as_parquet(rows: Rows) -> bytes:
+    sink = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue()
+
+
+WRITERS: dict[str, Callable[[Rows], bytes]] = {
+    "in.jsonl": jsonl,
+    "in.jsonl.gz": lambda rows: gzip.compress(jsonl(rows)),
+    "frames.jsonl.zst": lambda rows: zstandard.compress(jsonl(rows[:7])) + zstandard.compress(jsonl(rows[7:])),
+    "in.jsonl.zst": lambda rows: zstandard.compress(jsonl(rows)),
+    "in.json": lambda rows: json.dumps(rows, indent=1, ensure_ascii=False).encode(),
+    "lines.json": jsonl,
+    "in.csv": as_csv,
+    "in.parquet": as_parquet,
+}
+QUESTIONS = [
+    {
+        "id": f"q{i}",
+        "question": f'Größe, "quoted"\nand {{over}} two lines ∑ {i}',
+        "answer": str(i / 4),
+        "subject": "ab"[i % 2],
+    }
+    for i in range(2500)
+]
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+async def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(WRITERS[name](QUESTIONS))
+    rows = await read(path)
+    assert rows == [InputRow(number, q["id"], q["question"], q["answer"]) for number, q in enumerate(QUESTIONS, 1)]
+    assert count_rows(path) == len(QUESTIONS)
+    values = list(read_values(path, "subject"))
+    assert [(number, json.loads(value)) for number, value in values] == [
+        (number, q["subject"]) for number, q in enumerate(QUESTIONS, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("in.json", b'[{"question": "x"}, {"question": "1 + 1?", "answer": 2}]', "row 1: no field 'answer'"),
+        ("in.json", b'[7, {"question": "1 + 1?", "answer": 2}]', "row 1: not a JSON object"),
+        ("in.json", b'[{"question": "\xff", "answer": 3}, {"question": "1 + 1?", "answer": 2}]', "row 1: not UTF-8"),
+        ("in.csv", b"question,answer\nonly one\n1 + 1?,2\n", "row 1: 1 fields, but the header has 2"),
+        ("in.csv", b'question,answer\n"a"b,1\n1 + 1?,2\n', "row 1: no CSV"),
+        ("in.csv", b"question,answer\n,1\n1 + 1?,2\n", "row 1: field 'question' is empty"),
+        ("in.csv", b"question,answer\n\xff,1\n1 + 1?,2\n", "row 1: not UTF-8"),
+    ],
+)
+async def test_a_bad_row_is_reported_by_number_and_the_next_goes_through(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    bad, good = await read(tmp_path / name)
+    assert isinstance(bad, Failed)
+    assert says in bad.message
+    assert good == InputRow(2, None, "1 + 1?", "2")
+
+
+async def test_a_parquet_row_with_nothing_in_it_is_reported(tmp_path: Path) -> None:
+    rows: Rows = [{"question": None, "answer": 2.5}, {"question": "1 + 1?", "answer": 2.0}]
+    (tmp_path / "in.parquet").write_bytes(as_parquet(rows))
+    bad, good = await read(tmp_path / "in.parquet")
+    assert isinstance(bad, Failed)
+    assert "row 1: field 'question': expected text" in bad.message
+    assert good == InputRow(2, None, "1 + 1?", "2.0")
+
+
+async def test_a_json_array_that_breaks_off_gives_what_was_whole(tmp_path: Path) -> None:
+    """Elements longer than one read, too."""
+    whole = [{"question": "x" * 3_000_000, "answer": "1"}, {"question": "y", "answer": "2"}]
+    (tmp_path / "in.json").write_bytes(json.dumps(whole).encode()[:-20])
+    first, last = await read(tmp_path / "in.json")
+    assert first == InputRow(1, None, "x" * 3_000_000, "1")
+    assert isinstance(last, Failed)
+    assert (last.row, last.kind) == (2, "not_json")
+
+
+@pytest.mark.parametrize("name", ["in.jsonl.gz", "in.jsonl.zst", "in.parquet"])
+async def test_a_damaged_file_is_told_in_a_line(tmp_path: Path, name: str) -> None:
+    whole = WRITERS[name](QUESTIONS)
+    for content in (whole[: len(whole) // 2], b"no such format"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=r"in\..* cannot be read.*\(dataset.input_path\)") as told:
+            await read(tmp_path / name)
+        assert "\n" not in str(told.value)
+
+
+def test_a_run_reads_parquet_and_goes_on_with_it(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2)
+        pairs = write_run(tmp_path, config, 6)
+        rows = [{"question": question, "answer": answer} for question, answer in pairs]
+        (tmp_path / "in.parquet").write_bytes(as_parquet(rows))
+        overrides = ("--set", f"dataset.input_path={tmp_path / 'in.parquet'}")
+        finish(tmp_path, "--up-to-step", "1", *overrides)
+        finish(tmp_path, *overrides)
+        assert all(request.asked == 1 for request in server.requests().values())
+    assert lines(tmp_path / "out.jsonl")
+
+
+def test_a_data_set_by_name_is_kept_in_the_work_dir_and_read_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder stands in for the Hub: to ``datasets`` both are names. It goes away, and the run does not mind."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2)
+        write_run(tmp_path, config, 6)
+        (tmp_path / "data").mkdir()
+        (tmp_path / "in.jsonl").rename(tmp_path / "data" / "test.jsonl")
+        overrides = ("--set", f"dataset.input_path=hf:{tmp_path / 'data'}::test")
+        finish(tmp_path, "--up-to-step", "1", *overrides)
+        (tmp_path / "data" / "test.jsonl").unlink()
+        finish(tmp_path, *overrides)
+    assert lines(tmp_path / "out.jsonl")
+    assert command("status", tmp_path / "work", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["rows"] == 6
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("source", ["hf:", "hf:a:b:c:d", "hf:/nowhere/at/all"])
+def test_a_data_set_that_is_not_there_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ConfigError, match=r"^hf:"):
+        keep(Path(source), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,104 @@
+"""Questions of an evaluation set stay out of the training data, in disguise too, and nothing else is taken for one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.engine_runs import ROOT, config_for, finish, lines, write_run
+from tests.loopback import LoopbackProcess
+from workers.decontaminate import RUN, Overlap, words
+
+AIME, MATH = ROOT / "tests" / "data" / "aime24.jsonl", ROOT / "tests" / "data" / "math500.jsonl"
+
+
+def questions(path: Path) -> list[str]:
+    return [line["question"] for line in lines(path)]
+
+
+@pytest.fixture(scope="module")
+def overlap() -> Overlap:
+    return Overlap((path.name, questions(path)) for path in (AIME, MATH))
+
+
+@pytest.mark.parametrize("path", [AIME, MATH])
+def test_every_question_of_a_set_is_found_however_it_is_set_in_type(overlap: Overlap, path: Path) -> None:
+    for question in questions(path):
+        assert overlap.find(question) == path.name
+        assert overlap.find(f"  {question.upper()}  ".replace(" ", " \n\t").replace(",", " ;")) == path.name
+
+
+def test_a_long_question_is_found_inside_another_text_and_by_any_thirteen_words(overlap: Overlap) -> None:
+    for question in questions(AIME):
+        assert overlap.find(f"Here is a task for you. {question} Think well.") == AIME.name
+        found = words(question)
+        for at in range(len(found) - RUN + 1):
+            assert overlap.find("Well: " + " ".join(found[at : at + RUN])) == AIME.name
+        assert overlap.find("Well: " + " ".join(found[: RUN - 1])) is None
+
+
+def test_a_short_question_is_found_only_as_it_is(overlap: Overlap) -> None:
+    short = [question for question in questions(MATH) if len(words(question)) < RUN]
+    assert len(short) >= 3
+    for question in short:
+        assert overlap.find(question) == MATH.name
+        assert overlap.find(f"{question} And then?") is None
+
+
+def test_unlike_questions_are_left_alone(overlap: Overlap) -> None:
+    for question in ("What is 2 + 2?", "", "?", "Find the number of minutes the walk takes her."):
+        assert overlap.find(question) is None
+
+
+def test_words_know_unicode_variants_and_scripts_without_spaces() -> None:
+    assert words("Ｆｕｌｌ  WIDTH, naïve_x²") == ["full", "width", "naïve", "x2"]
+    assert words("求和abc数") == ["求", "和", "abc", "数"]
+    assert words("+ − ?") == ["+−?"]
+
+
+@given(st.lists(st.text(max_size=60), max_size=4), st.text(max_size=200), st.text(max_size=80), st.text(max_size=80))
+def test_a_known_question_is_always_found_and_a_long_one_in_any_company(
+    others: list[str], question: str, before: str, after: str
+) -> None:
+    overlap = Overlap([("set", [*others, question])])
+    assert overlap.find(question) == "set"
+    if len(words(question)) >= RUN:
+        assert overlap.find(f"{before} {question} {after}") == "set"
+
+
+def test_a_run_drops_them_unpaid_with_the_reason_and_other_sets_are_other_settings(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2)
+        write_run(tmp_path, config, 4)
+        with (tmp_path / "in.jsonl").open("a") as file:
+            for question in (questions(AIME)[2], questions(MATH)[0], questions(MATH)[1]):
+                file.write(json.dumps({"question": question, "answer": "1"}) + "\n")
+        sets = ("--set", f"dataset.decontaminate=[{AIME}, {MATH}]")
+        finish(tmp_path, *sets)
+        asked = sum(request.asked for request in server.requests().values())
+        summary = json.loads((tmp_path / "work" / "summary.json").read_text())
+        totals = summary["totals"]
+        assert totals["dropped"].pop("contaminated/aime24.jsonl") == 1
+        assert totals["dropped"].pop("contaminated/math500.jsonl") == 2
+        assert totals["rows"] == 7 == 3 + totals["emitted"] + totals["dropped"].get("weak_solves", 0)
+        journal = [answer["row"] for shard in tmp_path.glob("work/ledger/journal/*") for answer in lines(shard)]
+        assert not {5, 6, 7} & set(journal)
+        assert "dataset.decontaminate" in finish(tmp_path, "--set", f"dataset.decontaminate=[{AIME}]", code=2)
+        finish(tmp_path, *sets)
+        assert sum(request.asked for request in server.requests().values()) == asked
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "no such file"), ('{"text": "x"}\n', "line 1: expected a question"), ("no JSON\n", "line 1: expected")],
+)
+def test_a_set_that_cannot_be_read_is_told_in_a_line(tmp_path: Path, content: str | None, says: str) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    if content is not None:
+        (tmp_path / "set.jsonl").write_text(content)
+    said = finish(tmp_path, "--set", f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]", code=2)
+    assert says in said
+    assert said.strip().endswith("(dataset.decontaminate)")
+    assert len(said.strip().splitlines()) == 1

@@ -1,0 +1,239 @@
+"""The report in a real browser: it shows what the ledger holds, loads nothing, and no trace can act in it."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import pytest
+
+from tests.browser import chromium, opened
+from tests.engine_runs import lines
+from tests.finished_run import FinishedRun, command
+from weak2wise.ledger.manifest import InputDigest, Manifest
+from weak2wise.ledger.outcomes import Done, Failed
+from weak2wise.outputs.report.spread import doubling, even
+from weak2wise.outputs.report.text import escape, prose
+from weak2wise.outputs.report.traces import end_of_prefix
+from workers.records import Candidate, Golden, Question, Scored, SftRow
+from workers.scoring import score
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def report(finished: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    assert command("report", finished.work, "--out", path) == 0
+    return path
+
+
+def table(page: Any, heading: str) -> list[list[str]]:
+    """The body of the table below a heading."""
+    rows = page.locator(f"section:has(h2:text-is('{heading}')) tbody tr, figure:has(h2:text-is('{heading}')) tbody tr")
+    return [row.locator("td").all_text_contents() for row in rows.all()]
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def test_totals_balance_and_are_those_of_the_run(finished: FinishedRun, report: Path, browser: "Browser") -> None:
+    totals = json.loads((finished.work / "summary.json").read_text())["totals"]
+    with opened(browser, report) as view:
+        names = view.page.locator(".tile dt").all_text_contents()
+        counts = dict(zip(names, map(number, view.page.locator(".tile dd").all_text_contents()), strict=True))
+    assert counts == {
+        "questions": totals["rows"],
+        "emitted": len(finished.emitted),
+        "dropped": sum(totals["dropped"].values()),
+        "failed": len(lines(finished.work / "failed.jsonl")),
+        "unfinished": 0,
+    }
+    assert counts.pop("questions") == sum(counts.values())
+
+
+def test_the_step_mask_curve_is_that_of_the_scored_candidates(
+    finished: FinishedRun, report: Path, browser: "Browser"
+) -> None:
+    right: dict[str, Counter[int]] = defaultdict(Counter)
+    asked: dict[str, Counter[int]] = defaultdict(Counter)
+    for candidate in lines(finished.work / "scored_candidates.jsonl"):
+        for level, bit in enumerate(candidate["debug"]["s_list"]):
+            if bit is not None:
+                asked[candidate["m_strong"]][level] += 1
+                right[candidate["m_strong"]][level] += bit
+    expected = [[name, *(f"{right[name][i]}/{asked[name][i]}" for i in range(6))] for name in sorted(asked)]
+    assert expected
+    with opened(browser, report) as view:
+        assert table(view.page, "Step-Mask") == expected
+
+
+def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, browser: "Browser") -> None:
+    spent: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for shard in finished.work.glob("ledger/journal/*"):
+        for answer in lines(shard):
+            usage = answer["completion"].get("usage", {})
+            used = [1, *(usage.get(key, 0) for key in ("prompt_tokens", "cached_tokens", "completion_tokens"))]
+            spent[answer["role"]] = [a + b for a, b in zip(spent[answer["role"]], used, strict=True)]
+    with opened(browser, report) as view:
+        rows = {row[0]: [number(cell) for cell in row[2:]] for row in table(view.page, "Tokens")}
+    assert {role: row[:4] for role, row in rows.items()} == spent
+    for row in rows.values():
+        assert row[4] == round(row[3] / len(finished.emitted))
+
+
+def test_winners_lengths_and_failures_are_those_of_the_files(
+    finished: FinishedRun, report: Path, browser: "Browser"
+) -> None:
+    wins = Counter(line["m_strong"] for line in finished.selected)
+    with opened(browser, report) as view:
+        said = view.page.get_by_role("img", name="Golden traces by strong model").get_attribute("aria-label")
+        for name, count in wins.items():
+            assert f"{name}: {count} " in said
+        failed = [[number(row[0]), row[2]] for row in table(view.page, "Failed questions")]
+        assert failed == [[f["row"], f"{f['stage']}/{f['kind']}"] for f in lines(finished.work / "failed.jsonl")]
+        kept = sum(len(x["truncated_normal"]) for x in finished.selected)
+        whole = sum(len(x["chosen_normal"]) for x in finished.selected)
+        assert f"{100 * kept / whole:.0f}% of all text is kept" in view.page.inner_text("main")
+        seconds = [float(row[2]) for row in table(view.page, "Slowest questions")]
+        assert seconds == sorted(seconds, reverse=True) != []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_it_fits_any_screen_in_both_themes_and_loads_nothing(
+    report: Path, browser: "Browser", theme: Literal["light", "dark"], width: int
+) -> None:
+    with opened(browser, report, width=width, theme=theme) as view:
+        for trace in view.page.locator("details.trace summary").all():
+            trace.click()
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+        ink, paper = view.page.evaluate(
+            "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+        )
+        brightness = [sum(map(int, color.strip("rgb()").split(",")[:3])) for color in (ink, paper)]
+        assert (brightness[0] < brightness[1]) == (theme == "light")
+        assert all(view.page.locator("svg[role=img]").evaluate_all("all => all.map(e => !!e.ariaLabel)"))
+        assert view.seen == []
+
+
+HOSTILE = (
+    "<script>document.title='hit'</script></script><img src=x onerror=\"document.title='hit'\">"
+    "<style>body{display:none}</style></div></details><!-- \x1b[2J\x1b[31m \x00 \u202e\u2066\u200f "
+    r"\(\text{<script>document.title='hit'</script>}\) $\href{javascript:alert(1)}{x}$ \[\frac{1}{2}\] {{ & &lt; "
+)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work_dir whose every text would act if it could; one of them is a megabyte long."""
+    folder = tmp_path_factory.mktemp("hostile")
+    question = Question(row=1, id=HOSTILE, text=HOSTILE, answer=HOSTILE)
+    candidate = Candidate(
+        m_strong=HOSTILE,
+        sample=0,
+        step_reasoning=HOSTILE,
+        step_list=(f"## {HOSTILE}\n{HOSTILE}", "x" * 100_000),
+        normal=HOSTILE + "y" * 1_000_000,
+        normal_is_own=True,
+    )
+    bits = score((1, 0), beta=0.5, normalization="reference")
+    golden = Golden(question=question, winner=candidate, score=bits, truncated=HOSTILE, cut_by=HOSTILE)
+    outcomes: dict[str, list[Any]] = {
+        "stepmask": [Done(1, Scored(question=question, candidates=(candidate,), scores=(bits,)), 1.5)],
+        "select": [
+            Done(1, golden, 0.5),
+            Failed(row=2, stage="select", kind=HOSTILE, message=HOSTILE, title=HOSTILE),
+        ],
+        "sft": [Done(1, SftRow(question=question, prompt=HOSTILE, response=HOSTILE))],
+    }
+
+    for name, all_of in outcomes.items():
+        (folder / "ledger" / name).mkdir(parents=True)
+        lines_of = b"".join(msgspec.json.encode(outcome) + b"\n" for outcome in all_of)
+        (folder / "ledger" / name / "00000.jsonl").write_bytes(lines_of)
+    shape = {"models.mweak": HOSTILE, "models.mstrong": HOSTILE, "models.judge": "None", "models.truncation": "None"}
+    manifest = Manifest(created=HOSTILE, shape=shape, input=InputDigest(0, HOSTILE))
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    (folder / "run.log").write_text(json.dumps({"event": "run.started", "input": HOSTILE, "timestamp": HOSTILE}) + "\n")
+    return folder
+
+
+def test_a_hostile_trace_does_nothing(hostile: Path, browser: "Browser") -> None:
+    assert command("report", hostile) == 0
+    report = hostile / "report.html"
+    assert report.stat().st_size < 500_000
+    with opened(browser, report, width=390) as view:
+        view.page.locator("details.trace summary").click()
+        view.page.wait_for_timeout(100)
+        assert view.seen == []
+        assert "hit" not in view.page.title()
+        assert view.page.locator("script, img, iframe, a, [href], [onerror], [style]").count() == 0
+        assert view.page.locator("style").count() == 1
+        assert view.page.locator("footer").is_visible()
+        assert view.page.locator("footer").evaluate("e => e.parentElement === document.body")
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= 390
+        shown = view.page.inner_text("body")
+        assert "<script>document.title='hit'</script>" in shown
+        assert not set("\x1b\x00\u202e\u2066\u200f") & set(shown)
+        assert "⟨U+202E⟩" in shown
+        assert view.page.locator("details.trace math mfrac").count() > 0
+
+
+def test_what_is_no_mathematics_stays_text_and_what_is_is_drawn() -> None:
+    assert prose("It costs $5 and not $6.") == "It costs $5 and not $6."
+    assert prose(r"\(\frac{\)") == r"\(\frac{\)"
+    assert "<mfrac>" in prose(r"so \(\frac{1}{2}\)")
+    assert "<menclose>" in prose(r"thus \boxed{42}.")
+    assert escape("<\x1b>") == "&lt;⟨U+001B⟩&gt;"
+
+
+def test_the_cut_is_found_although_white_space_differs() -> None:
+    whole = "First, add.\n\n So  4. Wait, check."
+    end = end_of_prefix(whole, "First, add. So 4.")
+    assert whole[:end] == "First, add.\n\n So  4."
+    assert end_of_prefix(whole, "Another text") is None
+
+
+@pytest.mark.parametrize("spread", [even, doubling])
+def test_every_number_is_in_one_bin(spread: Any) -> None:
+    lots = [[1, 2, 3, 700, 100_000], [5, 5]] if spread is doubling else [[0.0, 0.1, 0.6], []]
+    counts, edges = spread(lots)
+    assert [sum(row) for row in counts] == [len(lot) for lot in lots]
+    assert len(edges) == len(counts[0]) + 1
+
+
+def test_a_run_that_was_stopped_is_shown_as_it_stands(
+    finished: FinishedRun, tmp_path: Path, browser: "Browser"
+) -> None:
+    """Its log ends after the start and its last ledgers lack lines: what is unfinished is counted as such."""
+    for path in finished.work.rglob("*.jsonl"):
+        if path.parent.parent.name == "ledger":
+            copy = tmp_path / path.relative_to(finished.work)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes()[:-7] if path.parent.name in {"sft", "journal"} else path.read_bytes())
+    (tmp_path / "manifest.json").write_bytes((finished.work / "manifest.json").read_bytes())
+    started = next(x for x in (finished.work / "run.log").read_text().splitlines() if '"run.started"' in x)
+    (tmp_path / "run.log").write_text(started + "\n")
+    assert command("report", tmp_path) == 0
+    with opened(browser, tmp_path / "report.html") as view:
+        tiles = dict(
+            zip(
+                view.page.locator(".tile dt").all_text_contents(),
+                map(number, view.page.locator(".tile dd").all_text_contents()),
+                strict=True,
+            )
+        )
+        assert "stopped" in view.page.inner_text("header")
+    assert (tiles["emitted"], tiles["unfinished"]) == (len(finished.emitted) - 1, 1)
+    assert tiles.pop("questions") == sum(tiles.values()) == 22

@@ -1,0 +1,102 @@
+"""``export``: training data out of a run, in the layout a trainer reads, with a card that says where it comes from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+import msgspec
+
+from weak2wise.commands.say import say, told
+from weak2wise.commands.where import work_dir_of
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import write_atomic
+from weak2wise.outputs.card import MARK, dataset_card, dataset_info
+from weak2wise.outputs.choice import choose
+from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
+from weak2wise.outputs.hub import push
+from weak2wise.outputs.layouts import LAYOUTS, LayoutName
+from weak2wise.outputs.work_dir import WorkDir
+
+
+@told
+def export(
+    work_dir: Path | None = None,
+    *,
+    out: Path,
+    format_: Annotated[LayoutName, cyclopts.Parameter(name="--format")] = "prompt_response",
+    provenance: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    top: Annotated[int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))] = None,
+    min_score: float | None = None,
+    balance_by: str | None = None,
+    card: bool = True,
+    push_to_hub: str | None = None,
+    dry_run: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    config: Path = Path("config.yaml"),
+) -> int:
+    """Write a run's training data in the layout that a trainer reads.
+
+    Works on a run that goes on, too: what it has emitted so far is written.
+
+    Args:
+        work_dir: The run's dataset.work_dir; left out, the one that --config names.
+        out: The file to write, .jsonl or .parquet; any other name is a folder, which gets a train.jsonl. A dataset
+            card (README.md) and LLaMA-Factory's dataset_info.json are put beside it.
+        format_: prompt_completion and messages are for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory.
+        provenance: Add a column that says where each row comes from: score, s_list, strong model, candidate, judge.
+        top: At most so many rows, the highest scores first.
+        min_score: No row with a lower score.
+        balance_by: Share --top evenly between the values of m_strong or of a column of the input.
+        card: Whether to write the card and dataset_info.json.
+        push_to_hub: Upload to this data set on the Hugging Face Hub, made private if it is new: user/name.
+        dry_run: With --push-to-hub: say what would be uploaded, and upload nothing.
+        config: Where work_dir is read from if it is not given.
+    """
+    if balance_by and top is None:
+        raise ConfigError("--balance-by shares out --top; give that too")
+    if dry_run and not push_to_hub:
+        raise ConfigError("--dry-run is about --push-to-hub; give that too")
+    if push_to_hub and not card:
+        raise ConfigError("--push-to-hub uploads the card too; leave out --no-card")
+    path = out if out.suffix in {".jsonl", ".parquet"} else out / "train.jsonl"
+    readme, info = path.with_name("README.md"), path.with_name("dataset_info.json")
+    if card and readme.exists() and MARK not in readme.read_text(errors="replace"):
+        raise ConfigError(f"{readme}: is no card of ours; choose a folder of its own for --out, or pass --no-card")
+    work = WorkDir(work_dir_of(work_dir, config))
+    if path.resolve().is_relative_to((work.folder / "ledger").resolve()):
+        raise ConfigError(f"{path}: is inside the run's ledger; choose another --out")
+    layout = LAYOUTS[format_]
+    rows = rows_of(
+        work, choose(work, top=top, min_score=min_score, balance_by=balance_by), layout, provenance=provenance
+    )
+    if path.suffix == ".parquet":
+        count = write_parquet(path, rows, layout, provenance=provenance)
+    else:
+        count = write_jsonl(path, rows)
+    say(f"{path}: {count:,} rows")
+    if card:
+        name = push_to_hub.rpartition("/")[2] if push_to_hub else path.resolve().parent.name
+        columns = dict.fromkeys(layout.types, "see the layout")
+        written = dataset_card(
+            work,
+            name=name,
+            file_name=path.name,
+            layout=format_,
+            rows=count,
+            selection=_selection(top, min_score, balance_by),
+            columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
+        )
+        write_atomic(readme, [written.encode()])
+        entry = msgspec.json.format(msgspec.json.encode(dataset_info(name, path.name, format_)), indent=2)
+        write_atomic(info, [entry, b"\n"])
+        say(f"{readme}, {info}")
+    if push_to_hub:
+        for line in push(push_to_hub, [path, readme, info], dry_run=dry_run):
+            say(line)
+    return 0
+
+
+def _selection(top: int | None, min_score: float | None, balance_by: str | None) -> str:
+    said = f"the {top:,} with the highest scores" if top else "all that the run emitted"
+    if min_score is not None:
+        said += f", scores of at least {min_score:g}"
+    return said + (f", balanced by `{balance_by}`" if balance_by else "")

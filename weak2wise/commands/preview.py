@@ -1,0 +1,139 @@
+"""``preview``: a few questions all the way through, for reading: traces, masked hints, verdicts, the cut."""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+import msgspec
+import uvloop
+from msgspec import structs
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from weak2wise.commands.run import INTERRUPTED, supervise
+from weak2wise.commands.say import explain, say
+from weak2wise.config import Columns, Config, load_config
+from weak2wise.dataset import InputRow, read_rows
+from weak2wise.engine import Engine
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.outcomes import Done, Failed, Status
+from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.results import ends
+from weak2wise.telemetry.plain import plain
+from workers.records import Golden, Scored
+from workers.scoring import hint
+
+_SHOWN = 600
+"""Characters of one text."""
+
+
+def preview(
+    *,
+    n: Annotated[int, cyclopts.Parameter(name=["--n", "-n"], validator=cyclopts.validators.Number(gte=1))] = 3,
+    config: Path = Path("config.yaml"),
+    set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
+) -> int:
+    """Take a few questions all the way through and show what was made of them.
+
+    They are the first good ones of the input; the filter is left out, so that none is dropped. The calls are real and
+    cost what they cost; the run's own work_dir is not touched, and nothing is kept.
+
+    Args:
+        n: How many questions.
+        config: The YAML file that says what to run.
+        set_: Override a key of the config: --set params.n_mask=8. May be given several times.
+    """
+    try:
+        loaded = load_config(config, set_ or ())
+        with (
+            tempfile.TemporaryDirectory(prefix="weak2wise-preview-") as name,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            small = runner.run(_small(loaded, Path(name), n))
+            if runner.run(supervise(Engine(small))) is None:
+                say("Interrupted.")
+                return INTERRUPTED
+            return show(WorkDir(Path(small.dataset.work_dir)), small, Console())
+    except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
+        return explain(error, f"python -m weak2wise.engine preview --config {config}", kept=False)
+
+
+async def _small(config: Config, folder: Path, n: int) -> Config:
+    """The same run over the first few good rows, in a folder of its own."""
+    rows: list[InputRow] = []
+    async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
+        if isinstance(row, InputRow):
+            rows.append(row)
+        if len(rows) == n:
+            break
+    if not rows:
+        raise ConfigError(f"{config.dataset.input_path}: no line of it is a question (dataset.input_path)")
+    lines = [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
+    source = folder / "questions.jsonl"
+    source.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    dataset = structs.replace(
+        config.dataset, input_path=str(source), work_dir=str(folder / "work"), finetune_out=None, columns=Columns()
+    )
+    return structs.replace(config, dataset=dataset, params=structs.replace(config.params, skip_filter=True))
+
+
+def show(work: WorkDir, config: Config, console: Console) -> int:
+    """Print what became of every question; returns the exit code: 1 if one failed."""
+    select, stepmask = work.steps["select"], work.steps["stepmask"]
+    for row in select.rows():
+        if select.status(row) is Status.DONE:
+            golden, scored = select.read(row), stepmask.read(row)
+            assert isinstance(golden, Done)
+            assert isinstance(scored, Done)
+            _show_golden(golden.record, scored.record, config.params.n_mask, console)
+    failed = [end for end in ends([work.intake, *work.steps.values()]) if isinstance(end, Failed)]
+    for failure in failed:
+        console.print(Rule(style="red"))
+        console.print(Text(f"failed in {failure.stage}: {failure.kind}: {plain(failure.message)}", style="red"))
+        console.print(_cut(failure.title))
+    spent = work.totals()[0]
+    console.print(Rule())
+    say(f"{spent.emitted} of {spent.rows} questions went all the way through. Nothing was kept.")
+    return 1 if failed else 0
+
+
+def _show_golden(golden: Golden, scored: Scored, levels: int, console: Console) -> None:
+    winner = golden.winner
+    console.print(Rule(Text(f"question {golden.row}"), align="left"))
+    _block(console, "question", golden.question.text)
+    _block(console, "answer", golden.question.answer)
+    console.print(Text("candidates", style="bold"))
+    for candidate, score in zip(scored.candidates, scored.scores, strict=True):
+        won = candidate == winner
+        said = Text("  ").append(_bits(score.s_list))
+        said.append(f"  {score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
+        said.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
+        console.print(said.append("  wins", style="bold") if won else said)
+    for level in range(levels if winner.step_list else 0):
+        bit = golden.score.s_list[level]
+        verdict = {1: "the weak LLM answers correctly", 0: "the weak LLM fails", None: "not asked"}[bit]
+        _block(console, f"masked {level}/{levels}: {verdict}", hint(winner.step_list, level, levels))
+    _block(console, "reasoning, cut by " + golden.cut_by, golden.truncated)
+    gone = len(winner.normal) - len(golden.truncated)
+    console.print(Text(f"  {gone:,} characters cut away" if gone > 0 else "  nothing cut away", style="dim"))
+
+
+def _bits(bits: Sequence[int | None]) -> Text:
+    signs = {1: ("✓", "green"), 0: ("✗", "red"), None: ("·", "dim")}
+    return Text.assemble(*(signs[bit] for bit in bits)) if bits else Text("no steps", style="dim")
+
+
+def _block(console: Console, name: str, text: str) -> None:
+    console.print(Text(name, style="bold"))
+    console.print(Padding(_cut(text), (0, 0, 0, 2)))
+
+
+def _cut(text: str) -> Text:
+    """A text's beginning, its lines kept, and nothing in it that acts on a terminal."""
+    shown = "\n".join(plain(line) for line in text[:_SHOWN].splitlines())
+    return Text(shown + (f" … {len(text) - _SHOWN:,} more characters" if len(text) > _SHOWN else ""))

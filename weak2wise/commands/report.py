@@ -1,0 +1,30 @@
+"""``report``: a run as one HTML file."""
+
+from pathlib import Path
+
+from weak2wise.commands.say import say, told
+from weak2wise.commands.where import work_dir_of
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import write_atomic
+from weak2wise.outputs.report.page import page
+from weak2wise.outputs.work_dir import WorkDir
+
+
+@told
+def report(work_dir: Path | None = None, *, out: Path | None = None, config: Path = Path("config.yaml")) -> int:
+    """Show a run as one HTML file: what became of the questions, scores, models, tokens, failures, a few traces.
+
+    It needs no network and holds no script. A run that goes on is shown as it stands.
+
+    Args:
+        work_dir: The run's dataset.work_dir; left out, the one that --config names.
+        out: The file to write; left out, report.html in the work_dir.
+        config: Where work_dir is read from if it is not given.
+    """
+    work = WorkDir(work_dir_of(work_dir, config))
+    path = out or work.folder / "report.html"
+    if path.is_dir() or path.suffix not in {".html", ".htm"}:
+        raise ConfigError(f"--out {path}: expected a file that ends in .html")
+    write_atomic(path, (part.encode() for part in page(work)))
+    say(f"{path}: {path.stat().st_size / 1024:,.0f} KiB; open it in any browser")
+    return 0

@@ -1,0 +1,105 @@
+"""``status``: how a run stands, whoever runs it and wherever it was stopped."""
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from weak2wise.commands.say import say, told
+from weak2wise.commands.where import work_dir_of
+from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.results import Totals
+from weak2wise.telemetry.plain import plain
+
+
+class Status(Struct, kw_only=True):
+    """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun."""
+
+    work_dir: str
+    state: Literal["running", "finished", "stopped"]
+    process: int | None
+    started: datetime | None
+    last_event: datetime | None
+    reason: str | None
+    totals: Totals
+    whole: bool
+    steps: dict[str, dict[str, int]]
+    rows_per_minute: float | None
+    seconds_left: float | None
+
+
+@told
+def status(
+    work_dir: Path | None = None,
+    *,
+    json: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    config: Path = Path("config.yaml"),
+) -> int:
+    """Say how a run stands, from its files alone: one that goes on, was stopped or has finished.
+
+    Args:
+        work_dir: The run's dataset.work_dir; left out, the one that --config names.
+        json: Print one JSON object for a script.
+        config: Where work_dir is read from if it is not given.
+    """
+    found = find(WorkDir(work_dir_of(work_dir, config)))
+    if json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        _show(found, Console())
+    return 0
+
+
+def find(work: WorkDir) -> Status:
+    """Count where everything stands. Blocks; raises as ``WorkDir``."""
+    totals, whole = work.totals()
+    state, history = work.state(), work.history
+    rate = history.per_minute() if state == "running" else None
+    return Status(
+        work_dir=str(work.folder),
+        state=state,
+        process=work.running() or None,
+        started=history.started,
+        last_event=history.last,
+        reason=history.stopped,
+        totals=totals,
+        whole=whole,
+        steps={step: work.counts(step) for step in work.through},
+        rows_per_minute=rate,
+        seconds_left=60 * totals.unfinished / rate if rate and whole else None,
+    )
+
+
+def _show(found: Status, console: Console) -> None:
+    process = f" (process {found.process})" if found.process else ""
+    reason = f": {plain(found.reason)}" if found.reason and found.state == "stopped" else ""
+    since = f", last event {found.last_event:%Y-%m-%d %H:%M:%S} UTC" if found.last_event else ""
+    console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("step")
+    for column in ("done", "dropped", "failed"):
+        table.add_column(column, justify="right")
+    for step, counts in found.steps.items():
+        table.add_row(step, *(f"{counts[column]:,}" for column in ("done", "dropped", "failed")))
+    console.print(table)
+    totals = found.totals
+    dropped, failed = sum(totals.dropped.values()), sum(totals.failed.values())
+    console.print(
+        f"{totals.rows:,} questions{'' if found.whole else ' begun'} = {totals.emitted:,} emitted + {dropped:,} dropped"
+        f" + {failed:,} failed + {totals.unfinished:,} unfinished",
+        highlight=False,
+    )
+    for kind, count in totals.failed.items():
+        console.print(Text(f"  failed: {kind}: {count:,}"))
+    if found.rows_per_minute is not None:
+        left = f", about {timedelta(seconds=round(found.seconds_left))} left" if found.seconds_left else ""
+        console.print(f"{found.rows_per_minute:,.1f} questions a minute{left}", highlight=False)
+    if found.state == "stopped" or (found.state == "finished" and (failed or totals.unfinished)):
+        say("Go on with the command that started it: python -m weak2wise.engine --config FILE")

@@ -1,0 +1,17 @@
+"""The input: JSON lines, plain or compressed, a JSON array, CSV, Parquet, or a data set from the Hugging Face Hub."""
+
+from weak2wise.dataset.hub import is_hub, keep
+from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values
+from weak2wise.dataset.sources import LONGEST_LINE, asked_by
+
+__all__ = [
+    "LONGEST_LINE",
+    "InputRow",
+    "asked_by",
+    "count_rows",
+    "is_hub",
+    "keep",
+    "read_questions",
+    "read_rows",
+    "read_values",
+]

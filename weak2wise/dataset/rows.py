@@ -1,0 +1,140 @@
+"""Judges the input row by row; one that is no question is reported, never skipped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Raw, Struct
+
+from weak2wise.config import Columns
+from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, asked_by, rows_of, unit
+from weak2wise.errors import ConfigError, Kind
+from weak2wise.ledger.outcomes import Failed
+
+_BATCH_BYTES = 1 << 20
+_BATCH_ROWS = 1000
+_QUESTION_NAMES = ("question", "problem", "prompt")
+_NUMBER_STARTS = frozenset(b"-0123456789"[i : i + 1] for i in range(11))
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+
+
+class InputRow(Struct, frozen=True):
+    """One good line: its number from 1, the input's own id for it if any, and the two texts."""
+
+    number: int
+    id: str | None
+    question: str
+    answer: str
+
+
+async def read_rows(source: Path, columns: Columns) -> AsyncIterator[InputRow | Failed]:
+    """Yield every row of the input in order, read on a thread a megabyte at a time.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    rows, called = rows_of(source), unit(source)
+    while batch := await asyncio.to_thread(_next_rows, rows):
+        for row in batch:
+            yield parse_row(row, columns, called)
+
+
+def _next_rows(rows: Rows) -> list[Written | Broken]:
+    batch: list[Written | Broken] = []
+    size = 0
+    with asked_by("dataset.input_path"):
+        for row in rows:
+            batch.append(row)
+            size += len(row.json) if isinstance(row, Written) else 0
+            if size >= _BATCH_BYTES or len(batch) >= _BATCH_ROWS:
+                break
+    return batch
+
+
+def count_rows(source: Path) -> int:
+    """How many rows ``read_rows`` yields. Blocks; raises ``ConfigError``."""
+    return sum(1 for _ in rows_of(source))
+
+
+def read_values(source: Path, column: str) -> Iterator[tuple[int, str]]:
+    """The number of every row that has the column, with its value as it is written. Blocks; raises ``ConfigError``."""
+    for row in rows_of(source):
+        if isinstance(row, Written):
+            try:
+                value = _OBJECT.decode(row.json).get(column)
+            except msgspec.DecodeError:
+                continue
+            if value is not None:
+                yield row.number, bytes(value).decode(errors="replace")
+
+
+def read_questions(source: Path, columns: Columns) -> Iterator[str]:
+    """The questions of an evaluation set: the input's own column for them, or the usual ones.
+
+    Blocks.
+
+    Raises:
+        ConfigError: it cannot be read, or a row has no question.
+    """
+    with asked_by("dataset.decontaminate"):
+        for row in rows_of(source):
+            fields = {}
+            if isinstance(row, Written):
+                with suppress(msgspec.DecodeError):
+                    fields = _OBJECT.decode(row.json)
+            texts = [bytes(fields[name]) for name in (columns.question, *_QUESTION_NAMES) if name in fields]
+            if not texts or not texts[0].startswith(b'"'):
+                names = " or ".join(dict.fromkeys((columns.question, *_QUESTION_NAMES)))
+                raise ConfigError(f"{source}: {unit(source)} {row.number}: expected a question in the field {names}")
+            yield msgspec.json.decode(texts[0], type=str)
+
+
+def parse_row(row: Written | Broken, columns: Columns, called: str = "line") -> InputRow | Failed:
+    """Read one row; what is wrong with it, if anything, is said in a ``Failed`` of stage ``input``."""
+    if isinstance(row, Broken):
+        return _bad(row.number, row.kind, row.message, called)
+    number, line = row
+    if len(line) > LONGEST_LINE:
+        return _bad(number, "too_long", f"longer than {LONGEST_LINE >> 20} MiB", called)
+    try:
+        line.decode()
+        fields = _OBJECT.decode(line)
+    except UnicodeDecodeError:
+        return _bad(number, "not_utf8", "not UTF-8; convert the file first", called)
+    except msgspec.DecodeError as error:
+        return _bad(
+            number, "not_json", f"not a JSON object{' on one line' if called == 'line' else ''}: {error}", called
+        )
+    try:
+        question = _text(fields, columns.question, "dataset.columns.question")
+        answer = _text(fields, columns.answer, "dataset.columns.answer", number_too=True)
+        own_id = fields.get(columns.id)
+        name = None if own_id is None else _literal(bytes(own_id))
+    except (ValueError, msgspec.DecodeError) as error:
+        return _bad(number, "bad_field", str(error), called)
+    return InputRow(number, name, question, answer)
+
+
+def _text(fields: dict[str, Raw], key: str, setting: str, *, number_too: bool = False) -> str:
+    if key not in fields:
+        raise ValueError(f"no field {key!r} (there are: {', '.join(fields)[:200] or 'none'}); {setting} names it")
+    written = bytes(fields[key])
+    text = _literal(written) if number_too or written.startswith(b'"') else None
+    if text is None:
+        raise ValueError(f"field {key!r}: expected text{' or a number' if number_too else ''}")
+    if not text.strip():
+        raise ValueError(f"field {key!r} is empty")
+    return text
+
+
+def _literal(written: bytes) -> str | None:
+    """A JSON text's content or a number as it is written; ``None`` for anything else."""
+    if written.startswith(b'"'):
+        return msgspec.json.decode(written, type=str)
+    return written.decode() if written[:1] in _NUMBER_STARTS else None
+
+
+def _bad(number: int, kind: Kind, message: str, called: str) -> Failed:
+    return Failed(row=number, stage="input", kind=kind, message=f"{called} {number}: {message}")

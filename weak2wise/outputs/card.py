@@ -1,0 +1,110 @@
+"""What lies beside an export: the dataset card and LLaMA-Factory's ``dataset_info.json``."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import yaml
+
+from weak2wise.ledger.manifest import digest
+from weak2wise.outputs.layouts import LAYOUTS, LayoutName
+from weak2wise.outputs.work_dir import WorkDir
+
+MARK = "<!-- written by weak2wise export -->"
+"""A card that holds it may be written over."""
+
+_SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
+
+
+def dataset_info(name: str, file_name: str, layout: LayoutName) -> dict[str, object]:
+    """The entry to put into LLaMA-Factory's ``data/dataset_info.json``."""
+    return {name: {"file_name": file_name, **LAYOUTS[layout].info}}
+
+
+def dataset_card(
+    work: WorkDir,
+    *,
+    name: str,
+    file_name: str,
+    layout: LayoutName,
+    rows: int,
+    selection: str,
+    columns: Mapping[str, str],
+) -> str:
+    """The ``README.md`` of a data set on the Hub.
+
+    Args:
+        work: the run it comes from.
+        name: the data set's.
+        file_name: the data file beside the card.
+        layout: its shape.
+        rows: how many it has.
+        selection: in words, which of the run's rows these are.
+        columns: each column and what it holds.
+    """
+    header = {
+        "pretty_name": name,
+        "task_categories": ["text-generation"],
+        "tags": ["weak2wise", "reasoning", "synthetic", "sft"],
+        "size_categories": [next((size for limit, size in _SIZES if rows < limit), "n>10M")],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": file_name}]}],
+    }
+    totals, whole = work.totals()
+    shape, source = work.manifest.shape, work.manifest.input
+    dropped = "".join(f"| dropped: {reason} | {count:,} |\n" for reason, count in totals.dropped.items())
+    failed = sum(totals.failed.values())
+    models = "".join(f"| {_cell(role)} | {_cell(model)} |\n" for role, model in work.models.items())
+    settings = "".join(f"{key}: {value}\n" for key, value in sorted(shape.items()))
+    listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
+    return f"""---
+{yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
+---
+{MARK}
+
+# {name}
+
+Reasoning traces that suit one weak LLM, found without labels by
+[Weak2Wise](https://aclanthology.org/2025.findings-emnlp.1070/): strong LLMs write several traces for each question that
+the weak LLM does not solve; the trace that still guides the weak LLM when most of it is masked wins, and is cut where
+the answer is first derived.
+
+**{rows:,} rows**, {selection}; layout `{layout}` (read by {LAYOUTS[layout].reader}).
+
+| column | holds |
+|---|---|
+{listed}
+## Models
+
+| role | model |
+|---|---|
+{models}
+## Where every question went
+
+| | questions |
+|---|---|
+| in the input{"" if whole else " (as far as begun)"} | {totals.rows:,} |
+{dropped}| failed | {failed:,} |
+| not finished | {totals.unfinished:,} |
+| emitted | {totals.emitted:,} |
+| in this data set | {rows:,} |
+
+## How to reproduce
+
+`weak2wise` {version("weak2wise")}, with a config of these settings (texts and free-form values are shown as
+digests) and the same input:
+
+```bash
+python -m weak2wise.engine --config config.yaml
+```
+
+Digest of the settings: `{digest(shape)}`. Input: {source.size:,} bytes, SHA-256 `{source.sha256}`.
+
+```yaml
+{settings.strip()}
+```
+
+The licence is for whoever publishes this to state: it depends on that of the questions and on the terms of the models.
+"""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

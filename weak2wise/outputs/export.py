@@ -1,0 +1,134 @@
+"""Training data out of a run's ledger, in the shape a trainer reads; a row at a time, each file whole or not at all."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import make_private, write_atomic
+from weak2wise.ledger.journal import Receipt
+from weak2wise.ledger.outcomes import Done
+from weak2wise.outputs.layouts import Layout
+from weak2wise.outputs.work_dir import WorkDir
+from workers.records import Golden, SftRow
+
+PROVENANCE = {
+    "row": "int",
+    "id": "text",
+    "score": "float",
+    "s_list": "ints",
+    "strong_model": "text",
+    "candidate": "text",
+    "marks": "texts",
+    "cut_by": "text",
+    "judge": "text",
+    "judge_llm_calls": "int",
+}
+"""Fields of the ``provenance`` column and their types."""
+
+_BATCH = 1000
+
+
+def rows_of(work: WorkDir, chosen: Iterable[int], layout: Layout, *, provenance: bool) -> Iterator[dict[str, Any]]:
+    """The chosen rows in a layout, read one at a time. Blocks."""
+    asked = _judge_calls(work) if provenance else {}
+    for row in chosen:
+        sft: SftRow = _done(work, "sft", row)
+        line = layout.row(sft.prompt, sft.response)
+        if provenance:
+            line["provenance"] = _provenance(work, _done(work, "select", row), asked.get(row, 0))
+        yield line
+
+
+def _done(work: WorkDir, step: str, row: int) -> Any:
+    outcome = work.steps[step].read(row)
+    assert isinstance(outcome, Done)
+    return outcome.record
+
+
+def _judge_calls(work: WorkDir) -> dict[int, int]:
+    """How often the judge LLM was asked about each row; rows that it was never asked about are left out."""
+    asked: dict[int, int] = {}
+
+    def count(receipt: Receipt) -> None:
+        if receipt.role == "judge":
+            asked[receipt.row] = asked.get(receipt.row, 0) + 1
+
+    work.journal.look(count)
+    return asked
+
+
+def _provenance(work: WorkDir, golden: Golden, asked: int) -> dict[str, Any]:
+    winner, score = golden.winner, golden.score
+    mode = work.manifest.shape["params.judge_mode"]
+    return {
+        "row": golden.row,
+        "id": golden.question.id or str(golden.row),
+        "score": score.score,
+        "s_list": score.s_list,
+        "strong_model": work.models.get(f"strong/{winner.m_strong}", winner.m_strong),
+        "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
+        "marks": winner.marks,
+        "cut_by": golden.cut_by,
+        "judge": "llm" if mode == "llm" else "rule and llm" if asked else "rule",
+        "judge_llm_calls": asked,
+    }
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write the rows as JSON lines and return how many. Blocks; raises ``OSError``."""
+    encode = msgspec.json.Encoder().encode
+    count = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal count
+        for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the answer
+            yield encode(row) + b"\n"
+
+    write_atomic(path, lines())
+    return count
+
+
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *, provenance: bool) -> int:
+    """Write the rows as Parquet, a thousand at a time, and return how many. Blocks.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        OSError: the file cannot be written.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install 'weak2wise[formats]'") from None
+    types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "ints": pa.list_(pa.int8())}
+    types["texts"] = pa.list_(pa.string())
+    fields = {}
+    for column, kind in layout.types.items():
+        keys = kind.partition(":")[2].split(",")
+        fields[column] = types.get(kind) or pa.list_(pa.struct([(key, pa.string()) for key in keys]))
+    if provenance:
+        fields["provenance"] = pa.struct([(key, types[kind]) for key, kind in PROVENANCE.items()])
+    schema = pa.schema(fields)
+    make_private(path.parent)
+    temporary = path.with_name(f".{path.name}.tmp")
+    count = 0
+    try:
+        temporary.touch(mode=0o600)
+        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for batch in _batches(rows):
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
+                count += len(batch)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch

@@ -1,0 +1,125 @@
+"""What a run will ask for, before it starts: calls exactly, tokens by what is known of them, disk by tokens."""
+
+import shutil
+from pathlib import Path
+
+from msgspec import Struct
+
+from weak2wise.config import Columns, Config
+from weak2wise.dataset import InputRow, read_rows
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.journal import Receipt, Spent
+from weak2wise.outputs.work_dir import WorkDir
+
+CHARACTERS_PER_TOKEN = 3.5
+ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
+"""Answer tokens of one call where nothing is known yet."""
+_BYTES_PER_TOKEN = 14
+"""A token's text stands in the journal, in about two ledgers and in a view."""
+MEASURED_FROM = 20
+"""Calls of a role in this work_dir from which on their average is taken."""
+
+
+class Source(Struct):
+    """What an input file holds."""
+
+    good: int = 0
+    bad: int = 0
+    first_bad: str = ""
+    characters: int = 0
+    """Of all good questions."""
+
+
+class Forecast(Struct, frozen=True, kw_only=True):
+    """One role's part of a run at most; ``basis`` says where the tokens come from, ``cost`` is ``None`` unpriced."""
+
+    role: str
+    endpoint: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    basis: str
+    cost: float | None
+
+
+class Disk(Struct, frozen=True):
+    """Bytes."""
+
+    free: int
+    needed: int
+
+    def said(self) -> str:
+        """In words."""
+        return f"{self.free / 1e9:,.1f} GB free, the run may take {self.needed / 1e9:,.1f} GB (dataset.work_dir)"
+
+
+async def survey(path: Path, columns: Columns) -> Source:
+    """Count an input's questions and what is wrong with the other lines. Raises ``ConfigError``."""
+    source = Source()
+    async for row in read_rows(path, columns):
+        if isinstance(row, InputRow):
+            source.good += 1
+            source.characters += len(row.question)
+        else:
+            source.bad += 1
+            source.first_bad = source.first_bad or row.message
+    return source
+
+
+def forecast(config: Config, source: Source, prices: dict[str, tuple[float, float]]) -> tuple[list[Forecast], Disk]:
+    """Each role's part, if no question is solved beforehand and none fails; and the disk it takes. Blocks.
+
+    Tokens are the average of the work_dir's earlier calls where there are enough, else assumed.
+    """
+    params, questions = config.params, source.good
+    traces = questions * params.samples_per_model
+    scored = traces * len(config.models.mstrong) * params.n_mask
+    attempts = scored * params.majority + (0 if params.skip_filter else questions)
+    judged = scored + (0 if params.skip_filter else questions)
+    calls = {"weak": attempts, "judge": judged if params.judge_mode != "rule" else 0}
+    calls["truncation"] = questions if params.truncation != "rule" else 0
+    question = source.characters / max(1, questions) / CHARACTERS_PER_TOKEN
+    strong = ASSUMED["strong"] * 0.25  # the steps alone, which hints are made of
+    prompts = {"weak": question + strong / 2, "strong": question + 100, "judge": question + ASSUMED["weak"] + 150}
+    prompts["truncation"] = ASSUMED["strong"] + 150
+    known = _known(Path(config.dataset.work_dir))
+    parts = []
+    for role, endpoint in config.roles().items():
+        kind = role.partition("/")[0]
+        number = traces if kind == "strong" else calls[kind]
+        spent = known.get(role)
+        if spent:
+            prompt, answer = spent.prompt_tokens / spent.calls, spent.completion_tokens / spent.calls
+        else:
+            prompt, answer = prompts[kind], float(ASSUMED[kind])
+        each = prices.get(endpoint)
+        parts.append(
+            Forecast(
+                role=role,
+                endpoint=endpoint,
+                calls=number,
+                prompt_tokens=round(number * prompt),
+                completion_tokens=round(number * answer),
+                basis=f"{'as' if spent else 'assumed'} {answer:,.0f} an answer{' so far' if spent else ''}",
+                cost=None if each is None else number * (prompt * each[0] + answer * each[1]) / 1e6,
+            )
+        )
+    needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
+    place = Path(config.dataset.work_dir).resolve()
+    while not place.exists():
+        place = place.parent
+    return parts, Disk(shutil.disk_usage(place).free, needed)
+
+
+def _known(work_dir: Path) -> dict[str, Spent]:
+    """What each role has spent in this work_dir, where that is enough to go by."""
+    spent: dict[str, Spent] = {}
+
+    def count(receipt: Receipt) -> None:
+        spent.setdefault(receipt.role, Spent()).add(receipt.completion.usage)
+
+    try:
+        WorkDir(work_dir).journal.look(count)
+    except ConfigError:
+        return {}
+    return {role: use for role, use in spent.items() if use.calls >= MEASURED_FROM}

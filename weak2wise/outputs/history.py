@@ -1,0 +1,88 @@
+"""What a run's log tells of it: when it was last started, on what, how it went, how it ended."""
+
+from collections import deque
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+RECENT = 60
+"""Progress events kept: those of the last ten minutes."""
+
+
+class Progress(Struct, frozen=True):
+    """One ``progress`` event: when, and how many rows had ended since the start."""
+
+    at: datetime
+    ended: int
+
+
+class History(Struct, kw_only=True):
+    """The last start of a work_dir and what followed; empty where there is no log."""
+
+    started: datetime | None = None
+    input: str | None = None
+    steps: tuple[str, ...] = ()
+    progress: deque[Progress] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    last: datetime | None = None
+    finished: bool = False
+    rows: int | None = None
+    stopped: str | None = None
+
+    def per_minute(self) -> float | None:
+        """Rows that end in a minute, lately; ``None`` before there is anything to tell it by."""
+        if len(self.progress) < 2:
+            return None
+        first, last = self.progress[0], self.progress[-1]
+        seconds = (last.at - first.at).total_seconds()
+        return 60 * (last.ended - first.ended) / seconds if seconds > 0 else None
+
+
+class _Event(Struct):
+    event: str = ""
+    timestamp: datetime | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_TOLD = {"run.started", "progress", "run.finished", "run.stopped", "run.broken"}
+
+
+def read_history(log: Path) -> History:
+    """Read ``run.log`` line by line; what is no event of ours is passed over. Blocks; raises ``OSError``."""
+    history = History()
+    try:
+        file = log.open("rb")
+    except FileNotFoundError:
+        return history
+    with file:
+        for line in file:
+            try:
+                event = _EVENT.decode(line)
+                if event.timestamp is None:
+                    continue
+                if event.event in _TOLD:
+                    history = _told(history, event, msgspec.json.decode(line))
+            except (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError):
+                continue
+            history.last = event.timestamp
+    return history
+
+
+def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
+    assert event.timestamp is not None
+    match event.event:
+        case "run.started":
+            steps = tuple(str(step) for step in fields.get("steps", ()))
+            return History(started=event.timestamp, input=fields.get("input"), steps=steps)
+        case "progress":
+            emitted = int(str(fields[history.steps[-1]]).partition("+")[0])
+            ended = emitted + int(fields["dropped"]) + int(fields["failed"])
+            history.progress.append(Progress(event.timestamp, ended))
+        case "run.finished":
+            history.finished = True
+            history.rows = int(fields["totals"]["rows"])
+        case _:
+            history.stopped = str(fields.get("reason") or "a bug; the traceback is in run.log")
+    return history

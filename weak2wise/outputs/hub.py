@@ -1,0 +1,48 @@
+"""Exports on the Hugging Face Hub."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from weak2wise.errors import ConfigError
+
+
+def push(repo: str, files: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
+    """Upload files to a data set, which is made private if it is new; yields what was, or would be, done. Blocks.
+
+    The token is the one that ``hf auth login`` left, or ``HF_TOKEN``.
+
+    Raises:
+        ConfigError: huggingface_hub is not installed, the name is none, or the Hub refused.
+    """
+    try:
+        from huggingface_hub import HfApi  # noqa: PLC0415 - an extra
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
+        from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError("--push-to-hub needs huggingface_hub: pip install 'weak2wise[formats]'") from None
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(f"--push-to-hub {repo}: expected user/name: {error}") from None
+    if "/" not in repo:
+        raise ConfigError(f"--push-to-hub {repo}: expected user/name")
+    if dry_run:
+        yield f"Would upload to the data set {repo}, private if it is new (nothing was sent):"
+        yield from (f"  {file.name}  {file.stat().st_size:,} bytes" for file in files)
+        return
+    api = HfApi(library_name="weak2wise")
+    try:
+        url = api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo,
+            repo_type="dataset",
+            folder_path=files[0].parent,
+            allow_patterns=[file.name for file in files],
+            commit_message="Export from weak2wise",
+        )
+    except (HfHubHTTPError, OSError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"--push-to-hub {repo}: {said}. The files are written; check HF_TOKEN or `hf auth login`, then try again"
+        ) from None
+    yield f"Uploaded to {url}"

@@ -1,0 +1,164 @@
+"""Charts as inline SVG: colours by class, so that they follow the page's theme; numbers in words for who cannot see.
+
+Everything is drawn 360 units wide, so that it can be read on a phone, and scales.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from weak2wise.outputs.report.text import line
+
+WIDTH = 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 26, 38
+
+
+class Series(NamedTuple):
+    """A line of a chart: its name and a share for each place, ``None`` where there is none."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+def _svg(title: str, said: str, height: float, body: str) -> str:
+    label = f"{line(title)}. {line(said, 2000)}"
+    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
+
+
+def bars(title: str, rows: Sequence[tuple[str, int, str]]) -> str:
+    """Horizontal bars: name, count, and what is said beside the count."""
+    most = max((number for _, number, _ in rows), default=0) or 1
+    pitch = 40
+    parts = []
+    for at, (name, number, note) in enumerate(rows):
+        y = at * pitch
+        width = number / most * WIDTH
+        parts.append(
+            f'<text x="0" y="{y + 13}">{line(name, 34)}</text>'
+            f'<text x="{WIDTH}" y="{y + 13}" text-anchor="end"><tspan class="strong">{number:,}</tspan>'
+            f"{f' <tspan class=quiet>{line(note, 40)}</tspan>' if note else ''}</text>"
+            f'<rect class="track" x="0" y="{y + 19}" width="{WIDTH}" height="9" rx="3"/>'
+            f'<rect class="f0" x="0" y="{y + 19}" width="{width:.1f}" height="9" rx="{min(3, width / 2):.1f}"/>'
+        )
+    said = "; ".join(f"{name}: {number:,} {note}".strip() for name, number, note in rows)
+    return _svg(title, said, len(rows) * pitch - 8, "".join(parts))
+
+
+def _frame(height: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str) -> str:
+    """Grid lines at shares of ``top``, labels below at shares of the width, and both axes' names."""
+    inner, low = WIDTH - _LEFT - _RIGHT, height - _BOTTOM
+    parts = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = low - share * (low - _TOP)
+        parts.append(
+            f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="quiet" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_percent(share * top)}</text>'
+        )
+    for at, label in ticks:
+        x = _LEFT + at * inner
+        anchor = "end" if at > 0.97 else "middle"
+        parts.append(f'<text class="quiet" x="{x:.1f}" y="{low + 15}" text-anchor="{anchor}">{line(label)}</text>')
+    middle = _LEFT + inner / 2
+    parts.append(f'<text class="quiet" x="{middle}" y="{height - 5}" text-anchor="middle">{line(x_title)}</text>')
+    parts.append(f'<text class="quiet" x="0" y="10">{line(y_title)}</text>')
+    return "".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
+def lines(title: str, series: Sequence[Series], labels: Sequence[str], x_title: str, y_title: str) -> str:
+    """Shares from 0 to 1 over a few places, a line with marks of its own for each series."""
+    height = 224
+    inner, low = WIDTH - _LEFT - _RIGHT, height - _BOTTOM
+    places = [0.04 + 0.92 * at / max(1, len(labels) - 1) for at in range(len(labels))]
+    parts = [_frame(height, list(zip(places, labels, strict=True)), 1.0, x_title, y_title)]
+    for number, (_, values) in enumerate(series):
+        points = [
+            (_LEFT + place * inner, low - value * (low - _TOP))
+            for place, value in zip(places, values, strict=False)
+            if value is not None
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline class="s{number % 6}" points="{path}"/>')
+        parts += [mark(number, x, y) for x, y in points]
+    said = "; ".join(
+        f"{name}: " + ", ".join("none" if v is None else _percent(v) for v in values) for name, values in series
+    )
+    return _svg(title, f"{x_title}: {', '.join(labels)}. {said}", height, "".join(parts))
+
+
+def mark(number: int, x: float, y: float) -> str:
+    """A series' own mark: its shape tells it apart where colours do not."""
+    kind = f'class="f{number % 6} mark"'
+    match number % 3:
+        case 0:
+            return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+        case 1:
+            return f'<rect {kind} x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7"/>'
+    return f'<path {kind} d="M{x:.1f} {y - 4.8:.1f}l4.6 8.2h-9.2z"/>'
+
+
+def legend(names: Sequence[str]) -> str:
+    """Names beside their marks."""
+    items = "".join(
+        f'<li><svg class="key" viewBox="0 0 12 12" aria-hidden="true">{mark(number, 6, 6)}</svg>{line(name, 60)}</li>'
+        for number, name in enumerate(names)
+    )
+    return f'<ul class="legend">{items}</ul>'
+
+
+def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], labels: Sequence[str], x_title: str) -> str:
+    """How counts spread over bins, as shares; the first series filled, a second one as an outline.
+
+    ``labels`` name the edges: one more than there are bins, some of them empty.
+    """
+    height = 204
+    inner, low = WIDTH - _LEFT - _RIGHT, height - _BOTTOM
+    bins = len(labels) - 1
+    shares = [[n / (sum(counts) or 1) for n in counts] for _, counts in series]
+    top = max((share for row in shares for share in row), default=0) or 1
+    top = math.ceil(top * 25) / 25
+    ticks = [(at / bins, label) for at, label in enumerate(labels) if label]
+    parts = [_frame(height, ticks, top, x_title, "share")]
+    step = inner / bins
+    for number, row in enumerate(shares):
+        if number == 0:
+            parts += [
+                f'<rect class="f0" x="{_LEFT + at * step + 0.5:.2f}" y="{low - share / top * (low - _TOP):.1f}" '
+                f'width="{max(0.5, step - 1):.2f}" height="{share / top * (low - _TOP):.1f}"/>'
+                for at, share in enumerate(row)
+                if share
+            ]
+        else:
+            path = f"M{_LEFT} {low}" + "".join(
+                f"V{low - share / top * (low - _TOP):.1f}H{_LEFT + (at + 1) * step:.1f}" for at, share in enumerate(row)
+            )
+            parts.append(f'<path class="s{number}" d="{path}V{low}"/>')
+    said = ". ".join(
+        f"{name}: " + ", ".join(f"{_percent(share)} in bin {at}" for at, share in enumerate(row, 1) if share)
+        for (name, _), row in zip(series, shares, strict=True)
+    )
+    return _svg(title, f"{bins} bins over {x_title}. {said}", height, "".join(parts))
+
+
+def cells(bits: Sequence[int | None]) -> str:
+    """One candidate's mask levels as a row of cells: reached the answer, did not, not asked."""
+    pitch = 16
+    shapes = []
+    for level, bit in enumerate(bits):
+        kind = {1: "yes", 0: "no", None: "unasked"}[bit]
+        sign = {1: "M3.5 7l2.5 2.5 4.5-5", 0: "M4 4l6 6m0-6l-6 6", None: "M4.5 7h5"}[bit]
+        shapes.append(
+            f'<g transform="translate({level * pitch})"><rect class="{kind}" width="14" height="14" rx="3"/>'
+            f'<path class="sign" d="{sign}"/></g>'
+        )
+    words = ", ".join(
+        f"level {level} { ({1: 'reached', 0: 'missed', None: 'not asked'}[bit]) }" for level, bit in enumerate(bits)
+    )
+    width = max(1, len(bits)) * pitch
+    return (
+        f'<svg class="cells" viewBox="0 0 {width} 14" width="{width}" height="14" role="img" '
+        f'aria-label="{words or "no steps to mask"}">{"".join(shapes)}</svg>'
+    )

@@ -1,0 +1,140 @@
+"""What a report counts: one pass over each ledger and the journal, a few bytes a row."""
+
+from array import array
+from collections import Counter
+from typing import Any
+
+from msgspec import Struct, field
+
+from weak2wise.ledger.journal import Receipt, Spent
+from weak2wise.ledger.outcomes import Done, Failed
+from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.results import Totals, ends
+
+HEAVIEST = 10
+LISTED_FAILURES = 50
+
+
+class _Who(Struct):
+    m_strong: str
+
+
+class _Score(Struct):
+    score: float
+    s_list: tuple[int | None, ...]
+
+
+class _Scored(Struct):
+    candidates: tuple[_Who, ...]
+    scores: tuple[_Score, ...]
+
+
+class _Winner(Struct):
+    m_strong: str
+    normal: str
+
+
+class _Golden(Struct):
+    winner: _Winner
+    score: _Score
+    truncated: str
+    cut_by: str
+
+
+class _Nothing(Struct):
+    """A record of which only the outcome's own fields are read."""
+
+
+class Level(Struct):
+    """One mask level of one strong model: attempts of the weak LLM asked for, and how many reached the answer."""
+
+    asked: int = 0
+    right: int = 0
+
+
+class Facts(Struct, kw_only=True):
+    """Everything but the texts; arrays hold one entry a golden trace unless they say a row."""
+
+    totals: Totals
+    whole: bool
+    """Whether ``totals`` counts the whole input; else the rows begun."""
+    through: dict[str, dict[str, int]]
+    """For each step, how many rows are ``done``, ``dropped``, ``failed``."""
+    levels: dict[str, list[Level]] = field(default_factory=dict)
+    """By strong model."""
+    candidates: Counter[str] = field(default_factory=Counter)
+    bounds: int = 0
+    """Candidates of which some bits were not asked, as they could not win any more."""
+    candidate_scores: "array[float]" = field(default_factory=lambda: array("d"))
+    rows: "array[int]" = field(default_factory=lambda: array("Q"))
+    scores: "array[float]" = field(default_factory=lambda: array("d"))
+    before: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Length of the winner's whole reasoning, in characters."""
+    after: "array[int]" = field(default_factory=lambda: array("Q"))
+    wins: Counter[str] = field(default_factory=Counter)
+    cuts: Counter[str] = field(default_factory=Counter)
+    spent: dict[tuple[str, str], Spent] = field(default_factory=dict)
+    seconds: "array[float]" = field(default_factory=lambda: array("f"))
+    """By row, all stages together."""
+    tokens: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Answer tokens by row."""
+    failures: list[Failed] = field(default_factory=list)
+    """The first few."""
+
+    def slowest(self) -> list[int]:
+        """The rows that took longest, the longest first."""
+        rows = sorted(range(len(self.seconds)), key=lambda row: -self.seconds[row])[:HEAVIEST]
+        return [row for row in rows if self.seconds[row] > 0]
+
+
+def gather(work: WorkDir) -> Facts:
+    """Read a whole run. Blocks; raises as ``WorkDir``."""
+    totals, whole = work.totals()
+    facts = Facts(totals=totals, whole=whole, through={step: work.counts(step) for step in work.through})
+    for step, read in {"filter": _Nothing, "generate": _Nothing, "sft": _Nothing}.items():
+        work.steps[step].each_done(read, lambda done: _add(facts.seconds, done.row, done.seconds))
+    work.steps["stepmask"].each_done(_Scored, lambda done: _scored(facts, done))
+    work.steps["select"].each_done(_Golden, lambda done: _golden(facts, done))
+    work.journal.look(lambda receipt: _paid(facts, receipt))
+    failed = (end for end in ends([work.intake, *(work.steps[s] for s in work.through)]) if isinstance(end, Failed))
+    facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]
+    return facts
+
+
+def _add(column: "array[Any]", row: int, amount: float) -> None:
+    if row >= len(column):
+        column.extend([0] * (row + 1024 - len(column)))
+    column[row] += amount
+
+
+def _scored(facts: Facts, done: Done[_Scored]) -> None:
+    _add(facts.seconds, done.row, done.seconds)
+    for candidate, score in zip(done.record.candidates, done.record.scores, strict=True):
+        facts.candidates[candidate.m_strong] += 1
+        if None in score.s_list:
+            facts.bounds += 1
+        else:
+            facts.candidate_scores.append(score.score)
+        levels = facts.levels.setdefault(candidate.m_strong, [])
+        levels.extend(Level() for _ in range(len(score.s_list) - len(levels)))
+        for level, bit in zip(levels, score.s_list, strict=False):
+            if bit is not None:
+                level.asked += 1
+                level.right += bit
+
+
+def _golden(facts: Facts, done: Done[_Golden]) -> None:
+    _add(facts.seconds, done.row, done.seconds)
+    golden = done.record
+    facts.rows.append(done.row)
+    facts.scores.append(golden.score.score)
+    facts.before.append(len(golden.winner.normal))
+    facts.after.append(len(golden.truncated))
+    facts.wins[golden.winner.m_strong] += 1
+    facts.cuts[golden.cut_by] += 1
+
+
+def _paid(facts: Facts, receipt: Receipt) -> None:
+    usage = receipt.completion.usage
+    facts.spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(usage)
+    _add(facts.tokens, receipt.row, usage.completion_tokens)

@@ -1,0 +1,163 @@
+"""The report's page: what was counted, as charts and tables, then a few traces to read."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from importlib.resources import files
+from statistics import median
+
+from weak2wise.outputs.report import charts, spread, tables
+from weak2wise.outputs.report.facts import Facts, gather
+from weak2wise.outputs.report.text import escape, line
+from weak2wise.outputs.report.traces import sample, traces
+from weak2wise.outputs.work_dir import WorkDir
+
+_STEP_NAMES = {
+    "filter": "not solved by the weak LLM",
+    "generate": "with traces by the strong LLMs",
+    "stepmask": "scored by masking",
+    "select": "with a golden trace, cut",
+    "sft": "emitted as training data",
+}
+
+
+def page(work: WorkDir) -> Iterator[str]:
+    """The file, part by part. Blocks; raises as ``WorkDir``."""
+    facts = gather(work)
+    style = files(__package__).joinpath("style.css").read_text("utf-8")
+    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    name = escape("/".join(work.folder.resolve().parts[-2:]))
+    yield (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{hashed}'; "
+        "base-uri 'none'; form-action 'none'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
+        f'content="light dark"><title>{name}: Weak2Wise run</title><style>{style}</style></head><body>'
+    )
+    yield _header(name, work, facts)
+    yield "<main>"
+    yield f'<section class="grid">{_funnel(facts)}{_levels(facts)}{_scores(facts)}{_lengths(facts)}'
+    yield f"{_wins(work, facts)}{_cuts(facts)}</section>"
+    yield tables.tokens(work, facts)
+    yield tables.slowest(work, facts)
+    yield tables.failed(facts)
+    rows = sample(facts)
+    if rows:
+        said = f"{len(rows)} of {len(facts.rows):,}, from the best score to the worst."
+        yield f"<section><h2>Golden traces</h2><p>{said}</p>"
+        yield from traces(work, rows)
+        yield "</section>"
+    yield f"</main><footer>{tables.settings(work)}</footer></body></html>\n"
+
+
+def _header(name: str, work: WorkDir, facts: Facts) -> str:
+    totals, history = facts.totals, work.history
+    state: str = work.state()
+    if state == "stopped" and history.stopped:
+        state = f"stopped: {history.stopped}"
+    dropped, failed = sum(totals.dropped.values()), sum(totals.failed.values())
+    tiles = [
+        ("questions" if facts.whole else "questions begun", totals.rows),
+        ("emitted", totals.emitted),
+        ("dropped", dropped),
+        ("failed", failed),
+        ("unfinished", totals.unfinished),
+    ]
+    shown = "".join(f'<div class="tile {t.split()[0]}"><dt>{t}</dt><dd>{n:,}</dd></div>' for t, n in tiles)
+    ended = f" to {history.last:%Y-%m-%d %H:%M}" if history.last else ""
+    return (
+        f"<header><p class=quiet>Weak2Wise run</p><h1>{name}</h1>"
+        f"<p><strong>{line(state, 300)}</strong>, {escape(work.manifest.created[:16].replace('T', ' '))}{ended} UTC; "
+        f"input {line(history.input or 'unknown', 200)}</p><dl class=tiles>{shown}</dl>"
+        f'<p class="balance">{totals.rows:,} = {totals.emitted:,} emitted + {dropped:,} dropped + {failed:,} failed + '
+        f"{totals.unfinished:,} unfinished</p></header>"
+    )
+
+
+def _card(title: str, body: str, note: str = "") -> str:
+    return f"<figure><figcaption><h2>{title}</h2>{f'<p>{note}</p>' if note else ''}</figcaption>{body}</figure>"
+
+
+def _funnel(facts: Facts) -> str:
+    rows = [("questions", facts.totals.rows, "")]
+    for step, counts in facts.through.items():
+        lost = [f"−{counts[kind]:,} {kind}" for kind in ("dropped", "failed") if counts[kind]]
+        rows.append((_STEP_NAMES[step], counts["done"], ", ".join(lost)))
+    reasons = [f"{line(reason)}: {count:,}" for reason, count in facts.totals.dropped.items()]
+    note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
+    return _card("From questions to training data", charts.bars("Questions through each step", rows), note)
+
+
+def _levels(facts: Facts) -> str:
+    if not any(facts.levels.values()):
+        return ""
+    deepest = max(len(levels) for levels in facts.levels.values())
+    labels = [f"{100 * level / deepest:.0f}%" for level in range(deepest)]
+    series = [
+        charts.Series(name, [level.right / level.asked if level.asked else None for level in levels])
+        for name, levels in sorted(facts.levels.items())
+    ]
+    drawn = charts.lines(
+        "Success of the weak LLM by mask level", series, labels, "of each step hidden", "weak LLM reaches the answer"
+    )
+    rows = [
+        [line(name), *(f"{level.right:,}/{level.asked:,}" for level in levels), *[""] * (deepest - len(levels))]
+        for name, levels in sorted(facts.levels.items())
+    ]
+    numbers = f"<details><summary>Numbers</summary>{tables.table(['strong model', *labels], rows)}</details>"
+    note = "How often the weak LLM still answers correctly when more and more of a strong model's trace is hidden."
+    if facts.bounds:
+        note += (
+            f" {facts.bounds:,} traces were not asked at every level, as they could not win any more; "
+            "the shares are of the attempts asked."
+        )
+    return _card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
+
+
+def _scores(facts: Facts) -> str:
+    if not facts.scores:
+        return ""
+    counts, edges = spread.even((facts.scores, facts.candidate_scores))
+    names = ("golden traces", "all traces")
+    drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
+    note = f"Median of the golden traces {median(facts.scores):.3f}, of all fully scored traces " + (
+        f"{median(facts.candidate_scores):.3f}." if facts.candidate_scores else "unknown."
+    )
+    return _card("Scores", drawn + charts.legend(names), note)
+
+
+def _wins(work: WorkDir, facts: Facts) -> str:
+    if not facts.wins:
+        return ""
+    total = facts.wins.total()
+    rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in work.strong]
+    note = "; ".join(
+        f"{line(name)} ({line(work.models.get(f'strong/{name}', ''))}): {facts.candidates[name]:,} traces"
+        for name in work.strong
+    )
+    return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows), note)
+
+
+def _lengths(facts: Facts) -> str:
+    if not facts.before:
+        return ""
+    counts, edges = spread.doubling((facts.after, facts.before))
+    names = ("after the cut", "before the cut")
+    drawn = charts.histogram(
+        "Length of the golden traces", list(zip(names, counts, strict=True)), edges, "characters, each bin √2 wide"
+    )
+    kept = sum(facts.after) / (sum(facts.before) or 1)
+    note = (
+        f"Median {median(facts.before):,.0f} characters before the cut, {median(facts.after):,.0f} after; "
+        f"{100 * kept:.0f}% of all text is kept."
+    )
+    return _card("Trace lengths", drawn + charts.legend(names), note)
+
+
+def _cuts(facts: Facts) -> str:
+    if not facts.cuts:
+        return ""
+    total = facts.cuts.total()
+    rows = [(name, count, f"{100 * count / total:.0f}%") for name, count in facts.cuts.most_common()]
+    note = "What found the place where the answer is first derived; none: the whole trace was kept."
+    return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows), note)

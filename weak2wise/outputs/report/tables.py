@@ -1,0 +1,96 @@
+"""The report's tables: tokens, the slowest questions, the failed ones, the settings."""
+
+from collections.abc import Sequence
+
+from weak2wise.ledger.manifest import digest
+from weak2wise.ledger.outcomes import Done, Status
+from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
+from weak2wise.outputs.report.text import line
+from weak2wise.outputs.work_dir import WorkDir
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """A table of cells that are HTML already; the first ``words`` columns hold words, the others numbers."""
+    kind = ["" if at < words else " class=n" for at in range(len(head))]
+    top = "".join(f"<th scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{k}>{cell}</td>" for cell, k in zip(row, kind, strict=True)) + "</tr>" for row in rows
+    )
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def tokens(work: WorkDir, facts: Facts) -> str:
+    """Tokens by role and model."""
+    if not facts.spent:
+        return ""
+    rows = []
+    for role in work.models:
+        for (spent_by, endpoint), spent in facts.spent.items():
+            if spent_by == role:
+                each = f"{spent.completion_tokens / facts.totals.emitted:,.0f}" if facts.totals.emitted else "–"
+                numbers = (spent.calls, spent.prompt_tokens, spent.cached_tokens, spent.completion_tokens)
+                rows.append(
+                    [line(role), line(work.models.get(role, endpoint)), *(f"{number:,}" for number in numbers), each]
+                )
+    columns = ["role", "model", "calls", "prompt tokens", "cached", "answer tokens", "answer tokens a row emitted"]
+    return (
+        "<section><h2>Tokens</h2><p>As the endpoints reported them, all runs of this work_dir together.</p>"
+        f"{table(columns, rows, words=2)}</section>"
+    )
+
+
+def slowest(work: WorkDir, facts: Facts) -> str:
+    """The questions that took longest."""
+    rows = facts.slowest()
+    if not rows:
+        return ""
+    listed = [
+        [
+            f"{row:,}",
+            line(_title(work, row), 110),
+            f"{facts.seconds[row]:,.1f}",
+            f"{facts.tokens[row] if row < len(facts.tokens) else 0:,}",
+        ]
+        for row in rows
+    ]
+    return (
+        "<section><h2>Slowest questions</h2><p>Seconds in all stages together, waiting for endpoints included.</p>"
+        f"{table(['row', 'question', 'seconds', 'answer tokens'], listed, words=2)}</section>"
+    )
+
+
+def _title(work: WorkDir, row: int) -> str:
+    for ledger in work.steps.values():
+        if ledger.status(row) is Status.DONE:
+            outcome = ledger.read(row)
+            assert isinstance(outcome, Done)
+            return str(outcome.record.title)
+    return ""
+
+
+def failed(facts: Facts) -> str:
+    """What failed, by kind and by question."""
+    total = sum(facts.totals.failed.values())
+    if not total:
+        return ""
+    kinds = "".join(f"<li>{line(kind)}: {count:,}</li>" for kind, count in facts.totals.failed.items())
+    rows = [
+        [f"{f.row:,}", line(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
+        for f in facts.failures
+    ]
+    more = f"<p>The first {LISTED_FAILURES}; all are in failed.jsonl.</p>" if total > len(rows) else ""
+    return (
+        f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>The next run tries them again, and "
+        "<code>retry-failed</code> tries nothing else.</p>"
+        f"{table(['row', 'question', 'what failed', 'message'], rows, words=4)}{more}</section>"
+    )
+
+
+def settings(work: WorkDir) -> str:
+    """What the results depend on."""
+    shape = work.manifest.shape
+    rows = [[f"<code>{line(key)}</code>", line(value, 300)] for key, value in sorted(shape.items())]
+    return (
+        f"<details><summary>Settings that shape results (digest <code>{digest(shape)}</code>)</summary>"
+        f"{table(['key', 'value or digest'], rows, words=2)}</details>"
+    )

@@ -1,0 +1,98 @@
+"""Golden traces to read: the question, every candidate's mask levels, the winner's steps, its reasoning and the cut."""
+
+from collections.abc import Iterator
+
+from weak2wise.ledger.outcomes import Done, Status
+from weak2wise.outputs.report import charts
+from weak2wise.outputs.report.facts import Facts
+from weak2wise.outputs.report.text import escape, line, prose
+from weak2wise.outputs.work_dir import WorkDir
+from workers.records import Golden, Scored
+
+SAMPLE = 24
+_STEPS = 40
+
+
+def sample(facts: Facts) -> list[int]:
+    """Rows of golden traces, evenly from the highest score to the lowest."""
+    ranked = sorted(range(len(facts.rows)), key=lambda at: (-facts.scores[at], facts.rows[at]))
+    if len(ranked) > SAMPLE:
+        ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
+    return [facts.rows[at] for at in ranked]
+
+
+def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
+    """Each row's trace, closed until opened."""
+    for row in rows:
+        golden, scored = work.steps["select"].read(row), None
+        assert isinstance(golden, Done)
+        if work.steps["stepmask"].status(row) is Status.DONE:
+            scored = work.steps["stepmask"].read(row)
+        yield _trace(golden.record, scored.record if isinstance(scored, Done) else None)
+
+
+def _trace(golden: Golden, scored: Scored | None) -> str:
+    winner = golden.winner
+    steps = "".join(f"<li>{_step(step)}</li>" for step in winner.step_list[:_STEPS])
+    more = len(winner.step_list) - _STEPS
+    unshown = f"<p class=more>{more:,} more steps</p>" if more > 0 else ""
+    return (
+        f'<details class="trace" name="trace"><summary><span class="title">{line(golden.title, 140)}</span>'
+        f'<span class="facts">{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · '
+        f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>"
+        f'<h3>Question</h3><div class="text" dir="auto">{prose(golden.question.text)}</div>'
+        f'<h3>Answer</h3><div class="text" dir="auto">{prose(golden.question.answer)}</div>'
+        f"{_candidates(golden, scored) if scored else ''}"
+        f'<h3>Steps that were masked</h3><ol class="steps" start="1">{steps}</ol>{unshown}'
+        f"<h3>Reasoning{'' if winner.normal_is_own else ' (the steps stand in: the model shows no thinking)'}</h3>"
+        f'<div class="text" dir="auto">{_reasoning(golden)}</div></details>'
+    )
+
+
+def _step(step: str) -> str:
+    head, _, body = step.partition("\n")
+    return (
+        f'<strong dir="auto">{prose(head.lstrip("# "), 400)}</strong>'
+        f'<div class="text" dir="auto">{prose(body.strip(), 4000)}</div>'
+    )
+
+
+def _candidates(golden: Golden, scored: Scored) -> str:
+    items = []
+    for candidate, score in zip(scored.candidates, scored.scores, strict=True):
+        won = (candidate.m_strong, candidate.sample) == (golden.winner.m_strong, golden.winner.sample)
+        bound = "at most " if None in score.s_list else ""
+        items.append(
+            f"<li{' class=won' if won else ''}>{charts.cells(score.s_list)} <span>{bound}{score.score:.3f} · "
+            f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
+            f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
+            f"{' · <strong>wins</strong>' if won else ''}</span></li>"
+        )
+    return (
+        "<h3>Candidates</h3><p class=quiet>A cell a mask level, from whole steps to nearly all hidden.</p>"
+        f'<ul class="candidates">{"".join(items)}</ul>'
+    )
+
+
+def _reasoning(golden: Golden) -> str:
+    whole, kept = golden.winner.normal, golden.truncated
+    end = end_of_prefix(whole, kept)
+    rest = "" if end is None else whole[end:].strip()
+    by = f'<p class="cut">{"cut here" if rest else "nothing cut"}, by {escape(golden.cut_by)}</p>'
+    return f'{prose(kept)}{by}<div class="gone">{prose(rest, 4000)}</div>' if rest else prose(kept) + by
+
+
+def end_of_prefix(whole: str, kept: str) -> int | None:
+    """Where in ``whole`` its beginning ``kept`` ends, white space aside; ``None`` if it is no beginning of it."""
+    if whole.startswith(kept):
+        return len(kept)
+    at = 0
+    for character in kept:
+        if character.isspace():
+            continue
+        while at < len(whole) and whole[at].isspace():
+            at += 1
+        if at == len(whole) or whole[at] != character:
+            return None
+        at += 1
+    return at

@@ -1,0 +1,129 @@
+"""A work_dir seen from outside: what its files say of a run that goes on, was stopped or is long over.
+
+Nothing in it is written, mended or held. The ledgers are read latest stage first, so that what a running engine adds
+meanwhile cannot make a row look further in a later stage than in an earlier one.
+"""
+
+import fcntl
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from weak2wise.assembly import STEPS
+from weak2wise.dataset import count_rows
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.journal import Journal
+from weak2wise.ledger.manifest import load_manifest
+from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.outputs.history import read_history
+from weak2wise.results import Totals, totals
+
+_READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
+
+
+class WorkDir:
+    """Everything durable of one run, for reading.
+
+    Raises:
+        ConfigError: there is no run in the folder, or its files are damaged.
+        DiskError: they cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        manifest = load_manifest(folder / "manifest.json")
+        if manifest is None:
+            raise ConfigError(f"{folder}: holds no run (no manifest.json); name the dataset.work_dir of one")
+        self.manifest = manifest
+        self.steps: dict[str, Ledger[Any]] = {name: self.ledger(name, kind) for name, (kind, _, _) in STEPS.items()}
+        for ledger in reversed(self.steps.values()):
+            ledger.look()
+        self.intake = self.ledger("input", object)
+        self.intake.look()
+        self.journal = Journal(folder / "ledger", **_READ_ONLY)
+        self.history = read_history(folder / "run.log")
+
+    def ledger(self, name: str, kind: type[Any]) -> Ledger[Any]:
+        """One stage's ledger, its records read as ``kind``; ``look`` at it before use."""
+        return Ledger(name, self.folder / "ledger", kind, **_READ_ONLY)
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Role to the model that played it, a strong one's role being ``strong/`` and its endpoint's name."""
+        shape = self.manifest.shape
+        names = {"weak": shape["models.mweak"]}
+        names |= {f"strong/{name}": name for name in self.strong}
+        names |= {role: shape[f"models.{role}"] for role in ("judge", "truncation")}
+        return {
+            role: shape.get(f"model_endpoints.{name}.model", name) for role, name in names.items() if name != "None"
+        }
+
+    @property
+    def strong(self) -> list[str]:
+        """The strong models' endpoint names, in the config's order."""
+        return self.manifest.shape["models.mstrong"].split(", ")
+
+    @property
+    def through(self) -> list[str]:
+        """The steps that the run is to take each row through."""
+        return [step for step in STEPS if step in self.history.steps] or list(STEPS)
+
+    def input_path(self) -> Path:
+        """The input that the run was last started on.
+
+        Raises:
+            ConfigError: it is not there any more, or has changed.
+        """
+        path = Path(self.history.input or "?")
+        if not path.is_file():
+            raise ConfigError(f"{path}: the run's input is not there; run this from the folder the run was started in")
+        if path.stat().st_size != self.manifest.input.size:
+            raise ConfigError(f"{path}: the run's input has changed since; put it back")
+        return path
+
+    def rows_known(self) -> int | None:
+        """How many rows the input has; ``None`` if the run has not said so and the file is not there any more."""
+        if self.history.finished:
+            return self.history.rows
+        try:
+            return count_rows(self.input_path())
+        except ConfigError:
+            return None
+
+    def totals(self) -> tuple[Totals, bool]:
+        """Where all rows stand, and whether ``rows`` counts the whole input or, failing that, those begun. Blocks."""
+        steps = [self.steps[name] for name in self.through]
+        known = self.rows_known()
+        begun = sum(
+            any(ledger.status(row) is not Status.NONE for ledger in (self.intake, *steps))
+            for row in range(max(len(ledger.rows()) for ledger in (self.intake, *steps)))
+        )
+        return totals(begun if known is None else max(known, begun), steps, self.intake), known is not None
+
+    def running(self) -> int | None:
+        """The process that holds this work_dir, if one does; 0 where it has not said its number."""
+        try:
+            fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(fd, 32, 0).strip()
+            return int(holder) if holder.isdigit() else 0
+        finally:
+            os.close(fd)
+        return None
+
+    def state(self) -> Literal["running", "finished", "stopped"]:
+        """How the run was found."""
+        if self.running() is not None:
+            return "running"
+        return "finished" if self.history.finished else "stopped"
+
+    def counts(self, step: str) -> dict[str, int]:
+        """How many rows a step left done, dropped and failed."""
+        ledger = self.steps[step]
+        found = Counter(ledger.status(row) for row in ledger.rows())
+        return {status.name.lower(): found[status] for status in (Status.DONE, Status.DROPPED, Status.FAILED)}

@@ -1,0 +1,84 @@
+"""Keeps questions of an evaluation set out of the training data: before step 1, so that nothing is paid for them.
+
+A question is contaminated if it shares a run of 13 normalised words with one of an evaluation set; if either has fewer
+words, only if both are the same words altogether. Case, punctuation, white space and Unicode variants do not count; a
+Chinese, Japanese or Korean character is a word.
+"""
+
+import asyncio
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from weak2wise.worker import Drop, Worker
+from workers.records import Asked, Unsolved
+
+RUN = 13
+"""Words; the length that the GPT-3 paper (appendix C) settled on."""
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
+_LONG = 20_000
+"""Characters; a longer question is looked through on a thread."""
+
+
+def words(text: str) -> list[str]:
+    """The text's normalised words; of a text without any, the text itself is one."""
+    normal = unicodedata.normalize("NFKC", text).casefold()
+    return _WORD.findall(normal) or ["".join(normal.split())]
+
+
+class Overlap:
+    """Evaluation sets' questions as hashes of their runs of words: eight bytes each, whatever the set's size.
+
+    Args:
+        sets: names and questions; the first set that holds a run is the one that is named.
+    """
+
+    def __init__(self, sets: Iterable[tuple[str, Iterable[str]]]) -> None:
+        self.names: list[str] = []
+        self._runs: dict[int, int] = {}
+        content = hashlib.sha256()
+        for number, (name, questions) in enumerate(sets):
+            self.names.append(name)
+            for question in questions:
+                found = words(question)
+                content.update(" ".join([*found, "\n"]).encode())
+                for run in _runs(found):
+                    self._runs.setdefault(run, number)
+        self.digest = content.hexdigest()[:16]
+        """Of all questions' words, in order."""
+
+    def find(self, question: str) -> str | None:
+        """The name of the set that the question is from, ``None`` if it is from none of them."""
+        hit = next((self._runs[run] for run in _runs(words(question)) if run in self._runs), None)
+        return None if hit is None else self.names[hit]
+
+
+def _runs(found: Sequence[str]) -> Iterator[int]:
+    """The hashes of a question's runs of words; a short one is a single run that only the same words make."""
+    if len(found) < RUN:
+        yield _hash(["", *found])
+    for at in range(len(found) - RUN + 1):
+        yield _hash(found[at : at + RUN])
+
+
+def _hash(run: Sequence[str]) -> int:
+    return int.from_bytes(hashlib.blake2b(" ".join(run).encode(), digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Decontaminate:
+    """Drops questions of evaluation sets as ``contaminated/`` and the set's name; hands the others to ``then``."""
+
+    overlap: Overlap
+    then: Worker[Asked, Unsolved]
+
+    async def __call__(self, asked: Asked) -> Unsolved | Drop:
+        """Drop the question, or do with it what comes next."""
+        text = asked.question.text
+        long = len(text) > _LONG
+        name = await asyncio.to_thread(self.overlap.find, text) if long else self.overlap.find(text)
+        return await self.then(asked) if name is None else Drop(f"contaminated/{name}")
