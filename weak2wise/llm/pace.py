@@ -19,7 +19,7 @@ MARGIN = 1.05
 SHORTEST_WAY = 400
 """Requests; coming back sooner would mean being refused more than once in so many."""
 LONGEST_LINGER, LONGEST_WAY = 60.0, 150.0
-"""Seconds on the way back: providers count by the minute, more would be no surer; and slow endpoints need some bound."""
+"""Seconds on the way back: providers count by the minute, so more is no surer; and slow endpoints need some bound."""
 TOO_FEW = 20
 """Requests; an epoch that got fewer through goes on after its pause."""
 SLACK_SECONDS = 0.05
@@ -35,9 +35,9 @@ class Epoch:
 
     def __init__(self, began: float, before: "Epoch | None" = None) -> None:
         """``before``: the same epoch until its last pause, whose counts go on here."""
-        self.began = before.began if before else began
-        self.sent = before.sent if before else 0
-        self.refused = before.refused if before else 0
+        self.began: float = before.began if before else began
+        self.sent: int = before.sent if before else 0
+        self.refused: int = before.refused if before else 0
         self.refused_at = began
         self.ended = began
         self.asked = math.inf
