@@ -55,10 +55,10 @@ def write_run(folder: Path, config: dict[str, Any], questions: int) -> list[tupl
     return pairs
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
     """The engine on the folder's config, in a session of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), *arguments],
+        [sys.executable, "-m", "weak2wise.engine", command, "--config", str(folder / "config.yaml"), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,9 +67,9 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def finish(folder: Path, *arguments: str, code: int = 0) -> str:
+def finish(folder: Path, *arguments: str, command: str = "run", code: int = 0) -> str:
     """Run to the end, check the exit code and return what was printed."""
-    process = start(folder, *arguments)
+    process = start(folder, *arguments, command=command)
     said, _ = process.communicate(timeout=240)
     assert process.returncode == code, said
     return said

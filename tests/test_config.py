@@ -162,7 +162,8 @@ def test_a_key_pasted_in_place_of_its_variables_name_is_not_echoed(file: Path) -
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a: [", "is not YAML"),
+        ("a: [", "line 1 is no usable YAML"),
+        ("params:\n  beta: 0.5\n  beta: 0.7", "line 3 is no usable YAML: beta is given twice, first in line 2"),
         ("just text", "expected a mapping"),
         ("", "expected a mapping"),
         ("models: {}", "missing"),

@@ -16,6 +16,7 @@ from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.faults import Kind
 from tests.oracle import Oracle
+from weak2wise.ledger.files import locked
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
 
@@ -39,7 +40,7 @@ def part(line: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
 def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_path: Path) -> None:
     """Same kept questions, step lists, s-lists, scores, winners, truncations and SFT lines as the oracle."""
     with LoopbackProcess() as server:
-        config = config_for(tmp_path, server.base_url, judge_mode="llm", truncation="rewrite")
+        config = config_for(tmp_path, server.base_url, judge_mode="llm", truncation="rewrite", scoring="exhaustive")
         for endpoint in config["model_endpoints"].values():
             endpoint["extra_body"] = {"seed": None}  # the reference sends none
         pairs = write_run(tmp_path, config, 12)
@@ -51,6 +52,24 @@ def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_pat
     for name, expected in zip(VIEWS, (oracle.s_prime, oracle.candidates, oracle.scored, oracle.selected), strict=True):
         found = lines(tmp_path / "work" / name)
         assert [part(line, like) for line, like in zip(found, expected, strict=True)] == expected, name
+
+
+def test_a_race_of_any_width_emits_what_scoring_every_bit_emits_for_fewer_attempts(tmp_path: Path) -> None:
+    attempts, emitted, scored = {}, {}, {}
+    for name, settings in {"all": {}, "one": {"race_width": 1}, "four": {"race_width": 4}}.items():
+        with LoopbackProcess() as server:
+            folder = tmp_path / name
+            config = config_for(folder, server.base_url, scoring="race" if settings else "exhaustive", majority=3)
+            write_run(folder, config | {"engine": settings}, 12)
+            finish(folder)
+            attempts[name] = server.stats().models["weak"].answered
+        emitted[name] = (folder / "out.jsonl").read_bytes()
+        scored[name] = (folder / "work" / "scored_candidates.jsonl").read_bytes()
+        bits = json.loads((folder / "work" / "summary.json").read_text())["bits"]
+        assert ("in_vain" in bits and bits["in_vain"] > 0) == (name == "four")
+    assert emitted["one"] == emitted["four"] == emitted["all"]
+    assert scored["one"] == scored["four"], "what was asked ahead must not show"
+    assert attempts["one"] < attempts["four"] < attempts["all"]
 
 
 @pytest.mark.slow
@@ -150,6 +169,10 @@ def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, s
     [
         (["--set", "params.n_mask=0"], "params.n_mask: expected int >= 1, found 0"),
         (["--set", "dataset.input_path=/nowhere.jsonl"], "no such file (dataset.input_path)"),
+        (
+            ["--set", "dataset.finetune_out=/dev/null/out.jsonl"],
+            "/dev/null: cannot be written: Not a directory (dataset.finetune_out)",
+        ),
         (["--set", "prompts.pqr=x"], "prompts.pqr: the placeholder {question} is missing"),
         (["--up-to-step", "9"], "expected 1, 2, 3, 4, 5 or all"),
         (["--resume", "maybe"], "maybe"),
@@ -162,6 +185,13 @@ def test_what_cannot_start_is_told_in_a_line_with_exit_2(tmp_path: Path, argumen
     assert says in said
     assert "Traceback" not in said
     assert not (tmp_path / "work").exists()
+
+
+def test_a_work_dir_in_use_or_not_to_be_made_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    with locked(tmp_path / "work"):
+        assert f"{tmp_path / 'work'}: in use by another engine" in finish(tmp_path, code=2)
+    assert "/dev/null/work" in finish(tmp_path, "--set", "dataset.work_dir=/dev/null/work", code=2)
 
 
 def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Refusing:
     """A model that answers nothing."""
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        raise Rejected("content_refused", f"no: {prompt.messages[0].content}", endpoint="judge")
+        raise Rejected("content_filter", f"no: {prompt.messages[0].content}", endpoint="judge")
 
 
 class Failing(Offload):

@@ -258,6 +258,22 @@ async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Pat
     await journal.close()
 
 
+async def test_whoever_waits_for_an_answer_outlives_the_one_who_asked_being_cancelled(tmp_path: Path) -> None:
+    counting = Counting()
+    counting.may_answer.clear()
+    journal = journal_in(tmp_path)
+    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
+    with asking_for(1):
+        first, second = (asyncio.create_task(model.complete(ask("a"))) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    counting.may_answer.set()
+    assert (await second).text == "2: a"
+    assert first.cancelled()
+    await journal.close()
+
+
 def test_two_engines_cannot_hold_one_work_dir(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "w"),

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from weak2wise.errors import RecordError, StopRun
 from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, Status
+from weak2wise.llm.errors import Transient
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.pipeline import Gate, Stage, run
 from weak2wise.results import totals
@@ -47,6 +48,7 @@ class Line:
     steps: dict[str, Step]
     lanes: int = 3
     queue_size: int = 2
+    salvage_rounds: int = 0
 
     def __post_init__(self) -> None:
         self.intake = self._ledger("input", object)
@@ -69,12 +71,13 @@ class Line:
     async def go(self, rows: range, bad: frozenset[int] = frozenset()) -> None:
         try:
             await run(
-                self._source(rows, bad),
+                lambda: self._source(rows, bad),
                 self.stages,
                 intake=self.intake,
                 gate=Gate(),
                 queue_size=self.queue_size,
                 finished=self.finished.append,
+                salvage_rounds=self.salvage_rounds,
             )
         finally:
             for ledger in (self.intake, *(s.ledger for s in self.stages)):
@@ -254,3 +257,38 @@ async def test_a_drain_ends_when_its_time_is_up() -> None:
     assert gate.under_way == 1
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_an_outcome_missing_before_a_later_one_is_made_again(tmp_path: Path) -> None:
+    """A power cut takes the end of each ledger by itself: the later stages' outcomes alone would leave a hole."""
+    steps = {"a": through("a"), "b": through("b")}
+    await Line(tmp_path, steps).go(range(1, 4))
+    for path in (tmp_path / "a").iterdir():
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    again = Line(tmp_path, steps)
+    await again.go(range(1, 4))
+    assert all(again.status(stage, row) is Status.DONE for stage in "ab" for row in range(1, 4))
+
+
+async def test_what_may_pass_is_tried_again_after_all_the_others_and_fails_only_in_the_last_round(
+    tmp_path: Path,
+) -> None:
+    tried: list[int] = []
+
+    async def flaky(item: Item) -> Item:
+        tried.append(item.row)
+        if item.row in {2, 3} and (item.row == 3 or tried.count(2) == 1):
+            raise Transient("timeout", "no answer", endpoint="e")
+        if item.row == 4:
+            raise RecordError("context_overflow", "too long")
+        return item
+
+    line = Line(tmp_path, {"a": through("a"), "b": flaky}, salvage_rounds=2)
+    await line.go(range(1, 7))
+    assert sorted(tried[:6]) == [1, 2, 3, 4, 5, 6]
+    assert sorted(tried[6:8]) == [2, 3]
+    assert tried[8:] == [3]
+    statuses = {row: line.status("b", row) for row in range(1, 7)}
+    assert [row for row in statuses if statuses[row] is Status.FAILED] == [3, 4]
+    assert sorted(line.finished) == [1, 2, 3, 4, 5, 6]
+    assert line.stages[0].counts["done"] == 6, "a step that is done is not done again"

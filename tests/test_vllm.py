@@ -20,6 +20,7 @@ from weak2wise.llm._vllm_guard import engine_processes, family
 from weak2wise.llm._vllm_log import EngineLog
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.llm.restart import Restarted
 from weak2wise.llm.vllm import EngineDied, VllmModel, check_vllm
 
 ROOT = Path(__file__).parents[1]
@@ -263,6 +264,37 @@ class TestLifeAndDeath:
         wait_until_gone(members)
         with pytest.raises(EngineDied, match="not running"):
             await model.complete(ask("Anybody there?"))
+
+    async def test_an_engine_killed_under_waiting_calls_is_started_again_and_answers_them(self) -> None:
+        endpoint = VllmEndpoint(
+            model_name=model_folder(),
+            dtype="float32",
+            max_model_len=256,
+            max_num_seqs=4,
+            enforce_eager=True,
+            generation_kwargs=GenerationKwargs(max_new_tokens=64),
+            engine_args={"kv_cache_memory_bytes": 2**28},
+        )
+        model = VllmModel("weak", endpoint)
+        restarted = Restarted(model, max_restarts=1, first_wait=0.1)
+        try:
+            await model.start()
+            calls = [asyncio.create_task(restarted.complete(ask(f"Count to {i}:", i))) for i in range(12)]
+            while model.in_flight < model.capacity:
+                await asyncio.sleep(0.05)
+            for process in engine_processes():
+                process.kill()
+            assert all(isinstance(answer, Completion) for answer in await asyncio.gather(*calls))
+            late = asyncio.create_task(restarted.complete(ask("Count to 99:", 99)))
+            while not model.in_flight:
+                await asyncio.sleep(0.01)
+            for process in engine_processes():
+                process.kill()
+            with pytest.raises(EngineDied, match="signal 9"):
+                await late
+        finally:
+            await model.close()
+        assert not engine_processes()
 
     async def test_unreadable_model_is_a_configuration_error(self, tmp_path: Path) -> None:
         model = VllmModel("weak", VllmEndpoint(model_id=str(tmp_path)))

@@ -3,29 +3,36 @@
 An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
 """
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.ledger.journal import Journal, Journaled
-from weak2wise.ledger.outcomes import Ledger
+from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel, limits_of
+from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Gate, Stage
 from weak2wise.results import View
 from workers import views
+from workers.faithful import FaithfulOnly
 from workers.filter import Filter
 from workers.generate import Generate
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Golden, Scored, SftRow, Traced, Unsolved
+from workers.scoring import exact_weights
 from workers.select import Select
 from workers.sft import Sft
 from workers.stepmask import StepMask
@@ -67,9 +74,9 @@ class Books:
         self.journal.open(self.owed)
 
     def owed(self, row: int) -> bool:
-        """Whether a row may still need its answers: it was neither dropped nor taken through the last step."""
-        statuses = [ledger.status(row).name for ledger in self.steps.values()]
-        return "DROPPED" not in statuses and statuses[-1] != "DONE"
+        """Whether a row may still need its answers: the first step that is not done has not dropped it."""
+        statuses = (ledger.status(row) for ledger in self.steps.values())
+        return next((status for status in statuses if status is not Status.DONE), Status.DROPPED) is not Status.DROPPED
 
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""
@@ -101,32 +108,62 @@ async def open_endpoints(config: Config) -> AsyncIterator[dict[str, OpenAIModel 
 def wire(
     config: Config, endpoints: dict[str, OpenAIModel | VllmModel], journal: Journal, gate: Gate
 ) -> dict[str, Model]:
-    """Role to model: journal outside, then the gate, then retries, then the endpoint with its limits."""
+    """Role to model: journal outside, then error rate, gate, retries, and the endpoint with its limits."""
     guarded: dict[str, Model] = {}
     for name, endpoint in endpoints.items():
-        settings = config.endpoints[name]
-        retried = (
-            Retried(endpoint, max_retries=settings.max_retries) if isinstance(settings, OpenAIEndpoint) else endpoint
-        )
-        guarded[name] = gate.guard(retried)
-    return {
-        role: Journaled(
-            guarded[name], journal, role=role, endpoint=name, settings=answer_settings(config.endpoints[name])
-        )
-        for role, name in config.roles().items()
-    }
+        options = config.endpoints[name]
+        lasting: Model
+        if isinstance(endpoint, VllmModel):
+            lasting = Restarted(endpoint, max_restarts=config.engine.max_engine_restarts)
+        else:
+            assert isinstance(options, OpenAIEndpoint)
+            lasting = Retried(endpoint, max_retries=options.max_retries)
+        guarded[name] = gate.guard(lasting)
+    rates: dict[str, ErrorRate] = {}
+    wired: dict[str, Model] = {}
+    for role, name in config.roles().items():
+        kind = role.partition("/")[0]
+        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(guarded[name])
+        settings = answer_settings(config.endpoints[name])
+        wired[role] = Journaled(watched, journal, role=role, endpoint=name, settings=settings)
+    return wired
 
 
 def build_stages(
-    config: Config, prompts: Prompts, models: dict[str, Model], judge: Judge, books: Books
+    config: Config,
+    prompts: Prompts,
+    models: dict[str, Model],
+    judge: Judge,
+    books: Books,
+    *,
+    bits: Counter[str],
+    room: int,
+    redact: Callable[[str], str],
 ) -> list[Stage[Any]]:
-    """The five stages, in order."""
+    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's."""
     params = config.params
+    weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
+    lanes = msgspec.structs.asdict(config.engine.lanes)
+    lanes["stepmask"] = lanes["stepmask"] or max(32, room // params.majority)
     truncate = Truncate(
         model=models.get("truncation"),
         mode=params.truncation,
         prompts=prompts,
         temperature=params.trunc_temp,
+    )
+    step_mask = StepMask(
+        weak=models["weak"],
+        judge=judge,
+        prompts=prompts,
+        n=params.n_mask,
+        votes=params.majority,
+        beta=params.beta,
+        normalization=params.ew_normalization,
+        scoring=params.scoring,
+        seed=params.seed,
+        race_width=config.engine.race_width,
+        capacity=1 if isinstance(config.endpoints[config.models.mweak], OpenAIEndpoint) else room,
+        bits=bits,
     )
     workers: dict[str, Any] = {
         "filter": Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter),
@@ -136,21 +173,14 @@ def build_stages(
             params.gen_temperature,
             prompts,
             params.seed,
+            outcomes=params.outcomes,
+            judge=judge,
+            least=params.min_candidates,
         ),
-        "stepmask": StepMask(
-            models["weak"],
-            judge,
-            prompts,
-            n=params.n_mask,
-            votes=params.majority,
-            beta=params.beta,
-            normalization=params.ew_normalization,
-            seed=params.seed,
-        ),
-        "select": Select(truncate, params.seed),
+        "stepmask": FaithfulOnly(step_mask) if params.require_faithful else step_mask,
+        "select": Select(truncate, weights, params.seed),
         "sft": Sft(),
     }
     return [
-        Stage(name, worker, books.steps[name], lanes=getattr(config.engine.lanes, name))
-        for name, worker in workers.items()
+        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact) for name, worker in workers.items()
     ]

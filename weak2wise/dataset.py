@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from weak2wise.config import Columns
-from weak2wise.errors import ConfigError
+from weak2wise.errors import ConfigError, Kind
 from weak2wise.ledger.outcomes import Failed
 
 LONGEST_LINE = 64 << 20
@@ -100,5 +100,5 @@ def _literal(written: bytes) -> str | None:
     return written.decode() if written[:1] in _NUMBER_STARTS else None
 
 
-def _bad(number: int, kind: str, message: str) -> Failed:
+def _bad(number: int, kind: Kind, message: str) -> Failed:
     return Failed(row=number, stage="input", kind=kind, message=f"line {number}: {message}")

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.openai import OpenAIModel
-from weak2wise.llm.vllm import check_vllm
+from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
-from weak2wise.results import totals, write_views
+from weak2wise.results import failed_rows, totals, write_views
 from weak2wise.telemetry import log as logs
+from weak2wise.telemetry.plain import redactor
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from workers.answers import warm_up
 from workers.judge import Judge
@@ -32,6 +35,8 @@ from workers.prompts import Prompts
 from workers.records import Asked, Question
 
 PROGRESS_SECONDS = 10.0
+UNLIMITED_ROOM = 256
+"""Calls that a weak LLM over HTTP is taken to have room for if nothing is configured."""
 
 log = structlog.get_logger()
 
@@ -39,8 +44,16 @@ log = structlog.get_logger()
 class Engine:
     """One run over one work_dir; construct it, then ``await run()``."""
 
-    def __init__(self, config: Config, *, resume: Resume = "auto", up_to_step: int = 5) -> None:
+    def __init__(
+        self, config: Config, *, resume: Resume = "auto", up_to_step: int = 5, retry: frozenset[str] | None = None
+    ) -> None:
         """Check what can be checked without any call.
+
+        Args:
+            config: what to run.
+            resume: what to do about an earlier run of the work_dir.
+            up_to_step: how many of the method's five steps to take.
+            retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is owed.
 
         Raises:
             ConfigError: the run cannot start.
@@ -52,7 +65,9 @@ class Engine:
         self._work_dir = Path(config.dataset.work_dir)
         self._input = Path(config.dataset.input_path)
         self._output = Path(config.dataset.finetune_out or self._work_dir / STEPS["sft"][2])
+        self._retry = retry
         self._rows = 0
+        self._redact = redactor(_secrets(config))
         self.gate = Gate()
         for name in dict.fromkeys(config.roles().values()):
             endpoint = config.endpoints[name]
@@ -64,12 +79,11 @@ class Engine:
             raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
         try:
             make_private(self._output.parent)
+            tempfile.TemporaryFile(dir=self._output.parent).close()
         except OSError as error:
             raise ConfigError(
-                f"{self._output.parent}: cannot be made: {error.strerror} (dataset.finetune_out)"
+                f"{self._output.parent}: cannot be written: {error.strerror} (dataset.finetune_out)"
             ) from None
-        if not os.access(self._output.parent, os.W_OK):
-            raise ConfigError(f"{self._output.parent}: cannot be written (dataset.finetune_out)")
 
     @property
     def failures(self) -> Path:
@@ -85,7 +99,7 @@ class Engine:
         """
         began = time.monotonic()
         with locked(self._work_dir):
-            logs.configure(self._work_dir / "run.log", _secrets(self._config))
+            logs.configure(self._work_dir / "run.log", self._redact)
             prompts = msgspec.to_builtins(self._prompts)
             shape = result_shape(self._config, prompts)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
@@ -94,6 +108,7 @@ class Engine:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(books.close)
                 await asyncio.to_thread(books.open)
+                only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
                 endpoints = await stack.enter_async_context(open_endpoints(self._config))
                 offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
@@ -106,27 +121,26 @@ class Engine:
                     temperature=params.judge_temperature,
                     offload=offload,
                 )
-                stages = build_stages(self._config, self._prompts, models, judge, books)[: len(self._steps)]
+                bits: Counter[str] = Counter()
+                room = _room(self._config, endpoints)
+                stages = build_stages(
+                    self._config, self._prompts, models, judge, books, bits=bits, room=room, redact=self._redact
+                )[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
-                    ticker = group.create_task(_progress(stages))
+                    ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
                     await run(
-                        self._questions(),
+                        self._questions,
                         stages,
                         intake=books.intake,
                         gate=self.gate,
                         queue_size=self._config.engine.queue_size,
                         finished=books.journal.release,
+                        only=only,
+                        salvage_rounds=self._config.engine.salvage_rounds,
                     )
                     ticker.cancel()
                 await asyncio.to_thread(self._write, stages, books)
-                uses = [
-                    EndpointUse(
-                        endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults)
-                    )
-                    for name, e in endpoints.items()
-                    if isinstance(e, OpenAIModel)
-                ]
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, stages, books.intake),
                     through=self._steps[-1],
@@ -135,8 +149,9 @@ class Engine:
                         RoleUse(role=role, endpoint=name, replayed=books.journal.replayed[role], **_counts(spent))
                         for (role, name), spent in books.journal.spent.items()
                     ],
-                    endpoints=uses,
+                    endpoints=_uses(endpoints),
                     verdicts=dict(judge.counts),
+                    bits=dict(bits),
                     output=str(self._view_path(self._steps[-1])),
                 )
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
@@ -145,12 +160,22 @@ class Engine:
             return summary
 
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
+        self._rows = 0
         async for row in read_rows(self._input, self._config.dataset.columns):
             self._rows += 1
             if isinstance(row, Failed):
                 yield row
             else:
                 yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
+
+    def _failed(self, books: Books) -> set[int]:
+        """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
+        assert self._retry is not None
+        rows, kinds = failed_rows(list(books.steps.values()), self._retry)
+        if not rows:
+            found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            raise ConfigError(f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})")
+        return rows
 
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:
         paths = {self._view_path(name): STEPS[name][1] for name in self._steps}
@@ -170,6 +195,23 @@ def _counts(spent: Any) -> dict[str, int]:
     return counts
 
 
+def _room(config: Config, endpoints: dict[str, OpenAIModel | VllmModel]) -> int:
+    """How many calls the weak LLM takes at once."""
+    model, settings = endpoints[config.models.mweak], config.endpoints[config.models.mweak]
+    if isinstance(settings, OpenAIEndpoint):
+        return settings.max_concurrent_requests or UNLIMITED_ROOM
+    assert isinstance(model, VllmModel)
+    return model.capacity
+
+
+def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
+    return [
+        EndpointUse(endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults))
+        for name, e in endpoints.items()
+        if isinstance(e, OpenAIModel)
+    ]
+
+
 def _secrets(config: Config) -> list[str]:
     """The values that must never be shown: API keys and header values from the environment."""
     names = []
@@ -179,12 +221,13 @@ def _secrets(config: Config) -> list[str]:
     return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
 
 
-async def _progress(stages: list[Stage[Any]]) -> None:
+async def _progress(stages: list[Stage[Any]], uses: Callable[[], list[EndpointUse]]) -> None:
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
         counts = {s.name: f"{s.counts['done']}+{s.busy}" for s in stages}
-        dropped = sum(s.counts["dropped"] for s in stages)
-        log.info("progress", **counts, dropped=dropped, failed=sum(s.counts["failed"] for s in stages))
+        dropped, failed = (sum(s.counts[what] for s in stages) for what in ("dropped", "failed"))
+        faults = {f"{use.endpoint}_faults": use.faults for use in uses() if use.faults}
+        log.info("progress", **counts, dropped=dropped, failed=failed, **faults)
 
 
 if __name__ == "__main__":

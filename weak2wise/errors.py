@@ -12,7 +12,40 @@ Three groups, and nothing in between:
     resumably. Exit 3.
 
 Anything else that escapes is a bug; it stops the run too, with its traceback in ``run.log``.
+
+``Kind`` is the one list of what a record can fail for: the words in ``failed.jsonl``, in the totals and behind
+``retry-failed --kind``.
 """
+
+from typing import Any, ClassVar, Literal
+
+Kind = Literal[
+    # The input line is no question.
+    "too_long",
+    "not_utf8",
+    "not_json",
+    "bad_field",
+    # No whole answer arrived; asked again, it may.
+    "timeout",
+    "connection",
+    "truncated",
+    "oversized",
+    "malformed",
+    "empty",
+    "server_error",
+    "rate_limited",
+    "endpoint_down",
+    "engine_error",
+    # The endpoint refused this prompt.
+    "context_overflow",
+    "content_filter",
+    "bad_request",
+    "bad_prompt",
+    # An answer came that cannot be used (``params.outcomes``), or none of those that came.
+    "length",
+    "no_final_answer",
+    "no_reasoning",
+]
 
 
 class ConfigError(Exception):
@@ -22,15 +55,19 @@ class ConfigError(Exception):
 class RecordError(Exception):
     """One record cannot be finished.
 
-    ``kind`` is a short stable word for tools (``context_overflow``, ``timeout``, …); ``endpoint`` names the
-    endpoint that failed, where one did; ``attempts`` counts the requests made for the call that failed.
+    ``endpoint`` names the endpoint that failed, where one did; ``attempts`` counts the requests made for the call that
+    failed. ``may_pass`` says of a type whether the same may succeed later. ``instead`` is what the worker can offer
+    where it has to do without; a record that can be made do with does not fail.
     """
 
-    def __init__(self, kind: str, message: str, *, endpoint: str | None = None, attempts: int = 0) -> None:
+    may_pass: ClassVar[bool] = False
+
+    def __init__(self, kind: Kind, message: str, *, endpoint: str | None = None, attempts: int = 0) -> None:
         super().__init__(message)
         self.kind = kind
         self.endpoint = endpoint
         self.attempts = attempts
+        self.instead: Any = None
 
 
 class StopRun(Exception):

@@ -1,7 +1,7 @@
 """What a finished run leaves behind: the views, the list of failures, and totals that balance."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def write_views(views: Mapping[Path, View], stages: Sequence[Stage[Any]], failed
     encode = msgspec.json.Encoder().encode
     for (path, view), stage in zip(views.items(), stages, strict=True):
         write_atomic(path, (encode(line) + b"\n" for record in _records(stage.ledger) for line in view(record)))
-    lines = (_failed_line(outcome) for outcome in _ends(stages, intake) if isinstance(outcome, Failed))
+    ends = _ends([intake, *(stage.ledger for stage in stages)])
+    lines = (_failed_line(outcome) for outcome in ends if isinstance(outcome, Failed))
     write_atomic(failed, (encode(line) + b"\n" for line in lines))
 
 
@@ -51,11 +52,10 @@ def _failed_line(failed: Failed) -> dict[str, Any]:
     return {"row": line.pop("row"), "question": line.pop("title"), **line}
 
 
-def _ends(stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Iterator[Dropped | Failed | None]:
-    """How each row that has come this far ended; ``None`` where it is through the last stage or still owed one."""
-    ledgers = [*(stage.ledger for stage in reversed(stages)), intake]
+def _ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:
+    """How each row ended that was dropped or failed; the latest ledger that knows a row is the one that counts."""
     for row in range(max(len(ledger.rows()) for ledger in ledgers)):
-        for ledger in ledgers:
+        for ledger in reversed(ledgers):
             status = ledger.status(row)
             if status in {Status.DROPPED, Status.FAILED}:
                 outcome = ledger.read(row)
@@ -65,11 +65,23 @@ def _ends(stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Iterator[Dropped
                 break
 
 
+def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[set[int], Counter[str]]:
+    """The rows that failed for one of these kinds in a stage, and how many failed for each kind at all. Blocks."""
+    rows: set[int] = set()
+    found: Counter[str] = Counter()
+    for outcome in _ends(ledgers):
+        if isinstance(outcome, Failed):
+            found[outcome.kind] += 1
+            if outcome.kind in kinds:
+                rows.add(outcome.row)
+    return rows, found
+
+
 def totals(rows: int, stages: Sequence[Stage[Any]], intake: Ledger[Any]) -> Totals:
     """Count where ``rows`` input rows stand. Blocks."""
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for outcome in _ends(stages, intake):
+    for outcome in _ends([intake, *(s.ledger for s in stages)]):
         if isinstance(outcome, Dropped):
             dropped[outcome.reason] += 1
         elif isinstance(outcome, Failed):

@@ -1,5 +1,6 @@
 """The contract between the machinery and the method: what a record is, and what a worker does with one."""
 
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -24,6 +25,10 @@ class Drop(Struct, frozen=True):
 
     reason: str
 
+
+trials: ContextVar[int] = ContextVar("trials", default=0)
+"""How often the record at hand was given up at this step before. An answer that was given once is given again, from the
+journal; a draw that is to be another one is named by this, too."""
 
 In_contra = TypeVar("In_contra", bound=Record, contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)

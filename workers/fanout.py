@@ -18,18 +18,23 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         RecordError: the first failure in order, once all have ended.
         ExceptionGroup: anything else, at once.
     """
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_settled(call)) for call in calls]
     results = []
-    for task in tasks:
-        result = task.result()
+    for result in await all_settled(calls):
         if isinstance(result, RecordError):
             raise result
         results.append(result)
     return results
 
 
-async def _settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
+async def all_settled(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T | RecordError]:
+    """The same with each failure in its place among the results, once all have ended."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(settled(call)) for call in calls]
+    return [task.result() for task in tasks]
+
+
+async def settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
+    """The call's result, or the failure that concerns this record alone, as a value."""
     try:
         return await call
     except RecordError as error:

@@ -1,9 +1,15 @@
 """Step 2: several strong models each write several traces towards the known answer (paper, section 3.2)."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from weak2wise.llm.model import Message, Model, Prompt
-from workers.fanout import fan_out
+from weak2wise.config import Outcomes
+from weak2wise.errors import RecordError
+from weak2wise.llm.model import Completion, Message, Model, Prompt
+from workers.faithful import MARK, contradicts
+from workers.fanout import all_settled
+from workers.judge import Judge
+from workers.outcomes import acceptable
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced, Unsolved
 from workers.scoring import split_steps
@@ -12,34 +18,55 @@ from workers.seeds import seed_of
 
 @dataclass(frozen=True)
 class Generate:
-    """Asks every strong model ``samples`` times; ``strong`` maps endpoint names to models, in the config's order."""
+    """Asks every strong model ``samples`` times; ``strong`` maps endpoint names to models, in the config's order.
+
+    ``least``: how many candidates will do where the others cannot be had; ``None``: all must be there.
+    """
 
     strong: dict[str, Model]
     samples: int
     temperature: float
     prompts: Prompts
     seed: int
+    outcomes: Outcomes
+    judge: Judge
+    least: int | None
 
     async def __call__(self, unsolved: Unsolved) -> Traced:
-        """Collect all candidates of one question."""
+        """Collect all candidates of one question.
+
+        Raises:
+            RecordError: not all could be had; rather one that may pass, so that they are asked for again. With what
+                came, if that will do.
+        """
         question = unsolved.question
-        candidates = await fan_out(
+        results = await all_settled(
             self._candidate(question, name, sample) for name in self.strong for sample in range(self.samples)
         )
-        return Traced(question=question, candidates=tuple(candidates))
+        candidates = tuple(result for result in results if isinstance(result, Candidate))
+        traced = Traced(question=question, candidates=candidates)
+        errors = [result for result in results if isinstance(result, RecordError)]
+        if errors:
+            error = next((error for error in errors if error.may_pass), errors[0])
+            error.instead = traced if len(candidates) >= (self.least or len(results)) else None
+            raise error
+        return traced
 
     async def _candidate(self, question: Question, name: str, sample: int) -> Candidate:
-        prompt = Prompt(
-            messages=(
-                Message("user", question.text),
-                Message("assistant", question.answer),
-                Message("user", self.prompts.cgen),
-            ),
-            temperature=self.temperature,
-            seed=seed_of(self.seed, question.row, name, sample),
-            sample=sample,
+        messages = (
+            Message("user", question.text),
+            Message("assistant", question.answer),
+            Message("user", self.prompts.cgen),
         )
-        completion = await self.strong[name].complete(prompt)
+
+        def ask(draw: int) -> Awaitable[Completion]:
+            again = ("again", draw) if draw else ()
+            seed = seed_of(self.seed, question.row, name, sample, *again)
+            prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed, sample=sample)
+            return self.strong[name].complete(prompt)
+
+        completion, found = await acceptable(ask, self.outcomes, endpoint=name)
+        unfaithful = await contradicts(self.judge, completion.text, question.answer)
         thinking = completion.reasoning or ""
         return Candidate(
             m_strong=name,
@@ -48,4 +75,5 @@ class Generate:
             step_list=split_steps(completion.text),
             normal=thinking if thinking.strip() else completion.text,
             normal_is_own=bool(thinking.strip()),
+            marks=(*found, *((MARK,) if unfaithful else ())),
         )

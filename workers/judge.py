@@ -17,7 +17,7 @@ from msgspec import Struct
 from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Message, Model, Prompt
 from weak2wise.offload import Offload, OffloadError
-from workers.answers import quick_verdict, verdict, worth_parsing
+from workers.answers import in_brief, quick_verdict, verdict, worth_parsing
 
 Mode = Literal["rule", "llm", "cascade"]
 
@@ -64,25 +64,33 @@ class Judge:
         if self.mode == "llm" and self.model is None:
             raise ConfigError("params.judge_mode: llm needs a model under models.judge")
 
-    async def __call__(self, question: str, attempt: str, answer: str, *, seed: int) -> Verdict:
+    async def __call__(
+        self, question: str, attempt: str, answer: str, *, seed: int, given: dict[str, Verdict] | None = None
+    ) -> Verdict:
         """Judge one attempt.
+
+        In the modes with a rule, an attempt whose one clear final answer is in a box is judged by that answer alone.
 
         Args:
             question: the question as the attempt's author saw it.
             attempt: the whole attempt; white space around it does not count.
             answer: the reference answer.
             seed: makes the judge model's sampling repeatable.
+            given: verdicts on this question so far, to which this one is added; what was judged is not judged again.
 
         Raises:
             RecordError: the judge model cannot answer.
             StopRun: no call to it can succeed.
         """
-        verdict = await self._verdict(question, attempt.strip(), answer, seed)
-        self.counts[verdict.by] += 1
-        return verdict
+        shown = attempt.strip() if self.mode == "llm" else in_brief(attempt.strip())
+        given = {} if given is None or self.mode == "llm" else given
+        if shown not in given:
+            given[shown] = await self._verdict(question, shown, answer, seed)
+        self.counts[given[shown].by] += 1
+        return given[shown]
 
     async def _verdict(self, question: str, attempt: str, answer: str, seed: int) -> Verdict:
-        ruled = None if self.mode == "llm" else await self._rule(attempt, answer)
+        ruled = None if self.mode == "llm" else await self.rule(attempt, answer)
         if ruled is not None:
             return Verdict(ruled, "rule")
         if self.model is None or self.mode == "rule":
@@ -95,7 +103,8 @@ class Judge:
                 return Verdict(said, "llm")
         return Verdict(correct=False, by="llm_unclear")
 
-    async def _rule(self, attempt: str, answer: str) -> bool | None:
+    async def rule(self, attempt: str, answer: str) -> bool | None:
+        """What the rule alone says, in every mode; ``None`` where it is not sure."""
         ruled = quick_verdict(attempt, answer)
         if ruled is not None or not worth_parsing(attempt, answer):
             return ruled

@@ -1,5 +1,7 @@
 """What travels through the pipeline, from a question to a row of training data; each step adds, none takes away."""
 
+import math
+
 from msgspec import Struct
 
 
@@ -40,7 +42,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """One trace by a strong model.
 
     ``normal`` is the model's own thinking, or the step reasoning standing in where it shows none
-    (``normal_is_own`` says which).
+    (``normal_is_own`` says which). ``marks`` names what it was accepted in spite of: ``length``, ``empty``,
+    ``content_filter``, ``no_final_answer``; and ``unfaithful`` where its final answer is not the reference answer.
     """
 
     m_strong: str
@@ -49,6 +52,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
     step_list: tuple[str, ...]
     normal: str
     normal_is_own: bool
+    marks: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> float:
+        """Words of normal reasoning, the shorter of two wins a tie; without any of its own it never wins on length."""
+        return len(self.normal.split()) if self.normal_is_own else math.inf
 
 
 class Traced(_AboutQuestion, frozen=True, kw_only=True):
@@ -58,12 +67,16 @@ class Traced(_AboutQuestion, frozen=True, kw_only=True):
 
 
 class Score(Struct, frozen=True, kw_only=True):
-    """What Step-Mask found of one candidate: ``s_list[i]`` is 1 if the weak LLM reached the answer at mask level i."""
+    """What Step-Mask found of one candidate: ``s_list[i]`` is 1 if the weak LLM reached the answer at mask level i.
+
+    A loser's levels that need not be asked are ``None``; its figures are then upper bounds, and ``is_bound`` says so.
+    """
 
     score: float
-    s_list: tuple[int, ...]
+    s_list: tuple[int | None, ...]
     savg: float
     sew: float
+    is_bound: bool = False
 
 
 class Scored(_AboutQuestion, frozen=True, kw_only=True):

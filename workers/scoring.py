@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
@@ -20,13 +21,18 @@ def split_steps(step_reasoning: str) -> tuple[str, ...]:
     return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
 
 
+def states_answer(step: str) -> bool:
+    """Whether this is the step that states the answer."""
+    return step.strip().lower().startswith("## final answer")
+
+
 def mask_step(step: str, level: int, n: int) -> str:
     """One step at mask level ``level`` of ``n``: its last ``ceil(level / n * len)`` characters are cut off.
 
     Level 0 leaves it whole. The step that states the answer is hidden at every level. The product is taken in
     floating point, as the reference does.
     """
-    if step.strip().lower().startswith("## final answer"):
+    if states_answer(step):
         return HIDDEN_ANSWER
     if level == 0:
         return step
@@ -39,16 +45,33 @@ def hint(steps: Sequence[str], level: int, n: int) -> str:
     return "\n\n".join(mask_step(step, level, n) for step in steps)
 
 
-def score(bits: Sequence[int], *, beta: float, normalization: Normalization) -> Score:
+def exact_weights(n: int, *, beta: float, normalization: Normalization) -> tuple[int, ...]:
+    """What surviving each of ``n`` mask levels adds to a score, as integers over one common denominator.
+
+    Sums of these compare exactly, where floating point may break a tie. ``beta`` counts as the decimal it is
+    written as.
+    """
+    share = Fraction(str(beta))
+    z = 1 if normalization == "unit" or n == 1 else n - 1
+    heavy = 0 if normalization == "reference" and n == 1 else 1
+    exponents = [n - 1, *(n - level for level in range(1, n))]
+    weights = [share / n + (1 - share) * heavy * Fraction(1, 2**exponent) / z for exponent in exponents]
+    common = math.lcm(*(weight.denominator for weight in weights))
+    return tuple(int(weight * common) for weight in weights)
+
+
+def score(bits: Sequence[int | None], *, beta: float, normalization: Normalization) -> Score:
     """Score a trace by the mask levels it survives; ``bits[i]`` is 1 if level i did. No bits (no steps): 0.
 
-    ``reference`` divides the exponential part by n - 1, as the official code does; ``unit`` does not.
+    A bit that is ``None`` was not needed: it counts as 1, and the score is an upper bound. ``reference`` divides the
+    exponential part by n - 1, as the official code does; ``unit`` does not.
     """
     n = len(bits)
     if n == 0:
         return Score(score=0.0, s_list=(), savg=0.0, sew=0.0)
-    savg = sum(bits) / n
-    weighted = sum(bits[i] * 2.0 ** -(n - i) for i in range(1, n)) + bits[0] * 2.0 ** -(n - 1)
+    s_list, most = tuple(bits), [1 if bit is None else bit for bit in bits]
+    savg = sum(most) / n
+    weighted = sum(most[i] * 2.0 ** -(n - i) for i in range(1, n)) + most[0] * 2.0 ** -(n - 1)
     z = 1 if normalization == "unit" else n - 1
     sew = weighted / z if z else 0.0
-    return Score(score=beta * savg + (1 - beta) * sew, s_list=tuple(bits), savg=savg, sew=sew)
+    return Score(score=beta * savg + (1 - beta) * sew, s_list=s_list, savg=savg, sew=sew, is_bound=None in s_list)

@@ -22,7 +22,11 @@ def candidates(record: Traced) -> Iterator[Line]:
 def scored_candidates(record: Scored) -> Iterator[Line]:
     """``scored_candidates.jsonl``: the same traces with their scores."""
     for candidate, score in zip(record.candidates, record.scores, strict=True):
-        yield _candidate(record.question, candidate) | {"score": score.score, "debug": _debug(score)}
+        yield _candidate(record.question, candidate) | {
+            "score": score.score,
+            "score_is_bound": score.is_bound,
+            "debug": _debug(score),
+        }
 
 
 def selected_truncated(record: Golden) -> Iterator[Line]:
@@ -56,6 +60,7 @@ def _candidate(question: Question, candidate: Candidate) -> Line:
         "step_list": candidate.step_list,
         "normal": candidate.normal,
         "normal_is_own": candidate.normal_is_own,
+        "marks": candidate.marks,
         "raw": None,
     }
 

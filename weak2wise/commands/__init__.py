@@ -4,6 +4,7 @@ import sys
 
 import cyclopts
 
+from weak2wise.commands.retry_failed import retry_failed
 from weak2wise.commands.run import run
 
 app = cyclopts.App(
@@ -14,6 +15,7 @@ app = cyclopts.App(
 )
 app.default(run)
 app.command(run)
+app.command(retry_failed)
 
 
 def main() -> None:

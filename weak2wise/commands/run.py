@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ import uvloop
 from rich.console import Console
 
 from weak2wise.commands.say import command_line, explain, say
-from weak2wise.config import load_config
+from weak2wise.config import Config, load_config
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
@@ -73,14 +74,20 @@ def run(
             ledger aside; force goes on although settings changed.
         up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
     """
+    if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
+        say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
+        return 2
+    steps = 5 if up_to_step == "all" else int(up_to_step)
+    return carry_out(config, set_ or (), lambda loaded: Engine(loaded, resume=resume, up_to_step=steps))
+
+
+def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine]) -> int:
+    """Load a config, run the engine made of it, say how it ended and return the exit code."""
     again = command_line(sys.argv[1:])
     try:
-        if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
-            raise ConfigError(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
-        steps = 5 if up_to_step == "all" else int(up_to_step)
-        loaded = load_config(config, set_ or ())
+        loaded = load_config(config, overrides)
         try:
-            engine = Engine(loaded, resume=resume, up_to_step=steps)
+            engine = make(loaded)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 from msgspec import structs
 
+from weak2wise.config.document import parse
 from weak2wise.config.schema import (
     AnyEndpoint,
     Config,
@@ -72,12 +73,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     try:
-        raw = yaml.safe_load(text)
+        raw = parse(text)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "syntax error"
-        raise ConfigError(f"{path}:{line} is not YAML: {problem}") from None
+        raise ConfigError(f"{path}:{line} is no usable YAML: {problem}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping with models, model_endpoints and dataset")
     return raw
@@ -97,7 +98,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
             name = max(names, key=len)
             parts = ["model_endpoints", name, *rest[len(name) + 1 :].split(".")]
     try:
-        value = yaml.safe_load(text)
+        value = parse(text)
     except yaml.YAMLError:
         raise ConfigError(f"--set {key}: the value is not YAML") from None
     target = raw
@@ -208,6 +209,9 @@ def _check(config: Config, env: Mapping[str, str]) -> None:
         raise ConfigError("models.judge: missing; params.judge_mode is llm")
     if config.params.truncation == "rewrite" and models.truncation is None:
         raise ConfigError("models.truncation: missing; params.truncation is rewrite")
+    traces = len(models.mstrong) * config.params.samples_per_model
+    if (config.params.min_candidates or 0) > traces:
+        raise ConfigError(f"params.min_candidates: expected at most {traces}, the number of traces of a question")
     for role, name in config.roles().items():
         key = {"weak": "mweak"}.get(role, "mstrong" if role.startswith("strong/") else role)
         endpoint = config.endpoints.get(name)

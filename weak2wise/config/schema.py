@@ -147,8 +147,30 @@ Endpoint = OpenAIEndpoint | VllmEndpoint
 AnyEndpoint = OpenAIEndpoint | VllmEndpoint | TransformersEndpoint
 
 
+Policy = Literal["retry", "accept", "fail"]
+
+
+class Outcomes(Section, frozen=True, kw_only=True):
+    """What to make of a strong model's answer that is not all it should be.
+
+    ``retry`` asks again with another seed, ``retries`` times, before the trace fails; ``accept`` takes the answer as it
+    is, where there is one; ``fail`` does without this trace. ``length``: cut off by the token limit; ``empty``: no
+    text; ``content_filter``: refused by the provider; ``no_final_answer``: no step ``## Final Answer``.
+    """
+
+    length: Policy = "accept"
+    empty: Policy = "accept"
+    content_filter: Policy = "fail"
+    no_final_answer: Policy = "accept"
+    retries: Count = 2
+
+
 class Params(Section, frozen=True, kw_only=True):
-    """The method's parameters (paper, section 3)."""
+    """The method's parameters (paper, section 3).
+
+    ``require_faithful`` scores no trace whose own final answer is not the reference answer. ``min_candidates``: with
+    how many traces a question goes on where the others cannot be had; left out, it fails without all of them.
+    """
 
     skip_filter: bool = False
     samples_per_model: Count = 3
@@ -161,7 +183,10 @@ class Params(Section, frozen=True, kw_only=True):
     judge_mode: Literal["rule", "llm", "cascade"] = "cascade"
     ew_normalization: Literal["reference", "unit"] = "reference"
     truncation: Literal["anchor", "rewrite", "rule"] = "anchor"
-    scoring: Literal["exhaustive"] = "exhaustive"
+    scoring: Literal["race", "exhaustive"] = "race"
+    outcomes: Outcomes = Outcomes()
+    require_faithful: bool = False
+    min_candidates: Count | None = None
     seed: Natural = 0
 
 
@@ -192,22 +217,36 @@ class PromptTexts(Section, frozen=True, kw_only=True):
 
 
 class Lanes(Section, frozen=True, kw_only=True):
-    """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load."""
+    """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load.
+
+    ``stepmask`` left out: as many as the weak LLM takes attempts at once, at least 32; a race asks for one at a time.
+    """
 
     filter: Count = 128
     generate: Count = 64
-    stepmask: Count = 32
+    stepmask: Count | None = None
     select: Count = 64
     sft: Count = 4
 
 
 class EngineOptions(Section, frozen=True, kw_only=True):
-    """What shapes speed and storage but no result."""
+    """What shapes speed and storage but no result.
+
+    ``race_width`` is how many mask levels a race asks at once. Left out, it is 1 for a weak LLM over HTTP, where what
+    is asked in vain is paid for, and on the embedded engine whatever keeps it full when few questions are in flight.
+    ``salvage_rounds``: how often questions that failed for what may pass are tried again, after all the others.
+    ``max_engine_restarts``: how often a run starts an embedded engine again that has died. ``max_error_rate``: the run
+    stops when a larger share of the last 100 calls failed, for every endpoint of one role; 1 never stops it.
+    """
 
     lanes: Lanes = Lanes()
+    race_width: Count | None = None
     queue_size: Count = 32
     shard_mb: Count = 256
     fsync_seconds: Positive = 1.0
+    salvage_rounds: Natural = 1
+    max_engine_restarts: Natural = 3
+    max_error_rate: Share = 0.9
 
 
 class Config(Section, frozen=True, kw_only=True):

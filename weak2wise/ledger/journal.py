@@ -148,8 +148,10 @@ class Journaled:
         digest = self._seed.copy()
         digest.update(self._encoder.encode(prompt))
         key = digest.hexdigest()
-        if asking := self._asking.get((row, key)):
-            return await asyncio.shield(asking)
+        while asking := self._asking.get((row, key)):
+            await asyncio.wait([asking])
+            if not asking.cancelled():  # else whoever asked was cancelled, and it is our turn
+                return asking.result()
         future = self._asking[row, key] = asyncio.get_running_loop().create_future()
         try:
             completion = await self._find_or_ask(row, key, prompt)

@@ -8,7 +8,7 @@ type             for example                                                who 
 ===============  =========================================================  ==========================
 ``Transient``    5xx, reset, time-out, truncated or senseless body          retried in place
 ``RateLimited``  429                                                        the limiter pauses, then retried
-``Down``         the circuit breaker has been open for long         condemns the one record
+``Down``         no reply for longer than calls are to wait               condemns the one record
 ``Rejected``     400, context overflow, content refused                     condemns the one record
 ``Unusable``     401, 402, 403, 404, unknown model                          stops the run
 ===============  =========================================================  ==========================
@@ -24,9 +24,13 @@ class ModelError(RecordError):
 class Transient(ModelError):
     """May well succeed if asked again."""
 
+    may_pass = True
+
 
 class RateLimited(ModelError):
     """The endpoint asks for patience; ``retry_after`` in seconds, if it said how long."""
+
+    may_pass = True
 
     def __init__(self, message: str, *, endpoint: str, retry_after: float | None) -> None:
         super().__init__("rate_limited", message, endpoint=endpoint)
@@ -35,6 +39,8 @@ class RateLimited(ModelError):
 
 class Down(ModelError):
     """Nothing was sent: the endpoint has not answered for longer than calls are to wait for it."""
+
+    may_pass = True
 
     def __init__(self, message: str, *, endpoint: str) -> None:
         super().__init__("endpoint_down", message, endpoint=endpoint)

@@ -15,7 +15,7 @@ import math
 
 CUT = 0.04
 """The share of the learned rate that an epoch begins below it."""
-MARGIN = 1.05
+MARGIN, FAR = 1.05, 1.1
 SHORTEST_WAY = 400
 """Requests; coming back sooner would mean being refused more than once in so many."""
 LONGEST_LINGER, LONGEST_WAY = 60.0, 150.0
@@ -41,6 +41,7 @@ class Epoch:
         self.refused_at = began
         self.ended = began
         self.asked = math.inf
+        self.linger = 0.0
         self.goes_on: Epoch | None = None
 
     @property
@@ -75,8 +76,7 @@ class Pace:
     @staticmethod
     def _way_back(learned: Epoch) -> float:
         """How many requests it takes to come back to the learned rate."""
-        linger = learned.rate * min(learned.ended - learned.began, LONGEST_LINGER)
-        return min(max(SHORTEST_WAY, linger), max(TOO_FEW, learned.rate * LONGEST_WAY))
+        return min(max(SHORTEST_WAY, learned.rate * learned.linger), max(TOO_FEW, learned.rate * LONGEST_WAY))
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may be sent; not above 0 if it may now."""
@@ -111,6 +111,10 @@ class Pace:
             self._resume(until, ended)
             return
         ended.refused_at, ended.ended, ended.asked = now, until, self.rate or math.inf
+        # What took long to be refused may be lingered at for as long, unless it was far from what had been learned.
+        before = self._learned
+        is_news = before is not None and ended.asked > FAR * before.rate
+        ended.linger = before.linger if before and is_news else min(until - ended.began, LONGEST_LINGER)
         self._learned = ended
         self._resume(until)
 

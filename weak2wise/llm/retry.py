@@ -85,8 +85,8 @@ class _Tries:
             self._rate_limited = 0
         give_up = self._faults > self._max_retries or self._rate_limited >= MOST_RATE_LIMITED
         if isinstance(error, RecordError):
-            # A 429 is no news: the limiter says in one event what it makes of a burst of them.
-            (log.info if isinstance(error, RateLimited) and not give_up else log.warning)(
+            # Retries are many when a provider is down; the terminal gets their number with the progress.
+            (log.warning if give_up else log.info)(
                 "call.failed" if give_up else "call.retried",
                 endpoint=error.endpoint,
                 kind=error.kind,

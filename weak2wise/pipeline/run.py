@@ -1,24 +1,36 @@
 """The run itself: a feeder, the stages' lanes, and the queues between them, in one TaskGroup.
 
-Resuming is no mode. The feeder looks up how far each row has come, latest stage first, and puts it where its work goes
-on: a finished row nowhere, a row that failed or never arrived at the first stage that owes it an outcome.
+Resuming is no mode. The feeder looks up how far each row has come and puts it where its work goes on: a finished row
+nowhere, any other at the first stage that owes it an outcome. That may be an early one although a later one is done: a
+power cut takes the end of each ledger by itself.
 
-Closing runs down the line. When the input ends, the feeder closes the first queue; a stage whose queue is closed and
-empty closes the next. The feeder may feed any queue, because none is closed before it has finished.
+A row that failed for what may pass is put aside (``salvage``), and when all others are through, the feeder begins the
+input again for those rows alone.
+
+Closing runs down the line. When nothing is left to feed, the feeder closes the first queue; a stage whose queue is
+closed and empty closes the next. The feeder may feed any queue, because none is closed before it has finished.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
+
+import structlog
 
 from weak2wise.errors import StopRun
 from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
+from weak2wise.ledger.shards import DiskError
 from weak2wise.pipeline.gate import Gate
+from weak2wise.pipeline.salvage import Salvage
 from weak2wise.pipeline.stage import Stage
 from weak2wise.worker import Record
 
 DRAIN_SECONDS = 10.0
-"""How long calls under way may still arrive after another one said that the run must stop."""
+"""How long calls under way may still arrive after another one said that the run must stop; on a disk that refuses
+writes nothing could be kept of them."""
+
+log = structlog.get_logger()
 
 
 class _End:
@@ -30,97 +42,123 @@ _Queue = asyncio.Queue["Record | _End"]
 
 
 async def run(
-    source: AsyncIterator[Record | Failed],
+    source: Callable[[], AsyncIterator[Record | Failed]],
     stages: Sequence[Stage[Any]],
     *,
     intake: Ledger[Any],
     gate: Gate,
     queue_size: int,
     finished: Callable[[int], None],
+    only: Container[int] | None = None,
+    salvage_rounds: int = 0,
 ) -> None:
     """Take every row of the source through the stages.
 
     Args:
-        source: records in input order, or what is wrong with a row that is none.
+        source: begins the input: records in order, or what is wrong with a row that is none. Once more for each round.
         stages: in order; the last one's outcomes end a row.
         intake: where unreadable rows are written down.
         gate: shut before the run stops, so that calls under way may still arrive.
         queue_size: records waiting between two stages.
         finished: told each row that needs no more work in this run.
+        only: the rows to work on, where the others are to stay as they are.
+        salvage_rounds: how often rows are tried again, after all the others, that failed for what may pass.
 
     Raises:
         ExceptionGroup: holding the ``StopRun``, ``DiskError`` or bug that stopped the run.
     """
     queues: list[_Queue] = [asyncio.Queue(queue_size) for _ in stages]
+    salvage = Salvage(salvage_rounds)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(source, stages, queues, intake, finished), name="feed")
+        feeding = _feed(source, stages, queues, intake=intake, finished=finished, only=only, salvage=salvage)
+        group.create_task(feeding, name="feed")
         for number, stage in enumerate(stages):
-            outbox = queues[number + 1] if number + 1 < len(stages) else None
-            group.create_task(_work(stage, queues[number], outbox, gate, finished), name=stage.name)
+            line = _Line(stage, queues[number], queues[number + 1] if number + 1 < len(stages) else None)
+            group.create_task(_work(line, gate, finished, salvage), name=stage.name)
 
 
 async def _feed(
-    source: AsyncIterator[Record | Failed],
+    source: Callable[[], AsyncIterator[Record | Failed]],
     stages: Sequence[Stage[Any]],
     queues: list[_Queue],
+    *,
     intake: Ledger[Any],
     finished: Callable[[int], None],
+    only: Container[int] | None,
+    salvage: Salvage,
 ) -> None:
-    async for item in source:
-        if isinstance(item, Failed):
-            if intake.status(item.row) is Status.NONE:
-                await intake.append(item)
-            continue
-        await _place(item, stages, queues, finished)
+    while True:
+        async for item in source():
+            if isinstance(item, Failed):
+                if intake.status(item.row) is Status.NONE:
+                    await intake.append(item)
+            elif only is None or item.row in only:
+                await _place(item, stages, queues, finished, salvage)
+        if not (rows := await salvage.next_round()):
+            break
+        log.info("salvage.round", rows=len(rows))
+        only = rows
     await queues[0].put(_END)
 
 
 async def _place(
-    record: Record, stages: Sequence[Stage[Any]], queues: list[_Queue], finished: Callable[[int], None]
+    record: Record,
+    stages: Sequence[Stage[Any]],
+    queues: list[_Queue],
+    finished: Callable[[int], None],
+    salvage: Salvage,
 ) -> None:
     """Put a row where its work goes on."""
-    for number in reversed(range(len(stages))):
-        status = stages[number].ledger.status(record.row)
-        if status is Status.DROPPED or (status is Status.DONE and number + 1 == len(stages)):
-            finished(record.row)
-            return
-        if status is Status.DONE:
-            outcome = await stages[number].ledger.fetch(record.row)
-            assert isinstance(outcome, Done)
-            await queues[number + 1].put(outcome.record)
-            return
-    await queues[0].put(record)
+    number = 0
+    while number < len(stages) and stages[number].ledger.status(record.row) is Status.DONE:
+        number += 1
+    if number == len(stages) or stages[number].ledger.status(record.row) is Status.DROPPED:
+        finished(record.row)
+        return
+    if number:
+        outcome = await stages[number - 1].ledger.fetch(record.row)
+        assert isinstance(outcome, Done)
+        record = outcome.record
+    salvage.begin()
+    await queues[number].put(record)
 
 
-async def _work(
-    stage: Stage[Any], inbox: _Queue, outbox: _Queue | None, gate: Gate, finished: Callable[[int], None]
-) -> None:
+@dataclass(frozen=True)
+class _Line:
+    """A stage between its queues."""
+
+    stage: Stage[Any]
+    inbox: _Queue
+    outbox: _Queue | None
+
+
+async def _work(line: _Line, gate: Gate, finished: Callable[[int], None], salvage: Salvage) -> None:
     async with asyncio.TaskGroup() as lanes:
-        for _ in range(stage.lanes):
-            lanes.create_task(_lane(stage, inbox, outbox, gate, finished))
-    if outbox:
-        await outbox.put(_END)
+        for _ in range(line.stage.lanes):
+            lanes.create_task(_lane(line, gate, finished, salvage))
+    if line.outbox:
+        await line.outbox.put(_END)
 
 
-async def _lane(
-    stage: Stage[Any], inbox: _Queue, outbox: _Queue | None, gate: Gate, finished: Callable[[int], None]
-) -> None:
-    while not isinstance(record := await inbox.get(), _End):
+async def _lane(line: _Line, gate: Gate, finished: Callable[[int], None], salvage: Salvage) -> None:
+    while not isinstance(record := await line.inbox.get(), _End):
         try:
-            outcome = await stage.process(record)
+            outcome = await line.stage.process(record, final=salvage.last)
         except BaseException as error:
-            if _stops(error):
-                await gate.drain(DRAIN_SECONDS)
+            if causes := _stops(error):
+                await gate.drain(0 if any(isinstance(cause, DiskError) for cause in causes) else DRAIN_SECONDS)
             raise
-        if isinstance(outcome, Done) and outbox:
-            await outbox.put(outcome.record)
-        else:
+        if isinstance(outcome, Done) and line.outbox:
+            await line.outbox.put(outcome.record)
+            continue
+        salvage.end(record.row, aside=outcome is None)
+        if outcome is not None:
             finished(record.row)
-    inbox.put_nowait(_END)  # for the next lane; the queue was empty behind it
+    line.inbox.put_nowait(_END)  # for the next lane; the queue was empty behind it
 
 
-def _stops(error: BaseException) -> bool:
-    """Whether a ``StopRun`` is the cause, alone or in the group that a worker's own TaskGroup makes of it."""
+def _stops(error: BaseException) -> list[StopRun]:
+    """The ``StopRun`` behind an error, alone or in the group that a worker's own TaskGroup makes of it."""
     if isinstance(error, BaseExceptionGroup):
-        return any(_stops(inner) for inner in error.exceptions)
-    return isinstance(error, StopRun)
+        return [cause for inner in error.exceptions for cause in _stops(inner)]
+    return [error] if isinstance(error, StopRun) else []

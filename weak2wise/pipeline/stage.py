@@ -1,14 +1,16 @@
 """One stage: a worker, the ledger its outcomes go to, and how many records it works on at once."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import structlog
 
 from weak2wise.errors import RecordError
 from weak2wise.ledger.journal import asking_for
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome
-from weak2wise.worker import Drop, Record, Worker
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
+from weak2wise.telemetry.plain import plain
+from weak2wise.worker import Drop, Record, Worker, trials
 
 log = structlog.get_logger()
 
@@ -16,45 +18,77 @@ Out = TypeVar("Out", bound=Record)
 
 
 class Stage(Generic[Out]):
-    """A worker with its ledger and lanes; ``counts`` says what became of records since the process started."""
+    """A worker with its ledger and lanes; ``counts`` says what became of records since the process started.
 
-    def __init__(self, name: str, worker: Worker[Any, Out], ledger: Ledger[Out], *, lanes: int) -> None:
+    ``redact`` cuts secrets out of what providers say, before it is kept.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        worker: Worker[Any, Out],
+        ledger: Ledger[Out],
+        *,
+        lanes: int,
+        redact: Callable[[str], str] = str,
+    ) -> None:
         self.name = name
         self.ledger = ledger
         self.lanes = lanes
         self.busy = 0
         self.counts: Counter[str] = Counter()
         self._worker = worker
+        self._redact = redact
 
-    async def process(self, record: Record) -> Outcome[Out]:
+    async def process(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         """Run the worker on one record and make the outcome durable.
+
+        Returns:
+            ``None`` where the record failed for what may pass and is put aside, unless this try is ``final``.
 
         Raises:
             StopRun: the whole run must stop; the record is owed again.
         """
         self.busy += 1
+        earlier = await self.ledger.fetch(record.row) if self.ledger.status(record.row) is Status.FAILED else None
+        trial = trials.set(earlier.trials if isinstance(earlier, Failed) else 0)
         try:
-            outcome = await self._outcome(record)
-            await self.ledger.append(outcome)
+            outcome = await self._outcome(record, final=final)
+            if outcome is not None:
+                await self.ledger.append(outcome)
         finally:
+            trials.reset(trial)
             self.busy -= 1
-        self.counts[type(outcome).__name__.lower()] += 1
+        self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
         return outcome
 
-    async def _outcome(self, record: Record) -> Outcome[Out]:
+    async def _outcome(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         try:
             with asking_for(record.row):
                 result = await self._worker(record)
         except RecordError as error:
-            log.warning("record.failed", stage=self.name, row=record.row, kind=error.kind, message=str(error)[:200])
+            aside = error.may_pass and not final
+            made_do = "record.failed" if error.instead is None else "record.made_do"
+            log.warning(
+                "record.put_aside" if aside else made_do,
+                stage=self.name,
+                row=record.row,
+                kind=error.kind,
+                message=str(error)[:200],
+            )
+            if aside:
+                return None
+            if error.instead is not None:
+                return Done(record.row, error.instead)
             return Failed(
                 row=record.row,
                 stage=self.name,
                 kind=error.kind,
-                message=str(error)[:500],
+                message=plain(self._redact(str(error)))[:500],
                 endpoint=error.endpoint,
                 attempts=error.attempts,
                 title=record.title[:500],
+                trials=trials.get() + 1,
             )
         if isinstance(result, Drop):
             return Dropped(record.row, result.reason)

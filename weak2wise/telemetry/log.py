@@ -5,9 +5,9 @@ Event names are dotted (``record.failed``), facts are fields. Secrets are cut ou
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -36,8 +36,8 @@ class _LogFile:
             return
 
 
-def configure(path: Path, secrets: Iterable[str]) -> None:
-    """Send this process's structlog events to ``path``. Raises ``OSError`` if it cannot be opened."""
+def configure(path: Path, redact: Callable[[str], str]) -> None:
+    """Send this process's structlog events to ``path``, each text through ``redact``. Raises ``OSError``."""
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a", encoding="utf-8")
     structlog.configure(
         processors=[
@@ -45,7 +45,7 @@ def configure(path: Path, secrets: Iterable[str]) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            _redacting(tuple(s for s in secrets if s)),
+            _redacting(redact),
             _echo,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
@@ -54,18 +54,11 @@ def configure(path: Path, secrets: Iterable[str]) -> None:
     )
 
 
-def _redacting(secrets: tuple[str, ...]) -> Processor:
-    def clean(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        for secret in secrets:
-            value = value.replace(secret, "[redacted]")
-        return value
+def _redacting(redact: Callable[[str], str]) -> Processor:
+    def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
 
-    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {key: clean(value) for key, value in event.items()}
-
-    return redact
+    return clean
 
 
 def _echo(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -40,6 +40,9 @@ class Summary(Struct, frozen=True, kw_only=True):
     roles: list[RoleUse]
     endpoints: list[EndpointUse]
     verdicts: dict[str, int]
+    """Verdicts of this run by what decided them."""
+    bits: dict[str, int]
+    """Step-Mask's bits in this run: asked, spared by racing, asked in vain; hints too long for the weak LLM."""
     output: str
 
 
@@ -71,4 +74,6 @@ def show(summary: Summary, console: Console) -> None:
             console.print(Text(f"{e.endpoint}: {e.sent:,} requests, {e.answered:,} answered, faults: {faults}"))
     if summary.verdicts:
         console.print(Text("verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in summary.verdicts.items())))
+    if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in summary.bits.items() if count]:
+        console.print(Text("Step-Mask bits: " + ", ".join(bits)))
     console.print(Text(f"{summary.seconds:,.1f} s; {summary.output}"))

@@ -74,6 +74,17 @@ def final_answer(attempt: str) -> str | None:
     return None if found is None else found.text
 
 
+def in_brief(attempt: str) -> str:
+    r"""The attempt's conclusion in one line, where it comes to one clear boxed answer; else the attempt as it is.
+
+    Attempts that come to the same answer then are the same text, and a judge model has a few words to read.
+    """
+    found = find_final(attempt)
+    if found is None or found.how != "box" or found.beside or found.earlier:
+        return attempt
+    return f"The final answer is \\boxed{{{found.text}}}."
+
+
 def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None:
     """Contents, starts and ends of the boxes, outermost ones only; ``None`` if the last one never closes."""
     boxes: list[tuple[str, int, int]] = []

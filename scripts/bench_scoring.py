@@ -1,0 +1,165 @@
+"""Measure Step-Mask scoring against the reference's way and against the most the hardware can do, in one run.
+
+A strong model on this machine writes traces for the questions; then the weak model makes the same guided attempts
+
+    a  transformers, one attempt at a time, as the reference does (on a few of them),
+    b  vLLM's offline ``LLM.generate``, given every prompt at once: the ceiling,
+    c  this engine, every bit,
+    d  this engine, racing,
+
+each in processes of its own. The winners of (c) and (d) are compared on bits recorded once and replayed, because a real
+engine's rounding depends on what shares its batch; how often they agree live is printed as well. The last table replays
+races on drawn bits at several success rates.
+
+    python scripts/bench_scoring.py --weak MODEL --strong MODEL [--out FOLDER]
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.race_replay import Bits, drawn, replay
+from scripts.scoring_ways import (
+    Setting,
+    Speed,
+    guided_prompts,
+    with_bare_vllm,
+    with_this_engine,
+    with_transformers,
+    write_traces,
+)
+from workers.records import Question, Scored
+from workers.scoring import exact_weights
+from workers.select import select
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+LEVELS = 6
+NAMES = {
+    "a": "transformers, one at a time",
+    "b": "LLM.generate, all at once",
+    "c": "weak2wise, exhaustive",
+    "d": "weak2wise, racing",
+}
+
+
+def alone(function: Callable[..., T], *arguments: Any) -> T:
+    """Run a function in a fresh process, so that nothing of one measurement is left for the next."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
+    """Print what racing asks: on the bits just recorded, and on drawn ones at several success rates."""
+    rng = random.Random(0)
+    rows = {"recorded": recorded}
+    for share in (0.15, 0.4, 0.6, 0.85):
+        rows[f"drawn, {share:.0%}"] = [
+            (drawn(share, rng, LEVELS, 6), [float(rng.randrange(50, 400)) for _ in range(6)]) for _ in range(500)
+        ]
+    table = Table("bits", "share of ones", "asked of all", "asked of the fewest that certify", "winners equal")
+    for name, tables in rows.items():
+        replays = [replay(bits, lengths, LEVELS) for bits, lengths in tables]
+        asked, every, fewest = (sum(r[i] for r in replays) for i in range(3))
+        ones = sum(bit for bits, _ in tables for row in bits for bit in row)
+        right = sum(r.right for r in replays)
+        table.add_row(
+            name, f"{ones / every:.0%}", f"{asked / every:.2f}", f"{asked / fewest:.2f}", f"{right} of {len(replays)}"
+        )
+    console.print(table)
+
+
+def plot(speeds: dict[str, Speed], path: Path) -> None:
+    """Bars: seconds to the winners of all questions, by way of scoring."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - slow to import
+
+    whole = speeds["b"].attempts
+    seconds = [s.seconds * (whole / s.attempts if name == "a" else 1) for name, s in speeds.items()]
+    figure, axes = plt.subplots(figsize=(7, 2.4))
+    bars = axes.barh([NAMES[name] for name in speeds], seconds, color=["#999999", "#bbbbbb", "#4477aa", "#228833"])
+    axes.bar_label(bars, [f"{s:,.0f} s" for s in seconds], padding=4)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"seconds for the winners of {whole} attempts (log scale)")
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.25)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def winner(scored: Scored) -> int:
+    """The number of the best trace."""
+    weights = exact_weights(LEVELS, beta=0.5, normalization="reference")
+    return select(scored.candidates, scored.scores, weights)[0].sample
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    models = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weak2wise" / "models"
+    parser.add_argument("--weak", default=str(models / "smollm2-135m-instruct"))
+    parser.add_argument("--strong", default=str(models / "qwen2.5-coder-0.5b-instruct"))
+    parser.add_argument("--questions", type=Path, default=ROOT / "scripts/quickstart/questions.jsonl")
+    parser.add_argument("--samples", type=int, default=3, help="traces a question")
+    parser.add_argument("--new-tokens", type=int, default=128, help="longest attempt")
+    parser.add_argument("--max-num-seqs", type=int, default=48)
+    parser.add_argument("--one-at-a-time", type=int, default=12, help="attempts made with transformers")
+    parser.add_argument("--out", type=Path, default=Path("bench-scoring"))
+    options = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for every process to come
+    options.out.mkdir(parents=True, exist_ok=False)
+    folder = str(options.out.resolve())
+    setting = Setting(folder, options.weak, options.strong, options.new_tokens, options.max_num_seqs, LEVELS)
+    lines = [json.loads(line) for line in options.questions.read_text().splitlines()]
+    (options.out / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
+
+    console = Console()
+    traced = alone(write_traces, setting, questions, options.samples)
+    prompts = alone(guided_prompts, setting, traced)
+    console.print(f"{len(questions)} questions, {options.samples} traces each: {len(prompts)} attempts for every bit")
+    speeds: dict[str, Speed] = {}
+    some = random.Random(0).sample(prompts, min(options.one_at_a_time, len(prompts)))
+    speeds["a"] = alone(with_transformers, setting, some)
+    speeds["b"] = alone(with_bare_vllm, setting, prompts)
+    speeds["c"], every = alone(with_this_engine, setting, traced, "exhaustive")
+    speeds["d"], raced = alone(with_this_engine, setting, traced, "race")
+
+    table = Table("", "attempts", "attempts/s", "tokens/s", "of (b)", "prompt tokens from cache", "seconds")
+    for name, speed in speeds.items():
+        rate, top = speed.tokens / speed.seconds, speeds["b"].tokens / speeds["b"].seconds
+        table.add_row(
+            f"({name}) {NAMES[name]}",
+            f"{speed.attempts}",
+            f"{speed.attempts / speed.seconds:.2f}",
+            f"{rate:.0f}",
+            f"{rate / top:.2f}",
+            f"{speed.cached_tokens / speed.prompt_tokens:.0%}",
+            f"{speed.seconds:.0f}",
+        )
+    console.print(table)
+
+    same = sum(winner(a) == winner(b) for a, b in zip(every, raced, strict=True))
+    console.print(f"winners of (c) and (d) that agree live: {same} of {len(every)}")
+    recorded = [
+        ([[int(bit or 0) for bit in s.s_list] for s in r.scores], [c.length for c in r.candidates]) for r in every
+    ]
+    races(console, recorded)
+    plot(speeds, options.out / "scoring.svg")
+    console.print(f"plot: {options.out / 'scoring.svg'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Races over bits that are known beforehand: what they ask, and the least that could certify the winner."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from workers.race import Race
+from workers.scoring import exact_weights
+
+Bits = list[list[int]]
+"""A question's candidates, each with a bit per mask level; empty for a candidate without steps."""
+
+
+class Replay(NamedTuple):
+    """What a race asked of how many bits, the fewest that certify the winner, and whether it found the right one."""
+
+    asked: int
+    bits: int
+    fewest: int
+    right: bool
+
+
+def replay(bits: Bits, lengths: Sequence[float], n: int) -> Replay:
+    """One race. The fewest: all of the winner's bits and, of each loser, the heaviest lost ones until it is beaten."""
+    weights = exact_weights(n, beta=0.5, normalization="reference")
+    race = Race(weights, lengths, [[(c, level) for level in range(len(row))] for c, row in enumerate(bits)])
+    asked = 0
+    while wanted := race.wanted():
+        ((c, level),) = wanted
+        race.tell((c, level), bits[c][level])
+        asked += 1
+    worth = [sum(w for w, bit in zip(weights, row, strict=False) if bit) for row in bits]
+    best = min((-worth[c], lengths[c], c) for c in range(len(bits)))
+    fewest = len(bits[best[2]])
+    for c, row in enumerate(bits):
+        bound = sum(weights) if row else 0
+        losses = sorted((w for w, bit in zip(weights, row, strict=False) if not bit), reverse=True)
+        while c != best[2] and (-bound, lengths[c], c) < best:
+            bound -= losses.pop(0)
+            fewest += 1
+    most = [sum(w for w, bit in zip(weights, race.s_list(c), strict=False) if bit != 0) for c in range(len(bits))]
+    found = min((-most[c], lengths[c], c) for c in range(len(bits)))
+    right = found == best and race.s_list(found[2]) == tuple(bits[found[2]])
+    return Replay(asked, sum(map(len, bits)), fewest, right)
+
+
+def drawn(share: float, rng: random.Random, n: int, candidates: int) -> Bits:
+    """Bits as traces of differing quality give them: lighter masks survive more often."""
+    table = []
+    for _ in range(candidates):
+        quality = rng.gauss(share, 0.2)
+        table.append([int(rng.random() < quality * (1.3 - 0.6 * level / (n - 1))) for level in range(n)])
+    return table

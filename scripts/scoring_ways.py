@@ -1,0 +1,212 @@
+"""The four ways of scoring that ``bench_scoring.py`` compares, and the traces they score.
+
+Each function is made to be the only thing its process does: vLLM and torch are imported inside.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from weak2wise.assembly import Books
+from weak2wise.config import Config, VllmEndpoint, load_config
+from weak2wise.engine import Engine
+from weak2wise.ledger.outcomes import Done
+from weak2wise.llm.model import Completion, Prompt
+from weak2wise.llm.vllm import VllmModel
+from weak2wise.offload import Offload
+from workers.generate import Generate
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.records import Question, Scored, Traced, Unsolved
+from workers.stepmask import StepMask
+
+
+class Speed(NamedTuple):
+    """What one way of scoring did, and how long it took."""
+
+    attempts: int
+    tokens: int
+    prompt_tokens: int
+    cached_tokens: int
+    seconds: float
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What every way of scoring shares."""
+
+    folder: str
+    weak: str
+    strong: str
+    new_tokens: int
+    max_num_seqs: int
+    n: int
+
+    def config(self, scoring: str) -> Config:
+        """A config whose embedded weak model both the engine and the bare vLLM run with."""
+        path = Path(self.folder) / f"{scoring}.yaml"
+        endpoint = {"type": "vllm", "max_model_len": 2048, "max_num_seqs": self.max_num_seqs, "enforce_eager": True}
+        shared = endpoint | {"enable_prefix_caching": True, "engine_args": {"block_size": 32}}
+        path.write_text(
+            json.dumps(
+                {
+                    "models": {"mweak": "weak", "mstrong": ["weak"]},
+                    "model_endpoints": {
+                        "weak": shared
+                        | {"model_name": self.weak, "generation_kwargs": {"max_new_tokens": self.new_tokens}},
+                        "strong": shared | {"model_name": self.strong, "generation_kwargs": {"max_new_tokens": 256}},
+                    },
+                    "params": {"scoring": scoring, "judge_mode": "rule", "truncation": "rule", "n_mask": self.n},
+                    "dataset": {
+                        "input_path": str(Path(self.folder) / "questions.jsonl"),
+                        "work_dir": str(Path(self.folder) / scoring),
+                    },
+                }
+            )
+        )
+        return load_config(path)
+
+
+def write_traces(setting: Setting, questions: list[Question], samples: int) -> list[Traced]:
+    """Let the strong model write ``samples`` traces a question."""
+
+    async def generate() -> list[Traced]:
+        config = setting.config("exhaustive")
+        endpoint = config.endpoints["strong"]
+        assert isinstance(endpoint, VllmEndpoint)
+        model = VllmModel("strong", endpoint)
+        await model.start()
+        worker = Generate({"strong": model}, samples, 0.6, Prompts.of(config.prompts), 0)
+        try:
+            return list(await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions)))
+        finally:
+            await model.close()
+
+    return asyncio.run(generate())
+
+
+class _Recorder:
+    """A model that writes down what it is asked and says nothing."""
+
+    def __init__(self) -> None:
+        self.prompts: list[Prompt] = []
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        self.prompts.append(prompt)
+        return Completion(text="")
+
+
+def guided_prompts(setting: Setting, traced: list[Traced]) -> list[Prompt]:
+    """Every attempt that exhaustive scoring makes, as the engine words and seeds it."""
+    prompts = Prompts.of(setting.config("exhaustive").prompts)
+    recorder = _Recorder()
+    worker = StepMask(
+        weak=recorder,
+        judge=Judge(prompts=prompts, offload=Offload(), mode="rule"),
+        prompts=prompts,
+        n=setting.n,
+        votes=1,
+        beta=0.5,
+        normalization="reference",
+        scoring="exhaustive",
+        seed=0,
+    )
+
+    async def ask() -> None:
+        for record in traced:
+            await worker(record)
+
+    asyncio.run(ask())
+    return recorder.prompts
+
+
+def chats(prompts: Sequence[Prompt]) -> list[list[dict[str, str]]]:
+    """The prompts as chat templates take them."""
+    return [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in prompts]
+
+
+def with_transformers(setting: Setting, prompts: list[Prompt]) -> Speed:
+    """(a) One attempt at a time."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+
+    tokenizer = AutoTokenizer.from_pretrained(setting.weak)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.float32 if device == "cpu" else "auto"
+    model = AutoModelForCausalLM.from_pretrained(setting.weak, dtype=dtype).to(device)
+    began, tokens, read = time.perf_counter(), 0, 0
+    for prompt, chat in zip(prompts, chats(prompts), strict=True):
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        inputs = tokenizer(text, return_tensors="pt").to(device)
+        set_seed(prompt.seed)
+        out = model.generate(**inputs, do_sample=True, temperature=0.6, max_new_tokens=setting.new_tokens)
+        read += inputs["input_ids"].shape[1]
+        tokens += out.shape[1] - inputs["input_ids"].shape[1]
+    return Speed(len(prompts), tokens, read, 0, time.perf_counter() - began)
+
+
+def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
+    """(b) Every prompt handed over at once."""
+    from vllm import LLM
+    from vllm.engine.arg_utils import EngineArgs
+
+    from weak2wise.llm._vllm_engine import _engine_args
+    from weak2wise.llm._vllm_log import EngineLog
+
+    endpoint = setting.config("exhaustive").endpoints["weak"]
+    assert isinstance(endpoint, VllmEndpoint)
+    log = EngineLog(Path(setting.folder) / "bare-vllm.log")
+    arguments = _engine_args("weak", endpoint, log)
+    llm = LLM(**{field.name: getattr(arguments, field.name) for field in fields(EngineArgs)})
+    base = llm.get_default_sampling_params()
+    params = []
+    for prompt in prompts:
+        own = base.clone()
+        own.temperature, own.seed, own.max_tokens = prompt.temperature, prompt.seed, setting.new_tokens
+        params.append(own)
+    tokenizer = llm.get_tokenizer()
+    texts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats(prompts)]
+    began = time.perf_counter()
+    outputs = llm.generate(texts, params, use_tqdm=False)
+    seconds = time.perf_counter() - began
+    return Speed(
+        len(outputs),
+        sum(len(output.outputs[0].token_ids) for output in outputs),
+        sum(len(output.prompt_token_ids or ()) for output in outputs),
+        sum(output.num_cached_tokens or 0 for output in outputs),
+        seconds,
+    )
+
+
+def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tuple[Speed, list[Scored]]:
+    """(c) and (d): the real engine, going on from a ledger in which step 2 is done."""
+
+    async def score() -> list[Scored]:
+        config = setting.config(scoring)
+        generated = Books.of(config).steps["generate"]
+        generated.open()
+        for record in traced:
+            await generated.append(Done(record.row, record))
+        await generated.close()
+        await Engine(config, up_to_step=3).run()
+        ledger = Books.of(config).steps["stepmask"]
+        ledger.open()
+        outcomes = [ledger.read(record.row) for record in traced]
+        return [outcome.record for outcome in outcomes if isinstance(outcome, Done)]
+
+    scored = asyncio.run(score())
+    work_dir = Path(setting.folder) / scoring
+    (use,) = json.loads((work_dir / "summary.json").read_text())["roles"]
+    events = [json.loads(line) for line in (work_dir / "run.log").read_text().splitlines()]
+    at = {event["event"]: datetime.fromisoformat(event["timestamp"]) for event in events}
+    seconds = (at["run.finished"] - at["run.started"]).total_seconds()
+    return (
+        Speed(use["calls"], use["completion_tokens"], use["prompt_tokens"], use["cached_tokens"], seconds),
+        scored,
+    )

@@ -1,0 +1,141 @@
+"""What becomes of questions that fail: written down with the reason, put aside, tried again, or made do without."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine_runs import config_for, finish, lines, write_run
+from tests.loopback import Fault, LoopbackProcess, Match
+from tests.loopback.faults import Kind
+
+
+def failed(folder: Path) -> dict[int, tuple[str, str, str | None, int]]:
+    """Row to stage, kind, endpoint and attempts, out of ``failed.jsonl``."""
+    found = lines(folder / "work" / "failed.jsonl")
+    return {f["row"]: (f["stage"], f["kind"], f["endpoint"], f["attempts"]) for f in found}
+
+
+def small_config(folder: Path, base_url: str, **params: Any) -> dict[str, Any]:
+    """One strong model, no filter, no salvage and no retries: every question asks for little."""
+    config = config_for(folder, base_url, skip_filter=True, n_mask=2, **params)
+    config["models"]["mstrong"] = ["strong-a"]
+    config["engine"] = {"salvage_rounds": 0}
+    for endpoint in config["model_endpoints"].values():
+        endpoint["max_retries"] = 0
+    return config
+
+
+def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file says where, why and after how many attempts; a secret that the provider repeats is cut out."""
+    faults = (
+        Fault("400", Match(model="strong", contains="(item 1)"), times=1),
+        Fault("500", Match(model="strong", contains="(item 3)"), times=2),
+        Fault("500", Match(model="weak", contains="(item 5)"), times=4),
+    )
+    monkeypatch.setenv("SECRET", "temperature")  # a word of the server's refusal
+    with LoopbackProcess(faults=faults) as server:
+        config = small_config(tmp_path, server.base_url)
+        for endpoint in config["model_endpoints"].values():
+            endpoint |= {"max_retries": 1, "headers": {"X-Key": "$SECRET"}}
+        write_run(tmp_path, config, 6)
+        finish(tmp_path, code=1)
+        bad, slow = ("generate", "bad_request", "strong-a", 1), ("generate", "server_error", "strong-a", 2)
+        assert failed(tmp_path) == {2: bad, 4: slow, 6: ("stepmask", "server_error", "weak", 2)}
+        assert "'[redacted]'" in lines(tmp_path / "work" / "failed.jsonl")[0]["message"]
+        said = finish(tmp_path, "--kind", "timeout", command="retry-failed", code=2)
+        assert "no failed question to try again (failed there: 1 bad_request, 2 server_error)" in said
+        finish(tmp_path, "--kind", "server_error", command="retry-failed", code=1)
+        assert failed(tmp_path) == {2: bad}
+        finish(tmp_path, command="retry-failed")
+        assert failed(tmp_path) == {}
+        assert len(lines(tmp_path / "out.jsonl")) == 6
+
+
+def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_configured(tmp_path: Path) -> None:
+    """A failed question tried again goes on with new draws; the old ones come from the journal."""
+
+    def strong(fault: Kind, item: int, times: int) -> Fault:
+        return Fault(fault, Match(model="strong", contains=f"(item {item})"), times=times)
+
+    cut = (
+        strong("length", 0, 1),
+        strong("length", 1, 3),
+        strong("content_filter", 2, 1),
+        strong("empty_content", 3, 1),
+    )
+    with LoopbackProcess(faults=cut) as server:
+        outcomes = {"length": "retry", "empty": "retry", "retries": 1}
+        write_run(tmp_path, small_config(tmp_path, server.base_url, outcomes=outcomes), 4)
+        finish(tmp_path, code=1)
+        assert failed(tmp_path) == {
+            2: ("generate", "length", "strong-a", 2),
+            3: ("generate", "content_filter", "strong-a", 1),
+        }
+        asked = server.stats().models["strong-a"].received
+        finish(tmp_path, command="retry-failed")
+        assert server.stats().models["strong-a"].received == asked + 2 + 1
+        marks = {line["row"]: line["marks"] for line in lines(tmp_path / "work" / "candidates.jsonl")}
+        assert marks == {1: [], 2: [], 3: [], 4: []}
+    with LoopbackProcess(faults=(strong("length", 1, 1),)) as server:
+        write_run(tmp_path / "accepted", small_config(tmp_path / "accepted", server.base_url), 2)
+        finish(tmp_path / "accepted")
+        marks = {line["row"]: line["marks"] for line in lines(tmp_path / "accepted" / "work" / "candidates.jsonl")}
+        assert marks == {1: [], 2: ["length", "no_final_answer"]}
+
+
+@pytest.mark.parametrize("least", [1, None])
+def test_a_dead_strong_model_stops_no_other_and_in_the_end_is_done_without_if_so_configured(
+    tmp_path: Path, least: int | None
+) -> None:
+    """Its candidates are owed until the last round; what the other model wrote is paid for once."""
+    with LoopbackProcess(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
+        config = small_config(tmp_path, server.base_url, min_candidates=least)
+        config["models"]["mstrong"] = ["strong-a", "strong-b"]
+        config["engine"]["salvage_rounds"] = 2
+        write_run(tmp_path, config, 5)
+        finish(tmp_path, code=0 if least else 1)
+        asked = {name: count.received for name, count in server.stats().models.items()}
+    assert (asked["strong-a"], asked["strong-a-two"]) == (5, 5 * 3)
+    if least:
+        found = [(line["row"], line["m_strong"]) for line in lines(tmp_path / "work" / "candidates.jsonl")]
+        assert found == [(row, "strong-a") for row in range(1, 6)]
+        assert len(lines(tmp_path / "out.jsonl")) == 5
+    else:
+        assert failed(tmp_path) == dict.fromkeys(range(1, 6), ("generate", "server_error", "strong-b", 1))
+
+
+def test_a_transient_fault_that_outlasts_its_retries_is_salvaged(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("503", Match(model="strong", contains="(item 0)")),)) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["engine"]["salvage_rounds"] = 1
+        write_run(tmp_path, config, 3)
+        finish(tmp_path)
+    assert len(lines(tmp_path / "out.jsonl")) == 3
+
+
+def test_a_run_that_is_only_burning_money_stops_and_says_why(tmp_path: Path) -> None:
+    """All strong models are dead; what the others did is kept, and the run goes on once they live again."""
+    with LoopbackProcess(faults=(Fault("502", Match(model="strong"), times=150),)) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["engine"]["salvage_rounds"] = 1
+        write_run(tmp_path, config, 130)
+        said = finish(tmp_path, code=3)
+        assert "100 of the last 100 calls for the role 'strong' failed, most of them for server_error" in said
+        assert "engine.max_error_rate" in said
+        assert "Traceback" not in said
+        finish(tmp_path, "--set", "engine.max_error_rate=1")
+    assert len(lines(tmp_path / "out.jsonl")) == 130
+
+
+def test_one_dead_model_among_several_is_no_reason_to_stop(tmp_path: Path) -> None:
+    """Not even though it fails faster than the other one answers, and in rounds in which no other is asked."""
+    with LoopbackProcess(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
+        config = small_config(tmp_path, server.base_url, min_candidates=1)
+        config["models"]["mstrong"] = ["strong-a", "strong-b"]
+        config["engine"] |= {"salvage_rounds": 2, "max_error_rate": 0}
+        write_run(tmp_path, config, 150)
+        finish(tmp_path)
+    assert len(lines(tmp_path / "out.jsonl")) == 150

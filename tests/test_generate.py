@@ -1,0 +1,85 @@
+"""Strong traces: marked where they end somewhere else than at the answer, and kept from scoring if so configured."""
+
+import pytest
+
+from weak2wise.config import Outcomes
+from weak2wise.llm.model import Completion, Prompt
+from weak2wise.offload import Offload
+from weak2wise.worker import Drop
+from workers.answers import warm_up
+from workers.faithful import FaithfulOnly
+from workers.generate import Generate
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.records import Candidate, Question, Scored, Traced, Unsolved
+from workers.scoring import score
+
+
+class Saying:
+    """A strong model that always says the same."""
+
+    def __init__(self, conclusion: str) -> None:
+        self.text = f"## Step 1: add\nIt grows.\n\n## Final Answer\n{conclusion}"
+
+    async def complete(self, _prompt: Prompt, /) -> Completion:
+        return Completion(text=self.text, reasoning="Let me think.", finish_reason="stop")
+
+
+class NoCalls:
+    """A judge's prompts that must not be asked for."""
+
+    def judge(self, question: str, attempt: str, answer: str) -> str:
+        raise AssertionError((question, attempt, answer))
+
+
+async def traced(*conclusions: str, answer: str) -> Traced:
+    """One candidate for each conclusion, marked."""
+    offload = Offload(warm_up=warm_up)
+    generate = Generate(
+        {f"strong-{number}": Saying(conclusion) for number, conclusion in enumerate(conclusions)},
+        1,
+        0.6,
+        Prompts(cgen="explain", pqr=None, pjudge=None, ptrunc=None, panchor=None),  # type: ignore[arg-type]
+        0,
+        outcomes=Outcomes(),
+        judge=Judge(prompts=NoCalls(), offload=offload, mode="llm", model=Saying("No")),
+        least=None,
+    )
+    question = Question(row=1, id=None, text="What is 2 + 2?", answer=answer)
+    try:
+        return await generate(Unsolved(question=question, weak_attempt=None))
+    finally:
+        await offload.close()
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "answer", "marks"),
+    [
+        (r"\boxed{4}", "4", ()),
+        (r"\boxed{5}", "4", ("unfaithful",)),
+        (r"\boxed{\frac{1}{2}}", "0.5", ()),
+        (r"\boxed{\frac{x}{3}}", r"\frac{x}{2}", ("unfaithful",)),
+        ("It cannot be told.", "4", ()),
+        ("The answer is Paris.", "Paris, the capital of France", ()),
+    ],
+)
+async def test_a_trace_is_unfaithful_only_where_the_rule_is_sure(
+    conclusion: str, answer: str, marks: tuple[str, ...]
+) -> None:
+    """By the rule in every judge mode: the judge model is not asked."""
+    (candidate,) = (await traced(conclusion, answer=answer)).candidates
+    assert candidate.marks == marks
+
+
+async def test_unfaithful_candidates_are_kept_from_scoring_and_a_question_without_others_is_dropped() -> None:
+    seen: list[Candidate] = []
+
+    async def scoring(record: Traced) -> Scored:
+        seen.extend(record.candidates)
+        zeros = tuple(score((0,), beta=0.5, normalization="reference") for _ in record.candidates)
+        return Scored(question=record.question, candidates=record.candidates, scores=zeros)
+
+    step = FaithfulOnly(scoring)
+    await step(await traced(r"\boxed{5}", r"\boxed{4}", answer="4"))
+    assert [candidate.m_strong for candidate in seen] == ["strong-1"]
+    assert await step(await traced(r"\boxed{5}", answer="4")) == Drop("unfaithful")

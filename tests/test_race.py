@@ -1,0 +1,137 @@
+"""Racing is exact: whatever the bits, the lengths and the order of arrival, it finds the exhaustive winner."""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.race import Race
+from workers.records import Candidate, Score
+from workers.scoring import Normalization, exact_weights, score
+from workers.select import select
+
+BETAS = [0.0, 0.3, 0.5, 0.7, 1.0]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A question's candidates with every bit they would get."""
+
+    n: int
+    beta: float
+    normalization: Normalization
+    bits: list[list[int]]
+    words: list[int | None]
+    """Words of normal reasoning, ``None`` for a candidate that shows none of its own."""
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        return exact_weights(self.n, beta=self.beta, normalization=self.normalization)
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return [
+            Candidate(
+                m_strong="m",
+                sample=c,
+                step_reasoning="",
+                step_list=(),
+                normal="word " * (words or 0),
+                normal_is_own=words is not None,
+            )
+            for c, words in enumerate(self.words)
+        ]
+
+    def race(self) -> Race[tuple[int, int]]:
+        lengths = [candidate.length for candidate in self.candidates]
+        return Race(
+            self.weights, lengths, [[(c, level) for level in range(len(row))] for c, row in enumerate(self.bits)]
+        )
+
+    def winner(self, s_lists: list[tuple[int | None, ...]]) -> tuple[int, Score]:
+        scores = [score(s, beta=self.beta, normalization=self.normalization) for s in s_lists]
+        candidate, best = select(self.candidates, scores, self.weights)
+        return candidate.sample, best
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    n = draw(st.integers(1, 8))
+    count = draw(st.integers(1, 7))
+    row: st.SearchStrategy[list[int]] = st.one_of(st.just([]), st.lists(st.integers(0, 1), min_size=n, max_size=n))
+    return Table(
+        n=n,
+        beta=draw(st.sampled_from(BETAS)),
+        normalization=draw(st.sampled_from(["reference", "unit"])),
+        bits=draw(st.lists(row, min_size=count, max_size=count)),
+        words=draw(st.lists(st.one_of(st.none(), st.integers(1, 3)), min_size=count, max_size=count)),
+    )
+
+
+@given(tables(), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_the_race_finds_the_exhaustive_winner_whatever_arrives_when(
+    table: Table, width: int, rng: random.Random
+) -> None:
+    race, in_flight = table.race(), set[tuple[int, int]]()
+    while wanted := race.wanted(width):
+        assert len(wanted) == len(set(wanted)) <= width
+        in_flight |= set(wanted)
+        c, level = rng.choice(sorted(in_flight))
+        in_flight.remove((c, level))
+        race.tell((c, level), table.bits[c][level])
+    raced = [race.s_list(c) for c in range(len(table.bits))]
+    winner, best = table.winner(raced)
+    assert (winner, best) == table.winner([tuple(row) for row in table.bits])
+    assert not best.is_bound
+    assert all(
+        bit in {None, true} for s, row in zip(raced, table.bits, strict=True) for bit, true in zip(s, row, strict=True)
+    )
+
+    alone = table.race()
+    while wanted := alone.wanted():
+        ((c, level),) = wanted
+        alone.tell((c, level), table.bits[c][level])
+    assert raced == [alone.s_list(c) for c in range(len(table.bits))]
+
+
+@given(tables())
+def test_a_race_asks_one_bit_at_a_time_and_none_that_it_does_not_need(table: Table) -> None:
+    race, asked = table.race(), set[tuple[int, int]]()
+    while wanted := race.wanted():
+        (bit,) = wanted
+        assert bit not in asked
+        asked.add(bit)
+        race.tell(bit, table.bits[bit[0]][bit[1]])
+    assert asked == race.needed()
+
+
+@given(tables())
+def test_exact_weights_are_what_the_score_adds_up(table: Table) -> None:
+    full = sum(table.weights)
+    whole = score([1] * table.n, beta=table.beta, normalization=table.normalization).score
+    for row in table.bits:
+        worth = sum(weight for weight, bit in zip(table.weights, row, strict=False) if bit)
+        found = score(row, beta=table.beta, normalization=table.normalization).score
+        assert found == pytest.approx(whole * worth / full if full else 0.0)
+
+
+def test_equal_asks_share_one_bit() -> None:
+    race = Race(exact_weights(3, beta=0.5, normalization="unit"), [5.0, 9.0], [["a", "a", "b"], ["b", "b", "b"]])
+    asked = []
+    while wanted := race.wanted():
+        asked += wanted
+        race.tell(wanted[0], int(wanted[0] == "b"))
+    assert asked == ["b", "a"]
+    assert race.s_list(1) == (1, 1, 1)
+    assert race.s_list(0)[2] == 1
+
+
+def test_a_loser_is_left_as_soon_as_it_cannot_win() -> None:
+    """Two perfect candidates: the shorter one wins the tie, and the longer one is never asked about."""
+    race = Race(exact_weights(6, beta=0.5, normalization="reference"), [9.0, 5.0], [list(range(6)), list(range(6, 12))])
+    while wanted := race.wanted():
+        race.tell(wanted[0], 1)
+    assert race.s_list(1) == (1,) * 6
+    assert race.s_list(0) == (None,) * 6

@@ -1,0 +1,73 @@
+"""Stops a run that is only burning money: nearly every call for one role fails, and goes on failing.
+
+Each endpoint has a window of its own, and one that works keeps the role going: a dead strong model, however fast it
+fails, must not stop the others. Calls are counted after their retries.
+"""
+
+from collections import Counter, deque
+
+from weak2wise.errors import Kind, RecordError, StopRun
+from weak2wise.llm.model import Completion, Model, Prompt
+
+WINDOW = 100
+"""Calls looked back upon; fewer say nothing."""
+
+
+class ErrorRate:
+    """Failures among the last calls of each endpoint of one ``role``; not all of them may pass the share ``most``."""
+
+    def __init__(self, role: str, most: float) -> None:
+        self._role = role
+        self._most = most
+        self._endpoints: list[Watched] = []
+
+    def watch(self, model: Model) -> Model:
+        """The same model, an endpoint of this role; its calls are counted."""
+        watched = Watched(model, self)
+        self._endpoints.append(watched)
+        return watched
+
+    def check(self, failing: "Watched", error: RecordError) -> None:
+        """Judge after a failure.
+
+        Raises:
+            StopRun: one failure too many.
+        """
+        if all(endpoint.failed > self._most * WINDOW for endpoint in self._endpoints):
+            (kind, _), *_ = failing.kinds.most_common(1)
+            raise StopRun(
+                f"{failing.failed} of the last {WINDOW} calls for the role {self._role!r} failed, most of them for "
+                f"{kind}; the last one: {error}",
+                hint="Mend what fails (run.log has more), or raise engine.max_error_rate.",
+            ) from error
+
+
+class Watched:
+    """One endpoint's calls: the kinds of failure among the last of them."""
+
+    def __init__(self, model: Model, rate: ErrorRate) -> None:
+        self.kinds: Counter[Kind] = Counter()
+        self.failed = 0
+        self._model = model
+        self._rate = rate
+        self._last: deque[Kind | None] = deque()
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Answer as the model does. Raises what it raises, or ``StopRun`` where too many failed."""
+        try:
+            completion = await self._model.complete(prompt)
+        except RecordError as error:
+            self._note(error.kind)
+            self._rate.check(self, error)
+            raise
+        self._note(None)
+        return completion
+
+    def _note(self, kind: Kind | None) -> None:
+        self._last.append(kind)
+        gone = self._last.popleft() if len(self._last) > WINDOW else None
+        if kind:
+            self.kinds[kind] += 1
+        if gone:
+            self.kinds[gone] -= 1
+        self.failed = self.kinds.total() if len(self._last) == WINDOW else 0

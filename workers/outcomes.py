@@ -1,0 +1,66 @@
+"""A strong model's answer that is not all it should be: its names, and asking again as the run's policy has it.
+
+Another draw of the same trace differs by its number, which goes into its seed. A question that is tried again after it
+had failed goes through the draws it had before, which the journal gives for nothing, and then has as many new ones.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from weak2wise.config import Outcomes
+from weak2wise.errors import RecordError
+from weak2wise.llm.model import Completion
+from weak2wise.worker import trials
+from workers.scoring import split_steps, states_answer
+
+Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
+
+_SAID: dict[Flaw, str] = {
+    "length": "the answer was cut off by the token limit",
+    "content_filter": "the provider's content filter cut the answer off",
+    "empty": "the answer is empty but for thinking",
+    "no_final_answer": "the answer has no step '## Final Answer'",
+}
+
+
+def flaws(completion: Completion) -> tuple[Flaw, ...]:
+    """What is wrong with an answer, the cause before the effect."""
+    empty = not completion.text.strip()
+    found: dict[Flaw, bool] = {
+        "length": completion.finish_reason == "length",
+        "content_filter": completion.finish_reason == "content_filter",
+        "empty": empty,
+        "no_final_answer": not empty and not any(map(states_answer, split_steps(completion.text))),
+    }
+    return tuple(flaw for flaw, is_so in found.items() if is_so)
+
+
+async def acceptable(
+    ask: Callable[[int], Awaitable[Completion]], policies: Outcomes, *, endpoint: str
+) -> tuple[Completion, tuple[Flaw, ...]]:
+    """Draw until an answer is acceptable; ``ask`` is given the draw's number, from 0.
+
+    Returns:
+        The answer and the flaws it was accepted with.
+
+    Raises:
+        RecordError: the last draw's flaw or refusal; at once, where asking again would not mend it.
+    """
+    draw = 0
+    while True:
+        try:
+            completion = await ask(draw)
+        except RecordError as error:
+            if error.kind not in {"empty", "content_filter"}:
+                raise
+            failure = error  # not a word arrived, so there is nothing to accept
+        else:
+            found = flaws(completion)
+            unwanted = next((flaw for flaw in found if getattr(policies, flaw) != "accept"), None)
+            if unwanted is None:
+                return completion, found
+            failure = RecordError(unwanted, f"{endpoint}: {_SAID[unwanted]}", endpoint=endpoint, attempts=draw + 1)
+        draw += 1
+        draws = 1 + (policies.retries if getattr(policies, failure.kind) == "retry" else 0)
+        if draw >= draws * (trials.get() + 1):
+            raise failure

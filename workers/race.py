@@ -1,0 +1,82 @@
+"""Exact racing: the candidate that scoring every bit would choose, found with fewer bits.
+
+A score is a sum of fixed weights over bits that are 0 or 1, so the bits seen so far bound it from above. The race
+looks at the candidate with the highest bound (ties: the shorter normal reasoning, then the earlier candidate) and asks
+for its heaviest unseen bit. Once the candidate on top has no unseen bit left, no other can overtake it, and it wins
+every tie.
+
+That walk over the bits is fixed by the bits alone. Bits may be asked ahead of it, and arrive in any order: those that
+the walk did not need change neither the winner nor what is reported.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import Generic, TypeVar
+
+A = TypeVar("A", bound=Hashable)
+
+
+class Race(Generic[A]):
+    """One question's race.
+
+    Args:
+        weights: what surviving each mask level is worth, exact, in any unit.
+        lengths: each candidate's length; the shorter wins a tie.
+        asks: for each candidate what has to be asked for each of its bits; empty for a candidate that has none and
+            scores 0. Equal asks share one bit.
+    """
+
+    def __init__(self, weights: Sequence[int], lengths: Sequence[float], asks: Sequence[Sequence[A]]) -> None:
+        self._weights = weights
+        self._lengths = lengths
+        self._asks = asks
+        self._levels = sorted(range(len(weights)), key=lambda level: (-weights[level], -level))
+        self._bits: dict[A, int] = {}
+        self._bounds = [sum(weights) if ask else 0 for ask in asks]
+        self._seen = [0 if ask else len(weights) for ask in asks]
+
+    def tell(self, ask: A, bit: int) -> None:
+        """A bit has arrived."""
+        self._bits[ask] = bit
+
+    def wanted(self, width: int = 1) -> list[A]:
+        """The bits to have in flight now, at most ``width``: the one the race waits for, then those it may need next.
+
+        A guess ahead takes the bits not known yet to come out as most have in this race. Empty once there is a winner.
+        """
+        while (ask := self._next(self._bounds, self._seen)) in self._bits:
+            assert ask is not None
+            self._walk(self._bounds, self._seen, self._bits[ask])
+        bounds, seen = self._bounds.copy(), self._seen.copy()
+        guess = int(2 * sum(self._bits.values()) > len(self._bits))
+        wanted: dict[A, None] = {}
+        while len(wanted) < width and (ask := self._next(bounds, seen)) is not None:
+            if ask not in self._bits:
+                wanted[ask] = None
+            self._walk(bounds, seen, self._bits.get(ask, guess))
+        return list(wanted)
+
+    def s_list(self, candidate: int) -> tuple[int | None, ...]:
+        """A candidate's bits by mask level, ``None`` for those the race did without."""
+        shown: list[int | None] = [None] * len(self._asks[candidate])
+        for level in self._levels[: self._seen[candidate]] if shown else ():
+            shown[level] = self._bits[self._asks[candidate][level]]
+        return tuple(shown)
+
+    def needed(self) -> set[A]:
+        """The bits that the race could not do without."""
+        return {
+            row[level] for row, seen in zip(self._asks, self._seen, strict=True) if row for level in self._levels[:seen]
+        }
+
+    def _top(self, bounds: list[int]) -> int:
+        return min(range(len(bounds)), key=lambda c: (-bounds[c], self._lengths[c], c))
+
+    def _next(self, bounds: list[int], seen: list[int]) -> A | None:
+        top = self._top(bounds)
+        return self._asks[top][self._levels[seen[top]]] if seen[top] < len(self._levels) else None
+
+    def _walk(self, bounds: list[int], seen: list[int], bit: int) -> None:
+        top = self._top(bounds)
+        if not bit:
+            bounds[top] -= self._weights[self._levels[seen[top]]]
+        seen[top] += 1
