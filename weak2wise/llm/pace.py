@@ -15,7 +15,7 @@ import math
 
 CUT = 0.04
 """The share of the learned rate that an epoch begins below it."""
-MARGIN, FAR = 1.05, 1.1
+MARGIN, FAR = 1.1, 1.15
 SHORTEST_WAY = 400
 """Requests; coming back sooner would mean being refused more than once in so many."""
 LONGEST_LINGER, LONGEST_WAY = 60.0, 150.0
