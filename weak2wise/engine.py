@@ -21,7 +21,6 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
-from weak2wise.llm.limits import FIRST_WINDOW
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
@@ -36,6 +35,8 @@ from workers.prompts import Prompts
 from workers.records import Asked, Question
 
 PROGRESS_SECONDS = 10.0
+UNLIMITED_ROOM = 256
+"""Calls that a weak LLM over HTTP is taken to have room for if nothing is configured."""
 
 log = structlog.get_logger()
 
@@ -215,7 +216,7 @@ def _room(config: Config, endpoints: dict[str, OpenAIModel | VllmModel]) -> int:
     """How many calls the weak LLM takes at once."""
     model, settings = endpoints[config.models.mweak], config.endpoints[config.models.mweak]
     if isinstance(settings, OpenAIEndpoint):
-        return settings.max_concurrent_requests or FIRST_WINDOW
+        return settings.max_concurrent_requests or UNLIMITED_ROOM
     assert isinstance(model, VllmModel)
     return model.capacity
 

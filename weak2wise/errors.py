@@ -34,6 +34,7 @@ Kind = Literal[
     "empty",
     "server_error",
     "rate_limited",
+    "endpoint_down",
     "engine_error",
     "endpoint_down",
     # The endpoint refused this prompt.

@@ -8,7 +8,7 @@ type             for example                                                who 
 ===============  =========================================================  ==========================
 ``Transient``    5xx, reset, time-out, truncated or senseless body          retried in place
 ``RateLimited``  429                                                        the limiter pauses, then retried
-``Down``         the circuit breaker has been open for long         condemns the one record
+``Down``         no reply for longer than calls are to wait               condemns the one record
 ``Rejected``     400, context overflow, content refused                     condemns the one record
 ``Unusable``     401, 402, 403, 404, unknown model                          stops the run
 ===============  =========================================================  ==========================

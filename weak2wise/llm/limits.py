@@ -264,7 +264,7 @@ class Limits:
 
     def told(self, slot: Slot, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
         """Note the tighter of two quotas, counted from when the request was sent: the server decided then."""
-        if slot.number < self._told:
+        if slot.number < self._told or slot.epoch is not self.pace.epoch:  # old news
             return
         self._told, self._quota_until = slot.number, 0.0
         if tokens and self._mean_tokens:

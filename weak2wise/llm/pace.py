@@ -2,9 +2,9 @@
 
 Time is cut into epochs, each ended by a refusal and the pause that it asks for. What an epoch got through, divided by
 its length with that pause, is the provider's rate, whatever window the provider counts in: a burst of 6,000 requests in
-four seconds and a minute's pause are 100 a second. The next epoch starts a little below that, comes back to it, lingers
-there and then leaves it behind ever faster (the cubic of TCP CUBIC, by requests sent instead of by time), so that a
-limit that was raised, or learned wrongly, is found again. The surer the rate is, the longer it lingers.
+four seconds and a minute's pause are 100 a second. The next epoch starts a little below that, comes back to it in about
+the time that the last epoch took, lingers there and then leaves it behind ever faster (the cubic of TCP CUBIC, by
+requests sent instead of by time), so that a limit that was raised, or learned wrongly, is found again.
 
 Some refusals do not follow the rate: an upstream that is overloaded, a limit on requests in flight, a day's quota.
 Cutting the rate for them would only make everything slow: after some epochs that ended early, and after a pause longer
@@ -13,13 +13,16 @@ than any provider's window, the rate is forgotten.
 
 import math
 
-CUT = 0.05
+CUT = 0.04
 """The share of the learned rate that an epoch begins below it."""
-MARGIN = 1.05
-LINGER_REQUESTS = 400
-LINGER_SECONDS = 2.0, 60.0
-"""How long an epoch takes to come back to the learned rate: at first, and once the rate has proved right."""
-SLACK_SECONDS = 0.02
+MARGIN, FAR = 1.1, 1.15
+SHORTEST_WAY = 400
+"""Requests; coming back sooner would mean being refused more than once in so many."""
+LONGEST_LINGER, LONGEST_WAY = 60.0, 150.0
+"""Seconds on the way back: providers count by the minute, so more is no surer; and slow endpoints need some bound."""
+TOO_FEW = 20
+"""Requests; an epoch that got fewer through goes on after its pause."""
+SLACK_SECONDS = 0.05
 """Time lost by waking up late that may be made up for."""
 EARLY_ENDS = 5
 """So many epochs running that end before half of their way back say nothing about the rate."""
@@ -30,13 +33,16 @@ LONGEST_WINDOW = 90.0
 class Epoch:
     """What was sent from one refusal to the next; times are monotonic seconds."""
 
-    def __init__(self, began: float) -> None:
-        self.began = began
+    def __init__(self, began: float, before: "Epoch | None" = None) -> None:
+        """``before``: the same epoch until its last pause, whose counts go on here."""
+        self.began: float = before.began if before else began
+        self.sent: int = before.sent if before else 0
+        self.refused: int = before.refused if before else 0
         self.refused_at = began
         self.ended = began
         self.asked = math.inf
-        self.sent = 0
-        self.refused = 0
+        self.linger = 0.0
+        self.goes_on: Epoch | None = None
 
     @property
     def rate(self) -> float:
@@ -54,8 +60,8 @@ class Pace:
 
     def __init__(self, now: float) -> None:
         self.epoch = Epoch(now)
+        self.resumes_at = now
         self._learned: Epoch | None = None
-        self._linger = LINGER_SECONDS[0]
         self._early = 0
         self._next_at = 0.0
 
@@ -64,11 +70,13 @@ class Pace:
         """Requests a second that may be sent now; ``None`` while nothing is known."""
         if self._learned is None:
             return None
-        way = self.epoch.sent / self._way_back(self._learned.rate)
+        way = self.epoch.sent / self._way_back(self._learned)
         return self._learned.rate * (1 + CUT * (way - 1) ** 3)
 
-    def _way_back(self, rate: float) -> float:
-        return max(LINGER_REQUESTS, rate * self._linger)
+    @staticmethod
+    def _way_back(learned: Epoch) -> float:
+        """How many requests it takes to come back to the learned rate."""
+        return min(max(SHORTEST_WAY, learned.rate * learned.linger), max(TOO_FEW, learned.rate * LONGEST_WAY))
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may be sent; not above 0 if it may now."""
@@ -87,19 +95,26 @@ class Pace:
 
     def refused(self, epoch: Epoch) -> None:
         """A request of an epoch was refused, perhaps long after that epoch ended."""
-        epoch.refused += 1
+        part: Epoch | None = epoch
+        while part:
+            part.refused += 1
+            part = part.goes_on
 
     def end_epoch(self, now: float, until: float) -> None:
         """The provider wants nothing more ``until`` then: learn from what got through."""
-        if self.epoch.sent <= self.epoch.refused:  # the pause before was too short, and is that epoch's
+        ended = self.epoch
+        if ended.sent <= ended.refused:  # the pause before was too short, and is that epoch's
             self._resume(until)
             return
-        before, ended = self._learned, self.epoch
+        self._early = self._early + 1 if self._learned and ended.sent < self._way_back(self._learned) / 2 else 0
+        if ended.sent - ended.refused < TOO_FEW:
+            self._resume(until, ended)
+            return
         ended.refused_at, ended.ended, ended.asked = now, until, self.rate or math.inf
-        early = before is not None and ended.sent < self._way_back(before.rate) / 2
-        self._early = self._early + 1 if early else 0
-        right = before is not None and abs(ended.rate / before.rate - 1) < 0.1
-        self._linger = min(2 * self._linger, LINGER_SECONDS[1]) if right else LINGER_SECONDS[0]
+        # What took long to be refused may be lingered at for as long, unless it was far from what had been learned.
+        before = self._learned
+        is_news = before is not None and ended.asked > FAR * before.rate
+        ended.linger = before.linger if before and is_news else min(until - ended.began, LONGEST_LINGER)
         self._learned = ended
         self._resume(until)
 
@@ -108,10 +123,13 @@ class Pace:
         if not self.epoch.sent:
             self._resume(until)
 
-    def _resume(self, at: float) -> None:
-        """A new epoch begins then, unless the last one's end says that its rate is none."""
-        self.epoch = Epoch(at)
-        if self._learned:
+    def _resume(self, at: float, before: Epoch | None = None) -> None:
+        """A new epoch begins then; what was learned is forgotten if it proves to be no rate."""
+        self.resumes_at = at
+        self.epoch = Epoch(at, before)
+        if before:
+            before.goes_on = self.epoch
+        elif self._learned:
             self._learned.ended = at
-            if self._early >= EARLY_ENDS or at - self._learned.refused_at > LONGEST_WINDOW:
-                self._learned, self._early = None, 0
+        if self._learned and (self._early >= EARLY_ENDS or at - self._learned.refused_at > LONGEST_WINDOW):
+            self._learned, self._early = None, 0

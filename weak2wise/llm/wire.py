@@ -16,6 +16,7 @@ from weak2wise.llm.limits import Slot
 from weak2wise.llm.model import Completion
 from weak2wise.llm.replies import error_for, parse_reply
 from weak2wise.llm.stream import Stream
+from weak2wise.telemetry.plain import redactor
 
 LAST_BYTES_SECONDS = 0.5
 """How long a finished stream may take to end, so that its connection can be used again."""
@@ -29,13 +30,14 @@ class Wire:
         self._endpoint = endpoint
         named = {k: env[v[1:]] for k, v in endpoint.headers.items() if v.startswith("$")}
         self._headers = {"Content-Type": "application/json"} | endpoint.headers | named
-        self._secrets = list(named.values())
+        secrets = list(named.values())
         key_variable = endpoint.api_key_env
         if key_variable is None and endpoint.base_url.startswith("https://api.openai.com/") and not endpoint.base_urls:
             key_variable = "OPENAI_API_KEY"
         if key_variable and (key := env.get(key_variable)):
             self._headers.setdefault("Authorization", f"Bearer {key}")
-            self._secrets.append(key)
+            secrets.append(key)
+        self._redact = redactor(secrets)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -63,10 +65,7 @@ class Wire:
         try:
             return await self._exchange(url, body, slot)
         except (ModelError, Unusable) as error:
-            message = str(error)
-            for secret in self._secrets:
-                message = message.replace(secret, "[redacted]")
-            error.args = (message,)
+            error.args = (self._redact(str(error)),)
             raise
 
     async def _exchange(self, url: str, body: bytes, slot: Slot) -> Completion:
