@@ -111,6 +111,8 @@ MISTAKES = [
     ("params.n_mask=0", "params.n_mask: expected int >= 1, found 0"),
     ("params.n_mask=six", "params.n_mask: expected int, got str"),
     ("params.beta=1.5", "params.beta: expected float <= 1.0, found 1.5"),
+    ("params.min_candidates=9", "params.min_candidates: expected at most 6, the number of traces of a question"),
+    ("params.outcomes.length=maybe", "params.outcomes.length: expected one of retry, accept, fail"),
     ("params.truncation=cut", "params.truncation: expected one of anchor, rewrite, rule"),
     ("models.judge=nobody", "models.judge: no endpoint 'nobody' in model_endpoints"),
     ("models.mstrong=[]", "models.mstrong: expected array of length >= 1"),

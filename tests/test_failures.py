@@ -18,7 +18,7 @@ def failed(folder: Path) -> dict[int, tuple[str, str, str | None, int]]:
 
 def small_config(folder: Path, base_url: str, **params: Any) -> dict[str, Any]:
     """One strong model, no filter, no salvage and no retries: every question asks for little."""
-    config = config_for(folder, base_url, skip_filter=True, n_mask=2, **params)
+    config = config_for(folder, base_url, skip_filter=True, n_mask=2, scoring="exhaustive", **params)
     config["models"]["mstrong"] = ["strong-a"]
     config["engine"] = {"salvage_rounds": 0}
     for endpoint in config["model_endpoints"].values():

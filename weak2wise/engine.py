@@ -242,9 +242,9 @@ async def _progress(stages: list[Stage[Any]], uses: Callable[[], list[EndpointUs
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
         counts = {s.name: f"{s.counts['done']}+{s.busy}" for s in stages}
-        dropped, failed = (sum(s.counts[what] for s in stages) for what in ("dropped", "failed"))
+        ended = {what: sum(s.counts[what] for s in stages) for what in ("dropped", "aside", "failed")}
         faults = {f"{use.endpoint}_faults": use.faults for use in uses() if use.faults}
-        log.info("progress", **counts, dropped=dropped, failed=failed, **faults)
+        log.info("progress", **counts, **ended, **faults)
 
 
 if __name__ == "__main__":

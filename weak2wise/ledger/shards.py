@@ -3,7 +3,8 @@
 Decisions:
 
 * A line is *acknowledged* once the kernel has it, so it survives any death of this process. ``fsync`` follows within
-  ``fsync_seconds``; a power cut may cost the lines of that last group and nothing before it.
+  ``fsync_seconds``; a power cut may cost the lines of that last group and nothing before it. Each folder loses its own
+  last group, so a row may have lost an early outcome and kept a later one: it then goes on from the early one.
 * Lines that arrive while a write is under way form the next group: one ``write`` for all of them, on a thread.
 * A torn last line is cut off when the shards are opened and its writer is owed the work again. Nothing is ever
   appended behind a torn tail. Damage anywhere else is not ours to mend: it is reported by file and line.

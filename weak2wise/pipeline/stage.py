@@ -51,17 +51,20 @@ class Stage(Generic[Out]):
             StopRun: the whole run must stop; the record is owed again.
         """
         self.busy += 1
-        earlier = await self.ledger.fetch(record.row) if self.ledger.status(record.row) is Status.FAILED else None
-        trial = trials.set(earlier.trials if isinstance(earlier, Failed) else 0)
         try:
+            trials.set(await self._trials(record.row))
             outcome = await self._outcome(record, final=final)
             if outcome is not None:
                 await self.ledger.append(outcome)
         finally:
-            trials.reset(trial)
             self.busy -= 1
         self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
         return outcome
+
+    async def _trials(self, row: int) -> int:
+        """How often the row failed here before."""
+        earlier = await self.ledger.fetch(row) if self.ledger.status(row) is Status.FAILED else None
+        return earlier.trials if isinstance(earlier, Failed) else 0
 
     async def _outcome(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         began = time.monotonic()
@@ -69,19 +72,14 @@ class Stage(Generic[Out]):
             with asking_for(record.row):
                 result = await self._worker(record)
         except RecordError as error:
-            aside = error.may_pass and not final
-            made_do = "record.failed" if error.instead is None else "record.made_do"
-            log.warning(
-                "record.put_aside" if aside else made_do,
-                stage=self.name,
-                row=record.row,
-                kind=error.kind,
-                message=str(error)[:200],
-            )
-            if aside:
+            facts = {"stage": self.name, "row": record.row, "kind": error.kind, "message": str(error)[:200]}
+            if error.may_pass and not final:
+                log.info("record.put_aside", **facts)
                 return None
             if error.instead is not None:
+                log.warning("record.made_do", **facts)
                 return Done(record.row, error.instead, round(time.monotonic() - began, 3))
+            log.warning("record.failed", **facts)
             return Failed(
                 row=record.row,
                 stage=self.name,
