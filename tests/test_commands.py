@@ -129,7 +129,7 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     assert len(asked) == 5
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
-    assert "5 questions; 1 lines are none: line 6" in found["findings"][1]["said"]
+    assert "5 questions; 1 rows are none, the first: line 6" in found["findings"][1]["said"]
     calls = {part["role"]: part["calls"] for part in found["forecast"]}
     traces = 5 * 2 * 2
     assert calls == {
@@ -256,3 +256,30 @@ def test_a_report_of_a_run_that_goes_on_says_so(finished: FinishedRun, tmp_path:
     finally:
         os.close(lock)
     assert "<strong>running</strong>" in (tmp_path / "r.html").read_text()
+
+
+def test_check_counts_questions_of_evaluation_sets_out(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_in(tmp_path, server.base_url, 5)
+    (tmp_path / "set.jsonl").write_text((tmp_path / "in.jsonl").read_text().splitlines()[2] + "\n")
+    sets = f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]"
+    assert command("check", "--config", tmp_path / "config.yaml", "--set", sets, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "1 are in evaluation sets" in found["findings"][1]["said"]
+    assert {part["role"]: part["calls"] for part in found["forecast"]}["truncation"] == 4
+
+
+@pytest.mark.parametrize("name", ["run", "check", "preview", "status", "report", "export", "init"])
+def test_help_teaches_each_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command(name, "--help")
+    said = capsys.readouterr().out
+    assert said.startswith(f"Usage: weak2wise {name} ")
+    assert "Parameters" in said
+
+
+def test_the_list_of_commands_loads_none_of_their_libraries() -> None:
+    heavy = {"datasets", "pyarrow", "huggingface_hub", "latex2mathml", "zstandard", "weak2wise.outputs"}
+    code = f"import sys, weak2wise.commands; sys.exit(', '.join({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -97,15 +97,17 @@ def _prices(given: "list[str] | tuple[()]", config: Config) -> dict[str, tuple[f
 
 
 async def _check(config: Config, prices: dict[str, tuple[float, float]], *, load: bool) -> Checked:
-    source = await survey(Path(config.dataset.input_path), config.dataset.columns)
+    source = await survey(config)
     findings = [Finding("config", "good", "read and consistent; every key it names is set")]
+    said = f"{source.good:,} questions"
     if source.bad:
-        verdict: Literal["warning", "bad"] = "warning" if source.good else "bad"
-        findings.append(
-            Finding("input", verdict, f"{source.good:,} questions; {source.bad:,} lines are none: {source.first_bad}")
-        )
+        said += f"; {source.bad:,} rows are none, the first: {source.first_bad}"
+    if source.contaminated:
+        said += f"; {source.contaminated:,} are in evaluation sets and will be dropped"
+    if source.good == source.contaminated:
+        findings.append(Finding("input", "bad", said))
     else:
-        findings.append(Finding("input", "good" if source.good else "bad", f"{source.good:,} questions"))
+        findings.append(Finding("input", "warning" if source.bad else "good", said))
     used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
     remote = {name: endpoint for name, endpoint in used.items() if isinstance(endpoint, OpenAIEndpoint)}
     findings += await asyncio.gather(*(_ask(name, endpoint, config) for name, endpoint in remote.items()))

@@ -1,11 +1,13 @@
 """What a run will ask for, before it starts: calls exactly, tokens by what is known of them, disk by tokens."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 from msgspec import Struct
 
-from weak2wise.config import Columns, Config
+from weak2wise.assembly import read_overlap
+from weak2wise.config import Config
 from weak2wise.dataset import InputRow, read_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.journal import Receipt, Spent
@@ -26,8 +28,10 @@ class Source(Struct):
     good: int = 0
     bad: int = 0
     first_bad: str = ""
+    contaminated: int = 0
+    """Good ones that are in evaluation sets and will be dropped unpaid."""
     characters: int = 0
-    """Of all good questions."""
+    """Of all other good questions."""
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
@@ -53,13 +57,16 @@ class Disk(Struct, frozen=True):
         return f"{self.free / 1e9:,.1f} GB free, the run may take {self.needed / 1e9:,.1f} GB (dataset.work_dir)"
 
 
-async def survey(path: Path, columns: Columns) -> Source:
+async def survey(config: Config) -> Source:
     """Count an input's questions and what is wrong with the other lines. Raises ``ConfigError``."""
-    source = Source()
-    async for row in read_rows(path, columns):
+    source, overlap = Source(), await asyncio.to_thread(read_overlap, config)
+    async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
         if isinstance(row, InputRow):
             source.good += 1
-            source.characters += len(row.question)
+            if overlap and overlap.find(row.question):
+                source.contaminated += 1
+            else:
+                source.characters += len(row.question)
         else:
             source.bad += 1
             source.first_bad = source.first_bad or row.message
@@ -71,7 +78,7 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
 
     Tokens are the average of the work_dir's earlier calls where there are enough, else assumed.
     """
-    params, questions = config.params, source.good
+    params, questions = config.params, source.good - source.contaminated
     traces = questions * params.samples_per_model
     scored = traces * len(config.models.mstrong) * params.n_mask
     attempts = scored * params.majority + (0 if params.skip_filter else questions)
