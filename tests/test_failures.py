@@ -33,7 +33,7 @@ def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
     faults = (
         Fault("400", Match(model="strong", contains="(item 1)"), times=1),
         Fault("500", Match(model="strong", contains="(item 3)"), times=2),
-        Fault("500", Match(model="weak", contains="(item 5)"), times=2),
+        Fault("500", Match(model="weak", contains="(item 5)"), times=4),
     )
     monkeypatch.setenv("SECRET", "temperature")  # a word of the server's refusal
     with LoopbackProcess(faults=faults) as server:

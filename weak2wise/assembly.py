@@ -21,6 +21,7 @@ from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel, limits_of
+from weak2wise.llm.purse import Purse
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
@@ -89,7 +90,7 @@ class Books:
 
 
 @asynccontextmanager
-async def open_endpoints(config: Config) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
+async def open_endpoints(config: Config, purse: Purse) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
     """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenAIModel | VllmModel] = {}
@@ -99,7 +100,7 @@ async def open_endpoints(config: Config) -> AsyncIterator[dict[str, OpenAIModel 
             if isinstance(endpoint, OpenAIEndpoint):
                 whose = ("group", endpoint.limit_group) if endpoint.limit_group else ("endpoint", name)
                 limits = shared.setdefault(whose, limits_of(endpoint))
-                opened[name] = await stack.enter_async_context(OpenAIModel(name, endpoint, limits))
+                opened[name] = await stack.enter_async_context(OpenAIModel(name, endpoint, limits, purse))
             else:
                 model = opened[name] = VllmModel(name, endpoint, Path(config.dataset.work_dir) / f"vllm-{number}.log")
                 stack.push_async_callback(model.close)
@@ -127,7 +128,9 @@ def wire(
         kind = role.partition("/")[0]
         watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(guarded[name])
         settings = answer_settings(config.endpoints[name])
-        wired[role] = Journaled(watched, journal, role=role, endpoint=name, settings=settings)
+        endpoint = endpoints[name]
+        priced: dict[str, Any] = {"cost": endpoint.cost} if isinstance(endpoint, OpenAIModel) else {}
+        wired[role] = Journaled(watched, journal, role=role, endpoint=name, settings=settings, **priced)
     return wired
 
 

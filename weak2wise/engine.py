@@ -22,6 +22,7 @@ from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.purse import Purse
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
@@ -35,6 +36,8 @@ from workers.prompts import Prompts
 from workers.records import Asked, Question
 
 PROGRESS_SECONDS = 10.0
+PAID_ANSWERS_SECONDS = 1800.0
+"""How long answers that are paid for may still arrive when the money is spent."""
 UNLIMITED_ROOM = 256
 """Calls that a weak LLM over HTTP is taken to have room for if nothing is configured."""
 
@@ -118,7 +121,9 @@ class Engine:
                 stack.push_async_callback(books.close)
                 await asyncio.to_thread(books.open)
                 only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
-                endpoints = await stack.enter_async_context(open_endpoints(self._config))
+                purse = Purse(self._config.engine.max_cost_usd, self.gate.park)
+                purse.pay(sum(spent.cost_usd for spent in books.journal.spent.values()))
+                endpoints = await stack.enter_async_context(open_endpoints(self._config, purse))
                 offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
                 models = wire(self._config, endpoints, books.journal, self.gate)
@@ -145,6 +150,7 @@ class Engine:
                 )[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 async with asyncio.TaskGroup() as group:
+                    cashier = group.create_task(_stop_when_empty(purse, self.gate))
                     ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
                     await run(
                         self._questions,
@@ -157,6 +163,7 @@ class Engine:
                         salvage_rounds=self._config.engine.salvage_rounds,
                     )
                     ticker.cancel()
+                    cashier.cancel()
                 await asyncio.to_thread(self._write, stages, books)
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
@@ -207,8 +214,19 @@ class Engine:
         return self._output if step == "sft" else self._work_dir / STEPS[step][2]
 
 
-def _counts(spent: Any) -> dict[str, int]:
-    counts: dict[str, int] = msgspec.structs.asdict(spent)
+async def _stop_when_empty(purse: Purse, gate: Gate) -> None:
+    """Stop the run when there is no money for a call, once the answers that are paid for have arrived."""
+    await purse.wanted.wait()
+    log.warning("money.spent", spent_usd=round(purse.spent, 4), max_cost_usd=purse.most, waiting_for=gate.under_way)
+    await gate.drain(PAID_ANSWERS_SECONDS)
+    raise StopRun(
+        f"engine.max_cost_usd: {purse.most:g} US dollars are spent ({purse.spent:.4f})",
+        hint=f"{purse.spent:.4f} US dollars are spent; to go on, raise engine.max_cost_usd.",
+    )
+
+
+def _counts(spent: Any) -> dict[str, Any]:
+    counts: dict[str, Any] = msgspec.structs.asdict(spent)
     return counts
 
 
@@ -223,7 +241,13 @@ def _room(config: Config, endpoints: dict[str, OpenAIModel | VllmModel]) -> int:
 
 def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
     return [
-        EndpointUse(endpoint=name, sent=e.meter.sent, answered=e.meter.answered, faults=dict(e.meter.faults))
+        EndpointUse(
+            endpoint=name,
+            sent=e.meter.sent,
+            answered=e.meter.answered,
+            faults=dict(e.meter.faults),
+            wasted_usd=e.meter.wasted_usd,
+        )
         for name, e in endpoints.items()
         if isinstance(e, OpenAIModel)
     ]

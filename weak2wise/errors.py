@@ -36,7 +36,6 @@ Kind = Literal[
     "rate_limited",
     "endpoint_down",
     "engine_error",
-    "endpoint_down",
     # The endpoint refused this prompt.
     "context_overflow",
     "content_filter",

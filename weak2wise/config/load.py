@@ -230,6 +230,10 @@ def _check(config: Config, env: Mapping[str, str]) -> None:
         if isinstance(endpoint, OpenAIEndpoint):
             _check_environment(f"model_endpoints.{name}", endpoint, env)
     _check_limit_groups(config)
+    in_use = [config.endpoints[name] for name in config.roles().values()]
+    priced = any(isinstance(e, OpenAIEndpoint) and (e.prices.input or e.prices.output) for e in in_use)
+    if config.engine.max_cost_usd is not None and not priced:
+        raise ConfigError("engine.max_cost_usd: nothing in use has a price; give model_endpoints.….prices")
 
 
 def _check_limit_groups(config: Config) -> None:

@@ -13,6 +13,7 @@ Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
+Price = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*$")]
@@ -48,6 +49,20 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
     top_k: int | None = None
     min_p: Share | None = None
     repetition_penalty: Positive | None = None
+
+
+class Prices(Section, frozen=True, kw_only=True):
+    """US dollars per million tokens; cached input costs as much as other input unless told otherwise."""
+
+    input: Price = 0.0
+    cached_input: Price | None = None
+    output: Price = 0.0
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
+        """US dollars for one call; ``prompt_tokens`` include the cached ones."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
 
 
 class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field="type"):
@@ -87,6 +102,7 @@ class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field
     max_response_mb: Count = 64
     outage_patience: Positive = 600.0
     max_tokens: Count = 8192
+    prices: Prices = Prices()
     extra_body: dict[str, Any] = {}
     headers: dict[str, str] = {}
 
@@ -241,6 +257,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     ``salvage_rounds``: how often questions that failed for what may pass are tried again, after all the others.
     ``max_engine_restarts``: how often a run starts an embedded engine again that has died. ``max_error_rate``: the run
     stops when a larger share of the last 100 calls failed, for every endpoint of one role; 1 never stops it.
+    ``max_cost_usd``: the run stops, after what is in flight has arrived, when all runs of the work_dir have cost that.
     """
 
     lanes: Lanes = Lanes()
@@ -251,6 +268,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     salvage_rounds: Natural = 1
     max_engine_restarts: Natural = 3
     max_error_rate: Share = 0.9
+    max_cost_usd: Positive | None = None
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     role: str
     endpoint: str
     completion: Completion
+    cost_usd: float = 0.0
 
 
 class UsageOnly(Struct):
@@ -56,22 +57,25 @@ class Receipt(Struct):
     role: str
     endpoint: str
     completion: UsageOnly
+    cost_usd: float = 0.0
 
 
 class Spent(Struct):
-    """Calls answered and tokens reported for one role on one endpoint, all runs of this work_dir together."""
+    """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    cost_usd: float = 0.0
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: Usage, cost_usd: float) -> None:
         """Count one answered call."""
         self.calls += 1
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens
+        self.cost_usd += cost_usd
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
@@ -96,7 +100,7 @@ class Journal:
 
         def on_line(location: int, line: bytes) -> None:
             receipt = _RECEIPT.decode(line)
-            self._count(receipt.role, receipt.endpoint, receipt.completion.usage)
+            self._count(receipt.role, receipt.endpoint, receipt.completion.usage, receipt.cost_usd)
             if owed(receipt.row):
                 self._index.setdefault(receipt.row, {})[receipt.key] = location
 
@@ -106,8 +110,8 @@ class Journal:
         """Hand every answer's receipt to ``on_receipt``, touching nothing. Blocks; raises as ``Shards.open``."""
         self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
 
-    def _count(self, role: str, endpoint: str, usage: Usage) -> None:
-        self.spent.setdefault((role, endpoint), Spent()).add(usage)
+    def _count(self, role: str, endpoint: str, usage: Usage, cost_usd: float) -> None:
+        self.spent.setdefault((role, endpoint), Spent()).add(usage, cost_usd)
 
     async def find(self, row: int, key: str) -> Completion | None:
         """The answer that the row was given for this key, if there is one."""
@@ -120,7 +124,7 @@ class Journal:
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""
         location = await self._shards.append(self._encoder.encode(answer))
-        self._count(answer.role, answer.endpoint, answer.completion.usage)
+        self._count(answer.role, answer.endpoint, answer.completion.usage, answer.cost_usd)
         self._index.setdefault(answer.row, {})[answer.key] = location
 
     def release(self, row: int) -> None:
@@ -136,14 +140,25 @@ class Journaled:
     """A ``Model`` that answers from the journal what this row has asked before, and journals what it has not.
 
     The same question asked twice at once by one row is asked of the endpoint once.
-    ``settings`` is whatever else shapes the endpoint's answers (model name, token limit, extra body).
+    ``settings`` is whatever else shapes the endpoint's answers (model name, token limit, extra body); ``cost`` is what
+    an answer costs, in US dollars.
     """
 
-    def __init__(self, model: Model, journal: Journal, *, role: str, endpoint: str, settings: Any) -> None:
+    def __init__(
+        self,
+        model: Model,
+        journal: Journal,
+        *,
+        role: str,
+        endpoint: str,
+        settings: Any,
+        cost: Callable[[Usage], float] = lambda _usage: 0.0,
+    ) -> None:
         self._model = model
         self._journal = journal
         self._role = role
         self._endpoint = endpoint
+        self._cost = cost
         self._encoder = msgspec.json.Encoder(order="sorted")
         self._seed = blake2b(self._encoder.encode((endpoint, settings)), digest_size=16)
         self._asking: dict[tuple[int, str], asyncio.Future[Completion]] = {}
@@ -178,5 +193,6 @@ class Journaled:
             self._journal.replayed[self._role] += 1
             return found
         completion = await self._model.complete(prompt)
-        await self._journal.record(Answer(row, key, self._role, self._endpoint, completion))
+        cost = self._cost(completion.usage)
+        await self._journal.record(Answer(row, key, self._role, self._endpoint, completion, cost))
         return completion

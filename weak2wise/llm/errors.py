@@ -15,10 +15,13 @@ type             for example                                                who 
 """
 
 from weak2wise.errors import RecordError, StopRun
+from weak2wise.llm.model import Usage
 
 
 class ModelError(RecordError):
-    """A call that gave no answer; left uncaught it condemns the record that asked."""
+    """A call that gave no answer; left uncaught it condemns the record that asked. ``usage`` is charged anyway."""
+
+    usage = Usage()
 
 
 class Transient(ModelError):

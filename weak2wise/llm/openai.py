@@ -15,7 +15,8 @@ from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected
 from weak2wise.llm.limits import Limits, Slot
 from weak2wise.llm.meter import Meter
-from weak2wise.llm.model import Completion, Prompt
+from weak2wise.llm.model import Completion, Prompt, Usage
+from weak2wise.llm.purse import Purse
 from weak2wise.llm.replicas import Replica, Replicas
 from weak2wise.llm.wire import Wire
 
@@ -38,12 +39,19 @@ class OpenAIModel:
     """A ``Model`` over HTTP with its own session; open it with ``async with``."""
 
     def __init__(
-        self, name: str, endpoint: OpenAIEndpoint, limits: Limits | None = None, *, env: Mapping[str, str] = os.environ
+        self,
+        name: str,
+        endpoint: OpenAIEndpoint,
+        limits: Limits | None = None,
+        purse: Purse | None = None,
+        *,
+        env: Mapping[str, str] = os.environ,
     ) -> None:
-        """``limits`` are its own unless it shares them with other endpoints."""
+        """``limits`` are its own unless it shares them with other endpoints; ``purse`` pays for its answers."""
         self.name = name
         self.meter = Meter()
         self.limits = limits or limits_of(endpoint)
+        self._purse = purse
         self._endpoint = endpoint
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
@@ -70,6 +78,8 @@ class OpenAIModel:
             await self._replicas.ready()
             slot = await self.limits.acquire()
             try:
+                if self._purse:
+                    await self._purse.open()
                 if replica := self._replicas.take():
                     return await self._ask(replica, body, slot)
             finally:
@@ -83,6 +93,7 @@ class OpenAIModel:
             replied = True
         except ModelError as error:
             self.meter.faults[error.kind] += 1
+            self.meter.wasted_usd += self._pay(error.usage)
             if error.kind in DEAD:
                 replied = False
             elif isinstance(error, RateLimited | Rejected):
@@ -93,8 +104,19 @@ class OpenAIModel:
         finally:
             self._replicas.give_back(replica, replied=replied)
         self.meter.answered += 1
+        self._pay(completion.usage)
         slot.answered(completion.usage.prompt_tokens + completion.usage.completion_tokens)
         return completion
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars for a call."""
+        return self._endpoint.prices.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
+
+    def _pay(self, usage: Usage) -> float:
+        cost = self.cost(usage)
+        if self._purse:
+            self._purse.pay(cost)
+        return cost
 
     def _log_limits(self, said: float | None) -> None:
         rate = self.limits.pace.rate

@@ -81,11 +81,15 @@ def completion_in(choice: Choice, usage: UsageReport | None, name: str) -> Compl
     if not isinstance(reasoning, str):
         reasoning, text = split_thinking(text)
     if not text.strip() and not (reasoning or "").strip():
+        error: ModelError
         if choice.finish_reason == "content_filter":
-            raise Rejected(
-                "content_filter", f"{name}: the provider's content filter withheld the answer", endpoint=name
-            )
-        raise Transient("empty", f"{name}: an empty answer (finish_reason {choice.finish_reason})", endpoint=name)
+            withheld = f"{name}: the provider's content filter withheld the answer"
+            error = Rejected("content_filter", withheld, endpoint=name)
+        else:
+            empty = f"{name}: an empty answer (finish_reason {choice.finish_reason})"
+            error = Transient("empty", empty, endpoint=name)
+        error.usage = _usage(usage)
+        raise error
     return Completion(text=text, reasoning=reasoning, finish_reason=choice.finish_reason, usage=_usage(usage))
 
 

@@ -29,6 +29,14 @@ class Gate:
         if self._shut and not self.under_way:
             self._quiet.set()
 
+    async def park(self) -> None:
+        """Wait to be cancelled, in the middle of a call that is not to go out after all; it is under way no longer."""
+        self.leave()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.under_way += 1  # for its guard to take back
+
     async def drain(self, seconds: float) -> None:
         """Let no new call begin, and give those under way this long to arrive."""
         self._shut = True

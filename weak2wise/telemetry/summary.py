@@ -19,16 +19,18 @@ class RoleUse(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
+    cost_usd: float
     replayed: int
 
 
 class EndpointUse(Struct, frozen=True, kw_only=True):
-    """What one endpoint saw in this run: requests sent, answered, and faults by kind."""
+    """What one endpoint saw in this run: requests sent, answered, faults by kind, and dollars for unusable answers."""
 
     endpoint: str
     sent: int
     answered: int
     faults: dict[str, int]
+    wasted_usd: float
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -68,6 +70,10 @@ def show(summary: Summary, console: Console) -> None:
         numbers = (r.calls, r.replayed, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
         use.add_row(Text(r.role), Text(r.endpoint), *(f"{n:,}" for n in numbers))
     console.print(use)
+    cost, wasted = sum(r.cost_usd for r in summary.roles), sum(e.wasted_usd for e in summary.endpoints)
+    if cost or wasted:
+        more = f", and {wasted:,.4f} in this run for answers that could not be used" if wasted else ""
+        console.print(Text(f"cost: {cost:,.4f} US dollars{more}"))
     for e in summary.endpoints:
         if e.faults:
             faults = ", ".join(f"{count:,} {kind}" for kind, count in e.faults.items())

@@ -1,0 +1,81 @@
+"""What answers cost is counted as the provider reports it, kept over restarts, and capped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine_runs import config_for, finish, lines, write_run
+from tests.loopback import Fault, LoopbackProcess, Match
+from weak2wise.config import load_config
+from weak2wise.config.schema import Prices
+from weak2wise.errors import ConfigError
+
+PRICES = {"input": 1.0, "cached_input": 0.5, "output": 10.0}
+
+
+def priced(folder: Path, base_url: str) -> dict[str, Any]:
+    """Two requests in flight for each of five endpoints."""
+    config = config_for(folder, base_url, n_mask=2)
+    for endpoint in config["model_endpoints"].values():
+        endpoint |= {"prices": PRICES, "max_concurrent_requests": 2, "max_retries": 2}
+    return config
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "work" / "summary.json").read_text())
+    return found
+
+
+def test_a_call_costs_its_tokens_and_cached_ones_their_own_price() -> None:
+    assert Prices(input=1.0, cached_input=0.1, output=10.0).cost(1_000_000, 400_000, 200_000) == pytest.approx(2.64)
+    assert Prices(input=1.0, output=10.0).cost(1_000_000, 400_000, 200_000) == pytest.approx(3.0)
+    assert Prices().cost(1_000_000, 400_000, 200_000) == 0
+
+
+def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path: Path) -> None:
+    """An empty answer is charged by its provider like any other."""
+    with LoopbackProcess(faults=(Fault("empty_content", Match(model="strong-a")),)) as server:
+        write_run(tmp_path, priced(tmp_path, server.base_url), 3)
+        finish(tmp_path)
+    told = summary(tmp_path)
+    for role in told["roles"]:
+        prices = Prices(**PRICES)
+        expected = prices.cost(role["prompt_tokens"], role["cached_tokens"], role["completion_tokens"])
+        assert role["cost_usd"] == pytest.approx(expected)
+        assert expected > 0
+    assert sum(endpoint["wasted_usd"] for endpoint in told["endpoints"]) > 0
+    journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
+    assert sum(line["cost_usd"] for line in journal) == pytest.approx(sum(role["cost_usd"] for role in told["roles"]))
+
+
+def test_a_cap_stops_the_run_with_at_most_what_was_in_flight_above_it_and_it_goes_on_when_raised(
+    tmp_path: Path,
+) -> None:
+    with LoopbackProcess() as server:
+        free, capped = tmp_path / "free", tmp_path / "capped"
+        write_run(free, priced(free, server.base_url), 6)
+        finish(free)
+        whole = sum(role["cost_usd"] for role in summary(free)["roles"])
+    with LoopbackProcess(latency=0.02) as server:
+        write_run(capped, priced(capped, server.base_url), 6)
+        said = finish(capped, "--set", f"engine.max_cost_usd={whole / 2}", code=3)
+        assert "raise engine.max_cost_usd" in said
+        journal = [line for file in (capped / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
+        costs = [line["cost_usd"] for line in journal]
+        assert whole / 2 <= sum(costs) < whole / 2 + 2 * 5 * max(costs)
+        asked = sum(request.asked for request in server.requests().values())
+        assert asked == len(journal), "what was in flight has arrived"
+        finish(capped, "--set", f"engine.max_cost_usd={whole / 2}", code=3)
+        assert sum(request.asked for request in server.requests().values()) == asked
+        finish(capped, "--set", f"engine.max_cost_usd={2 * whole}")
+        assert all(request.asked == 1 for request in server.requests().values())
+    assert lines(capped / "out.jsonl") == lines(free / "out.jsonl")
+    assert sum(role["cost_usd"] for role in summary(capped)["roles"]) == pytest.approx(whole)
+
+
+def test_a_cap_without_prices_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    with pytest.raises(ConfigError, match="nothing in use has a price"):
+        load_config(tmp_path / "config.yaml", ["engine.max_cost_usd=1"])
