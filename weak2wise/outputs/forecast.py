@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from weak2wise.assembly import read_overlap
-from weak2wise.config import Config
+from weak2wise.config import Config, OpenAIEndpoint, Prices
 from weak2wise.dataset import InputRow, read_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.journal import Receipt, Spent
@@ -35,7 +35,7 @@ class Source(Struct):
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """One role's part of a run at most; ``basis`` says where the tokens come from, ``cost`` is ``None`` unpriced."""
+    """One role's part of a run at most; ``basis`` says where the tokens come from, ``cost_usd``: if priced."""
 
     role: str
     endpoint: str
@@ -43,7 +43,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     basis: str
-    cost: float | None
+    cost_usd: float | None
 
 
 class Disk(Struct, frozen=True):
@@ -73,7 +73,7 @@ async def survey(config: Config) -> Source:
     return source
 
 
-def forecast(config: Config, source: Source, prices: dict[str, tuple[float, float]]) -> tuple[list[Forecast], Disk]:
+def forecast(config: Config, source: Source) -> tuple[list[Forecast], Disk]:
     """Each role's part, if no question is solved beforehand and none fails; and the disk it takes. Blocks.
 
     Tokens are the average of the work_dir's earlier calls where there are enough, else assumed.
@@ -99,7 +99,7 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
             prompt, answer = spent.prompt_tokens / spent.calls, spent.completion_tokens / spent.calls
         else:
             prompt, answer = prompts[kind], float(ASSUMED[kind])
-        each = prices.get(endpoint)
+        cached = spent.cached_tokens / spent.calls if spent else 0.0
         parts.append(
             Forecast(
                 role=role,
@@ -108,7 +108,7 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
                 prompt_tokens=round(number * prompt),
                 completion_tokens=round(number * answer),
                 basis=f"{'as' if spent else 'assumed'} {answer:,.0f} an answer{' so far' if spent else ''}",
-                cost=None if each is None else number * (prompt * each[0] + answer * each[1]) / 1e6,
+                cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
             )
         )
     needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
@@ -116,6 +116,13 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
     while not place.exists():
         place = place.parent
     return parts, Disk(shutil.disk_usage(place).free, needed)
+
+
+def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:
+    endpoint = config.endpoints[name]
+    if not isinstance(endpoint, OpenAIEndpoint) or endpoint.prices == Prices():
+        return None
+    return endpoint.prices.cost(round(prompt), round(cached), round(answer))
 
 
 def _known(work_dir: Path) -> dict[str, Spent]:
