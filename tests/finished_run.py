@@ -42,7 +42,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Twenty questions all the way through and two lines that are none; nobody may change it."""
     folder = tmp_path_factory.mktemp("finished")
     with LoopbackProcess() as server:
-        write_run(folder, config_for(folder, server.base_url), QUESTIONS)
+        config = config_for(folder, server.base_url)
+        config["model_endpoints"]["strong-a"]["prices"] = {"input": 2.0, "output": 8.0}
+        write_run(folder, config, QUESTIONS)
         rows = [line | {"subject": SUBJECTS[number % 2]} for number, line in enumerate(lines(folder / "in.jsonl"))]
         with (folder / "in.jsonl").open("w") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)

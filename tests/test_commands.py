@@ -119,17 +119,18 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with LoopbackProcess() as server:
-        run_in(tmp_path, server.base_url, 5, samples_per_model=2, n_mask=3)
+        config = run_in(tmp_path, server.base_url, 5, samples_per_model=2, n_mask=3)
+        config["model_endpoints"]["strong-a"]["prices"] = {"input": 1.0, "output": 10.0}
+        save(tmp_path, config)
         with (tmp_path / "in.jsonl").open("a") as file:
             file.write("no JSON\n")
-        arguments = ["check", "--config", tmp_path / "config.yaml", "--price", "strong-a=1/10"]
-        assert command(*arguments, "--json") == 0
+        assert command("check", "--config", tmp_path / "config.yaml", "--json") == 0
         asked = {name: model.answered for name, model in server.stats().models.items()}
     assert set(asked.values()) == {1}
     assert len(asked) == 5
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
-    assert "5 questions; 1 lines are none: line 6" in found["findings"][1]["said"]
+    assert "5 questions; 1 rows are none, the first: line 6" in found["findings"][1]["said"]
     calls = {part["role"]: part["calls"] for part in found["forecast"]}
     traces = 5 * 2 * 2
     assert calls == {
@@ -140,7 +141,9 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
         "truncation": 5,
     }
     priced = next(part for part in found["forecast"] if part["role"] == "strong/strong-a")
-    assert priced["cost"] == pytest.approx((priced["prompt_tokens"] + 10 * priced["completion_tokens"]) / 1e6, rel=1e-3)
+    tokens = priced["prompt_tokens"] + 10 * priced["completion_tokens"]
+    assert priced["cost_usd"] == pytest.approx(tokens / 1e6, rel=1e-3)
+    assert found["cost_usd"] == pytest.approx(priced["cost_usd"], abs=0.005)
     assert not (tmp_path / "work" / "ledger").exists()
 
 
@@ -226,8 +229,6 @@ def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
         (["report", "/nowhere"], "holds no run"),
         (["check", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
         (["check", "--set", "params.n_mask=0"], "params.n_mask: expected int >= 1"),
-        (["check", "--price", "strong-a"], "expected ENDPOINT=PROMPT/ANSWER"),
-        (["check", "--price", "nobody=1/2"], "no endpoint 'nobody'"),
         (["preview", "--set", "dataset.input_path=/nowhere.jsonl"], "dataset.input_path"),
     ],
 )
@@ -256,3 +257,30 @@ def test_a_report_of_a_run_that_goes_on_says_so(finished: FinishedRun, tmp_path:
     finally:
         os.close(lock)
     assert "<strong>running</strong>" in (tmp_path / "r.html").read_text()
+
+
+def test_check_counts_questions_of_evaluation_sets_out(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_in(tmp_path, server.base_url, 5)
+    (tmp_path / "set.jsonl").write_text((tmp_path / "in.jsonl").read_text().splitlines()[2] + "\n")
+    sets = f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]"
+    assert command("check", "--config", tmp_path / "config.yaml", "--set", sets, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "1 are in evaluation sets" in found["findings"][1]["said"]
+    assert {part["role"]: part["calls"] for part in found["forecast"]}["truncation"] == 4
+
+
+@pytest.mark.parametrize("name", ["run", "check", "preview", "status", "report", "export", "init"])
+def test_help_teaches_each_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command(name, "--help")
+    said = capsys.readouterr().out
+    assert said.startswith(f"Usage: weak2wise {name} ")
+    assert "Parameters" in said
+
+
+def test_the_list_of_commands_loads_none_of_their_libraries() -> None:
+    heavy = {"datasets", "pyarrow", "huggingface_hub", "latex2mathml", "zstandard", "weak2wise.outputs"}
+    code = f"import sys, weak2wise.commands; sys.exit(', '.join({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -101,6 +101,9 @@ def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: P
         assert provenance["judge"] == ("rule and llm" if provenance["judge_llm_calls"] else "rule")
     journal = [answer for shard in finished.work.glob("ledger/journal/*") for answer in lines(shard)]
     emitted = {provenance["row"] for provenance in found}
+    costs = {row: sum(answer.get("cost_usd", 0) for answer in journal if answer["row"] == row) for row in emitted}
+    assert any(costs.values())
+    assert {p["row"]: p["cost_usd"] for p in found} == pytest.approx(costs, abs=1e-6)
     judged = sum(answer["role"] == "judge" and answer["row"] in emitted for answer in journal)
     assert sum(provenance["judge_llm_calls"] for provenance in found) == judged
 

@@ -86,10 +86,18 @@ def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, br
             used = [1, *(usage.get(key, 0) for key in ("prompt_tokens", "cached_tokens", "completion_tokens"))]
             spent[answer["role"]] = [a + b for a, b in zip(spent[answer["role"]], used, strict=True)]
     with opened(browser, report) as view:
-        rows = {row[0]: [number(cell) for cell in row[2:]] for row in table(view.page, "Tokens")}
+        rows = {row[0]: [number(cell) for cell in row[2:7]] for row in table(view.page, "Tokens")}
+        cost = {row[0]: float(row[7]) for row in table(view.page, "Tokens")}
+        said = view.page.locator("section:has(h2:text-is('Tokens')) > p").inner_text()
     assert {role: row[:4] for role, row in rows.items()} == spent
     for row in rows.values():
         assert row[4] == round(row[3] / len(finished.emitted))
+    assert cost.pop("strong/strong-a") == round(
+        (2 * spent["strong/strong-a"][1] + 8 * spent["strong/strong-a"][3]) / 1e6, 4
+    )
+    assert set(cost.values()) == {0.0}
+    summary = json.loads((finished.work / "summary.json").read_text())
+    assert f"{sum(role['cost_usd'] for role in summary['roles']) / len(finished.emitted):,.4f} a row emitted" in said
 
 
 def test_winners_lengths_and_failures_are_those_of_the_files(

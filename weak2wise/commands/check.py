@@ -40,7 +40,7 @@ class Checked(Struct, frozen=True):
     ok: bool
     findings: list[Finding]
     forecast: list[Forecast]
-    cost: float | None
+    cost_usd: float | None
 
 
 @told
@@ -48,7 +48,6 @@ def check(
     *,
     config: Path = Path("config.yaml"),
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
-    price: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
     load: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     json: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
@@ -60,19 +59,16 @@ def check(
     Args:
         config: The YAML file that says what to run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
-        price: What a million tokens cost at an endpoint, of prompts and of answers: --price deepseek-chat=0.28/0.42.
-            May be given several times; the currency is yours.
         load: Load embedded models too and ask them; this takes as long as the start of a run.
         json: Print one JSON object for a script.
     """
     loaded = load_config(config, set_ or ())
-    prices = _prices(price or (), loaded)
     try:
         Engine(loaded)  # checks prompts, folders and models itself
     except ConfigError as error:
         raise ConfigError(f"{config}: {error}") from None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        checked = runner.run(_check(loaded, prices, load=load))
+        checked = runner.run(_check(loaded, load=load))
     if json:
         sys.stdout.write(msgspec.json.encode(checked).decode() + "\n")
     else:
@@ -80,32 +76,18 @@ def check(
     return 0 if checked.ok else 1
 
 
-def _prices(given: "list[str] | tuple[()]", config: Config) -> dict[str, tuple[float, float]]:
-    prices = {}
-    for entry in given:
-        name, _, costs = entry.rpartition("=")
-        try:
-            prompt, answer = map(float, costs.split("/"))
-        except ValueError:
-            raise ConfigError(
-                f"--price {entry}: expected ENDPOINT=PROMPT/ANSWER, such as deepseek-chat=0.28/0.42"
-            ) from None
-        if name not in config.endpoints:
-            raise ConfigError(f"--price {entry}: no endpoint {name!r}; known here: {', '.join(config.endpoints)}")
-        prices[name] = (prompt, answer)
-    return prices
-
-
-async def _check(config: Config, prices: dict[str, tuple[float, float]], *, load: bool) -> Checked:
-    source = await survey(Path(config.dataset.input_path), config.dataset.columns)
+async def _check(config: Config, *, load: bool) -> Checked:
+    source = await survey(config)
     findings = [Finding("config", "good", "read and consistent; every key it names is set")]
+    said = f"{source.good:,} questions"
     if source.bad:
-        verdict: Literal["warning", "bad"] = "warning" if source.good else "bad"
-        findings.append(
-            Finding("input", verdict, f"{source.good:,} questions; {source.bad:,} lines are none: {source.first_bad}")
-        )
+        said += f"; {source.bad:,} rows are none, the first: {source.first_bad}"
+    if source.contaminated:
+        said += f"; {source.contaminated:,} are in evaluation sets and will be dropped"
+    if source.good == source.contaminated:
+        findings.append(Finding("input", "bad", said))
     else:
-        findings.append(Finding("input", "good" if source.good else "bad", f"{source.good:,} questions"))
+        findings.append(Finding("input", "warning" if source.bad else "good", said))
     used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
     remote = {name: endpoint for name, endpoint in used.items() if isinstance(endpoint, OpenAIEndpoint)}
     findings += await asyncio.gather(*(_ask(name, endpoint, config) for name, endpoint in remote.items()))
@@ -113,9 +95,9 @@ async def _check(config: Config, prices: dict[str, tuple[float, float]], *, load
         if not isinstance(endpoint, OpenAIEndpoint):
             looked = await asyncio.to_thread(_look, name, endpoint)
             findings.append(await _load(name, endpoint, config) if load and looked.verdict == "good" else looked)
-    expected, disk = await asyncio.to_thread(forecast, config, source, prices)
+    expected, disk = await asyncio.to_thread(forecast, config, source)
     findings.append(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.said()))
-    costs = [part.cost for part in expected if part.cost is not None]
+    costs = [part.cost_usd for part in expected if part.cost_usd is not None]
     ok = all(finding.verdict != "bad" for finding in findings)
     return Checked(ok, findings, expected, round(sum(costs), 2) if costs else None)
 
@@ -185,15 +167,15 @@ def _show(checked: Checked, console: Console) -> None:
     console.print(Text("\nAt most, if the weak LLM solves no question beforehand:", style="bold"))
     for part in checked.forecast:
         tokens = f"about {_short(part.prompt_tokens)} prompt and {_short(part.completion_tokens)} answer tokens"
-        cost = "" if part.cost is None else f", {part.cost:,.2f}"
+        cost = "" if part.cost_usd is None else f", {part.cost_usd:,.2f} US dollars"
         console.print(
             Text(f"  {part.role} on {part.endpoint}: {part.calls:,} calls, {tokens} ({part.basis}){cost}"),
             soft_wrap=True,
         )
-    if checked.cost is not None:
-        console.print(Text(f"  together {checked.cost:,.2f}"))
+    if checked.cost_usd is not None:
+        console.print(Text(f"  together {checked.cost_usd:,.2f} US dollars"))
     else:
-        console.print(Text("  For what that costs add --price ENDPOINT=PROMPT/ANSWER (per million tokens)."))
+        console.print(Text("  For what that costs set model_endpoints.NAME.prices."))
     console.print(Text("\nReady to run." if checked.ok else "\nNot ready: mend what is marked ✗ and check again."))
 
 

@@ -13,6 +13,7 @@ from weak2wise.config.schema import (
     OpenAIEndpoint,
     Outcomes,
     Params,
+    Prices,
     PromptTexts,
     VllmEndpoint,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "OpenAIEndpoint",
     "Outcomes",
     "Params",
+    "Prices",
     "PromptTexts",
     "VllmEndpoint",
     "load_config",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, write_atomic
@@ -26,6 +27,7 @@ PROVENANCE = {
     "cut_by": "text",
     "judge": "text",
     "judge_llm_calls": "int",
+    "cost_usd": "float",
 }
 """Fields of the ``provenance`` column and their types."""
 
@@ -34,12 +36,12 @@ _BATCH = 1000
 
 def rows_of(work: WorkDir, chosen: Iterable[int], layout: Layout, *, provenance: bool) -> Iterator[dict[str, Any]]:
     """The chosen rows in a layout, read one at a time. Blocks."""
-    asked = _judge_calls(work) if provenance else {}
+    bills = _bills(work) if provenance else {}
     for row in chosen:
         sft: SftRow = _done(work, "sft", row)
         line = layout.row(sft.prompt, sft.response)
         if provenance:
-            line["provenance"] = _provenance(work, _done(work, "select", row), asked.get(row, 0))
+            line["provenance"] = _provenance(work, _done(work, "select", row), bills.get(row, _Bill()))
         yield line
 
 
@@ -49,19 +51,28 @@ def _done(work: WorkDir, step: str, row: int) -> Any:
     return outcome.record
 
 
-def _judge_calls(work: WorkDir) -> dict[int, int]:
-    """How often the judge LLM was asked about each row; rows that it was never asked about are left out."""
-    asked: dict[int, int] = {}
+class _Bill(Struct):
+    """What one row's answers came to: the judge LLM's verdicts, and US dollars for all of them."""
+
+    judged: int = 0
+    cost_usd: float = 0.0
+
+
+def _bills(work: WorkDir) -> dict[int, _Bill]:
+    """The bills of rows that were judged by an LLM or cost money."""
+    bills: dict[int, _Bill] = {}
 
     def count(receipt: Receipt) -> None:
-        if receipt.role == "judge":
-            asked[receipt.row] = asked.get(receipt.row, 0) + 1
+        if receipt.role == "judge" or receipt.cost_usd:
+            bill = bills.setdefault(receipt.row, _Bill())
+            bill.judged += receipt.role == "judge"
+            bill.cost_usd += receipt.cost_usd
 
     work.journal.look(count)
-    return asked
+    return bills
 
 
-def _provenance(work: WorkDir, golden: Golden, asked: int) -> dict[str, Any]:
+def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
     winner, score = golden.winner, golden.score
     mode = work.manifest.shape["params.judge_mode"]
     return {
@@ -73,8 +84,9 @@ def _provenance(work: WorkDir, golden: Golden, asked: int) -> dict[str, Any]:
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
         "marks": winner.marks,
         "cut_by": golden.cut_by,
-        "judge": "llm" if mode == "llm" else "rule and llm" if asked else "rule",
-        "judge_llm_calls": asked,
+        "judge": "llm" if mode == "llm" else "rule and llm" if bill.judged else "rule",
+        "judge_llm_calls": bill.judged,
+        "cost_usd": round(bill.cost_usd, 6),
     }
 
 

@@ -1,11 +1,13 @@
 """What a run will ask for, before it starts: calls exactly, tokens by what is known of them, disk by tokens."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
 from msgspec import Struct
 
-from weak2wise.config import Columns, Config
+from weak2wise.assembly import read_overlap
+from weak2wise.config import Config, OpenAIEndpoint, Prices
 from weak2wise.dataset import InputRow, read_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.journal import Receipt, Spent
@@ -26,12 +28,14 @@ class Source(Struct):
     good: int = 0
     bad: int = 0
     first_bad: str = ""
+    contaminated: int = 0
+    """Good ones that are in evaluation sets and will be dropped unpaid."""
     characters: int = 0
-    """Of all good questions."""
+    """Of all other good questions."""
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """One role's part of a run at most; ``basis`` says where the tokens come from, ``cost`` is ``None`` unpriced."""
+    """One role's part of a run at most; ``basis`` says where the tokens come from, ``cost_usd``: if priced."""
 
     role: str
     endpoint: str
@@ -39,7 +43,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     basis: str
-    cost: float | None
+    cost_usd: float | None
 
 
 class Disk(Struct, frozen=True):
@@ -53,25 +57,28 @@ class Disk(Struct, frozen=True):
         return f"{self.free / 1e9:,.1f} GB free, the run may take {self.needed / 1e9:,.1f} GB (dataset.work_dir)"
 
 
-async def survey(path: Path, columns: Columns) -> Source:
+async def survey(config: Config) -> Source:
     """Count an input's questions and what is wrong with the other lines. Raises ``ConfigError``."""
-    source = Source()
-    async for row in read_rows(path, columns):
+    source, overlap = Source(), await asyncio.to_thread(read_overlap, config)
+    async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
         if isinstance(row, InputRow):
             source.good += 1
-            source.characters += len(row.question)
+            if overlap and overlap.find(row.question):
+                source.contaminated += 1
+            else:
+                source.characters += len(row.question)
         else:
             source.bad += 1
             source.first_bad = source.first_bad or row.message
     return source
 
 
-def forecast(config: Config, source: Source, prices: dict[str, tuple[float, float]]) -> tuple[list[Forecast], Disk]:
+def forecast(config: Config, source: Source) -> tuple[list[Forecast], Disk]:
     """Each role's part, if no question is solved beforehand and none fails; and the disk it takes. Blocks.
 
     Tokens are the average of the work_dir's earlier calls where there are enough, else assumed.
     """
-    params, questions = config.params, source.good
+    params, questions = config.params, source.good - source.contaminated
     traces = questions * params.samples_per_model
     scored = traces * len(config.models.mstrong) * params.n_mask
     attempts = scored * params.majority + (0 if params.skip_filter else questions)
@@ -92,7 +99,7 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
             prompt, answer = spent.prompt_tokens / spent.calls, spent.completion_tokens / spent.calls
         else:
             prompt, answer = prompts[kind], float(ASSUMED[kind])
-        each = prices.get(endpoint)
+        cached = spent.cached_tokens / spent.calls if spent else 0.0
         parts.append(
             Forecast(
                 role=role,
@@ -101,7 +108,7 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
                 prompt_tokens=round(number * prompt),
                 completion_tokens=round(number * answer),
                 basis=f"{'as' if spent else 'assumed'} {answer:,.0f} an answer{' so far' if spent else ''}",
-                cost=None if each is None else number * (prompt * each[0] + answer * each[1]) / 1e6,
+                cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
             )
         )
     needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
@@ -109,6 +116,13 @@ def forecast(config: Config, source: Source, prices: dict[str, tuple[float, floa
     while not place.exists():
         place = place.parent
     return parts, Disk(shutil.disk_usage(place).free, needed)
+
+
+def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:
+    endpoint = config.endpoints[name]
+    if not isinstance(endpoint, OpenAIEndpoint) or endpoint.prices == Prices():
+        return None
+    return endpoint.prices.cost(round(prompt), round(cached), round(answer))
 
 
 def _known(work_dir: Path) -> dict[str, Spent]:

@@ -118,7 +118,7 @@ def _scores(facts: Facts) -> str:
     if not facts.scores:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
-    names = ("golden traces", "all traces")
+    names = ("golden traces", "all fully scored traces")
     drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
     note = f"Median of the golden traces {median(facts.scores):.3f}, of all fully scored traces " + (
         f"{median(facts.candidate_scores):.3f}." if facts.candidate_scores else "unknown."

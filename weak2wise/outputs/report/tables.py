@@ -23,20 +23,24 @@ def tokens(work: WorkDir, facts: Facts) -> str:
     """Tokens by role and model."""
     if not facts.spent:
         return ""
+    emitted = facts.totals.emitted
+    paid = any(spent.cost_usd for spent in facts.spent.values())
     rows = []
     for role in work.models:
         for (spent_by, endpoint), spent in facts.spent.items():
             if spent_by == role:
-                each = f"{spent.completion_tokens / facts.totals.emitted:,.0f}" if facts.totals.emitted else "–"
+                each = f"{spent.completion_tokens / emitted:,.0f}" if emitted else "–"
                 numbers = (spent.calls, spent.prompt_tokens, spent.cached_tokens, spent.completion_tokens)
-                rows.append(
-                    [line(role), line(work.models.get(role, endpoint)), *(f"{number:,}" for number in numbers), each]
-                )
+                cells = [line(role), line(work.models.get(role, endpoint)), *(f"{n:,}" for n in numbers), each]
+                rows.append([*cells, f"{spent.cost_usd:,.4f}"] if paid else cells)
     columns = ["role", "model", "calls", "prompt tokens", "cached", "answer tokens", "answer tokens a row emitted"]
-    return (
-        "<section><h2>Tokens</h2><p>As the endpoints reported them, all runs of this work_dir together.</p>"
-        f"{table(columns, rows, words=2)}</section>"
-    )
+    said = "As the endpoints reported them, all runs of this work_dir together."
+    if paid:
+        columns.append("US dollars")
+        cost = sum(spent.cost_usd for spent in facts.spent.values())
+        said += f" They cost {cost:,.2f} US dollars"
+        said += f", {cost / emitted:,.4f} a row emitted." if emitted else "."
+    return f"<section><h2>Tokens</h2><p>{said}</p>{table(columns, rows, words=2)}</section>"
 
 
 def slowest(work: WorkDir, facts: Facts) -> str:
