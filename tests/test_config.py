@@ -125,7 +125,7 @@ MISTAKES = [
     ("model_endpoints.strong-a.headers={Authorization: Bearer x}", "headers.Authorization: expected $NAME of an"),
     ("model_endpoints.strong-a.headers={X-Api-Key: x}", "headers.X-Api-Key: expected $NAME of an environment variable"),
     ("model_endpoints.strong-a.base_url=https://me:secret@a.example", "base_url: expected str matching"),
-    ("model_endpoints.strong-a.base_urls=['https://a.example?key=secret']", "base_urls[...]: expected str matching"),
+    ("model_endpoints.strong-a.base_urls=['https://a.example?key=secret']", "base_urls[0]: expected str matching"),
     ("model_endpoints.strong-a.prices={input: -1}", "prices.input: expected float >= 0.0, found -1"),
     ("engine.max_cost_usd=5", "engine.max_cost_usd: nothing in use has a price"),
     ("model_endpoints.strong-a.headers={X: $UNSET}", "headers.X: environment variable UNSET is not set"),
