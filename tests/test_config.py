@@ -121,6 +121,13 @@ MISTAKES = [
     ("model_endpoints.strong-a.type=grpc", "model_endpoints.strong-a.type: expected one of openai, vllm, transformers"),
     ("model_endpoints.strong-a.base_url=a.example", "model_endpoints.strong-a.base_url: expected str matching"),
     ("model_endpoints.strong-a.api_key_env=UNSET", "api_key_env: environment variable UNSET is not set"),
+    ("model_endpoints.strong-a.api_key_env=sk-1234", "expected the name of an environment variable, not a key itself"),
+    ("model_endpoints.strong-a.headers={Authorization: Bearer x}", "headers.Authorization: expected $NAME of an"),
+    ("model_endpoints.strong-a.headers={X-Api-Key: x}", "headers.X-Api-Key: expected $NAME of an environment variable"),
+    ("model_endpoints.strong-a.base_url=https://me:secret@a.example", "base_url: expected str matching"),
+    ("model_endpoints.strong-a.base_urls=['https://a.example?key=secret']", "base_urls[0]: expected str matching"),
+    ("model_endpoints.strong-a.prices={input: -1}", "prices.input: expected float >= 0.0, found -1"),
+    ("engine.max_cost_usd=5", "engine.max_cost_usd: nothing in use has a price"),
     ("model_endpoints.strong-a.headers={X: $UNSET}", "headers.X: environment variable UNSET is not set"),
     ("model_endpoints.Small-1.5B.generation_kwargs.topp=1", "generation_kwargs.topp: unknown key; did you mean top_p?"),
     ("model_endpoints.new.base_url=https://c.example", "model_endpoints.new.model_id: missing"),
@@ -181,3 +188,17 @@ def test_a_file_that_is_no_config_is_told_so(tmp_path: Path, text: str, complain
 def test_a_missing_file_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load(tmp_path / "none.yaml")
+
+
+def test_a_key_given_where_its_variable_s_name_belongs_is_not_repeated(file: Path) -> None:
+    for secret in ("sk-12345678", "a1b2c3d4e5f6"):
+        with pytest.raises(ConfigError) as caught:
+            load(file, f"model_endpoints.strong-a.api_key_env={secret}")
+        assert secret not in str(caught.value)
+
+
+def test_endpoints_of_one_limit_group_agree_on_their_limits(file: Path) -> None:
+    group = [f"model_endpoints.{name}.limit_group=a" for name in ("strong-a", "checker")]
+    load(file, *group)
+    with pytest.raises(ConfigError, match="max_requests_per_minute: expected the same as for strong-a"):
+        load(file, *group, "model_endpoints.checker.max_requests_per_minute=60")

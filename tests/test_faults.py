@@ -24,6 +24,7 @@ from tests.loopback.faults import KINDS, Kind
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, StopRun
 from weak2wise.llm.errors import Down, Rejected, Transient, Unusable
+from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
@@ -199,6 +200,15 @@ async def test_a_key_that_a_provider_repeats_is_in_no_message(monkeypatch: pytes
             await ask(model)
     assert "Incorrect" not in str(caught.value)
     assert "[redacted]" in str(caught.value)
+
+
+async def test_endpoints_that_share_limits_stay_within_them_together() -> None:
+    async with serve(latency=0.02) as server:
+        shared = Limits(in_flight=3)
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
+        async with OpenAIModel("a", settings, shared) as one, OpenAIModel("b", settings, shared) as two:
+            await asyncio.gather(*(model.complete(PROMPT) for model in (one, two) for _ in range(10)))
+        assert server.stats.models["strong-a"].max_in_flight == 3
 
 
 async def test_two_answers_with_one_id_are_two_answers() -> None:

@@ -87,3 +87,12 @@ async def test_many_calls_retry_side_by_side_without_mixing_up_their_counts() ->
     results = await asyncio.gather(*(retried(m).complete(PROMPT) for m in models), return_exceptions=True)
     assert [isinstance(r, Transient) for r in results] == [n % 5 == 4 for n in range(200)]
     assert [m.asked for m in models] == [n % 5 + 1 if n % 5 < 4 else 4 for n in range(200)]
+
+
+async def test_a_server_in_trouble_that_says_when_is_not_asked_before() -> None:
+    loop = asyncio.get_running_loop()
+    error = fault()
+    error.retry_after = 0.2
+    began = loop.time()
+    await Retried(Scripted(error), max_retries=1, first_wait=0.001, longest_wait=5).complete(PROMPT)
+    assert loop.time() - began >= 0.19

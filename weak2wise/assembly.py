@@ -3,6 +3,7 @@
 An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
 """
 
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -51,6 +52,9 @@ STEPS: dict[str, tuple[type[Any], View, str]] = {
 """The method's five steps in order: what each makes of a record, and the file that shows it."""
 
 
+OPEN_FILES = 65_536
+
+
 @dataclass(frozen=True)
 class Books:
     """Everything durable of one work_dir."""
@@ -92,6 +96,7 @@ class Books:
 @asynccontextmanager
 async def open_endpoints(config: Config, purse: Purse) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
     """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
+    _allow_connections()
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenAIModel | VllmModel] = {}
         shared: dict[tuple[str, str], Limits] = {}
@@ -106,6 +111,14 @@ async def open_endpoints(config: Config, purse: Purse) -> AsyncIterator[dict[str
                 stack.push_async_callback(model.close)
                 await model.start()
         yield opened
+
+
+def _allow_connections() -> None:
+    """Let this process open enough files: each request in flight is one, and 1,024 is a usual limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def wire(

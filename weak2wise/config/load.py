@@ -154,7 +154,7 @@ def _endpoint(value: object, where: str) -> AnyEndpoint:
     return endpoint
 
 
-_SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
+_SECRET_HEADER = re.compile(r"authorization|cookie|secret|(^|[-_])(key|token)$", re.IGNORECASE)
 _AT = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 
@@ -255,7 +255,9 @@ def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, s
     if endpoint.api_key_env and not endpoint.api_key_env.isidentifier():
         raise ConfigError(f"{where}.api_key_env: expected the name of an environment variable, not a key itself")
     if endpoint.api_key_env and not env.get(endpoint.api_key_env):
-        raise ConfigError(f"{where}.api_key_env: environment variable {endpoint.api_key_env} is not set")
+        # Some keys could be names; no one writes a variable for one in small letters.
+        name = endpoint.api_key_env if endpoint.api_key_env.isupper() else "of that name"
+        raise ConfigError(f"{where}.api_key_env: environment variable {name} is not set")
     for header, value in endpoint.headers.items():
         if _SECRET_HEADER.search(header) and not value.startswith("$"):
             raise ConfigError(f"{where}.headers.{header}: expected $NAME of an environment variable, not a key itself")

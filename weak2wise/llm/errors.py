@@ -25,9 +25,10 @@ class ModelError(RecordError):
 
 
 class Transient(ModelError):
-    """May well succeed if asked again."""
+    """May well succeed if asked again; not before ``retry_after`` seconds, if the endpoint said so."""
 
     may_pass = True
+    retry_after: float | None = None
 
 
 class RateLimited(ModelError):

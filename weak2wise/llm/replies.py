@@ -135,7 +135,9 @@ def error_for(  # noqa: PLR0911 - a table, one line a kind
     if status == 429:
         return RateLimited(message, endpoint=name, retry_after=retry_after)
     if status in {408, 409, 425} or status >= 500:
-        return Transient("timeout" if status in {408, 504} else "server_error", message, endpoint=name)
+        fault = Transient("timeout" if status in {408, 504} else "server_error", message, endpoint=name)
+        fault.retry_after = retry_after
+        return fault
     if _OVERFLOW.search(said):
         return Rejected("context_overflow", message, endpoint=name)
     if _FILTERED.search(said):

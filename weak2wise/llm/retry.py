@@ -22,6 +22,7 @@ class Retried:
     def __init__(self, model: Model, *, max_retries: int, first_wait: float = 0.5, longest_wait: float = 60.0) -> None:
         self._model = model
         self._max_retries = max_retries
+        self._longest_wait = longest_wait
         self._wait = wait_random_exponential(multiplier=first_wait, max=longest_wait)
 
     async def complete(self, prompt: Prompt, /) -> Completion:
@@ -43,8 +44,10 @@ class Retried:
         tries = _Tries(first, self._max_retries)
 
         def pause(state: RetryCallState) -> float:
-            limited = state.outcome is not None and isinstance(state.outcome.exception(), RateLimited)
-            return 0.0 if limited else self._wait(state)  # after a 429 the limiter holds the next attempt back
+            error = state.outcome.exception() if state.outcome else None
+            if not isinstance(error, Transient):
+                return 0.0  # after a 429 the limiter holds the next attempt back
+            return max(self._wait(state), min(error.retry_after or 0.0, self._longest_wait))
 
         async def attempt() -> Completion:
             if tries.pending:

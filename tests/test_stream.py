@@ -1,0 +1,95 @@
+"""A streamed answer is put together exactly, however its bytes were cut, and a part of one is never taken for it."""
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weak2wise.llm.errors import RateLimited, Rejected, Transient
+from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.stream import Stream
+
+
+def event(delta: dict[str, Any] | None, finish_reason: str | None = None, **more: Any) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
+    return b"data: " + msgspec.json.encode({"id": "x", "choices": choices, **more}) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+END = event({}, "stop")
+
+
+def read(*chunks: bytes) -> Completion:
+    stream = Stream("e")
+    for chunk in chunks:
+        stream.feed(chunk)
+    return stream.completion()
+
+
+@given(st.lists(st.text(max_size=8), max_size=6), st.lists(st.integers(0, 2000), max_size=12), st.booleans())
+def test_any_text_arrives_exactly_wherever_its_bytes_are_cut(pieces: list[str], cuts: list[int], crlf: bool) -> None:
+    sent = b": comment\n\n" + b"".join(event({"reasoning_content": p}) for p in ["why", *pieces])
+    sent += b"".join(event({"content": p}) for p in [*pieces, "."]) + END + DONE
+    sent = sent.replace(b"\n", b"\r\n") if crlf else sent
+    places = [0, *sorted(cut % len(sent) for cut in cuts), len(sent)]
+    completion = read(*(sent[a:b] for a, b in pairwise(places)))
+    assert completion.text == "".join([*pieces, "."])
+    assert completion.reasoning == "".join(["why", *pieces])
+
+
+def test_usage_comes_from_the_last_chunk_that_has_one() -> None:
+    early = event({"content": "4"}, usage={"prompt_tokens": 9, "completion_tokens": 1})
+    last = event(
+        None, usage={"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}}
+    )
+    assert read(early, END, last, DONE).usage == Usage(9, 5, 3)
+    assert read(event({"content": "4"}), END, DONE).usage == Usage()
+
+
+@pytest.mark.parametrize(
+    ("delta", "reasoning"),
+    [
+        ({"reasoning": "because"}, "because"),
+        ({"reasoning_content": "because"}, "because"),
+        ({"reasoning": "because", "reasoning_content": "because"}, "because"),
+        ({"content": "<think>because</think>"}, "because"),
+        ({"content": None, "reasoning": {"odd": 1}}, None),
+    ],
+)
+def test_thinking_is_found_where_providers_put_it(delta: dict[str, Any], reasoning: str | None) -> None:
+    completion = read(event(delta), event({"content": "4"}), END, DONE)
+    assert (completion.text, completion.reasoning) == ("4", reasoning)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [],
+        [event({"content": "4"})],
+        [event({"content": "4"}), DONE],
+        [event({"content": "4"}), END[:-1]],  # the blank line that ends the event is missing
+        [event({"content": "4"}), b": keep-alive\n\n"],
+        [event({"content": ""}), END, DONE],
+        [b'data: {"choices": [{"delta": {"content": "4\n\n'],
+        [b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n'],
+        [event({"content": "4"}), b'data: {"error": {"message": "overloaded"}}\n\n'],
+    ],
+)
+def test_a_stream_that_breaks_off_goes_wrong_or_says_nothing_is_asked_again(chunks: list[bytes]) -> None:
+    with pytest.raises(Transient):
+        read(*chunks)
+
+
+def test_an_error_in_the_middle_counts_as_what_it_says() -> None:
+    with pytest.raises(RateLimited):
+        read(event({"content": "4"}), b'data: {"error": {"message": "slow down", "code": 429}}\n\n')
+    with pytest.raises(Rejected):
+        read(event({"content": ""}, "content_filter"), DONE)
+
+
+def test_an_event_may_take_several_lines_and_other_fields_say_nothing() -> None:
+    lines = b'event: message\nid: 7\nretry: 10\ndata: {"choices": [{"delta":\ndata:{"content": "4"}}]}\n\n'
+    assert read(lines, END).text == "4"
