@@ -124,9 +124,9 @@ class Engine:
                 stack.push_async_callback(books.close)
                 await asyncio.to_thread(books.open)
                 only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
-                purse = Purse(self._config.engine.max_cost_usd, self.gate.park)
+                purse = Purse(self._config.engine.max_cost_usd)
                 purse.pay(sum(spent.cost_usd for spent in books.journal.spent.values()))
-                endpoints = await stack.enter_async_context(open_endpoints(self._config, purse))
+                endpoints = await stack.enter_async_context(open_endpoints(self._config, purse, self.gate))
                 offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
                 models = wire(self._config, endpoints, books.journal, self.gate)
