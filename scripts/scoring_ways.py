@@ -193,11 +193,13 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
 
     async def score() -> list[Scored]:
         config = setting.config(scoring)
-        generated = Books.of(config).steps["generate"]
-        generated.open()
-        for record in traced:
-            await generated.append(Done(record.row, record))
-        await generated.close()
+        unsolved = [Unsolved(question=record.question, weak_attempt=None) for record in traced]
+        for step, records in (("filter", unsolved), ("generate", traced)):
+            ledger = Books.of(config).steps[step]
+            ledger.open()
+            for record in records:
+                await ledger.append(Done(record.row, record))
+            await ledger.close()
         await Engine(config, up_to_step=3).run()
         ledger = Books.of(config).steps["stepmask"]
         ledger.open()

@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import structlog
 from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_overlap, wire
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import asked_by, is_hub, keep, read_rows
+from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
@@ -30,6 +30,7 @@ from weak2wise.results import failed_rows, totals, write_views
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
+from weak2wise.watch.board import Observer
 from workers.answers import warm_up
 from workers.judge import Judge
 from workers.prompts import Prompts
@@ -70,6 +71,8 @@ class Engine:
         self._output = Path(config.dataset.finetune_out or self._work_dir / STEPS["sft"][2])
         self._retry = retry
         self._rows = 0
+        self.observer: asyncio.Future[Observer] | None = None
+        """Set before ``run``: told who looks at the run, once there is something to see."""
         self._redact = redactor(_secrets(config))
         self.gate = Gate()
         for name in dict.fromkeys(config.roles().values()):
@@ -149,9 +152,24 @@ class Engine:
                     overlap=overlap,
                 )[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input))
+                observer = Observer(
+                    stages=stages,
+                    endpoints=endpoints,
+                    journal=books.journal,
+                    intake=books.intake,
+                    queue_size=self._config.engine.queue_size,
+                    verdicts=judge.counts,
+                    bits=bits,
+                    count=lambda: count_rows(self._input),
+                )
+                if self.observer:
+                    self.observer.set_result(observer)
                 async with asyncio.TaskGroup() as group:
-                    cashier = group.create_task(_stop_when_empty(purse, self.gate))
-                    ticker = group.create_task(_progress(stages, lambda: _uses(endpoints)))
+                    besides = [
+                        group.create_task(_stop_when_empty(purse, self.gate)),
+                        group.create_task(observer.watch()),
+                        group.create_task(_progress(observer)),
+                    ]
                     await run(
                         self._questions,
                         stages,
@@ -162,8 +180,8 @@ class Engine:
                         only=only,
                         salvage_rounds=self._config.engine.salvage_rounds,
                     )
-                    ticker.cancel()
-                    cashier.cancel()
+                    for task in besides:
+                        task.cancel()
                 await asyncio.to_thread(self._write, stages, books)
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
@@ -262,13 +280,15 @@ def _secrets(config: Config) -> list[str]:
     return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
 
 
-async def _progress(stages: list[Stage[Any]], uses: Callable[[], list[EndpointUse]]) -> None:
+async def _progress(observer: Observer) -> None:
+    """A line now and then; what it says of a run is also read from the log by ``status``."""
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
-        counts = {s.name: f"{s.counts['done']}+{s.busy}" for s in stages}
-        ended = {what: sum(s.counts[what] for s in stages) for what in ("dropped", "aside", "failed")}
-        faults = {f"{use.endpoint}_faults": use.faults for use in uses() if use.faults}
-        log.info("progress", **counts, **ended, **faults)
+        board = observer.board()
+        counts = {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
+        faults = {f"{endpoint.name}_faults": endpoint.faults for endpoint in board.endpoints if endpoint.faults}
+        left = {} if board.seconds_left is None else {"seconds_left": board.seconds_left}
+        log.info("progress", **counts, dropped=board.dropped, failed=board.failed, **left, **faults)
 
 
 if __name__ == "__main__":

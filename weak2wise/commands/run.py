@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,18 +23,31 @@ from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
 from weak2wise.telemetry.summary import Summary, show
+from weak2wise.watch.page import Address, served
+from weak2wise.watch.screen import on_screen
 
 INTERRUPTED = 130
 GRACE_SECONDS = 2.0
 """How long answers under way may still arrive after SIGINT or SIGTERM."""
 
 
-async def supervise(engine: Engine) -> Summary | None:
-    """Run an engine; on the first SIGINT or SIGTERM let what is under way arrive for a moment, then stop.
+async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
+    """Run an engine and show how it goes; on the first SIGINT or SIGTERM let what is under way arrive, then stop.
 
     Returns:
         The summary, or ``None`` if the run was interrupted. A second signal ends the process at once.
     """
+    engine.observer = asyncio.get_running_loop().create_future()
+    async with AsyncExitStack() as stack:
+        if page:
+            say(f"The page: {await stack.enter_async_context(served(engine.observer, page))}")
+        console = Console(stderr=True)
+        if console.is_terminal:
+            await stack.enter_async_context(on_screen(engine.observer, console))
+        return await _until_signalled(engine)
+
+
+async def _until_signalled(engine: Engine) -> Summary | None:
     interrupted = asyncio.Event()
 
     def on_signal() -> None:
@@ -64,6 +77,7 @@ def run(
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
     resume: Resume = "auto",
     up_to_step: str = "all",
+    page: str | None = None,
 ) -> int:
     """Run the pipeline, or go on with a run that was stopped.
 
@@ -73,25 +87,28 @@ def run(
         resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
             ledger aside; force goes on although settings changed.
         up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
+        page: Serve a page that shows how the run goes, and Prometheus metrics at /metrics: a port on this machine, or
+            HOST:PORT, which needs the environment variable W2W_PAGE_TOKEN.
     """
     if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
         say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
         return 2
     steps = 5 if up_to_step == "all" else int(up_to_step)
-    return carry_out(config, set_ or (), lambda loaded: Engine(loaded, resume=resume, up_to_step=steps))
+    return carry_out(config, set_ or (), lambda loaded: Engine(loaded, resume=resume, up_to_step=steps), page)
 
 
-def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine]) -> int:
+def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine], page: str | None = None) -> int:
     """Load a config, run the engine made of it, say how it ended and return the exit code."""
     again = command_line(sys.argv[1:])
     try:
+        address = Address.of(page) if page else None
         loaded = load_config(config, overrides)
         try:
             engine = make(loaded)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            summary = runner.run(supervise(engine))
+            summary = runner.run(supervise(engine, address))
     except Exception as error:  # noqa: BLE001 - the last resort: told below, in full in the log
         return explain(error, again)
     if summary is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -81,6 +82,8 @@ class Ledger(Generic[T]):
         self.name = name
         self._shards = Shards(folder / name, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index = array("Q")
+        self.tally: Counter[Status] = Counter()
+        """How many rows stand how."""
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Done[record_type] | Dropped | Failed)  # type: ignore[valid-type]
         self._encoder = msgspec.json.Encoder()
 
@@ -99,6 +102,8 @@ class Ledger(Generic[T]):
     def _note(self, row: int, status: Status, location: int) -> None:
         if row >= len(self._index):
             self._index.extend([0] * (row + 1024 - len(self._index)))
+        self.tally[self.status(row)] -= 1
+        self.tally[status] += 1
         self._index[row] = status << _SHIFT | location
 
     def status(self, row: int) -> Status:

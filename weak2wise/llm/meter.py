@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from weak2wise.telemetry.durations import Durations
+
 
 class Meter:
     """Requests sent, and what came of them. ``faults`` counts by error kind, a 429 as ``rate_limited``.
@@ -14,3 +16,5 @@ class Meter:
         self.answered = 0
         self.wasted_usd = 0.0
         self.faults: Counter[str] = Counter()
+        self.took = Durations()
+        """Seconds from sending a request to its whole answer."""

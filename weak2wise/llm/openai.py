@@ -5,6 +5,7 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 """
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -87,6 +88,7 @@ class OpenAIModel:
 
     async def _ask(self, replica: Replica, body: bytes, slot: Slot) -> Completion:
         self.meter.sent += 1
+        began = time.monotonic()
         replied: bool | None = None
         try:
             completion = await self._wire.post(replica.url, body, slot)
@@ -104,6 +106,7 @@ class OpenAIModel:
         finally:
             self._replicas.give_back(replica, replied=replied)
         self.meter.answered += 1
+        self.meter.took.note(time.monotonic() - began)
         self._pay(completion.usage)
         slot.answered(completion.usage.prompt_tokens + completion.usage.completion_tokens)
         return completion

@@ -31,6 +31,7 @@ from weak2wise.config.schema import VllmEndpoint
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.llm._vllm_guard import Guard, engine_processes, family, kill
 from weak2wise.llm._vllm_log import EngineLog
+from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.llm.thinking import split_thinking
 
@@ -167,6 +168,7 @@ class VllmModel:
         self._slots = asyncio.Semaphore(1)
         self.capacity = 0
         """Calls that may be inside the engine at once; known after ``start``."""
+        self.meter = Meter()
         self.in_flight = 0
         """Calls inside the engine now."""
         self.waiting = 0
@@ -217,11 +219,15 @@ class VllmModel:
         finally:
             self.waiting -= 1
         self.in_flight += 1
+        self.meter.sent += 1
+        began = time.monotonic()
         try:
             completion = await engine.answer(prompt)
         finally:
             self.in_flight -= 1
             slots.release()
+        self.meter.answered += 1
+        self.meter.took.note(time.monotonic() - began)
         thinking, text = split_thinking(completion.text)
         return structs.replace(completion, reasoning=thinking, text=text)
 

@@ -6,7 +6,6 @@ meanwhile cannot make a row look further in a later stage than in an earlier one
 
 import fcntl
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,6 +123,5 @@ class WorkDir:
 
     def counts(self, step: str) -> dict[str, int]:
         """How many rows a step left done, dropped and failed."""
-        ledger = self.steps[step]
-        found = Counter(ledger.status(row) for row in ledger.rows())
+        found = self.steps[step].tally
         return {status.name.lower(): found[status] for status in (Status.DONE, Status.DROPPED, Status.FAILED)}

@@ -73,6 +73,7 @@ async def run(
         feeding = _feed(source, stages, queues, intake=intake, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
         for number, stage in enumerate(stages):
+            stage.waiting = queues[number].qsize
             line = _Line(stage, queues[number], queues[number + 1] if number + 1 < len(stages) else None)
             group.create_task(_work(line, gate, finished, salvage), name=stage.name)
 

@@ -1,7 +1,7 @@
 """One stage: a worker, the ledger its outcomes go to, and how many records it works on at once."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +10,7 @@ import structlog
 from weak2wise.errors import RecordError
 from weak2wise.ledger.journal import asking_for
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
+from weak2wise.telemetry.durations import Durations
 from weak2wise.telemetry.plain import plain
 from weak2wise.worker import Drop, Record, Worker, trials
 
@@ -37,6 +38,12 @@ class Stage(Generic[Out]):
         self.ledger = ledger
         self.lanes = lanes
         self.busy = 0
+        self.waiting: Callable[[], int] = int
+        """How many records queue up for a lane; told by the run."""
+        self.took = Durations()
+        """Seconds per record in the worker."""
+        self.latest: deque[int] = deque(maxlen=24)
+        """Rows done last, the newest at the end."""
         self.counts: Counter[str] = Counter()
         self._worker = worker
         self._redact = redact
@@ -51,6 +58,7 @@ class Stage(Generic[Out]):
             StopRun: the whole run must stop; the record is owed again.
         """
         self.busy += 1
+        began = time.monotonic()
         try:
             trials.set(await self._trials(record.row))
             outcome = await self._outcome(record, final=final)
@@ -58,6 +66,9 @@ class Stage(Generic[Out]):
                 await self.ledger.append(outcome)
         finally:
             self.busy -= 1
+        self.took.note(time.monotonic() - began)
+        if isinstance(outcome, Done):
+            self.latest.append(record.row)
         self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
         return outcome
 

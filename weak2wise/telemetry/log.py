@@ -62,8 +62,8 @@ def _redacting(redact: Callable[[str], str]) -> Processor:
 
 
 def _echo(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Warnings and the progress line also go to the terminal, short and free of control characters."""
-    if event.get("level") in _SHOWN or event.get("event") == "progress":
+    """Warnings also go to the user, short and free of control characters; and so does progress, if to no terminal."""
+    if event.get("level") in _SHOWN or (event.get("event") == "progress" and not sys.stderr.isatty()):
         fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "timestamp", "exception"})
         sys.stderr.write(plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")[:400] + "\n")
     return event

@@ -28,24 +28,32 @@ def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
         assert isinstance(golden, Done)
         if work.steps["stepmask"].status(row) is Status.DONE:
             scored = work.steps["stepmask"].read(row)
-        yield _trace(golden.record, scored.record if isinstance(scored, Done) else None)
+        yield trace(golden.record, scored.record if isinstance(scored, Done) else None)
 
 
-def _trace(golden: Golden, scored: Scored | None) -> str:
+def trace(golden: Golden, scored: Scored | None) -> str:
+    """One trace, closed until opened."""
+    winner = golden.winner
+    return (
+        f'<details class="trace" name="trace"><summary><span class="title">{line(golden.title, 140)}</span>'
+        f'<span class="facts">{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · '
+        f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>{opened(golden, scored)}</details>"
+    )
+
+
+def opened(golden: Golden, scored: Scored | None) -> str:
+    """What an opened trace shows."""
     winner = golden.winner
     steps = "".join(f"<li>{_step(step)}</li>" for step in winner.step_list[:_STEPS])
     more = len(winner.step_list) - _STEPS
     unshown = f"<p class=more>{more:,} more steps</p>" if more > 0 else ""
     return (
-        f'<details class="trace" name="trace"><summary><span class="title">{line(golden.title, 140)}</span>'
-        f'<span class="facts">{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · '
-        f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>"
         f'<h3>Question</h3><div class="text" dir="auto">{prose(golden.question.text)}</div>'
         f'<h3>Answer</h3><div class="text" dir="auto">{prose(golden.question.answer)}</div>'
         f"{_candidates(golden, scored) if scored else ''}"
         f'<h3>Steps that were masked</h3><ol class="steps" start="1">{steps}</ol>{unshown}'
         f"<h3>Reasoning{'' if winner.normal_is_own else ' (the steps stand in: the model shows no thinking)'}</h3>"
-        f'<div class="text" dir="auto">{_reasoning(golden)}</div></details>'
+        f'<div class="text" dir="auto">{_reasoning(golden)}</div>'
     )
 
 

@@ -1,0 +1,186 @@
+"""Watching a run: terminal, page and metrics say what the ledger says, and no trace can act in the page."""
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+from tests.browser import chromium
+from tests.engine_runs import ROOT, config_for, lines, write_run
+from tests.loopback import Fault, LoopbackProcess, Match
+from weak2wise.errors import ConfigError
+from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, StageFacts
+from weak2wise.watch.page import Address, served
+from weak2wise.watch.screen import draw
+
+QUESTIONS = 30
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e</details>\x1b[31m $\\frac{1}{2}$"
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A run that has done all it can but for one question, whose weak LLM never answers: its page and its work_dir."""
+    folder = tmp_path_factory.mktemp("live")
+    hang = Fault("hang_before_headers", Match(model="weak", contains="(item 7)"), times=None)
+    with LoopbackProcess(faults=(hang,)) as server:
+        config = config_for(folder, server.base_url)
+        write_run(folder, config, QUESTIONS)
+        rows = lines(folder / "in.jsonl")
+        rows[0] = {"question": HOSTILE, "answer": "4"}
+        (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        command = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
+            assert engine.stderr
+            url = engine.stderr.readline().removeprefix("The page: ").strip()
+            while not _all_but_one(url):
+                assert engine.poll() is None
+                time.sleep(0.2)
+            yield url, folder
+            engine.terminate()
+
+
+def _all_but_one(url: str) -> bool:
+    values = _values(url)
+    return values.get("weak2wise_questions") == QUESTIONS == 1 + values["weak2wise_questions_ended"]
+
+
+def get(url: str, **headers: str) -> tuple[int, Any, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as reply:
+            return reply.status, reply.headers, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def _values(url: str) -> dict[str, float]:
+    """Metric values, their labels' values behind their names."""
+    found = {}
+    for family in text_string_to_metric_families(get(f"{url}metrics")[2]):
+        for sample in family.samples:
+            found["/".join([sample.name, *(sample.labels[name] for name in sorted(sample.labels))])] = sample.value
+    return found
+
+
+def test_metrics_are_those_of_the_ledger(live: tuple[str, Path]) -> None:
+    url, folder = live
+    values = _values(url)
+    journal = [line for shard in sorted((folder / "work/ledger/journal").glob("*")) for line in lines(shard)]
+    for endpoint in ("weak", "strong-a", "trunc"):
+        assert values[f"weak2wise_answers_total/{endpoint}"] == sum(a["endpoint"] == endpoint for a in journal) > 0
+        assert values[f"weak2wise_call_seconds_count/{endpoint}"] == values[f"weak2wise_answers_total/{endpoint}"]
+    emitted = len(lines(folder / "work/ledger/sft/00000.jsonl"))
+    assert values["weak2wise_rows/done/sft"] == values["weak2wise_stage_seconds_count/sft"] == emitted > 0
+    assert values["weak2wise_rows/dropped/filter"] == QUESTIONS - 1 - emitted
+    assert values["weak2wise_requests_in_flight/weak"] == 1
+    assert values["weak2wise_questions"] == QUESTIONS
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1200, "light"), (390, "dark")])
+def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], width: int, theme: Any) -> None:
+    """By keyboard too; nothing is loaded from elsewhere, nothing is wider than the screen."""
+    url, folder = live
+    emitted = len(lines(folder / "work/ledger/sft/00000.jsonl"))
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
+        seen: list[str] = []
+        page.on("console", lambda message: seen.append(message.text))
+        page.on("pageerror", lambda error: seen.append(str(error)))
+        page.on("dialog", lambda dialog: seen.append(dialog.message))
+        page.on("request", lambda request: None if request.url.startswith(url) else seen.append(request.url))
+        page.goto(url)
+        page.wait_for_selector("details.trace")
+        assert page.locator(".tile.emitted dd").text_content() == str(emitted)
+        stages = {
+            cells[0]: cells[1:]
+            for row in page.locator("#stages tr").all()
+            if (cells := row.locator("td").all_text_contents())
+        }
+        assert stages["sft"][0] == str(emitted)
+        hostile = page.locator("details.trace", has_text="document.title")
+        hostile.locator("> summary").focus()
+        page.keyboard.press("Enter")
+        hostile.locator(".hint").first.wait_for()
+        assert hostile.locator(".hint").count() == 6
+        assert hostile.locator("mfrac").count() > 0
+        assert "⟨U+202E⟩" in (hostile.text_content() or "")
+        assert hostile.locator("script, img").count() == 0
+        assert "owned" not in page.title()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert seen == []
+
+
+def test_the_page_answers_to_loopback_names_alone_and_forbids_foreign_scripts(live: tuple[str, Path]) -> None:
+    url, _ = live
+    assert get(url, Host="evil.example")[0] == 403
+    status, headers, _ = get(url)
+    assert status == 200
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert get(f"{url}trace/999999")[0] == 404
+
+
+@pytest.mark.parametrize("text", ["http", "70000", "localhost:x", ""])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a port or HOST:PORT"):
+        Address.of(text)
+
+
+async def test_others_need_a_token() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    with pytest.raises(ConfigError, match="set W2W_PAGE_TOKEN"):
+        async with served(nobody, Address.of("0.0.0.0:0"), {}):
+            pass
+    async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as anywhere:
+        url = anywhere.replace("0.0.0.0", "127.0.0.1")
+        assert (await asyncio.to_thread(get, url))[0] == 401
+        assert (await asyncio.to_thread(get, f"{url}?token=wrong"))[0] == 401
+        assert (await asyncio.to_thread(lambda: get(url, Authorization="Bearer open-sesame")))[0] == 200
+        assert (await asyncio.to_thread(lambda: get(url, Cookie="weak2wise=open-sesame")))[0] == 200
+
+
+async def test_a_port_in_use_is_told() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(nobody, Address.of("0")) as url:
+        port = url.rstrip("/").rpartition(":")[2]
+        with pytest.raises(ConfigError, match="choose another port"):
+            async with served(nobody, Address.of(port)):
+                pass
+
+
+def test_the_terminal_shows_stages_endpoints_and_what_the_others_wait_for() -> None:
+    board = Board(
+        seconds=3700,
+        rows=1000,
+        ended=250,
+        emitted=200,
+        dropped=49,
+        failed=1,
+        per_minute=4,
+        seconds_left=11000,
+        bottleneck="stepmask",
+        cost_usd=12.5,
+        loop_lag=0.0,
+        stages=[StageFacts("stepmask", 200, 0, 1, 32, 32, 16, 4)],
+        endpoints=[EndpointFacts("r1\x1b[2J", 9, 64, 100, 90, {"rate_limited": 7, "timeout": 3}, 55, 44000, 9, 12.5)],
+        engines=[EngineFacts("weak", 48, 53, 12, 500, 417.0, 99, 0.15)],
+        verdicts={},
+        bits={},
+    )
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(draw(board))
+    said = console.export_text()
+    assert "\x1b[2J" not in said
+    assert any("stepmask" in line and "the others wait for it" in line for line in said.splitlines())
+    assert any("r1" in line and "$12.50" in line and "44,000" in line for line in said.splitlines())
+    assert "48 of 53 attempts inside, 12 waiting; 417 tokens/s; 15% of prompts from cache" in said
+    assert "250 of 1,000 questions ended; 1:01:40, about 3:03:20 left, $12.50" in said

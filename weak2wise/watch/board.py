@@ -1,0 +1,253 @@
+"""How a run stands right now: the one set of facts behind the terminal, the page and the metrics.
+
+An ``Observer`` only looks: it reads counters that the run keeps anyway, once a second, and nothing waits for it.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import Struct
+
+from weak2wise.ledger.journal import Journal
+from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.vllm import VllmModel
+from weak2wise.pipeline import Stage
+
+EVERY = 1.0
+"""Seconds between two looks."""
+RECENT = 60
+"""Looks that rates are taken over."""
+SETTLED = 10
+"""Rows that must have ended before anything is said of the time left."""
+CHART_EVERY, CHART_POINTS = 5, 720
+"""Looks between two points of the charts, and the points kept: an hour."""
+
+
+class StageFacts(Struct, frozen=True):
+    """One stage: rows ``done``, ``dropped`` and ``failed`` in all runs; ``busy`` in its lanes, ``waiting`` for one."""
+
+    name: str
+    done: int
+    dropped: int
+    failed: int
+    busy: int
+    lanes: int
+    waiting: int
+    per_minute: float
+
+
+class EndpointFacts(Struct, frozen=True):
+    """One HTTP endpoint in this run; tokens and US dollars in all runs."""
+
+    name: str
+    in_flight: int
+    limit: int
+    sent: int
+    answered: int
+    faults: dict[str, int]
+    per_minute: float
+    tokens_per_minute: float
+    tokens: int
+    cost_usd: float
+
+
+class EngineFacts(Struct, frozen=True):
+    """One embedded engine: attempts inside it and waiting outside; ``cached`` is a share of the prompts' tokens."""
+
+    name: str
+    running: int
+    room: int
+    waiting: int
+    answered: int
+    tokens_per_second: float
+    tokens: int
+    cached: float
+
+
+class Board(Struct, frozen=True):
+    """The whole run. ``rows`` is ``None`` until the input has been counted; times are in seconds."""
+
+    seconds: float
+    rows: int | None
+    ended: int
+    emitted: int
+    dropped: int
+    failed: int
+    per_minute: float
+    seconds_left: float | None
+    bottleneck: str | None
+    cost_usd: float
+    loop_lag: float
+    stages: list[StageFacts]
+    endpoints: list[EndpointFacts]
+    engines: list[EngineFacts]
+    verdicts: dict[str, int]
+    bits: dict[str, int]
+
+
+class Point(Struct, frozen=True, array_like=True):
+    """One point of the charts: seconds, rows ended a minute, requests a minute, embedded tokens a second."""
+
+    seconds: float
+    rows: float
+    requests: float
+    tokens: float
+
+
+class _Look(Struct, frozen=True):
+    """Counters at one moment, for rates."""
+
+    at: float
+    done: dict[str, int]
+    answered: dict[str, int]
+    tokens: dict[str, int]
+    ended: int
+
+
+@dataclass
+class Observer:
+    """Looks at one run; ``watch`` must run for rates and charts to move.
+
+    ``count`` counts the input's rows on a thread.
+    """
+
+    stages: Sequence[Stage[Any]]
+    endpoints: Mapping[str, OpenAIModel | VllmModel]
+    journal: Journal
+    intake: Ledger[Any]
+    queue_size: int
+    verdicts: Counter[str]
+    bits: Counter[str]
+    count: Callable[[], int]
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))
+    _rows: int | None = None
+    _lag: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._ended_before = self._ended()
+        self._looks = deque([self._look()], maxlen=RECENT)
+
+    async def watch(self) -> None:
+        """Look every second until cancelled."""
+        counting = asyncio.create_task(asyncio.to_thread(self.count))
+        loop, looks = asyncio.get_running_loop(), 0
+        due = loop.time() + EVERY
+        while True:
+            await asyncio.sleep(due - loop.time())
+            self._lag = loop.time() - due
+            due = max(due + EVERY, loop.time())
+            if self._rows is None and counting.done() and counting.exception() is None:
+                self._rows = counting.result()
+            self._looks.append(self._look())
+            looks += 1
+            if looks % CHART_EVERY == 0:
+                board = self.board()
+                requests = sum(e.per_minute for e in board.endpoints)
+                tokens = sum(e.tokens_per_second for e in board.engines)
+                self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
+
+    def board(self) -> Board:
+        """The facts as of now."""
+        now, then = self._look(), self._looks[0]
+        minutes = max(now.at - then.at, 1e-3) / 60
+        stages = [self._stage(stage, now, then, minutes) for stage in self.stages]
+        endpoints, engines = [], []
+        for name, model in self.endpoints.items():
+            per_minute = (now.answered[name] - then.answered[name]) / minutes
+            tokens_per_minute = (now.tokens[name] - then.tokens[name]) / minutes
+            if isinstance(model, VllmModel):
+                engines.append(self._engine(name, model, tokens_per_minute / 60))
+            else:
+                endpoints.append(self._endpoint(name, model, per_minute, tokens_per_minute))
+        ended = now.ended - self._ended_before
+        left = (now.at - self._began) / ended * (self._rows - now.ended) if ended >= SETTLED and self._rows else None
+        return Board(
+            seconds=round(now.at - self._began, 1),
+            rows=self._rows,
+            ended=now.ended,
+            emitted=stages[-1].done,
+            dropped=sum(stage.dropped for stage in stages),
+            failed=sum(stage.failed for stage in stages) + self.intake.tally[Status.FAILED],
+            per_minute=round((now.ended - then.ended) / minutes, 1),
+            seconds_left=left and round(max(left, 0.0)),
+            bottleneck=self._bottleneck(stages),
+            cost_usd=sum(spent.cost_usd for spent in self.journal.spent.values()),
+            loop_lag=round(self._lag, 4),
+            stages=stages,
+            endpoints=endpoints,
+            engines=engines,
+            verdicts=dict(self.verdicts),
+            bits=dict(self.bits),
+        )
+
+    def _stage(self, stage: Stage[Any], now: _Look, then: _Look, minutes: float) -> StageFacts:
+        tally = stage.ledger.tally
+        return StageFacts(
+            name=stage.name,
+            done=tally[Status.DONE],
+            dropped=tally[Status.DROPPED],
+            failed=tally[Status.FAILED],
+            busy=stage.busy,
+            lanes=stage.lanes,
+            waiting=stage.waiting(),
+            per_minute=round((now.done[stage.name] - then.done[stage.name]) / minutes, 1),
+        )
+
+    def _endpoint(self, name: str, model: OpenAIModel, per_minute: float, tokens_per_minute: float) -> EndpointFacts:
+        spent = [spent for (_, endpoint), spent in self.journal.spent.items() if endpoint == name]
+        return EndpointFacts(
+            name=name,
+            in_flight=model.limits.in_flight,
+            limit=int(model.limits.window.size),
+            sent=model.meter.sent,
+            answered=model.meter.answered,
+            faults=dict(model.meter.faults),
+            per_minute=round(per_minute, 1),
+            tokens_per_minute=round(tokens_per_minute),
+            tokens=sum(s.prompt_tokens + s.completion_tokens for s in spent),
+            cost_usd=sum(s.cost_usd for s in spent),
+        )
+
+    def _engine(self, name: str, model: VllmModel, tokens_per_second: float) -> EngineFacts:
+        spent = [spent for (_, endpoint), spent in self.journal.spent.items() if endpoint == name]
+        prompts = sum(s.prompt_tokens for s in spent)
+        return EngineFacts(
+            name=name,
+            running=model.in_flight,
+            room=model.capacity,
+            waiting=model.waiting,
+            answered=model.meter.answered,
+            tokens_per_second=round(tokens_per_second, 1),
+            tokens=sum(s.completion_tokens for s in spent),
+            cached=sum(s.cached_tokens for s in spent) / prompts if prompts else 0.0,
+        )
+
+    def _bottleneck(self, stages: list[StageFacts]) -> str | None:
+        """The last stage that rows queue up for: those before it wait for room, those after it for work."""
+        crowded = [s.name for s in stages if s.busy == s.lanes and 2 * s.waiting >= self.queue_size]
+        return crowded[-1] if crowded else None
+
+    def _ended(self) -> int:
+        """Rows that need no more work, in all runs."""
+        emitted = self.stages[-1].ledger.tally[Status.DONE]
+        lost = sum(s.ledger.tally[Status.DROPPED] + s.ledger.tally[Status.FAILED] for s in self.stages)
+        return emitted + lost + self.intake.tally[Status.FAILED]
+
+    def _look(self) -> _Look:
+        tokens: Counter[str] = Counter()
+        for (_, endpoint), spent in self.journal.spent.items():
+            whole = isinstance(self.endpoints.get(endpoint), OpenAIModel)
+            tokens[endpoint] += spent.completion_tokens + (spent.prompt_tokens if whole else 0)
+        return _Look(
+            at=time.monotonic(),
+            done={stage.name: stage.ledger.tally[Status.DONE] for stage in self.stages},
+            answered={name: model.meter.answered for name, model in self.endpoints.items()},
+            tokens={name: tokens[name] for name in self.endpoints},
+            ended=self._ended(),
+        )

@@ -1,0 +1,56 @@
+"""The newest golden traces, as the page shows them: a list to choose from, and one trace with its masked hints."""
+
+import asyncio
+from typing import Any
+
+from weak2wise.ledger.outcomes import Done
+from weak2wise.outputs.report import charts
+from weak2wise.outputs.report.text import line, prose
+from weak2wise.outputs.report.traces import opened
+from weak2wise.pipeline import Stage
+from weak2wise.watch.board import Observer
+from workers.records import Golden, Scored
+from workers.scoring import hint
+
+
+async def newest(observer: Observer) -> list[dict[str, object]]:
+    """Row, title and facts of the newest golden traces, the newest first; texts are HTML, escaped."""
+    stage = _stage(observer, "select")
+    if stage is None:
+        return []
+    return [_entry(found) for row in reversed(stage.latest) if (found := await _golden(stage, row))]
+
+
+async def one(observer: Observer, row: int) -> str | None:
+    """What an opened trace shows, as HTML, with every text in it escaped; ``None`` if it is not among the newest."""
+    select, scores = _stage(observer, "select"), _stage(observer, "stepmask")
+    if select is None or scores is None or row not in select.latest or not (golden := await _golden(select, row)):
+        return None
+    scored = await scores.ledger.fetch(row)
+    record: Scored | None = scored.record if isinstance(scored, Done) else None
+    return await asyncio.to_thread(_shown, golden, record)
+
+
+def _shown(golden: Golden, scored: Scored | None) -> str:
+    levels = len(golden.score.s_list)
+    hints = [
+        f'<details class="hint"><summary>{charts.cells((bit,))} mask level {level} of {levels}: '
+        f"{'the weak LLM reaches the answer' if bit else 'it does not'}</summary>"
+        f'<div class="text" dir="auto">{prose(hint(golden.winner.step_list, level, levels), 6000)}</div></details>'
+        for level, bit in enumerate(golden.score.s_list)
+    ]
+    return opened(golden, scored) + f"<h3>The winner as the weak LLM saw it</h3>{''.join(hints)}"
+
+
+def _entry(golden: Golden) -> dict[str, object]:
+    facts = f"{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · {line(golden.winner.m_strong, 40)}"
+    return {"row": golden.row, "title": line(golden.title, 140), "facts": facts}
+
+
+def _stage(observer: Observer, name: str) -> Stage[Any] | None:
+    return next((stage for stage in observer.stages if stage.name == name), None)
+
+
+async def _golden(stage: Stage[Any], row: int) -> Golden | None:
+    outcome = await stage.ledger.fetch(row)
+    return outcome.record if isinstance(outcome, Done) and isinstance(outcome.record, Golden) else None

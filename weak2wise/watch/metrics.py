@@ -1,0 +1,118 @@
+"""The run as Prometheus metrics (text exposition format), made when they are asked for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from weak2wise.watch.board import Board, Observer
+
+
+def metrics(observer: Observer) -> bytes:
+    """All metrics as text."""
+    registry = CollectorRegistry()
+    registry.register(_Board(observer))
+    return generate_latest(registry)
+
+
+class _Board(Collector):
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def collect(self) -> Iterator[Metric]:
+        board = self._observer.board()
+        yield from _stages(board)
+        yield from _endpoints(board)
+        yield from _engines(board)
+        yield from _whole(board)
+        took = HistogramMetricFamily(
+            "weak2wise_stage_seconds", "Seconds a record spent in a stage's worker.", labels=["stage"]
+        )
+        for stage in self._observer.stages:
+            took.add_metric([stage.name], list(stage.took.buckets()), stage.took.total)
+        yield took
+        took = HistogramMetricFamily(
+            "weak2wise_call_seconds", "Seconds from a request to its whole answer.", labels=["endpoint"]
+        )
+        for name, model in self._observer.endpoints.items():
+            took.add_metric([name], list(model.meter.took.buckets()), model.meter.took.total)
+        yield took
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"weak2wise_{name}", text, labels=labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"weak2wise_{name}", text, labels=labels)
+
+
+def _stages(board: Board) -> Iterator[Metric]:
+    rows = _gauge("rows", "Rows by the stage that ended them or passed them on, all runs together.", "stage", "outcome")
+    busy = _gauge("stage_in_flight", "Records in a stage's lanes.", "stage")
+    lanes = _gauge("stage_lanes", "Records a stage may work on at once.", "stage")
+    queue = _gauge("stage_queue", "Records waiting for a lane.", "stage")
+    for stage in board.stages:
+        for outcome in ("done", "dropped", "failed"):
+            rows.add_metric([stage.name, outcome], getattr(stage, outcome))
+        busy.add_metric([stage.name], stage.busy)
+        lanes.add_metric([stage.name], stage.lanes)
+        queue.add_metric([stage.name], stage.waiting)
+    yield from (rows, busy, lanes, queue)
+
+
+def _endpoints(board: Board) -> Iterator[Metric]:
+    sent = _counter("requests", "Requests sent in this process.", "endpoint")
+    answered = _counter("answers", "Answers received in this process.", "endpoint")
+    faults = _counter("faults", "Requests that came to no answer, by kind.", "endpoint", "kind")
+    flight = _gauge("requests_in_flight", "Requests in flight.", "endpoint")
+    limit = _gauge("requests_limit", "Requests that may be in flight now.", "endpoint")
+    tokens = _counter("tokens", "Tokens of prompts and answers, all runs together.", "endpoint")
+    cost = _counter("cost_usd", "US dollars, all runs together.", "endpoint")
+    for e in board.endpoints:
+        sent.add_metric([e.name], e.sent)
+        answered.add_metric([e.name], e.answered)
+        for kind, count in e.faults.items():
+            faults.add_metric([e.name, kind], count)
+        flight.add_metric([e.name], e.in_flight)
+        limit.add_metric([e.name], e.limit)
+        tokens.add_metric([e.name], e.tokens)
+        cost.add_metric([e.name], e.cost_usd)
+    yield from (sent, answered, faults, flight, limit, tokens, cost)
+
+
+def _engines(board: Board) -> Iterator[Metric]:
+    figures: list[tuple[str, str, str]] = [
+        ("engine_running", "Attempts inside the embedded engine.", "running"),
+        ("engine_waiting", "Attempts waiting outside it.", "waiting"),
+        ("engine_tokens_per_second", "Tokens generated a second, lately.", "tokens_per_second"),
+        ("engine_cached_share", "Share of prompt tokens that came from the prefix cache.", "cached"),
+    ]
+    for name, text, field in figures:
+        family = _gauge(name, text, "endpoint")
+        for engine in board.engines:
+            family.add_metric([engine.name], getattr(engine, field))
+        yield family
+
+
+def _whole(board: Board) -> Iterator[Metric]:
+    for name, text, values in (
+        ("verdicts", "Verdicts in this process, by what decided them.", board.verdicts),
+        ("bits", "Step-Mask bits in this process: asked, spared, asked in vain.", board.bits),
+    ):
+        counter = _counter(name, text, "kind")
+        for kind, count in values.items():
+            counter.add_metric([kind], count)
+        yield counter
+    gauges: list[tuple[str, str, Any]] = [
+        ("questions", "Questions in the input.", board.rows),
+        ("questions_ended", "Questions that need no more work, all runs together.", board.ended),
+        ("loop_lag_seconds", "How late the event loop last woke up.", board.loop_lag),
+    ]
+    for name, text, value in gauges:
+        gauge = _gauge(name, text)
+        if value is not None:
+            gauge.add_metric([], value)
+        yield gauge

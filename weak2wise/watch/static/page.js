@@ -1,0 +1,166 @@
+// Follows the run by server-sent events. Texts are set as text; only what the server has escaped is set as HTML.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const points = [];
+const CHARTS = [
+  { title: "Questions ended a minute", at: 1 },
+  { title: "Requests a minute", at: 2 },
+  { title: "Tokens a second, embedded engine", at: 3 },
+];
+
+function element(name, attributes = {}, text = null) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== null) made.textContent = text;
+  return made;
+}
+
+function drawing(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function time(seconds) {
+  const s = Math.round(seconds);
+  const parts = [Math.floor(s / 86400) + " d", Math.floor((s % 86400) / 3600) + " h", Math.floor((s % 3600) / 60) + " min", (s % 60) + " s"];
+  const first = parts.findIndex((part) => !part.startsWith("0 "));
+  return first < 0 ? "0 s" : parts.slice(first, first + 2).join(" ");
+}
+
+function row(cells) {
+  const made = element("tr");
+  cells.forEach((cell, at) => {
+    const [text, bad] = Array.isArray(cell) ? cell : [cell, false];
+    made.append(element("td", { class: (at ? "n" : "") + (bad ? " bad" : "") }, text));
+  });
+  return made;
+}
+
+function tiles(board) {
+  const facts = [
+    ["questions", board.rows === null ? "…" : whole.format(board.rows)],
+    ["emitted", whole.format(board.emitted)],
+    ["dropped", whole.format(board.dropped)],
+    ["failed", whole.format(board.failed)],
+    ["left", board.seconds_left === null ? "…" : time(board.seconds_left)],
+    ["cost", "$" + board.cost_usd.toFixed(2)],
+  ];
+  byId("tiles").replaceChildren(
+    ...facts.map(([name, value]) => {
+      const tile = element("div", { class: "tile " + name });
+      tile.append(element("dt", {}, name), element("dd", {}, value));
+      return tile;
+    }),
+  );
+}
+
+function tables(board) {
+  byId("bottleneck").textContent = board.bottleneck ? `The others wait for ${board.bottleneck}.` : "";
+  byId("stages").replaceChildren(
+    ...board.stages.map((s) => {
+      const made = row([s.name, ...[s.done, s.busy, s.waiting, s.dropped].map((n) => whole.format(n)), [whole.format(s.failed), s.failed > 0], whole.format(s.per_minute)]);
+      if (s.name === board.bottleneck) made.classList.add("slow");
+      return made;
+    }),
+  );
+  byId("endpoints").replaceChildren(
+    ...board.endpoints.map((e) => {
+      const limited = e.faults.rate_limited || 0;
+      const errors = Object.values(e.faults).reduce((sum, n) => sum + n, 0) - limited;
+      return row([e.name, ...[e.in_flight, e.limit, e.per_minute, e.tokens_per_minute, limited].map((n) => whole.format(n)), [whole.format(errors), errors > 0], e.cost_usd ? "$" + e.cost_usd.toFixed(2) : "–"]);
+    }),
+  );
+  byId("engines").replaceChildren(
+    ...board.engines.map((e) =>
+      element("li", {}, `${e.name}: ${e.running} of ${e.room} attempts inside, ${whole.format(e.waiting)} waiting; ${whole.format(e.tokens_per_second)} tokens/s; ${Math.round(100 * e.cached)} % of prompts from cache`),
+    ),
+  );
+}
+
+function chart({ title, at }) {
+  const values = points.map((point) => point[at]);
+  const top = Math.max(...values, 1e-9);
+  const now = values[values.length - 1];
+  const figure = element("figure");
+  const caption = element("figcaption");
+  caption.append(element("h2", {}, title), element("div", { class: "now" }, whole.format(now)));
+  const svg = drawing("svg", { viewBox: "0 0 360 90", role: "img", "aria-label": `${title}: now ${whole.format(now)}, at most ${whole.format(top)}` });
+  const x = (i) => (values.length > 1 ? (i / (values.length - 1)) * 360 : 360);
+  const line = values.map((value, i) => `${x(i).toFixed(1)},${(86 - (value / top) * 80).toFixed(1)}`).join(" ");
+  svg.append(drawing("polygon", { class: "area", points: `0,90 ${line} 360,90` }), drawing("polyline", { class: "trend", points: line }));
+  const span = points.length > 1 ? points[points.length - 1][0] - points[0][0] : 0;
+  figure.append(caption, svg, element("p", { class: "quiet" }, `the last ${time(span)}; at most ${whole.format(top)}`));
+  return figure;
+}
+
+function charts() {
+  const drawn = CHARTS.filter(({ at }) => points.some((point) => point[at] > 0));
+  byId("charts").replaceChildren(...(points.length > 1 ? drawn.map(chart) : []));
+}
+
+function traces(entries) {
+  const box = byId("traces");
+  byId("none").hidden = entries.length > 0;
+  const shown = new Map([...box.children].map((child) => [child.dataset.row, child]));
+  const kept = entries.map((entry) => {
+    const old = shown.get(String(entry.row));
+    if (old) return old;
+    const made = element("details", { class: "trace", name: "trace", "data-row": entry.row });
+    const summary = element("summary");
+    const title = element("span", { class: "title" });
+    const facts = element("span", { class: "facts" });
+    title.innerHTML = entry.title;
+    facts.innerHTML = entry.facts;
+    summary.append(title, facts);
+    const body = element("div");
+    made.append(summary, body);
+    made.addEventListener("toggle", async () => {
+      if (!made.open || body.hasChildNodes()) return;
+      const reply = await fetch(`/trace/${entry.row}`);
+      const text = await reply.text();
+      if (reply.ok) body.innerHTML = text;
+      else body.textContent = text;
+    });
+    return made;
+  });
+  const opened = [...box.children].filter((child) => child.open && !kept.includes(child)); // still being read
+  const wanted = [...kept, ...opened];
+  // Only what changed is touched: moving an element would take the focus from it.
+  if (wanted.length !== box.children.length || wanted.some((child, at) => child !== box.children[at])) {
+    [...box.children].forEach((child) => wanted.includes(child) || child.remove());
+    wanted.forEach((child, at) => box.children[at] === child || box.insertBefore(child, box.children[at] || null));
+  }
+}
+
+function show(event) {
+  document.body.classList.remove("lost");
+  const { board } = event;
+  if (board === null) {
+    byId("state").textContent = "Opening ledgers and endpoints …";
+    return;
+  }
+  const share = board.rows ? Math.min(1, board.ended / board.rows) : 0;
+  byId("whole").style.transform = `scaleX(${share})`;
+  byId("whole").setAttribute("aria-valuenow", Math.round(100 * share));
+  byId("state").textContent = `Running for ${time(board.seconds)}; ${whole.format(board.ended)} questions ended, ${whole.format(board.per_minute)} a minute.`;
+  document.title = `${Math.round(100 * share)} % · Weak2Wise`;
+  tiles(board);
+  tables(board);
+  if (event.points.length) {
+    points.push(...event.points);
+    points.splice(0, points.length - 720);
+    charts();
+  }
+  traces(event.traces);
+}
+
+const source = new EventSource("/events");
+source.addEventListener("open", () => points.splice(0));
+source.addEventListener("message", (message) => show(JSON.parse(message.data)));
+source.addEventListener("error", () => {
+  document.body.classList.add("lost");
+  byId("state").textContent = "The engine is gone: the run has ended or was stopped. This page shows its last moment.";
+});
