@@ -80,7 +80,7 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
             return History(started=event.timestamp, input=fields.get("input"), steps=steps)
         case "progress":
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
-            outcomes[history.steps[0]] += int(fields["dropped"])  # the first step alone drops rows
+            outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
             history.progress.append(Progress(event.timestamp, outcomes))
         case "run.finished":
             history.finished = True
