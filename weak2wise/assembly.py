@@ -165,11 +165,12 @@ def build_stages(
     books: Books,
     *,
     bits: Counter[str],
+    cuts: Counter[str],
     room: int,
     redact: Callable[[str], str],
     overlap: Overlap | None = None,
 ) -> list[Stage[Any]]:
-    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's.
+    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` and ``cuts`` count.
 
     With an ``overlap`` the questions of evaluation sets are dropped before the first step.
     """
@@ -182,6 +183,7 @@ def build_stages(
         mode=params.truncation,
         prompts=prompts,
         temperature=params.trunc_temp,
+        counts=cuts,
     )
     step_mask = StepMask(
         weak=models["weak"],

@@ -139,6 +139,7 @@ class Engine:
                     offload=offload,
                 )
                 bits: Counter[str] = Counter()
+                cuts: Counter[str] = Counter()
                 room = _room(self._config, endpoints)
                 stages = build_stages(
                     self._config,
@@ -147,6 +148,7 @@ class Engine:
                     judge,
                     books,
                     bits=bits,
+                    cuts=cuts,
                     room=room,
                     redact=self._redact,
                     overlap=overlap,
@@ -193,6 +195,7 @@ class Engine:
                     ],
                     endpoints=_uses(endpoints),
                     verdicts=dict(judge.counts),
+                    cuts=dict(cuts),
                     bits=dict(bits),
                     output=str(self._view_path(self._steps[-1])),
                 )
