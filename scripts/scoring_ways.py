@@ -28,7 +28,6 @@ from workers.records import Question, Scored, Traced, Unsolved
 from workers.stepmask import StepMask
 from workers.truncate import Truncate
 
-
 MODES: tuple[Literal["anchor", "rewrite"], ...] = ("anchor", "rewrite")
 
 
@@ -118,7 +117,7 @@ def write_traces(
         judge = Judge(prompts=prompts, offload=offload, mode="rule")
         writer = Tally(model)
         worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
-        cuttings = {}
+        cuttings: dict[str, Cutting] = {}
         try:
             traced = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
             for mode in MODES:
