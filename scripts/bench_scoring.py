@@ -159,8 +159,8 @@ def main() -> None:
     races(console, recorded)
     anchor, rewrite = cuttings["anchor"], cuttings["rewrite"]
     console.print(
-        f"cutting {anchor.traces} traces of {written / anchor.traces:.0f} tokens: anchor wrote {anchor.tokens:,} tokens,"
-        f" {anchor.tokens / rewrite.tokens:.0%} of rewrite's {rewrite.tokens:,};"
+        f"cutting {anchor.traces} traces of {written / anchor.traces:.0f} tokens: anchor wrote {anchor.tokens:,} tokens"
+        f", {anchor.tokens / rewrite.tokens:.0%} of rewrite's {rewrite.tokens:,};"
         f" cuts that held: {anchor.held} and {rewrite.held}"
     )
     plot(speeds, options.out / "scoring.svg")
