@@ -128,8 +128,8 @@ def unlimited(options: argparse.Namespace) -> None:
             rate, window = rate_of(None, 30 - SPAN)
             fixed, _ = rate_of(best, 30 - SPAN)
             print(
-                f"after 25 s: adaptive {rate:,.0f} answers/s with {window:,} in flight, fixed at {best:,} {fixed:,.0f}: "
-                f"{rate / fixed:.0%}"
+                f"after 25 s: adaptive {rate:,.0f} answers/s with {window:,} in flight, "
+                f"fixed at {best:,} {fixed:,.0f}: {rate / fixed:.0%}"
             )
 
 
