@@ -127,7 +127,7 @@ def main() -> None:
     questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
 
     console = Console()
-    traced = alone(write_traces, setting, questions, options.samples)
+    traced, cuttings, written = alone(write_traces, setting, questions, options.samples)
     prompts = alone(guided_prompts, setting, traced)
     console.print(f"{len(questions)} questions, {options.samples} traces each: {len(prompts)} attempts for every bit")
     speeds: dict[str, Speed] = {}
@@ -157,6 +157,12 @@ def main() -> None:
         ([[int(bit or 0) for bit in s.s_list] for s in r.scores], [c.length for c in r.candidates]) for r in every
     ]
     races(console, recorded)
+    anchor, rewrite = cuttings["anchor"], cuttings["rewrite"]
+    console.print(
+        f"cutting {anchor.traces} traces of {written / anchor.traces:.0f} tokens: anchor wrote {anchor.tokens:,} tokens,"
+        f" {anchor.tokens / rewrite.tokens:.0%} of rewrite's {rewrite.tokens:,};"
+        f" cuts that held: {anchor.held} and {rewrite.held}"
+    )
     plot(speeds, options.out / "scoring.svg")
     console.print(f"plot: {options.out / 'scoring.svg'}")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,7 @@ from weak2wise.assembly import Books
 from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
 from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done
-from weak2wise.llm.model import Completion, Prompt
+from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.offload import Offload
 from workers.generate import Generate
@@ -26,6 +26,9 @@ from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Question, Scored, Traced, Unsolved
 from workers.stepmask import StepMask
+from workers.truncate import Truncate
+
+MODES: tuple[Literal["anchor", "rewrite"], ...] = ("anchor", "rewrite")
 
 
 class Speed(NamedTuple):
@@ -73,10 +76,38 @@ class Setting(msgspec.Struct, frozen=True):
         return load_config(path)
 
 
-def write_traces(setting: Setting, questions: list[Question], samples: int) -> list[Traced]:
-    """Let the strong model write ``samples`` traces a question."""
+class Tally:
+    """A model that counts the tokens of its answers."""
 
-    async def generate() -> list[Traced]:
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.tokens = 0
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Pass the prompt on."""
+        completion = await self._model.complete(prompt)
+        self.tokens += completion.usage.completion_tokens
+        return completion
+
+
+class Cutting(NamedTuple):
+    """How the strong model cut all traces in one mode: tokens it wrote, and how many cuts held."""
+
+    tokens: int
+    held: int
+    traces: int
+
+
+def write_traces(
+    setting: Setting, questions: list[Question], samples: int
+) -> tuple[list[Traced], dict[str, Cutting], int]:
+    """Let the strong model write ``samples`` traces a question, and cut each in both modes.
+
+    Returns:
+        the traces, what cutting took by mode, and the tokens of all traces.
+    """
+
+    async def generate() -> tuple[list[Traced], dict[str, Cutting], int]:
         config = setting.config("exhaustive")
         endpoint = config.endpoints["strong"]
         assert isinstance(endpoint, VllmEndpoint)
@@ -84,9 +115,18 @@ def write_traces(setting: Setting, questions: list[Question], samples: int) -> l
         await model.start()
         prompts, offload = Prompts.of(config.prompts), Offload()
         judge = Judge(prompts=prompts, offload=offload, mode="rule")
-        worker = Generate({"strong": model}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
+        writer = Tally(model)
+        worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
+        cuttings: dict[str, Cutting] = {}
         try:
-            return list(await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions)))
+            traced = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
+            for mode in MODES:
+                tally = Tally(model)
+                cut = Truncate(prompts=prompts, model=tally, mode=mode)
+                texts = [(c.normal, t.question.answer) for t in traced for c in t.candidates]
+                cuts = await asyncio.gather(*(cut(normal, answer, seed=0) for normal, answer in texts))
+                cuttings[mode] = Cutting(tally.tokens, sum(c.by == mode for c in cuts), len(cuts))
+            return list(traced), cuttings, writer.tokens
         finally:
             await model.close()
             await offload.close()

@@ -29,6 +29,10 @@ say "import-linter" && "$VENV/bin/lint-imports"
 say "quick tests" && "$PY" -m pytest -m "not slow and not vllm $gpu"
 if [[ -n $quick ]]; then exit 0; fi
 
+say "Dockerfiles and compose file"
+"$VENV/bin/hadolint" docker/Dockerfile docker/Dockerfile.cpu
+PATH="$VENV/bin:$PATH" npx --yes dclint@3.1.0 --quiet docker/compose.yaml
+
 say "models" && "$PY" scripts/fetch_models.py --models weak,strong
 export W2W_TEST_WEAK_MODEL="$MODELS/smollm2-135m-instruct"
 export W2W_TEST_STRONG_MODEL="$MODELS/qwen2.5-coder-0.5b-instruct"

@@ -428,3 +428,55 @@ def test_importing_the_rule_imports_no_computer_algebra() -> None:
     """The engine's process stays light; sympy lives in the workers."""
     code = "import sys, workers.judge, workers.truncate; sys.exit('sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PIECES = [
+    "=",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[",
+    "]",
+    "x",
+    "y",
+    "12",
+    "3.5",
+    "\\frac",
+    "\\boxed{",
+    "$",
+    ",",
+    "_",
+    "^",
+    "\\text{",
+    " and ",
+]
+PIECES += [
+    "\\pm",
+    "%",
+    "-",
+    "/",
+    "(B)",
+    "A",
+    "yes",
+    "\\left(",
+    "\\right)",
+    "\\sqrt",
+    "\n",
+    "answer is ",
+    "####",
+    "°",
+    "<",
+    " cm",
+]
+mathematical = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+
+
+@given(mathematical, mathematical)
+def test_no_spelling_upsets_the_quick_tier(attempt: str, reference: str) -> None:
+    assert quick_verdict(f"\\boxed{{{attempt}}}", reference) in {True, False, None}
+    assert quick_verdict(attempt, reference) in {True, False, None}
+
+
+def test_equals_signs_inside_brackets_are_no_equation() -> None:
+    assert quick_verdict("\\boxed{(x = 4)}", "4") is None

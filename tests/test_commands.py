@@ -18,6 +18,7 @@ from tests.engine_runs import ROOT, config_for, lines, start, write_run
 from tests.finished_run import FinishedRun, command
 from tests.loopback import LoopbackProcess, Mix
 from weak2wise.commands.init import PROVIDERS, Provider
+from weak2wise.commands.status import seconds_left
 from weak2wise.config import load_config
 from weak2wise.outputs.history import read_history
 
@@ -95,8 +96,20 @@ def test_the_rate_is_that_of_the_last_start_and_damaged_log_lines_are_passed_ove
     ]
     (tmp_path / "run.log").write_text("\n".join(log) + "\n")
     history = read_history(tmp_path / "run.log")
-    assert history.per_minute() == pytest.approx(60 * (26 - 6) / 20)
+    assert history.per_minute() == pytest.approx({"filter": 60 * (104 - 10) / 20, "sft": 60 * (20 - 5) / 20})
     assert (history.stopped, history.finished, history.last) == (None, False, began + timedelta(seconds=130))
+
+
+def test_what_is_left_is_told_by_the_step_that_needs_longest() -> None:
+    """Half of the questions are dropped, so 50 will reach the slow step, which has done 10 and does 20 a minute."""
+    counts = {
+        "filter": {"done": 40, "dropped": 40, "failed": 0},
+        "stepmask": {"done": 10, "dropped": 0, "failed": 0},
+        "sft": {"done": 10, "dropped": 0, "failed": 0},
+    }
+    rates = {"filter": 80.0, "stepmask": 20.0, "sft": 40.0}
+    assert seconds_left(100, counts, rates) == pytest.approx(60 * 40 / 20)
+    assert seconds_left(100, counts, rates | {"stepmask": 0.0}) is None
 
 
 @pytest.mark.parametrize("provider", list(PROVIDERS))
@@ -280,7 +293,7 @@ def test_help_teaches_each_command(name: str, capsys: pytest.CaptureFixture[str]
 
 
 def test_the_list_of_commands_loads_none_of_their_libraries() -> None:
-    heavy = {"datasets", "pyarrow", "huggingface_hub", "latex2mathml", "zstandard", "weak2wise.outputs"}
+    heavy = {"datasets", "pyarrow", "huggingface_hub", "latex2mathml", "zstandard", "pandas"}
     code = f"import sys, weak2wise.commands; sys.exit(', '.join({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

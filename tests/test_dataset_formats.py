@@ -131,19 +131,16 @@ async def test_a_damaged_file_is_told_in_a_line(tmp_path: Path, name: str) -> No
         assert "\n" not in str(told.value)
 
 
-def test_a_run_reads_parquet_and_goes_on_with_it(tmp_path: Path) -> None:
+def test_a_run_reads_parquet(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
-        config = config_for(tmp_path, server.base_url, n_mask=2)
-        pairs = write_run(tmp_path, config, 6)
+        pairs = write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 6)
         rows = [{"question": question, "answer": answer} for question, answer in pairs]
         (tmp_path / "in.parquet").write_bytes(as_parquet(rows))
-        overrides = ("--set", f"dataset.input_path={tmp_path / 'in.parquet'}")
-        finish(tmp_path, "--up-to-step", "1", *overrides)
-        finish(tmp_path, *overrides)
-        assert all(request.asked == 1 for request in server.requests().values())
+        finish(tmp_path, "--set", f"dataset.input_path={tmp_path / 'in.parquet'}")
     assert lines(tmp_path / "out.jsonl")
 
 
+@pytest.mark.slow
 def test_a_data_set_by_name_is_kept_in_the_work_dir_and_read_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine_runs import ROOT, config_for, finish, lines, write_run
+from tests.finished_run import command
 from tests.loopback import LoopbackProcess
 from workers.decontaminate import RUN, Overlap, words
 
@@ -77,7 +78,6 @@ def test_a_run_drops_them_unpaid_with_the_reason_and_other_sets_are_other_settin
                 file.write(json.dumps({"question": question, "answer": "1"}) + "\n")
         sets = ("--set", f"dataset.decontaminate=[{AIME}, {MATH}]")
         finish(tmp_path, *sets)
-        asked = sum(request.asked for request in server.requests().values())
         summary = json.loads((tmp_path / "work" / "summary.json").read_text())
         totals = summary["totals"]
         assert totals["dropped"].pop("contaminated/aime24.jsonl") == 1
@@ -86,19 +86,21 @@ def test_a_run_drops_them_unpaid_with_the_reason_and_other_sets_are_other_settin
         journal = [answer["row"] for shard in tmp_path.glob("work/ledger/journal/*") for answer in lines(shard)]
         assert not {5, 6, 7} & set(journal)
         assert "dataset.decontaminate" in finish(tmp_path, "--set", f"dataset.decontaminate=[{AIME}]", code=2)
-        finish(tmp_path, *sets)
-        assert sum(request.asked for request in server.requests().values()) == asked
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [(None, "no such file"), ('{"text": "x"}\n', "line 1: expected a question"), ("no JSON\n", "line 1: expected")],
 )
-def test_a_set_that_cannot_be_read_is_told_in_a_line(tmp_path: Path, content: str | None, says: str) -> None:
+def test_a_set_that_cannot_be_read_is_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, says: str
+) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
     if content is not None:
         (tmp_path / "set.jsonl").write_text(content)
-    said = finish(tmp_path, "--set", f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]", code=2)
+    sets = f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]"
+    assert command("check", "--config", tmp_path / "config.yaml", "--set", sets) == 2
+    said = capsys.readouterr().err
     assert says in said
     assert said.strip().endswith("(dataset.decontaminate)")
     assert len(said.strip().splitlines()) == 1

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from tests.loopback import serve
+from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, StopRun
 from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, Status
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.llm.openai import OpenAIModel
 from weak2wise.pipeline import Gate, Stage, run
 from weak2wise.results import totals
 from weak2wise.worker import Drop
@@ -241,6 +244,28 @@ async def test_a_shut_gate_lets_calls_under_way_arrive_and_none_begin() -> None:
     assert begun == ["first"]
     late.cancel()
     await asyncio.gather(late, return_exceptions=True)
+
+
+async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_the_gate_is_shut() -> None:
+    """However many have passed the gate: those sent arrive, and the drain does not wait for the others."""
+    gate = Gate()
+    endpoint = OpenAIEndpoint(model_id="strong-a", max_concurrent_requests=2)
+    async with serve(latency=0.2) as server:
+        endpoint = structs.replace(endpoint, base_url=server.base_url)
+        async with OpenAIModel("e", endpoint, way_out=gate) as http:
+            model = gate.guard(http)
+            prompts = [Prompt(messages=(Message("user", str(i)),), temperature=0, seed=i) for i in range(8)]
+            calls = [asyncio.create_task(model.complete(prompt)) for prompt in prompts]
+            while not server.stats.models:
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(5):
+                await gate.drain(60)
+            received = server.stats.models["strong-a"].received
+            assert sum(call.done() for call in calls) == received <= 2
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            assert server.stats.models["strong-a"].received == received
 
 
 async def test_a_drain_ends_when_its_time_is_up() -> None:

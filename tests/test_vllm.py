@@ -241,6 +241,8 @@ class TestLifeAndDeath:
             assert short.text == again.text
             last = await model.complete(ask(" the" * 255))
             assert (last.usage.completion_tokens, last.finish_reason) == (1, "length")
+            looping = await model.complete(ask(" the" * 60))
+            assert (looping.finish_reason, looping.usage.completion_tokens < 150) == ("repetition", True)
             with pytest.raises(Rejected, match="256 tokens") as refused:
                 await model.complete(ask(" the" * 256))
             assert refused.value.kind == "context_overflow"

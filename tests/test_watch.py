@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -84,6 +85,13 @@ def test_metrics_are_those_of_the_ledger(live: tuple[str, Path]) -> None:
     assert values["weak2wise_rows/dropped/filter"] == QUESTIONS - 1 - emitted
     assert values["weak2wise_requests_in_flight/weak"] == 1
     assert values["weak2wise_questions"] == QUESTIONS
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(live: tuple[str, Path]) -> None:
+    text = get(f"{live[0]}metrics")[2]
+    asked = set(re.findall(r"weak2wise_\w+", (ROOT / "docker/monitoring/dashboards/weak2wise.json").read_text()))
+    assert len(asked) > 10
+    assert {name for name in asked if name.removesuffix("_bucket").removesuffix("_count") not in text} == set()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1200, "light"), (390, "dark")])

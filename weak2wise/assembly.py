@@ -94,7 +94,7 @@ class Books:
 
 
 @asynccontextmanager
-async def open_endpoints(config: Config, purse: Purse) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
+async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
     """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
     _allow_connections()
     async with AsyncExitStack() as stack:
@@ -105,11 +105,12 @@ async def open_endpoints(config: Config, purse: Purse) -> AsyncIterator[dict[str
             if isinstance(endpoint, OpenAIEndpoint):
                 whose = ("group", endpoint.limit_group) if endpoint.limit_group else ("endpoint", name)
                 limits = shared.setdefault(whose, limits_of(endpoint))
-                opened[name] = await stack.enter_async_context(OpenAIModel(name, endpoint, limits, purse))
+                model = OpenAIModel(name, endpoint, limits, purse, gate)
+                opened[name] = await stack.enter_async_context(model)
             else:
-                model = opened[name] = VllmModel(name, endpoint, Path(config.dataset.work_dir) / f"vllm-{number}.log")
-                stack.push_async_callback(model.close)
-                await model.start()
+                weak = opened[name] = VllmModel(name, endpoint, Path(config.dataset.work_dir) / f"vllm-{number}.log")
+                stack.push_async_callback(weak.close)
+                await weak.start()
         yield opened
 
 
@@ -164,11 +165,12 @@ def build_stages(
     books: Books,
     *,
     bits: Counter[str],
+    cuts: Counter[str],
     room: int,
     redact: Callable[[str], str],
     overlap: Overlap | None = None,
 ) -> list[Stage[Any]]:
-    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` counts Step-Mask's.
+    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` and ``cuts`` count.
 
     With an ``overlap`` the questions of evaluation sets are dropped before the first step.
     """
@@ -181,6 +183,7 @@ def build_stages(
         mode=params.truncation,
         prompts=prompts,
         temperature=params.trunc_temp,
+        counts=cuts,
     )
     step_mask = StepMask(
         weak=models["weak"],

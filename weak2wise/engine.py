@@ -124,9 +124,9 @@ class Engine:
                 stack.push_async_callback(books.close)
                 await asyncio.to_thread(books.open)
                 only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
-                purse = Purse(self._config.engine.max_cost_usd, self.gate.park)
+                purse = Purse(self._config.engine.max_cost_usd)
                 purse.pay(sum(spent.cost_usd for spent in books.journal.spent.values()))
-                endpoints = await stack.enter_async_context(open_endpoints(self._config, purse))
+                endpoints = await stack.enter_async_context(open_endpoints(self._config, purse, self.gate))
                 offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
                 models = wire(self._config, endpoints, books.journal, self.gate)
@@ -139,6 +139,7 @@ class Engine:
                     offload=offload,
                 )
                 bits: Counter[str] = Counter()
+                cuts: Counter[str] = Counter()
                 room = _room(self._config, endpoints)
                 stages = build_stages(
                     self._config,
@@ -147,6 +148,7 @@ class Engine:
                     judge,
                     books,
                     bits=bits,
+                    cuts=cuts,
                     room=room,
                     redact=self._redact,
                     overlap=overlap,
@@ -193,6 +195,7 @@ class Engine:
                     ],
                     endpoints=_uses(endpoints),
                     verdicts=dict(judge.counts),
+                    cuts=dict(cuts),
                     bits=dict(bits),
                     output=str(self._view_path(self._steps[-1])),
                 )

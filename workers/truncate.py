@@ -12,8 +12,9 @@ book-long text it takes a tenth of a second, so it runs in a thread.
 import asyncio
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -51,6 +52,8 @@ class Truncate:
     model: Model | None = None
     mode: Mode = "anchor"
     temperature: float = 0.1
+    counts: Counter[str] = field(default_factory=Counter)
+    """Cuts so far by what made them; ``written``: characters by the truncation model; ``kept``: those it might copy."""
 
     async def __call__(self, normal: str, answer: str, *, seed: int) -> Cut:
         """Cut one reasoning text.
@@ -64,12 +67,17 @@ class Truncate:
             RecordError: the truncation model cannot answer.
             StopRun: no call to it can succeed.
         """
-        if self.model is not None and self.mode != "rule":
+        if self.model is None or self.mode == "rule":
+            cut = await asyncio.to_thread(_by_rule, normal, answer)
+        else:
             ask = self.prompts.rewrite if self.mode == "rewrite" else self.prompts.anchor
             prompt = Prompt(messages=(Message("user", ask(normal, answer)),), temperature=self.temperature, seed=seed)
             reply = (await self.model.complete(prompt)).text.strip()
-            return await asyncio.to_thread(_checked, self.mode, normal, reply, answer)
-        return await asyncio.to_thread(_by_rule, normal, answer)
+            cut = await asyncio.to_thread(_checked, self.mode, normal, reply, answer)
+            self.counts["written"] += len(reply)
+            self.counts["kept"] += len(cut.text)
+        self.counts[cut.by] += 1
+        return cut
 
 
 def _checked(mode: Literal["rewrite", "anchor"], normal: str, reply: str, answer: str) -> Cut:

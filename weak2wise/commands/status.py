@@ -20,7 +20,10 @@ from weak2wise.telemetry.plain import plain
 
 
 class Status(Struct, kw_only=True):
-    """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun."""
+    """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
+
+    ``per_minute`` counts each step's outcomes lately, of a run that goes on.
+    """
 
     work_dir: str
     state: Literal["running", "finished", "stopped"]
@@ -31,7 +34,7 @@ class Status(Struct, kw_only=True):
     totals: Totals
     whole: bool
     steps: dict[str, dict[str, int]]
-    rows_per_minute: float | None
+    per_minute: dict[str, float]
     seconds_left: float | None
 
 
@@ -61,7 +64,8 @@ def find(work: WorkDir) -> Status:
     """Count where everything stands. Blocks; raises as ``WorkDir``."""
     totals, whole = work.totals()
     state, history = work.state(), work.history
-    rate = history.per_minute() if state == "running" else None
+    rates = history.per_minute() if state == "running" else {}
+    counts = {step: work.counts(step) for step in work.through}
     return Status(
         work_dir=str(work.folder),
         state=state,
@@ -71,23 +75,37 @@ def find(work: WorkDir) -> Status:
         reason=history.stopped,
         totals=totals,
         whole=whole,
-        steps={step: work.counts(step) for step in work.through},
-        rows_per_minute=rate,
-        seconds_left=60 * totals.unfinished / rate if rate and whole else None,
+        steps=counts,
+        per_minute=rates,
+        seconds_left=seconds_left(totals.rows, counts, rates) if rates and whole else None,
     )
+
+
+def seconds_left(rows: int, counts: dict[str, dict[str, int]], rates: dict[str, float]) -> float | None:
+    """What the slowest step still needs, if each passes on the share of rows that it has passed on so far."""
+    reaching, longest = float(rows), 0.0
+    for step, left in counts.items():
+        outcomes = sum(left.values())
+        if reaching > outcomes:
+            if not rates[step]:
+                return None
+            longest = max(longest, 60 * (reaching - outcomes) / rates[step])
+        reaching *= left["done"] / outcomes if outcomes else 1
+    return longest
 
 
 def _show(found: Status, console: Console) -> None:
     process = f" (process {found.process})" if found.process else ""
     reason = f": {plain(found.reason)}" if found.reason and found.state == "stopped" else ""
     since = f", last event {found.last_event:%Y-%m-%d %H:%M:%S} UTC" if found.last_event else ""
-    console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"))
+    console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"), soft_wrap=True)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("step")
-    for column in ("done", "dropped", "failed"):
+    for column in ("done", "dropped", "failed", *(["a minute"] if found.per_minute else [])):
         table.add_column(column, justify="right")
     for step, counts in found.steps.items():
-        table.add_row(step, *(f"{counts[column]:,}" for column in ("done", "dropped", "failed")))
+        rate = [f"{found.per_minute[step]:,.1f}"] if found.per_minute else []
+        table.add_row(step, *(f"{counts[column]:,}" for column in ("done", "dropped", "failed")), *rate)
     console.print(table)
     totals = found.totals
     dropped, failed = sum(totals.dropped.values()), sum(totals.failed.values())
@@ -98,8 +116,7 @@ def _show(found: Status, console: Console) -> None:
     )
     for kind, count in totals.failed.items():
         console.print(Text(f"  failed: {kind}: {count:,}"))
-    if found.rows_per_minute is not None:
-        left = f", about {timedelta(seconds=round(found.seconds_left))} left" if found.seconds_left else ""
-        console.print(f"{found.rows_per_minute:,.1f} questions a minute{left}", highlight=False)
+    if found.seconds_left is not None:
+        console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
     if found.state == "stopped" or (found.state == "finished" and (failed or totals.unfinished)):
         say("Go on with the command that started it: python -m weak2wise.engine --config FILE")

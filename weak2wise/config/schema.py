@@ -119,7 +119,8 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
 
     Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
     them. Left out, vLLM's defaults hold. ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
-    ``chat_template: false`` feeds the bare text, for base models that have no template.
+    ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
+    answer that does nothing but repeat itself any more: it would go on to the token limit and never come to an end.
     """
 
     model_id: Name | None = None
@@ -130,6 +131,7 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     tokenizer_kwargs: dict[str, Any] = {}
     generation_kwargs: GenerationKwargs = GenerationKwargs()
     chat_template: bool = True
+    end_repetition: bool = True
     dtype: str | None = None
     quantization: str | None = None
     kv_cache_dtype: str | None = None

@@ -7,7 +7,15 @@ import msgspec
 from weak2wise.config.schema import AnyEndpoint, Config, OpenAIEndpoint
 from weak2wise.ledger.manifest import digest
 
-_VLLM_SHAPING = ("chat_template", "dtype", "quantization", "kv_cache_dtype", "revision", "max_model_len")
+_VLLM_SHAPING = (
+    "chat_template",
+    "end_repetition",
+    "dtype",
+    "quantization",
+    "kv_cache_dtype",
+    "revision",
+    "max_model_len",
+)
 
 
 def answer_settings(endpoint: AnyEndpoint) -> dict[str, Any]:

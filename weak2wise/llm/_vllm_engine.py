@@ -28,7 +28,7 @@ from vllm.exceptions import VLLMClientError, VLLMValidationError
 from vllm.inputs import TextPrompt
 from vllm.platforms import current_platform
 from vllm.renderers.params import ChatParams
-from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -63,6 +63,9 @@ CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
 DEFAULT_NEW_TOKENS = 8192
 SEED_MASK = 2**63 - 1
 """vLLM keeps a seed in a signed 64-bit integer."""
+REPETITION = RepetitionDetectionParams(min_pattern_size=17, max_pattern_size=32, min_count=4)
+"""Ends an answer after 68 to 128 tokens that only repeat. A shorter pattern repeated is one of these sizes as well, and
+the fewer sizes vLLM has to look for after each token, the better."""
 CPU_KV_BYTES = 4 * 2**30
 POLITE_SECONDS = 1.5
 """How long ``shutdown`` lets the engine end by itself; with the killing and reaping after it, under 3 s."""
@@ -153,6 +156,7 @@ class Engine:
             "max_tokens": min(kwargs.max_new_tokens or DEFAULT_NEW_TOKENS, room),
             "output_kind": RequestOutputKind.FINAL_ONLY,
             "skip_special_tokens": True,
+            "repetition_detection": REPETITION if self._endpoint.end_repetition else None,
         }
         return SamplingParams(**(self._sampling | own))
 
@@ -212,7 +216,7 @@ class Engine:
         answer = final.outputs[0]
         if answer.finish_reason == "abort":  # never our doing: who cancels a call does not get here
             raise await asyncio.to_thread(_died, self._name, "is being shut down", self._log)
-        if answer.finish_reason not in {"stop", "length"}:
+        if answer.finish_reason not in {"stop", "length", "repetition"}:
             raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
         usage = Usage(len(final.prompt_token_ids), len(answer.token_ids), final.num_cached_tokens or 0)
         return Completion(text=answer.text, finish_reason=answer.finish_reason, usage=usage)

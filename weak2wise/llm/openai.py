@@ -7,7 +7,7 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 import structlog
@@ -36,6 +36,16 @@ def limits_of(endpoint: OpenAIEndpoint) -> Limits:
     )
 
 
+class WayOut(Protocol):
+    """Where requests go out, which may be shut."""
+
+    shut: bool
+
+    async def park(self) -> None:
+        """Wait to be cancelled instead of being sent."""
+        ...
+
+
 class OpenAIModel:
     """A ``Model`` over HTTP with its own session; open it with ``async with``."""
 
@@ -45,14 +55,20 @@ class OpenAIModel:
         endpoint: OpenAIEndpoint,
         limits: Limits | None = None,
         purse: Purse | None = None,
+        way_out: WayOut | None = None,
         *,
         env: Mapping[str, str] = os.environ,
     ) -> None:
-        """``limits`` are its own unless it shares them with other endpoints; ``purse`` pays for its answers."""
+        """``limits`` are its own unless it shares them with other endpoints; ``purse`` pays for its answers.
+
+        ``way_out``, and whether there is money left, is looked at right before a request is sent, however long it
+        waited for its turn.
+        """
         self.name = name
         self.meter = Meter()
         self.limits = limits or limits_of(endpoint)
-        self._purse = purse
+        self._purse = purse or Purse()
+        self._way_out = way_out
         self._endpoint = endpoint
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
@@ -79,12 +95,13 @@ class OpenAIModel:
             await self._replicas.ready()
             slot = await self.limits.acquire()
             try:
-                if self._purse:
-                    await self._purse.open()
-                if replica := self._replicas.take():
+                shut = self._way_out if self._way_out and (self._way_out.shut or not self._purse.open()) else None
+                if not shut and (replica := self._replicas.take()):
                     return await self._ask(replica, body, slot)
             finally:
                 slot.release()
+            if shut:  # without a place, so that those behind it see the same
+                await shut.park()
 
     async def _ask(self, replica: Replica, body: bytes, slot: Slot) -> Completion:
         self.meter.sent += 1
@@ -117,8 +134,7 @@ class OpenAIModel:
 
     def _pay(self, usage: Usage) -> float:
         cost = self.cost(usage)
-        if self._purse:
-            self._purse.pay(cost)
+        self._purse.pay(cost)
         return cost
 
     def _log_limits(self, said: float | None) -> None:

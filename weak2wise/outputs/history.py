@@ -13,10 +13,10 @@ RECENT = 60
 
 
 class Progress(Struct, frozen=True):
-    """One ``progress`` event: when, and how many rows had ended since the start."""
+    """One ``progress`` event: when, and how many outcomes each step had reached since the start."""
 
     at: datetime
-    ended: int
+    outcomes: dict[str, int]
 
 
 class History(Struct, kw_only=True):
@@ -31,13 +31,15 @@ class History(Struct, kw_only=True):
     rows: int | None = None
     stopped: str | None = None
 
-    def per_minute(self) -> float | None:
-        """Rows that end in a minute, lately; ``None`` before there is anything to tell it by."""
+    def per_minute(self) -> dict[str, float]:
+        """Outcomes a minute of each step, lately; empty before there is anything to tell it by."""
         if len(self.progress) < 2:
-            return None
+            return {}
         first, last = self.progress[0], self.progress[-1]
         seconds = (last.at - first.at).total_seconds()
-        return 60 * (last.ended - first.ended) / seconds if seconds > 0 else None
+        if seconds <= 0:
+            return {}
+        return {step: 60 * (last.outcomes[step] - first.outcomes[step]) / seconds for step in self.steps}
 
 
 class _Event(Struct):
@@ -77,9 +79,9 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
             steps = tuple(str(step) for step in fields.get("steps", ()))
             return History(started=event.timestamp, input=fields.get("input"), steps=steps)
         case "progress":
-            emitted = int(str(fields[history.steps[-1]]).partition("+")[0])
-            ended = emitted + int(fields["dropped"]) + int(fields["failed"])
-            history.progress.append(Progress(event.timestamp, ended))
+            outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
+            outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
+            history.progress.append(Progress(event.timestamp, outcomes))
         case "run.finished":
             history.finished = True
             history.rows = int(fields["totals"]["rows"])

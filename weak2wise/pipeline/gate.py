@@ -10,7 +10,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.under_way = 0
-        self._shut = False
+        self.shut = False
         self._quiet = asyncio.Event()
 
     def guard(self, model: Model) -> Model:
@@ -19,14 +19,14 @@ class Gate:
 
     async def enter(self) -> None:
         """Begin a call; once the gate is shut, wait to be cancelled instead."""
-        if self._shut:
+        if self.shut:
             await asyncio.get_running_loop().create_future()
         self.under_way += 1
 
     def leave(self) -> None:
         """End a call."""
         self.under_way -= 1
-        if self._shut and not self.under_way:
+        if self.shut and not self.under_way:
             self._quiet.set()
 
     async def park(self) -> None:
@@ -38,8 +38,8 @@ class Gate:
             self.under_way += 1  # for its guard to take back
 
     async def drain(self, seconds: float) -> None:
-        """Let no new call begin, and give those under way this long to arrive."""
-        self._shut = True
+        """Let nothing more be sent, and give what was sent this long (seconds) to arrive."""
+        self.shut = True
         if self.under_way:
             try:
                 async with asyncio.timeout(seconds):

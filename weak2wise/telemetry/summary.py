@@ -1,5 +1,6 @@
 """The last thing a run says: what went in, what came out, what it took."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -43,6 +44,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     endpoints: list[EndpointUse]
     verdicts: dict[str, int]
     """Verdicts of this run by what decided them."""
+    cuts: dict[str, int]
+    """Cuts of this run by what made them; characters ``written`` by the truncation model and ``kept`` of the traces."""
     bits: dict[str, int]
     """Step-Mask's bits in this run: asked, spared by racing, asked in vain; hints too long for the weak LLM."""
     output: str
@@ -78,8 +81,18 @@ def show(summary: Summary, console: Console) -> None:
         if e.faults:
             faults = ", ".join(f"{count:,} {kind}" for kind, count in e.faults.items())
             console.print(Text(f"{e.endpoint}: {e.sent:,} requests, {e.answered:,} answered, faults: {faults}"))
-    if summary.verdicts:
-        console.print(Text("verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in summary.verdicts.items())))
-    if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in summary.bits.items() if count]:
-        console.print(Text("Step-Mask bits: " + ", ".join(bits)))
+    for line in _counters(summary):
+        console.print(Text(line))
     console.print(Text(f"{summary.seconds:,.1f} s; {summary.output}"))
+
+
+def _counters(summary: Summary) -> Iterator[str]:
+    """What was decided in this run, and how."""
+    if summary.verdicts:
+        yield "verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in summary.verdicts.items())
+    if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in summary.bits.items() if count]:
+        yield "Step-Mask bits: " + ", ".join(bits)
+    if cuts := [f"{count:,} by {by}" for by, count in summary.cuts.items() if by not in {"written", "kept"}]:
+        written, kept = summary.cuts.get("written", 0), summary.cuts.get("kept", 0)
+        share = f"; {written / kept:.0%} of the characters that copying them would have written" if kept else ""
+        yield "cuts: " + ", ".join(cuts) + share

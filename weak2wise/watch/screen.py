@@ -38,7 +38,7 @@ def draw(board: Board) -> RenderableType:
     """The whole picture."""
     parts: list[RenderableType] = [_stages(board)]
     if board.endpoints:
-        parts.append(_endpoints(board))
+        parts += [Text(), _endpoints(board)]
     parts += [
         Text(
             f"{plain(engine.name)}: {engine.running:,} of {engine.room:,} attempts inside, {engine.waiting:,} waiting; "
@@ -46,7 +46,7 @@ def draw(board: Board) -> RenderableType:
         )
         for engine in board.engines
     ]
-    parts.append(_whole(board))
+    parts += [Text(), _whole(board)]
     return Group(*parts)
 
 

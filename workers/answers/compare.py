@@ -72,9 +72,10 @@ def same_equation(given: str, wanted: str, compare: Compare) -> bool | None:
         wanted: the cleaned reference.
         compare: how to compare the values.
     """
-    if _RELATION.search(given) or _RELATION.search(wanted):
-        return None
     left, right = split_top(given, "="), split_top(wanted, "=")
+    nested = len(left) == len(right) == 1  # the only equals signs stand inside brackets
+    if nested or _RELATION.search(given) or _RELATION.search(wanted):
+        return None
     if len(right) == 1:
         if len(left) == 2 and _NAME.fullmatch(left[1]) and not _NAME.fullmatch(left[0]):
             left.reverse()
