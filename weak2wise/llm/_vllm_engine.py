@@ -9,6 +9,8 @@ Decisions:
 - Engine processes are spawned, never forked: a fork would share our sockets and the lock on the work_dir.
 - On a CPU a per-request seed kills the engine as soon as one prefill is chunked, so chunking is off there unless
   the user asked for it; vLLM then makes ``max_num_batched_tokens`` at least ``max_model_len`` by itself.
+- On a CPU the engine computes in its own process, without vLLM's separate worker: the two spin while they wait for each
+  other, which on a few cores costs a third of the tokens (``scripts/bench_scoring.py``).
 - A CPU without AVX-512 computes in bfloat16, most models' own type, several times slower than in float32, which is
   therefore the default there.
 """
@@ -32,6 +34,7 @@ from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, S
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from weak2wise.config.schema import VllmEndpoint
 from weak2wise.errors import ConfigError
@@ -88,6 +91,8 @@ def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
         )
     else:
         extra["enable_chunked_prefill"] = False
+    if not {"distributed_executor_backend", "tensor_parallel_size", "pipeline_parallel_size"} & args.keys():
+        extra["distributed_executor_backend"] = UniProcExecutor
     if "dtype" not in args and torch.backends.cpu.get_cpu_capability() == "AVX2":
         extra["dtype"] = "float32"
     sized = {"kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override"} & args.keys()
