@@ -126,7 +126,7 @@ def main() -> None:
     (options.out / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
 
-    console = Console()
+    console = Console(width=110)
     traced, cuttings, written = alone(write_traces, setting, questions, options.samples)
     prompts = alone(guided_prompts, setting, traced)
     console.print(f"{len(questions)} questions, {options.samples} traces each: {len(prompts)} attempts for every bit")
