@@ -13,12 +13,21 @@ from workers.records import Golden, Scored
 from workers.scoring import hint
 
 
-async def newest(observer: Observer) -> list[dict[str, object]]:
-    """Row, title and facts of the newest golden traces, the newest first; texts are HTML, escaped."""
-    stage = _stage(observer, "select")
-    if stage is None:
-        return []
-    return [_entry(found) for row in reversed(stage.latest) if (found := await _golden(stage, row))]
+class Newest:
+    """The newest golden traces of a run; each is read from the ledger once."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, dict[str, object]] = {}
+
+    async def entries(self, observer: Observer) -> list[dict[str, object]]:
+        """Row, title and facts of each, the newest first; texts are HTML, escaped."""
+        stage = _stage(observer, "select")
+        rows = list(reversed(stage.latest)) if stage else []
+        for row in rows:
+            if stage and row not in self._entries and (found := await _golden(stage, row)):
+                self._entries[row] = _entry(found)
+        self._entries = {row: self._entries[row] for row in rows if row in self._entries}
+        return list(self._entries.values())
 
 
 async def one(observer: Observer, row: int) -> str | None:

@@ -128,6 +128,7 @@ class _Page:
     def __init__(self, observer: "asyncio.Future[Observer]") -> None:
         self._observer = observer
         self._encoder = msgspec.json.Encoder()
+        self._newest = gallery.Newest()
         self.closing = asyncio.Event()
 
     async def static(self, request: web.Request) -> web.Response:
@@ -154,7 +155,7 @@ class _Page:
                 observer = self._observer.result()
                 points = [point for point in observer.points if point.seconds > shown]
                 shown = points[-1].seconds if points else shown
-                event = {"board": observer.board(), "points": points, "traces": await gallery.newest(observer)}
+                event = {"board": observer.board(), "points": points, "traces": await self._newest.entries(observer)}
             try:
                 await response.write(b"data: " + self._encoder.encode(event) + b"\n\n")
                 async with asyncio.timeout(EVERY):
