@@ -40,7 +40,7 @@ def _follow(url: str, ended: threading.Event) -> None:
 
 def cpu_per_answer(questions: int, *, watched: bool) -> tuple[float, float]:
     """Milliseconds of the engine's CPU per answer, and answers a second."""
-    with tempfile.TemporaryDirectory() as name, LoopbackProcess(latency=0.25, uvloop=True) as server:
+    with tempfile.TemporaryDirectory() as name, LoopbackProcess(latency=0.15, uvloop=True) as server:
         folder = Path(name)
         config = config_for(folder, server.base_url, n_mask=2, judge_mode="rule")
         for endpoint in config["model_endpoints"].values():
