@@ -20,6 +20,7 @@ from tests.loopback import LoopbackProcess, Mix
 from weak2wise.commands.init import PROVIDERS, Provider
 from weak2wise.commands.status import seconds_left
 from weak2wise.config import load_config
+from weak2wise.llm.footprint import Footprint, footprint
 from weak2wise.outputs.history import read_history
 
 
@@ -297,3 +298,14 @@ def test_the_list_of_commands_loads_none_of_their_libraries() -> None:
     code = f"import sys, weak2wise.commands; sys.exit(', '.join({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_the_memory_a_model_needs_is_read_from_its_folder(tmp_path: Path) -> None:
+    """A 7B model's published shape: 28 layers, 4 key-value heads of 128, two bytes: 57,344 bytes a token."""
+    shape = {"num_attention_heads": 28, "num_key_value_heads": 4, "num_hidden_layers": 28, "hidden_size": 3584}
+    (tmp_path / "config.json").write_text(json.dumps(shape | {"torch_dtype": "bfloat16"}))
+    assert footprint(tmp_path) is None, "there are no weights"
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 1000)
+    assert footprint(tmp_path) == Footprint(1000, 57_344)
+    assert footprint(tmp_path, dtype="float32") == Footprint(1000, 2 * 57_344)
+    assert footprint(tmp_path, kv_cache_dtype="fp8_e4m3") == Footprint(1000, 57_344 // 2)

@@ -142,7 +142,7 @@ def test_bad_lines_fail_by_number_and_the_rest_goes_through(tmp_path: Path) -> N
 def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 6)
-        finish(tmp_path, "--up-to-step", "2")
+        assert "run.started" in finish(tmp_path, "--up-to-step", "2", "--verbose")
         assert (tmp_path / "work" / "candidates.jsonl").exists()
         assert not (tmp_path / "out.jsonl").exists()
         finish(tmp_path)

@@ -73,6 +73,8 @@ class Engine:
         self._rows = 0
         self.observer: asyncio.Future[Observer] | None = None
         """Set before ``run``: told who looks at the run, once there is something to see."""
+        self.verbose = False
+        """Set before ``run``: show every event of the log."""
         self._redact = redactor(_secrets(config))
         self.gate = Gate()
         for name in dict.fromkeys(config.roles().values()):
@@ -108,7 +110,7 @@ class Engine:
         """
         began = time.monotonic()
         with locked(self._work_dir):
-            logs.configure(self._work_dir / "run.log", self._redact)
+            logs.configure(self._work_dir / "run.log", self._redact, verbose=self.verbose)
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
                     self._input = await asyncio.to_thread(keep, self._input, self._work_dir)

@@ -27,6 +27,7 @@ app.command("weak2wise.commands.export:export", name="export", help="Write a run
 app.command(
     "weak2wise.commands.report:report", name="report", help="Show a run as one HTML file that needs no network."
 )
+app.register_install_completion_command()
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from weak2wise.commands.say import told
 from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint, load_config
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError, RecordError, StopRun
+from weak2wise.llm.footprint import footprint
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel
@@ -137,7 +138,9 @@ def _look(name: str, endpoint: VllmEndpoint) -> Finding:
         )
         if missing:
             return Finding(about, "bad", f"{folder}: no model there, no {missing} (model_endpoints.{name}.model_name)")
-        return Finding(about, "good", f"{folder}: a folder with a model; pass --load to load it")
+        needs = footprint(folder, endpoint.dtype, endpoint.kv_cache_dtype)
+        size = f"needs {needs} (all GPUs together)" if needs else "a folder with a model"
+        return Finding(about, "good", f"{folder}: {size}; pass --load to load it")
     return Finding(about, "good", f"{model}: a hub name, fetched when it is first loaded; pass --load to do so now")
 
 

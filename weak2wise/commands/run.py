@@ -78,6 +78,7 @@ def run(
     resume: Resume = "auto",
     up_to_step: str = "all",
     page: str | None = None,
+    verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
     """Run the pipeline, or go on with a run that was stopped.
 
@@ -89,12 +90,19 @@ def run(
         up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
         page: Serve a page that shows how the run goes, and Prometheus metrics at /metrics: a port on this machine, or
             HOST:PORT, which needs the environment variable W2W_PAGE_TOKEN.
+        verbose: Show every event of run.log.
     """
     if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
         say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
         return 2
     steps = 5 if up_to_step == "all" else int(up_to_step)
-    return carry_out(config, set_ or (), lambda loaded: Engine(loaded, resume=resume, up_to_step=steps), page)
+
+    def make(loaded: Config) -> Engine:
+        engine = Engine(loaded, resume=resume, up_to_step=steps)
+        engine.verbose = verbose
+        return engine
+
+    return carry_out(config, set_ or (), make, page)
 
 
 def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine], page: str | None = None) -> int:

@@ -36,8 +36,11 @@ class _LogFile:
             return
 
 
-def configure(path: Path, redact: Callable[[str], str]) -> None:
-    """Send this process's structlog events to ``path``, each text through ``redact``. Raises ``OSError``."""
+def configure(path: Path, redact: Callable[[str], str], *, verbose: bool = False) -> None:
+    """Send this process's structlog events to ``path``, each text through ``redact``. Raises ``OSError``.
+
+    ``verbose`` shows the user every one of them as well.
+    """
     file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "a", encoding="utf-8")
     structlog.configure(
         processors=[
@@ -46,7 +49,7 @@ def configure(path: Path, redact: Callable[[str], str]) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _redacting(redact),
-            _echo,
+            _echoing(verbose),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         logger_factory=structlog.WriteLoggerFactory(file=_LogFile(file)),  # type: ignore[arg-type]
@@ -61,9 +64,15 @@ def _redacting(redact: Callable[[str], str]) -> Processor:
     return clean
 
 
-def _echo(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _echoing(verbose: bool) -> Processor:
     """Warnings also go to the user, short and free of control characters; and so does progress, if to no terminal."""
-    if event.get("level") in _SHOWN or (event.get("event") == "progress" and not sys.stderr.isatty()):
-        fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "timestamp", "exception"})
-        sys.stderr.write(plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")[:400] + "\n")
-    return event
+
+    def echo(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        progress = event.get("event") == "progress" and not sys.stderr.isatty()
+        if verbose or progress or event.get("level") in _SHOWN:
+            hidden = {"event", "level", "timestamp", "exception"}
+            fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in hidden)
+            sys.stderr.write(plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")[:400] + "\n")
+        return event
+
+    return echo
