@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_overlap, wire
+from weak2wise.beside import progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
@@ -36,9 +37,6 @@ from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Asked, Question
 
-PROGRESS_SECONDS = 10.0
-PAID_ANSWERS_SECONDS = 1800.0
-"""How long answers that are paid for may still arrive when the money is spent."""
 UNLIMITED_ROOM = 256
 """Calls that a weak LLM over HTTP is taken to have room for if nothing is configured."""
 
@@ -170,9 +168,9 @@ class Engine:
                     self.observer.set_result(observer)
                 async with asyncio.TaskGroup() as group:
                     besides = [
-                        group.create_task(_stop_when_empty(purse, self.gate)),
+                        group.create_task(stop_when_empty(purse, self.gate)),
                         group.create_task(observer.watch()),
-                        group.create_task(_progress(observer)),
+                        group.create_task(progress(observer)),
                     ]
                     await run(
                         self._questions,
@@ -237,17 +235,6 @@ class Engine:
         return self._output if step == "sft" else self._work_dir / STEPS[step][2]
 
 
-async def _stop_when_empty(purse: Purse, gate: Gate) -> None:
-    """Stop the run when there is no money for a call, once the answers that are paid for have arrived."""
-    await purse.wanted.wait()
-    log.warning("money.spent", spent_usd=round(purse.spent, 4), max_cost_usd=purse.most, waiting_for=gate.under_way)
-    await gate.drain(PAID_ANSWERS_SECONDS)
-    raise StopRun(
-        f"engine.max_cost_usd: {purse.most:g} US dollars are spent ({purse.spent:.4f})",
-        hint=f"{purse.spent:.4f} US dollars are spent; to go on, raise engine.max_cost_usd.",
-    )
-
-
 def _counts(spent: Any) -> dict[str, Any]:
     counts: dict[str, Any] = msgspec.structs.asdict(spent)
     return counts
@@ -283,17 +270,6 @@ def _secrets(config: Config) -> list[str]:
         if isinstance(endpoint, OpenAIEndpoint):
             names += [endpoint.api_key_env or "", *(v[1:] for v in endpoint.headers.values() if v.startswith("$"))]
     return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
-
-
-async def _progress(observer: Observer) -> None:
-    """A line now and then; what it says of a run is also read from the log by ``status``."""
-    while True:
-        await asyncio.sleep(PROGRESS_SECONDS)
-        board = observer.board()
-        counts = {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
-        faults = {f"{endpoint.name}_faults": endpoint.faults for endpoint in board.endpoints if endpoint.faults}
-        left = {} if board.seconds_left is None else {"seconds_left": board.seconds_left}
-        log.info("progress", **counts, dropped=board.dropped, failed=board.failed, **left, **faults)
 
 
 if __name__ == "__main__":
