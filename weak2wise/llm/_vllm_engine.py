@@ -145,6 +145,7 @@ class Engine:
         self._llm = llm
         self._processes = processes
         self._asked = 0
+        self._closing = False
         model = llm.model_config
         self._max_model_len: int = model.max_model_len
         self.max_num_seqs: int = llm.vllm_config.scheduler_config.max_num_seqs
@@ -170,6 +171,7 @@ class Engine:
 
         Raises:
             Rejected: it is too long, or the chat template refuses it.
+            EngineDied: the engine is being taken down, and its threads no longer take anything.
         """
         renderer = self._llm.renderer
         try:
@@ -180,6 +182,8 @@ class Engine:
                 text = "\n\n".join(message.content for message in prompt.messages)
                 (rendered,) = await renderer.render_cmpl_async([TextPrompt(prompt=text)])
         except Exception as error:
+            if self._closing:
+                raise await self._shut_down() from error
             # Over-long text is refused before or while it is tokenised, so its full token count is not known.
             if isinstance(error, VLLMValidationError) and error.parameter in {"input_tokens", "input_text"}:
                 unit = "tokens" if error.parameter == "input_tokens" else "characters"
@@ -216,11 +220,13 @@ class Engine:
         except VLLMClientError as error:
             raise Rejected("bad_prompt", _one_line(error), endpoint=self._name) from error
         except EngineGenerateError as error:
+            if self._closing:
+                raise await self._shut_down() from error
             raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
         assert final is not None  # vLLM ends a stream by a final output or by an exception
         answer = final.outputs[0]
         if answer.finish_reason == "abort":  # never our doing: who cancels a call does not get here
-            raise await asyncio.to_thread(_died, self._name, "is being shut down", self._log)
+            raise await self._shut_down()
         if answer.finish_reason not in {"stop", "length", "repetition"}:
             raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
         usage = Usage(len(final.prompt_token_ids), len(answer.token_ids), final.num_cached_tokens or 0)
@@ -239,6 +245,9 @@ class Engine:
             hint = "a base model without a chat template needs chat_template: false"
             raise ConfigError(f"model_endpoints.{self._name}: cannot make a prompt ({error}); {hint}") from error
 
+    async def _shut_down(self) -> EngineDied:
+        return await asyncio.to_thread(_died, self._name, "is being shut down", self._log)
+
     def _exit_status(self) -> str:
         """How the engine's processes ended; empty while they are still about to."""
         codes = [process.exitcode for process in self._processes if process.exitcode]
@@ -246,6 +255,7 @@ class Engine:
 
     def shutdown(self) -> None:
         """End the engine: ask it politely, then kill what is left. Blocks for up to 3 s; idempotent."""
+        self._closing = True
         remains = family(process.pid for process in self._processes if process.pid)
         self._llm.shutdown(timeout=POLITE_SECONDS)
         # Its __del__ calls shutdown once more, perhaps so late that the names it needs are gone, and complains.
