@@ -147,7 +147,7 @@ class Limits:
     ) -> None:
         ceiling = in_flight or MOST_IN_FLIGHT
         self.window = Window(ceiling, in_flight or FIRST_WINDOW)
-        self.pace = Pace(time.monotonic())
+        self.pace = Pace(time.monotonic(), requests_per_minute and requests_per_minute / 60)
         self.in_flight = 0
         # Windows of about a second keep bursts short; a slow rate gets one request per window.
         burst = max(1, round((requests_per_minute or 0) / 60))

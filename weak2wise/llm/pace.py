@@ -1,28 +1,38 @@
 """The request rate that a provider turns out to allow, learned from when it refuses.
 
 Time is cut into epochs, each ended by a refusal and the pause that it asks for. What an epoch got through, divided by
-its length with that pause, is the provider's rate, whatever window the provider counts in: a burst of 6,000 requests in
-four seconds and a minute's pause are 100 a second. The next epoch starts a little below that, comes back to it in about
+its length with that pause, is at most the provider's rate, whatever window the provider counts in: a burst of 6,000
+requests in four seconds and a minute's pause are 100 a second. How fast requests went out when they were refused is at
+least that rate. What is learned lies between the two. The next epoch starts a little below it, comes back to it in about
 the time that the last epoch took, lingers there and then leaves it behind ever faster (the cubic of TCP CUBIC, by
 requests sent instead of by time), so that a limit that was raised, or learned wrongly, is found again.
 
-Some refusals do not follow the rate: an upstream that is overloaded, a limit on requests in flight, a day's quota.
-Cutting the rate for them would only make everything slow: after some epochs that ended early, and after a pause longer
-than any provider's window, the rate is forgotten.
+Some refusals do not follow the rate: an upstream that is overloaded, a limit on requests in flight, a day's quota, a
+handful of requests that arrived too near each other. Cutting the rate for them would only make everything slow: one
+epoch that ends early teaches nothing, several running and a pause longer than any provider's window make the rate be
+forgotten.
+
+A rate that is configured is a ceiling over all that.
 """
 
 import math
+from collections import deque
 
 CUT = 0.04
 """The share of the learned rate that an epoch begins below it."""
-MARGIN, FAR = 1.1, 1.15
+NEARER = 0.7
+"""Of the two bounds the upper one is the better: the pause in the lower one is often rounded up to whole seconds."""
+RECENT_SECONDS = 2.0
+"""How fast requests go out is told over that time; the shortest window that providers count in is a second."""
+SHARE_OF_CONFIGURED = 0.98
+"""Requests that are spaced evenly still arrive unevenly; a server that counts by the second would refuse some."""
 SHORTEST_WAY = 400
 """Requests; coming back sooner would mean being refused more than once in so many."""
 LONGEST_LINGER, LONGEST_WAY = 60.0, 150.0
 """Seconds on the way back: providers count by the minute, so more is no surer; and slow endpoints need some bound."""
 TOO_FEW = 20
 """Requests; an epoch that got fewer through goes on after its pause."""
-SLACK_SECONDS = 0.05
+SLACK_SECONDS = 0.02
 """Time lost by waking up late that may be made up for."""
 EARLY_ENDS = 5
 """So many epochs running that end before half of their way back say nothing about the rate."""
@@ -38,9 +48,9 @@ class Epoch:
         self.began: float = before.began if before else began
         self.sent: int = before.sent if before else 0
         self.refused: int = before.refused if before else 0
-        self.refused_at = began
         self.ended = began
         self.asked = math.inf
+        self.early = False
         self.linger = 0.0
         self.goes_on: Epoch | None = None
 
@@ -49,29 +59,36 @@ class Epoch:
         """Requests a second that this epoch, now ended, says are allowed.
 
         What got through is a lower bound, for the epoch began below the limit and the pause is part of it. The rate
-        that was refused is an upper one; it is the better one where the two are near each other.
+        that was refused is an upper one; an epoch that ended early did not go on for long enough to tell it.
         """
         through = (self.sent - self.refused) / max(self.ended - self.began, 1e-3)
-        return through if self.asked == math.inf else min(self.asked, MARGIN * through)
+        if self.early or self.asked == math.inf:
+            return min(through, self.asked)
+        return NEARER * self.asked + (1 - NEARER) * through
 
 
 class Pace:
     """How fast one provider may be asked; without a refusal, as fast as one likes."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, configured: float | None = None) -> None:
+        """``configured``: requests a second that are never to be passed."""
         self.epoch = Epoch(now)
         self.resumes_at = now
+        self._most = math.inf if configured is None else SHARE_OF_CONFIGURED * configured
         self._learned: Epoch | None = None
+        self._pausing: Epoch | None = None
         self._early = 0
+        self._refused_at = now
         self._next_at = 0.0
+        self._recent: deque[float] = deque()
 
     @property
     def rate(self) -> float | None:
         """Requests a second that may be sent now; ``None`` while nothing is known."""
         if self._learned is None:
-            return None
+            return None if self._most == math.inf else self._most
         way = self.epoch.sent / self._way_back(self._learned)
-        return self._learned.rate * (1 + CUT * (way - 1) ** 3)
+        return min(self._most, self._learned.rate * (1 + CUT * (way - 1) ** 3))
 
     @staticmethod
     def _way_back(learned: Epoch) -> float:
@@ -80,12 +97,15 @@ class Pace:
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may be sent; not above 0 if it may now."""
-        return 0.0 if self._learned is None else self._next_at - now
+        return self._next_at - now
 
     def send(self, now: float) -> Epoch:
         """A request is being sent; returns the epoch it belongs to."""
         self.epoch.sent += 1
         if rate := self.rate:
+            self._recent.append(now)
+            while self._recent[0] < max(self.resumes_at, now - RECENT_SECONDS):
+                self._recent.popleft()
             self._next_at = max(self._next_at, now - SLACK_SECONDS) + 1 / rate
         return self.epoch
 
@@ -103,33 +123,36 @@ class Pace:
     def end_epoch(self, now: float, until: float) -> None:
         """The provider wants nothing more ``until`` then: learn from what got through."""
         ended = self.epoch
-        if ended.sent <= ended.refused:  # the pause before was too short, and is that epoch's
-            self._resume(until)
-            return
-        self._early = self._early + 1 if self._learned and ended.sent < self._way_back(self._learned) / 2 else 0
-        if ended.sent - ended.refused < TOO_FEW:
-            self._resume(until, ended)
-            return
-        ended.refused_at, ended.ended, ended.asked = now, until, self.rate or math.inf
-        # What took long to be refused may be lingered at for as long, unless it was far from what had been learned.
-        before = self._learned
-        is_news = before is not None and ended.asked > FAR * before.rate
-        ended.linger = before.linger if before and is_news else min(until - ended.began, LONGEST_LINGER)
-        self._learned = ended
-        self._resume(until)
+        if ended.sent > ended.refused:  # else the pause before was too short
+            early = self._learned is not None and ended.sent < self._way_back(self._learned) / 2
+            self._early = self._early + 1 if early else 0
+            self._pausing, self._refused_at = None, now
+            if self._early == 1 or ended.sent - ended.refused < TOO_FEW:
+                ended.goes_on = Epoch(until, ended)
+            else:
+                ended.asked, ended.early = self._asked(now), early
+                ended.linger = min(until - ended.began, LONGEST_LINGER)
+                self._learned = self._pausing = ended
+        self._pause(until)
 
     def prolong(self, until: float) -> None:
         """The pause turns out longer; too late where something was sent after it."""
         if not self.epoch.sent:
-            self._resume(until)
+            self._pause(until)
 
-    def _resume(self, at: float, before: Epoch | None = None) -> None:
-        """A new epoch begins then; what was learned is forgotten if it proves to be no rate."""
-        self.resumes_at = at
-        self.epoch = Epoch(at, before)
-        if before:
-            before.goes_on = self.epoch
-        elif self._learned:
-            self._learned.ended = at
-        if self._learned and (self._early >= EARLY_ENDS or at - self._learned.refused_at > LONGEST_WINDOW):
+    def _pause(self, until: float) -> None:
+        """Begin the next epoch then; what was learned is forgotten if it proves to be no rate."""
+        self.resumes_at = until
+        self.epoch = self.epoch.goes_on or Epoch(until)
+        if self._pausing:
+            self._pausing.ended = until
+        if self._early >= EARLY_ENDS or until - self._refused_at > LONGEST_WINDOW:
             self._learned, self._early = None, 0
+
+    def _asked(self, now: float) -> float:
+        """Requests a second that have been sent of late, if that can be told; without a rate as fast as they came."""
+        rate = self.rate
+        if rate is None:
+            return math.inf
+        span = now - self._recent[0]
+        return rate if span < RECENT_SECONDS / 2 else min(rate, len(self._recent) / span)
