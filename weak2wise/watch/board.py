@@ -152,6 +152,10 @@ class Observer:
                 tokens = sum(e.tokens_per_second for e in board.engines)
                 self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
 
+    def late(self) -> float:
+        """How late the event loop is, or last was, in seconds; it grows when ``watch`` has ended before its time."""
+        return max(self._lag, time.monotonic() - self._looks[-1].at - EVERY)
+
     def board(self) -> Board:
         """The facts as of now."""
         now, then = self._look(), self._looks[0]

@@ -2,14 +2,13 @@
 
 Decisions:
 
-- It only reads, and only ``GET`` is known. Bound to loopback it answers to loopback names alone, so that no web site
-  can reach it through a name of its own (DNS rebinding); bound elsewhere it wants a token.
+- It only reads, and only ``GET`` is known. Who may look is decided in ``guard``; only ``/healthz``, which tells nothing
+  of the run, is for everybody.
 - State goes out as server-sent events, one a second and the same for everybody; rates and charts come from the board.
 - Texts of models are escaped here, and the Content-Security-Policy allows no script but ours, should one slip through.
 """
 
 import asyncio
-import hmac
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -23,17 +22,9 @@ from aiohttp import web
 from weak2wise.errors import ConfigError
 from weak2wise.watch import gallery
 from weak2wise.watch.board import EVERY, Observer
+from weak2wise.watch.guard import HEADERS, TOKEN, guard
 from weak2wise.watch.metrics import metrics
 
-TOKEN = "W2W_PAGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
-COOKIE = "weak2wise"
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 _STATIC = {
     "/": ("weak2wise.watch", "static/page.html", "text/html"),
     "/page.js": ("weak2wise.watch", "static/page.js", "text/javascript"),
@@ -41,6 +32,11 @@ _STATIC = {
     "/icon.svg": ("weak2wise.watch", "static/icon.svg", "image/svg+xml"),
     "/style.css": ("weak2wise.outputs.report", "style.css", "text/css"),
 }
+
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to look, not where to bind
+LATE = 5.0
+"""Seconds that the event loop may be late and still be called healthy."""
 
 
 class Address(NamedTuple):
@@ -70,7 +66,7 @@ class Address(NamedTuple):
 async def served(
     observer: "asyncio.Future[Observer]", address: Address, env: Mapping[str, str] = os.environ
 ) -> AsyncIterator[str]:
-    """Serve the page while the context is open; yields its URL.
+    """Serve the page while the context is open; yields its URL on this machine, the token's name in the token's place.
 
     Raises:
         ConfigError: the address cannot be used, or needs a token.
@@ -80,13 +76,14 @@ async def served(
         raise ConfigError(
             f"--page {address.host}:{address.port}: others could see it; set {TOKEN} to a secret word first"
         )
-    app = web.Application(middlewares=[_guard(address, token)])
+    app = web.Application(middlewares=[guard(address.host, token)])
     page = _Page(observer)
     for path in _STATIC:
         app.router.add_get(path, page.static)
     app.router.add_get("/events", page.events)
     app.router.add_get("/trace/{row:[0-9]{1,15}}", page.trace)
     app.router.add_get("/metrics", page.metrics)
+    app.router.add_get("/healthz", page.health)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -96,32 +93,12 @@ async def served(
         except OSError as error:
             raise ConfigError(f"--page {address.host}:{address.port}: {error.strerror}; choose another port") from None
         port = runner.addresses[0][1]
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        yield f"http://{host}:{port}/"
+        here = _EVERYWHERE.get(address.host, address.host)
+        here = f"[{here}]" if ":" in here else here
+        yield f"http://{here}:{port}/" + (f"?token=${TOKEN}" if token else "")
     finally:
         page.closing.set()
         await runner.cleanup()
-
-
-def _guard(address: Address, token: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - aiohttp's own type
-    @web.middleware
-    async def guard(request: web.Request, handler):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        if token:
-            if "token" in request.query and hmac.compare_digest(request.query["token"].encode(), token.encode()):
-                reply = web.HTTPSeeOther(request.path)
-                reply.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
-                raise reply
-            given = request.cookies.get(COOKIE) or request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), token.encode()):
-                raise web.HTTPUnauthorized(text=f"Open the page with ?token= and what {TOKEN} holds.\n")
-        elif (request.url.host or "") not in {"localhost", "127.0.0.1", "::1", address.host}:
-            raise web.HTTPForbidden(text="This page answers to loopback names only.\n")
-        response = await handler(request)
-        if not response.prepared:
-            response.headers.update(HEADERS)
-        return response
-
-    return guard
 
 
 class _Page:
@@ -144,6 +121,11 @@ class _Page:
     async def metrics(self, _request: web.Request) -> web.Response:
         text = metrics(self._observer.result()) if self._ready else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def health(self, _request: web.Request) -> web.Response:
+        lag = self._observer.result().late() if self._ready else 0.0
+        healthy = lag < LATE and not self.closing.is_set()
+        return web.json_response({"ok": healthy, "lag": round(lag, 3)}, status=200 if healthy else 503)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
