@@ -1,0 +1,99 @@
+"""The engine as a service: what is started again, what is not, and how the parts of compose.yaml fit together."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.engine_runs import ROOT
+
+SERVICE = ROOT / "docker" / "unattended.py"
+
+
+def _start(arguments: list[str], path: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, str(SERVICE), *arguments],
+        cwd=path,
+        env=os.environ | {"PYTHONPATH": str(path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Path:
+    """A folder with an engine that ends as its last argument says, and when told to stop, with 130."""
+    (tmp_path / "weak2wise").mkdir()
+    (tmp_path / "weak2wise" / "__init__.py").touch()
+    (tmp_path / "weak2wise" / "engine.py").write_text(
+        "import os, signal, sys, time\n"
+        "end = sys.argv[-1]\n"
+        "if end == 'wait':\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))\n"
+        "    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(60)\n"
+        "if end == 'killed':\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(int(end))\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("0", 0), ("1", 0), ("2", 0), ("3", 0), ("70", 70), ("130", 130), ("killed", 137)],
+)
+def test_only_what_a_restart_can_help_ends_with_a_failure(stand_in: Path, end: str, code: int) -> None:
+    service = _start(["--config", end], stand_in)
+    _, said = service.communicate(timeout=30)
+    assert service.returncode == code
+    assert ("not started again" in said) == (end in {"1", "2", "3"})
+
+
+def test_other_commands_keep_their_exit_codes(stand_in: Path) -> None:
+    service = _start(["check", "3"], stand_in)
+    service.communicate(timeout=30)
+    assert service.returncode == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_engine(stand_in: Path, number: signal.Signals) -> None:
+    service = _start(["wait"], stand_in)
+    assert service.stdout
+    assert service.stdout.readline() == "up\n"
+    time.sleep(0.1)
+    service.send_signal(number)
+    service.communicate(timeout=30)
+    assert service.returncode == 130
+
+
+def test_a_run_that_cannot_start_says_why_and_is_left_alone(tmp_path: Path) -> None:
+    service = _start(["--config", str(tmp_path / "none.yaml")], ROOT)
+    _, said = service.communicate(timeout=60)
+    assert service.returncode == 0
+    assert "none.yaml" in said
+    assert "exit code 2" in said
+
+
+def test_compose_has_no_default_token_and_no_restart_without_end() -> None:
+    """What the services share is safe to share: the strong model's server is root and keeps its own files."""
+    text = (ROOT / "docker" / "compose.yaml").read_text()
+    services: dict[str, Any] = yaml.safe_load(text)["services"]
+    assert text.count("${W2W_PAGE_TOKEN:?") == text.count("${W2W_PAGE_TOKEN") == 3
+    assert "W2W_PAGE_TOKEN=\n" in (ROOT / "docker" / ".env.example").read_text()
+    assert {service["restart"] for service in services.values()} == {"on-failure:10"}
+    volumes = {name: {v.partition(":")[0] for v in service.get("volumes", ())} for name, service in services.items()}
+    assert not volumes["strong"] & volumes["engine"]
+    for name in ("engine", "engine-cpu"):
+        assert services[name]["entrypoint"] == ["python3", "/opt/weak2wise/docker/unattended.py"]
+        assert "/healthz" in services[name]["healthcheck"]["test"][-1]
+    for dockerfile in ("Dockerfile", "Dockerfile.cpu"):
+        assert "COPY docker/unattended.py docker/" in (ROOT / "docker" / dockerfile).read_text()
