@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -15,11 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from tests.browser import chromium
-from tests.engine_runs import ROOT, config_for, lines, write_run
+from tests.engine_runs import ROOT, config_for, finish, lines, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
 from weak2wise.errors import ConfigError
 from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, StageFacts
@@ -50,6 +52,23 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
                 time.sleep(0.2)
             yield url, folder
             engine.terminate()
+
+
+def followed(folder: Path, *, stop: int = 0) -> list[dict[str, Any]]:
+    """Run the engine to its end and return every board that the page was sent; ``stop``: interrupt after so many."""
+    words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
+        assert engine.stderr
+        url = engine.stderr.readline().removeprefix("The page: ").strip()
+        boards = []
+        with urllib.request.urlopen(f"{url}events", timeout=30) as stream:
+            for line in stream:
+                if line.startswith(b"data: ") and (board := json.loads(line[6:])["board"]):
+                    boards.append(board)
+                    if len(boards) == stop:
+                        engine.send_signal(signal.SIGINT)
+        engine.communicate(timeout=60)
+    return boards
 
 
 def _all_but_one(url: str) -> bool:
@@ -93,6 +112,77 @@ def test_the_dashboard_asks_for_metrics_that_there_are(live: tuple[str, Path]) -
     asked = set(re.findall(r"weak2wise_\w+", (ROOT / "docker/monitoring/dashboards/weak2wise.json").read_text()))
     assert len(asked) > 10
     assert {name for name in asked if name.removesuffix("_bucket").removesuffix("_count") not in text} == set()
+
+
+def test_earlier_failures_are_owed_until_they_are_tried_again_and_the_end_is_told(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("400", Match(model="strong-a"), times=None),)) as server:
+        config = config_for(tmp_path, server.base_url)
+        write_run(tmp_path, config, QUESTIONS)
+        finish(tmp_path, code=1)
+    failed = len(lines(tmp_path / "work/failed.jsonl"))
+    runs = []
+    for latency, stop in ((5.0, 2), (0.2, 0)):
+        with LoopbackProcess(latency=latency) as server:
+            for endpoint in config["model_endpoints"].values():
+                endpoint |= {"base_url": server.base_url, "max_concurrent_requests": 12}
+            (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+            runs.append(followed(tmp_path, stop=stop))
+    first, second = runs
+    for board in first + second:
+        assert board["rows"] in {None, QUESTIONS}
+        assert board["ended"] == board["emitted"] + board["dropped"] + board["failed"] <= QUESTIONS
+        assert board["owed_again"] <= failed
+        assert min(board["per_minute"], board["seconds_left"] or 0) >= 0
+    for seen in (first, second):
+        assert [board["ended"] for board in seen] == sorted(board["ended"] for board in seen)
+    assert first[0]["ended"] == QUESTIONS - failed
+    assert first[0]["owed_again"] == failed
+    assert first[-1]["ending"] == "interrupted"
+    assert second[-1]["ending"] == "finished"
+    assert (second[-1]["ended"], second[-1]["owed_again"], second[-1]["failed"]) == (QUESTIONS, 0, 0)
+    assert second[-1]["emitted"] == len(lines(tmp_path / "out.jsonl"))
+    events = [line["event"] for line in lines(tmp_path / "work/run.log")]
+    assert events.count("run.interrupted") == 1
+
+
+def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("401", Match(model="trunc"), times=None),)) as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
+        last = followed(tmp_path)[-1]
+    assert last["ending"].startswith("stopped: ")
+    assert "401" in last["ending"]
+
+
+def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None:
+    """A screen reader hears the state when it changes, not every second; what costs nothing has no price."""
+    with LoopbackProcess(latency=0.2) as server, chromium() as browser:
+        config = config_for(tmp_path, server.base_url)
+        config["model_endpoints"]["weak"]["max_concurrent_requests"] = 12
+        write_run(tmp_path, config, QUESTIONS)
+        command = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+            assert run.stderr
+            page = browser.new_page(viewport={"width": 390, "height": 800})
+            seen: list[str] = []
+            page.on("console", lambda message: seen.append(message.text))
+            page.goto(run.stderr.readline().removeprefix("The page: ").strip())
+            page.evaluate(
+                "window.told = []; new MutationObserver(() => told.push(said.textContent))"
+                ".observe(said, {childList: true})"
+            )
+            page.wait_for_selector("body.ended", timeout=60_000)
+            run.communicate(timeout=60)
+        page.wait_for_timeout(3500)  # a browser that looked for the engine would have by now
+        heard = page.evaluate("told")
+        assert page.locator("#whole").get_attribute("aria-valuenow") == "100"
+        assert page.title() == "finished 100 % · Weak2Wise"
+        assert f"{QUESTIONS} of {QUESTIONS} questions ended" in page.inner_text("#state")
+        tiles = page.locator(".tile dt").all_text_contents()
+        assert page.locator(".tile.emitted dd").text_content() == str(len(lines(tmp_path / "out.jsonl")))
+        assert seen == []
+    assert tiles == ["questions", "emitted", "dropped", "failed"]
+    assert heard[-1].startswith("Finished")
+    assert len(heard) <= 3
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1200, "light"), (390, "dark")])
@@ -238,6 +328,7 @@ def test_the_terminal_shows_stages_endpoints_and_what_the_others_wait_for() -> N
         emitted=200,
         dropped=49,
         failed=1,
+        owed_again=0,
         per_minute=4,
         seconds_left=11000,
         bottleneck="stepmask",

@@ -1,10 +1,10 @@
-"""What goes on beside a run: a progress line now and then, and an eye on the money."""
+"""What goes on beside a run: a progress line now and then, an eye on the money, and a word for how it ended."""
 
 import asyncio
 
 import structlog
 
-from weak2wise.errors import StopRun
+from weak2wise.errors import ConfigError, StopRun
 from weak2wise.llm.purse import Purse
 from weak2wise.pipeline import Gate
 from weak2wise.watch.board import Observer
@@ -27,12 +27,35 @@ async def stop_when_empty(purse: Purse, gate: Gate) -> None:
     )
 
 
+def ending(error: BaseException | None) -> str:
+    """How the run ended that left with this error, or with none."""
+    while isinstance(error, BaseExceptionGroup):
+        error = next((e for e in error.exceptions if isinstance(e, StopRun)), error.exceptions[0])
+    match error:
+        case None:
+            return "finished"
+        case asyncio.CancelledError():
+            log.info("run.interrupted")
+            return "interrupted"
+        case StopRun() | ConfigError():
+            return f"stopped: {error}"
+    return f"stopped by a bug: {type(error).__name__}: {error}"
+
+
 async def progress(observer: Observer) -> None:
     """A line now and then; what it says of a run is also read from the log by ``status``."""
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
         board = observer.board()
-        counts = {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
-        faults = {f"{endpoint.name}_faults": endpoint.faults for endpoint in board.endpoints if endpoint.faults}
-        left = {} if board.seconds_left is None else {"seconds_left": board.seconds_left}
-        log.info("progress", **counts, dropped=board.dropped, failed=board.failed, **left, **faults)
+        facts: dict[str, object] = {"ended": board.ended, "rows": board.rows, "per_minute": board.per_minute}
+        facts |= {} if board.seconds_left is None else {"seconds_left": board.seconds_left}
+        facts |= {"bottleneck": board.bottleneck} if board.bottleneck else {}
+        facts |= {"cost_usd": round(board.cost_usd, 4)} if board.cost_usd else {}
+        facts |= {"dropped": board.dropped, "failed": board.failed}
+        facts |= {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
+        for endpoint in board.endpoints:
+            facts[f"{endpoint.name}_per_minute"] = endpoint.per_minute
+            facts |= {f"{endpoint.name}_faults": endpoint.faults} if endpoint.faults else {}
+        for engine in board.engines:
+            facts[f"{engine.name}_tokens_per_second"] = engine.tokens_per_second
+        log.info("progress", **facts)

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_overlap, wire
-from weak2wise.beside import progress, stop_when_empty
+from weak2wise.beside import ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
@@ -163,6 +163,10 @@ class Engine:
                     verdicts=judge.counts,
                     bits=bits,
                     count=lambda: count_rows(self._input),
+                    only=only,
+                )
+                stack.push(
+                    lambda _, error, __: observer.end(self._redact(ending(error)), None if error else self._rows)
                 )
                 if self.observer:
                     self.observer.set_result(observer)

@@ -6,7 +6,8 @@ An ``Observer`` only looks: it reads counters that the run keeps anyway, once a 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +71,12 @@ class EngineFacts(Struct, frozen=True):
 
 
 class Board(Struct, frozen=True):
-    """The whole run. ``rows`` is ``None`` until the input has been counted; times are in seconds."""
+    """The whole run. ``rows`` is ``None`` until the input has been counted; times are in seconds.
+
+    ``ended`` is ``emitted + dropped + failed``: rows that need no more work in this run. Those that failed in an
+    earlier run and are still to be tried again are ``owed_again`` instead; a stage's ``failed`` counts them until then.
+    ``ending`` says how the run ended, once it has: ``finished``, ``interrupted`` or ``stopped: reason``.
+    """
 
     seconds: float
     rows: int | None
@@ -78,6 +84,7 @@ class Board(Struct, frozen=True):
     emitted: int
     dropped: int
     failed: int
+    owed_again: int
     per_minute: float
     seconds_left: float | None
     bottleneck: str | None
@@ -88,6 +95,7 @@ class Board(Struct, frozen=True):
     engines: list[EngineFacts]
     verdicts: dict[str, int]
     bits: dict[str, int]
+    ending: str | None = None
 
 
 class Point(Struct, frozen=True, array_like=True):
@@ -113,7 +121,7 @@ class _Look(Struct, frozen=True):
 class Observer:
     """Looks at one run; ``watch`` must run for rates and charts to move.
 
-    ``count`` counts the input's rows on a thread.
+    ``count`` counts the input's rows on a thread. ``only`` are the rows that the run works on, if not on all.
     """
 
     stages: Sequence[Stage[Any]]
@@ -124,33 +132,51 @@ class Observer:
     verdicts: Counter[str]
     bits: Counter[str]
     count: Callable[[], int]
+    only: Sized | None = None
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))
     _rows: int | None = None
     _lag: float = 0.0
+    _ending: str | None = None
+    _seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
+        self._left_alone = 0 if self.only is None else max(0, self._failed() - len(self.only))
         self._ended_before = self._ended()
         self._looks = deque([self._look()], maxlen=RECENT)
 
     async def watch(self) -> None:
         """Look every second until cancelled."""
-        counting = asyncio.create_task(asyncio.to_thread(self.count))
+        counting = asyncio.create_task(self._count_rows())
         loop, looks = asyncio.get_running_loop(), 0
         due = loop.time() + EVERY
-        while True:
-            await asyncio.sleep(due - loop.time())
-            self._lag = loop.time() - due
-            due = max(due + EVERY, loop.time())
-            if self._rows is None and counting.done() and counting.exception() is None:
-                self._rows = counting.result()
-            self._looks.append(self._look())
-            looks += 1
-            if looks % CHART_EVERY == 0:
-                board = self.board()
-                requests = sum(e.per_minute for e in board.endpoints)
-                tokens = sum(e.tokens_per_second for e in board.engines)
-                self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
+        try:
+            while True:
+                await asyncio.sleep(due - loop.time())
+                self._lag = loop.time() - due
+                due = max(due + EVERY, loop.time())
+                self._looks.append(self._look())
+                looks += 1
+                if looks % CHART_EVERY == 0:
+                    self._draw_point()
+        finally:
+            counting.cancel()
+
+    async def _count_rows(self) -> None:
+        with suppress(Exception):  # the feeder reads the same file, and tells what is wrong with it
+            self._rows = await asyncio.to_thread(self.count)
+
+    def _draw_point(self) -> None:
+        board = self.board()
+        requests = sum(e.per_minute for e in board.endpoints)
+        tokens = sum(e.tokens_per_second for e in board.engines)
+        self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
+
+    def end(self, ending: str, rows: int | None = None) -> None:
+        """Note how the run ended, and the number of the input's ``rows`` if it has seen all of them; first come."""
+        if self._ending is None:
+            self._ending, self._rows = ending, self._rows if rows is None else rows
+            self._seconds = time.monotonic() - self._began
 
     def late(self) -> float:
         """How late the event loop is, or last was, in seconds; it grows when ``watch`` has ended before its time."""
@@ -169,18 +195,17 @@ class Observer:
                 engines.append(self._engine(name, model, tokens_per_minute / 60))
             else:
                 endpoints.append(self._endpoint(name, model, per_minute, tokens_per_minute))
-        ended = now.ended - self._ended_before
-        left = (now.at - self._began) / ended * (self._rows - now.ended) if ended >= SETTLED and self._rows else None
         return Board(
-            seconds=round(now.at - self._began, 1),
+            seconds=round(self._seconds if self._ending else now.at - self._began, 1),
             rows=self._rows,
             ended=now.ended,
             emitted=stages[-1].done,
             dropped=sum(stage.dropped for stage in stages),
-            failed=sum(stage.failed for stage in stages) + self.intake.tally[Status.FAILED],
+            failed=now.ended - stages[-1].done - sum(stage.dropped for stage in stages),
+            owed_again=self._failed() - self._failed_for_now(),
             per_minute=round((now.ended - then.ended) / minutes, 1),
-            seconds_left=left and round(max(left, 0.0)),
-            bottleneck=self._bottleneck(stages),
+            seconds_left=None if self._ending else self._seconds_left(now),
+            bottleneck=None if self._ending else self._bottleneck(stages),
             cost_usd=sum(spent.cost_usd for spent in self.journal.spent.values()),
             loop_lag=round(self._lag, 4),
             stages=stages,
@@ -188,6 +213,7 @@ class Observer:
             engines=engines,
             verdicts=dict(self.verdicts),
             bits=dict(self.bits),
+            ending=self._ending,
         )
 
     def _stage(self, stage: Stage[Any], now: _Look, then: _Look, minutes: float) -> StageFacts:
@@ -237,11 +263,27 @@ class Observer:
         crowded = [s.name for s in stages if s.busy == s.lanes and 2 * s.waiting >= self.queue_size]
         return crowded[-1] if crowded else None
 
+    def _seconds_left(self, now: _Look) -> float | None:
+        """What is owed, at the pace of this run so far."""
+        ended = now.ended - self._ended_before
+        if ended < SETTLED or self._rows is None:
+            return None
+        owed = self._rows - self._ended_before if self.only is None else len(self.only)
+        return round(max(0.0, (now.at - self._began) / ended * (owed - ended)))
+
     def _ended(self) -> int:
-        """Rows that need no more work, in all runs."""
+        """Rows that need no more work in this run; never fewer than before."""
         emitted = self.stages[-1].ledger.tally[Status.DONE]
-        lost = sum(s.ledger.tally[Status.DROPPED] + s.ledger.tally[Status.FAILED] for s in self.stages)
-        return emitted + lost + self.intake.tally[Status.FAILED]
+        dropped = sum(stage.ledger.tally[Status.DROPPED] for stage in self.stages)
+        return emitted + dropped + self._failed_for_now() + self.intake.tally[Status.FAILED]
+
+    def _failed(self) -> int:
+        """Rows that failed in a stage, in all runs."""
+        return sum(stage.ledger.tally[Status.FAILED] for stage in self.stages)
+
+    def _failed_for_now(self) -> int:
+        """Those of them that this run does not try again: it has, or it is not to."""
+        return self._left_alone + sum(stage.counts["failed"] for stage in self.stages)
 
     def _look(self) -> _Look:
         tokens: Counter[str] = Counter()

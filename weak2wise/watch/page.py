@@ -130,8 +130,9 @@ class _Page:
     async def events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        shown = -1.0
-        while not self.closing.is_set():
+        shown, last = -1.0, False
+        while not last:
+            last = self.closing.is_set()  # then this event says how the run ended
             event: dict[str, object] = {"board": None}
             if self._ready:
                 observer = self._observer.result()

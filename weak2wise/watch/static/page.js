@@ -45,9 +45,10 @@ function tiles(board) {
     ["emitted", whole.format(board.emitted)],
     ["dropped", whole.format(board.dropped)],
     ["failed", whole.format(board.failed)],
-    ["left", board.seconds_left === null ? "…" : time(board.seconds_left)],
-    ["cost", "$" + board.cost_usd.toFixed(2)],
   ];
+  if (board.ending === null) facts.push(["left", board.seconds_left === null ? "…" : time(board.seconds_left)]);
+  else if (board.rows > board.ended) facts.push(["unfinished", whole.format(board.rows - board.ended)]);
+  if (board.cost_usd) facts.push(["cost", "$" + board.cost_usd.toFixed(2)]);
   byId("tiles").replaceChildren(
     ...facts.map(([name, value]) => {
       const tile = element("div", { class: "tile " + name });
@@ -119,10 +120,14 @@ function traces(entries) {
     made.append(summary, body);
     made.addEventListener("toggle", async () => {
       if (!made.open || body.hasChildNodes()) return;
-      const reply = await fetch(`/trace/${entry.row}`);
-      const text = await reply.text();
-      if (reply.ok) body.innerHTML = text;
-      else body.textContent = text;
+      try {
+        const reply = await fetch(`/trace/${entry.row}`);
+        const text = await reply.text();
+        if (reply.ok) body.innerHTML = text;
+        else body.textContent = text;
+      } catch {
+        body.textContent = "The engine is gone; the report shows its traces.";
+      }
     });
     return made;
   });
@@ -135,18 +140,37 @@ function traces(entries) {
   }
 }
 
+// What is seen changes every second; what a screen reader says, with the run's state, or every half a minute.
+const heard = { state: "", at: 0 };
+function say(state, text) {
+  byId("state").textContent = text;
+  if (state === heard.state && Date.now() - heard.at < 30000) return;
+  Object.assign(heard, { state, at: Date.now() });
+  byId("said").textContent = text;
+}
+
+function saying(board) {
+  const { ending } = board;
+  const ended = `${whole.format(board.ended)}${board.rows === null ? "" : ` of ${whole.format(board.rows)}`} questions ended`;
+  if (ending) return `${ending[0].toUpperCase()}${ending.slice(1)}, after ${time(board.seconds)}; ${ended}.`;
+  const again = board.owed_again ? `; ${whole.format(board.owed_again)} that failed earlier are to be tried again` : "";
+  return `Running for ${time(board.seconds)}; ${ended}, ${whole.format(board.per_minute)} a minute${again}.`;
+}
+
+const source = new EventSource("/events");
+
 function show(event) {
   document.body.classList.remove("lost");
   const { board } = event;
   if (board === null) {
-    byId("state").textContent = "Opening ledgers and endpoints …";
+    say("opening", "Opening ledgers and endpoints …");
     return;
   }
   const share = board.rows ? Math.min(1, board.ended / board.rows) : 0;
   byId("whole").style.transform = `scaleX(${share})`;
-  byId("whole").setAttribute("aria-valuenow", Math.round(100 * share));
-  byId("state").textContent = `Running for ${time(board.seconds)}; ${whole.format(board.ended)} questions ended, ${whole.format(board.per_minute)} a minute.`;
-  document.title = `${Math.round(100 * share)} % · Weak2Wise`;
+  byId("whole").setAttribute("aria-valuenow", Math.floor(100 * share));
+  say(board.ending || "running", saying(board));
+  document.title = `${board.ending ? board.ending.split(/[ :]/)[0] : ""} ${Math.floor(100 * share)} % · Weak2Wise`.trim();
   tiles(board);
   tables(board);
   if (event.points.length) {
@@ -155,12 +179,15 @@ function show(event) {
     charts();
   }
   traces(event.traces);
+  if (board.ending) {
+    document.body.classList.add("ended");
+    source.close(); // nothing more will come
+  }
 }
 
-const source = new EventSource("/events");
 source.addEventListener("open", () => points.splice(0));
 source.addEventListener("message", (message) => show(JSON.parse(message.data)));
 source.addEventListener("error", () => {
   document.body.classList.add("lost");
-  byId("state").textContent = "The engine is gone: the run has ended or was stopped. This page shows its last moment.";
+  say("lost", "The engine is gone, without a word. This page shows its last moment and looks for it.");
 });
