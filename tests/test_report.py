@@ -1,6 +1,7 @@
 """The report in a real browser: it shows what the ledger holds, loads nothing, and no trace can act in it."""
 
 import json
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
+import yaml
 
 from tests.browser import chromium, opened
-from tests.engine_runs import lines
+from tests.engine_runs import finish, lines
 from tests.finished_run import FinishedRun, command
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Failed
@@ -88,10 +90,13 @@ def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, br
     with opened(browser, report) as view:
         rows = {row[0]: [number(cell) for cell in row[2:7]] for row in table(view.page, "Tokens")}
         cost = {row[0]: float(row[7]) for row in table(view.page, "Tokens")}
+        each = {row[0]: float(row[8]) for row in table(view.page, "Tokens")}
         said = view.page.locator("section:has(h2:text-is('Tokens')) > p").inner_text()
     assert {role: row[:4] for role, row in rows.items()} == spent
     for row in rows.values():
         assert row[4] == round(row[3] / len(finished.emitted))
+    assert each.pop("strong/strong-a") == pytest.approx(cost["strong/strong-a"] / len(finished.emitted), abs=1e-5)
+    assert set(each.values()) == {0.0}
     assert cost.pop("strong/strong-a") == round(
         (2 * spent["strong/strong-a"][1] + 8 * spent["strong/strong-a"][3]) / 1e6, 4
     )
@@ -115,6 +120,63 @@ def test_winners_lengths_and_failures_are_those_of_the_files(
         assert f"{100 * kept / whole:.0f}% of all text is kept" in view.page.inner_text("main")
         seconds = [float(row[2]) for row in table(view.page, "Slowest questions")]
         assert seconds == sorted(seconds, reverse=True) != []
+
+
+def test_what_models_did_that_the_settings_name_no_more_is_still_counted(
+    finished: FinishedRun, report: Path, tmp_path: Path, browser: "Browser"
+) -> None:
+    """After ``--resume force`` with a strong model fewer and another weak one."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    config["models"] |= {"mstrong": ["strong-b"], "mweak": "other"}
+    config["model_endpoints"]["other"] = config["model_endpoints"]["weak"] | {"model_id": "another"}
+    config["dataset"] |= {"work_dir": str(tmp_path / "work"), "finetune_out": str(tmp_path / "out.jsonl")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    finish(tmp_path, "--resume", "force", code=1)
+    assert command("report", tmp_path / "work") == 0
+    reports = []
+    for path in (tmp_path / "work/report.html", report):
+        with opened(browser, path) as view:
+            wins = view.page.get_by_role("img", name="Golden traces by strong model").get_attribute("aria-label")
+            reports.append(
+                (sorted(row[2:] for row in table(view.page, "Tokens")), sorted(wins.split(". ")[1].split("; ")))
+            )
+    assert reports[0] == reports[1]
+    assert len(reports[0][1]) == 2
+
+
+def _ratio(colors: list[list[float]]) -> float:
+    """Contrast of two sRGB colours as WCAG has it."""
+    light = [
+        sum(
+            weight * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+            for weight, c in zip((0.2126, 0.7152, 0.0722), (c / 255 for c in color), strict=True)
+        )
+        for color in colors
+    ]
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_is_cut_and_what_was_missed_can_be_read(
+    report: Path, browser: "Browser", theme: Literal["light", "dark"]
+) -> None:
+    with opened(browser, report, theme=theme) as view:
+        ask = """([what, of, under, by]) => { const a = document.querySelector(what), b = document.querySelector(under);
+            const rgb = (e, p) => getComputedStyle(e)[p].match(/[\\d.]+/g).slice(0, 3).map(Number);
+            return [rgb(a, of), rgb(b, by), Number(getComputedStyle(a).opacity)]; }"""
+        for what, of, under, by in (
+            (".gone", "color", "main > section:last-child", "backgroundColor"),
+            (".cells .no + .sign", "stroke", ".cells .no", "fill"),
+            (".cells .yes + .sign", "stroke", ".cells .yes", "fill"),
+            (".cells .unasked + .sign", "stroke", "main > section:last-child", "backgroundColor"),
+        ):
+            front, back, opacity = view.page.evaluate(ask, [what, of, under, by])
+            assert opacity == 1
+            assert _ratio([front, back]) >= 4.5, what
+        regions = view.page.locator(".scroll").evaluate_all("all => all.map(e => [e.role, e.ariaLabel])")
+        assert len(regions) > 3
+        assert all(role == "region" and label for role, label in regions)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -48,7 +48,7 @@ class _Event(Struct):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
-_TOLD = {"run.started", "progress", "run.finished", "run.stopped", "run.broken"}
+_TOLD = {"run.started", "progress", "run.finished", "run.interrupted", "run.stopped", "run.broken"}
 
 
 def read_history(log: Path) -> History:
@@ -85,6 +85,8 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
         case "run.finished":
             history.finished = True
             history.rows = int(fields["totals"]["rows"])
+        case "run.interrupted":
+            history.stopped = "interrupted"
         case _:
             history.stopped = str(fields.get("reason") or "a bug; the traceback is in run.log")
     return history

@@ -104,7 +104,8 @@ def _levels(facts: Facts) -> str:
         [line(name), *(f"{level.right:,}/{level.asked:,}" for level in levels), *[""] * (deepest - len(levels))]
         for name, levels in sorted(facts.levels.items())
     ]
-    numbers = f"<details><summary>Numbers</summary>{tables.table(['strong model', *labels], rows)}</details>"
+    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows)
+    numbers = f"<details><summary>Numbers</summary>{shown}</details>"
     note = "How often the weak LLM still answers correctly when more and more of a strong model's trace is hidden."
     if facts.bounds:
         note += (
@@ -130,11 +131,10 @@ def _wins(work: WorkDir, facts: Facts) -> str:
     if not facts.wins:
         return ""
     total = facts.wins.total()
-    rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in work.strong]
-    note = "; ".join(
-        f"{line(name)} ({line(work.models.get(f'strong/{name}', ''))}): {facts.candidates[name]:,} traces"
-        for name in work.strong
-    )
+    # Those that the settings name first; then those that wrote traces under earlier settings.
+    names = list(dict.fromkeys((*work.strong, *sorted(facts.wins | facts.candidates))))
+    rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in names]
+    note = "; ".join(f"{line(name)} ({line(work.model_of(name))}): {facts.candidates[name]:,} traces" for name in names)
     return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows), note)
 
 

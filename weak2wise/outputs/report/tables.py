@@ -9,14 +9,17 @@ from weak2wise.outputs.report.text import line
 from weak2wise.outputs.work_dir import WorkDir
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
     """A table of cells that are HTML already; the first ``words`` columns hold words, the others numbers."""
     kind = ["" if at < words else " class=n" for at in range(len(head))]
     top = "".join(f"<th scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{k}>{cell}</td>" for cell, k in zip(row, kind, strict=True)) + "</tr>" for row in rows
     )
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{line(name)}">'
+        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def tokens(work: WorkDir, facts: Facts) -> str:
@@ -25,22 +28,25 @@ def tokens(work: WorkDir, facts: Facts) -> str:
         return ""
     emitted = facts.totals.emitted
     paid = any(spent.cost_usd for spent in facts.spent.values())
+    roles = list(work.models)
     rows = []
-    for role in work.models:
-        for (spent_by, endpoint), spent in facts.spent.items():
-            if spent_by == role:
-                each = f"{spent.completion_tokens / emitted:,.0f}" if emitted else "–"
-                numbers = (spent.calls, spent.prompt_tokens, spent.cached_tokens, spent.completion_tokens)
-                cells = [line(role), line(work.models.get(role, endpoint)), *(f"{n:,}" for n in numbers), each]
-                rows.append([*cells, f"{spent.cost_usd:,.4f}"] if paid else cells)
+    # The settings' roles first; then those that only earlier settings knew.
+    for role, endpoint in sorted(facts.spent, key=lambda by: roles.index(by[0]) if by[0] in roles else len(roles)):
+        spent = facts.spent[role, endpoint]
+        numbers = (spent.calls, spent.prompt_tokens, spent.cached_tokens, spent.completion_tokens)
+        cells = [line(role), line(work.model_of(endpoint)), *(f"{n:,}" for n in numbers)]
+        cells.append(f"{spent.completion_tokens / emitted:,.0f}" if emitted else "–")
+        if paid:
+            cells += [f"{spent.cost_usd:,.4f}", f"{spent.cost_usd / emitted:,.5f}" if emitted else "–"]
+        rows.append(cells)
     columns = ["role", "model", "calls", "prompt tokens", "cached", "answer tokens", "answer tokens a row emitted"]
     said = "As the endpoints reported them, all runs of this work_dir together."
     if paid:
-        columns.append("US dollars")
+        columns += ["US dollars", "US dollars a row emitted"]
         cost = sum(spent.cost_usd for spent in facts.spent.values())
         said += f" They cost {cost:,.2f} US dollars"
         said += f", {cost / emitted:,.4f} a row emitted." if emitted else "."
-    return f"<section><h2>Tokens</h2><p>{said}</p>{table(columns, rows, words=2)}</section>"
+    return f"<section><h2>Tokens</h2><p>{said}</p>{table('Tokens', columns, rows, words=2)}</section>"
 
 
 def slowest(work: WorkDir, facts: Facts) -> str:
@@ -59,7 +65,7 @@ def slowest(work: WorkDir, facts: Facts) -> str:
     ]
     return (
         "<section><h2>Slowest questions</h2><p>Seconds in all stages together, waiting for endpoints included.</p>"
-        f"{table(['row', 'question', 'seconds', 'answer tokens'], listed, words=2)}</section>"
+        f"{table('Slowest questions', ['row', 'question', 'seconds', 'answer tokens'], listed, words=2)}</section>"
     )
 
 
@@ -86,7 +92,7 @@ def failed(facts: Facts) -> str:
     return (
         f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>The next run tries them again, and "
         "<code>retry-failed</code> tries nothing else.</p>"
-        f"{table(['row', 'question', 'what failed', 'message'], rows, words=4)}{more}</section>"
+        f"{table('Failed questions', ['row', 'question', 'what failed', 'message'], rows, words=4)}{more}</section>"
     )
 
 
@@ -96,5 +102,5 @@ def settings(work: WorkDir) -> str:
     rows = [[f"<code>{line(key)}</code>", line(value, 300)] for key, value in sorted(shape.items())]
     return (
         f"<details><summary>Settings that shape results (digest <code>{digest(shape)}</code>)</summary>"
-        f"{table(['key', 'value or digest'], rows, words=2)}</details>"
+        f"{table('Settings', ['key', 'value or digest'], rows, words=2)}</details>"
     )
