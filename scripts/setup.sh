@@ -74,14 +74,19 @@ if [[ ",$extras," == *,cpu,* ]]; then
     # They may come built for another torch and then break `import transformers`; text needs none of them.
     "${pip[@]}" uninstall -qq --yes torchvision torchaudio torchcodec 2>/dev/null
 fi
-if [[ ",$extras," == *,dev,* ]] && ! command -v chromium chromium-browser google-chrome >/dev/null; then
-    # The tests of pages look at them in a real browser.
-    if ((EUID == 0)) && command -v apt-get >/dev/null; then
-        say "Chromium, for the tests of pages"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium; } >/dev/null ||
-            say "Chromium could not be installed; the tests of pages will fail"
-    else
-        say "No Chromium: the tests of pages will fail until you install it (apt-get install chromium)"
+if [[ ",$extras," == *,dev,* ]]; then
+    # The tests of pages look at them in a real browser, those of the terminal in a real one.
+    missing=()
+    command -v chromium chromium-browser google-chrome >/dev/null || missing+=(chromium)
+    command -v tmux >/dev/null || missing+=(tmux)
+    if ((${#missing[@]})); then
+        if ((EUID == 0)) && command -v apt-get >/dev/null; then
+            say "For the tests: ${missing[*]}"
+            { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${missing[@]}"; } >/dev/null ||
+                say "Could not be installed: ${missing[*]}; tests of the page fail without a browser"
+        else
+            say "Not there: ${missing[*]} (apt-get install ${missing[*]}); tests of the page fail without a browser"
+        fi
     fi
 fi
 printf '%s %s %s\n' "$digest" "$ROOT" "$extras" >"$stamp"

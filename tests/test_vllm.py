@@ -116,6 +116,12 @@ def test_last_words_are_the_last_error_of_this_engine(tmp_path: Path) -> None:
     engine_log.close()
 
 
+def test_what_the_engine_says_is_private_to_its_owner(tmp_path: Path) -> None:
+    engine_log = EngineLog(tmp_path / "vllm.log")
+    assert (tmp_path / "vllm.log").stat().st_mode & 0o777 == 0o600
+    engine_log.close()
+
+
 def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
     """The guard alone, without vLLM: a spawned child of a process that gets SIGKILL is gone soon."""
     code = (

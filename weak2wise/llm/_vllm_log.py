@@ -40,7 +40,8 @@ class EngineLog:
     def __init__(self, path: Path | None) -> None:
         self._folder = TemporaryDirectory(prefix="weak2wise-vllm-")
         self.path = path or Path(self._folder.name, "vllm.log")
-        self._begin = self.path.stat().st_size if self.path.exists() else 0
+        self.path.touch(mode=0o600)  # it quotes prompts; whoever opens it first would make it readable to all
+        self._begin = self.path.stat().st_size
 
     def config_file(self) -> Path:
         """Write the ``logging`` configuration for the engine's processes and return its path."""

@@ -1,21 +1,28 @@
-"""The run in a terminal: a few tables, drawn anew every other second."""
+"""The run in a terminal: a few tables, drawn anew every other second.
+
+They fit the terminal: a narrow one is shown fewer columns, then shorter names, never shorter numbers; a low one fewer
+endpoints.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from weak2wise.telemetry.plain import plain
-from weak2wise.watch.board import Board, Observer
+from weak2wise.watch.board import Board, EndpointFacts, Observer
 
 EVERY = 2.0
 """Seconds between two drawings; one takes some 5 ms of CPU."""
+SHORTEST_NAME = 12
+_GAP = 2
 
 
 @asynccontextmanager
@@ -33,74 +40,126 @@ async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> A
 async def _show(observer: "asyncio.Future[Observer]", live: Live) -> None:
     found = await asyncio.shield(observer)
     while True:
-        live.update(draw(found.board()), refresh=True)
+        live.update(Picture(found.board()), refresh=True)
         await asyncio.sleep(EVERY)
 
 
-def draw(board: Board) -> RenderableType:
-    """The whole picture."""
-    parts: list[RenderableType] = [_stages(board)]
-    if board.endpoints:
-        parts += [Text(), _endpoints(board)]
-    parts += [
-        Text(
-            f"{plain(engine.name)}: {engine.running:,} of {engine.room:,} attempts inside, {engine.waiting:,} waiting; "
-            f"{engine.tokens_per_second:,.0f} tokens/s; {engine.cached:.0%} of prompts from cache"
-        )
-        for engine in board.engines
+class Picture:
+    """The whole board, as wide and as high as the terminal has room for."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        board, width = self._board, options.max_width
+        yield _stages(board, width)
+        if board.bottleneck:
+            yield Text(f"The others wait for {board.bottleneck}.", style="bold")
+        yield Text()
+        if board.endpoints:
+            fixed = len(board.stages) + len(board.engines) + 7
+            shown, unshown = _busiest(board.endpoints, max(1, console.height - fixed))
+            yield _endpoints(shown, width)
+            if unshown:
+                yield Text(f"and {unshown:,} more endpoints, less busy", style="dim")
+        for engine in board.engines:
+            facts = (
+                f": {engine.running:,} of {engine.room:,} attempts inside, {engine.waiting:,} waiting; "
+                f"{engine.tokens_per_second:,.0f} tokens/s; {engine.cached:.0%} cached"
+            )
+            yield Text(_short(engine.name, width - len(facts)) + facts)
+        if board.endpoints or board.engines:
+            yield Text()
+        yield _whole(board, width)
+
+
+def _busiest(endpoints: Sequence[EndpointFacts], room: int) -> tuple[list[EndpointFacts], int]:
+    """As many as there is room for, in their order, and how many are left out."""
+    if len(endpoints) <= room:
+        return list(endpoints), 0
+    busiest = sorted(endpoints, key=lambda e: (-e.in_flight, -e.per_minute))[: max(1, room - 1)]
+    return [e for e in endpoints if e in busiest], len(endpoints) - len(busiest)
+
+
+class _Column(NamedTuple):
+    """``rank``: those with the highest go first where there is no room."""
+
+    head: str
+    rank: int
+    cells: list[Text]
+
+
+def _table(column: str, names: Sequence[Text], columns: Sequence[_Column], width: int) -> Table:
+    """Names and numbers in a table that is at most so wide, if the narrowest numbers and names allow it."""
+    longest = max(len(column), *(len(name) for name in names))
+    widths = {c.head: max(len(c.head), *(len(cell) for cell in c.cells)) for c in columns}
+    kept = list(columns)
+    while True:
+        room = width - sum(widths[c.head] + _GAP for c in kept)
+        if room >= min(longest, SHORTEST_NAME) or not any(c.rank for c in kept):
+            break
+        kept.remove(max(kept, key=lambda c: c.rank))
+    table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column(column, no_wrap=True)
+    for c in kept:
+        table.add_column(c.head, justify="right", no_wrap=True)
+    for at, name in enumerate(names):
+        table.add_row(Text(_short(name.plain, room), style=name.style), *(c.cells[at] for c in kept))
+    return table
+
+
+def _short(name: str, room: int) -> str:
+    """A name that is too long loses its middle: its end often tells it from others."""
+    name, room = plain(name), max(room, SHORTEST_NAME)
+    return name if len(name) <= room else f"{name[: room // 2]}…{name[len(name) - (room - room // 2 - 1) :]}"
+
+
+def _numbers(values: Sequence[float], style: str = "") -> list[Text]:
+    return [Text(f"{value:,.0f}", style=style if value else "") for value in values]
+
+
+def _stages(board: Board, width: int) -> Table:
+    stages = board.stages
+    names = [Text(s.name, style="bold reverse" if s.name == board.bottleneck else "") for s in stages]
+    columns = [
+        _Column("done", 0, _numbers([s.done for s in stages])),
+        _Column("active", 2, _numbers([s.busy for s in stages])),
+        _Column("waiting", 1, _numbers([s.waiting for s in stages])),
+        _Column("dropped", 0, _numbers([s.dropped for s in stages])),
+        _Column("failed", 0, _numbers([s.failed for s in stages], "red")),
+        _Column("/min", 3, _numbers([s.per_minute for s in stages])),
     ]
-    parts += [Text(), _whole(board)]
-    return Group(*parts)
+    return _table("stage", names, columns, width)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for at, column in enumerate(columns):
-        table.add_column(column, justify="right" if at else "left", no_wrap=True)
-    return table
+def _endpoints(endpoints: Sequence[EndpointFacts], width: int) -> Table:
+    limited = [e.faults.get("rate_limited", 0) for e in endpoints]
+    errors = [sum(e.faults.values()) - count for e, count in zip(endpoints, limited, strict=True)]
+    columns = [
+        _Column("active", 0, _numbers([e.in_flight for e in endpoints])),
+        _Column("limit", 3, _numbers([e.limit for e in endpoints])),
+        _Column("calls/min", 1, _numbers([e.per_minute for e in endpoints])),
+        _Column("tokens/min", 4, _numbers([e.tokens_per_minute for e in endpoints])),
+        _Column("429s", 2, _numbers(limited, "yellow")),
+        _Column("errors", 0, _numbers(errors, "red")),
+    ]
+    if any(e.cost_usd for e in endpoints):
+        columns.append(_Column("cost", 0, [Text(f"${e.cost_usd:,.2f}" if e.cost_usd else "–") for e in endpoints]))
+    return _table("endpoint", [Text(e.name) for e in endpoints], columns, width)
 
 
-def _stages(board: Board) -> Table:
-    table = _table("stage", "done", "in flight", "waiting", "dropped", "failed", "a minute", "")
-    for stage in board.stages:
-        slow = stage.name == board.bottleneck
-        table.add_row(
-            Text(stage.name, style="bold" if slow else ""),
-            f"{stage.done:,}",
-            f"{stage.busy:,}",
-            f"{stage.waiting:,}",
-            f"{stage.dropped:,}",
-            Text(f"{stage.failed:,}", style="red" if stage.failed else ""),
-            f"{stage.per_minute:,.0f}",
-            "◀ the others wait for it" if slow else "",
-        )
-    return table
-
-
-def _endpoints(board: Board) -> Table:
-    table = _table("endpoint", "in flight", "limit", "requests/min", "tokens/min", "429s", "errors", "cost")
-    for endpoint in board.endpoints:
-        limited = endpoint.faults.get("rate_limited", 0)
-        errors = sum(endpoint.faults.values()) - limited
-        table.add_row(
-            Text(plain(endpoint.name)),
-            f"{endpoint.in_flight:,}",
-            f"{endpoint.limit:,}",
-            f"{endpoint.per_minute:,.0f}",
-            f"{endpoint.tokens_per_minute:,.0f}",
-            Text(f"{limited:,}", style="yellow" if limited else ""),
-            Text(f"{errors:,}", style="red" if errors else ""),
-            f"${endpoint.cost_usd:,.2f}" if endpoint.cost_usd else "–",
-        )
-    return table
-
-
-def _whole(board: Board) -> RenderableType:
+def _whole(board: Board, width: int) -> Table:
     took = timedelta(seconds=round(board.seconds))
     left = "" if board.seconds_left is None else f", about {timedelta(seconds=round(board.seconds_left))} left"
     of = "" if board.rows is None else f" of {board.rows:,}"
     cost = f", ${board.cost_usd:,.2f}" if board.cost_usd else ""
+    again = f"; {board.owed_again:,} failed earlier, to be tried again" if board.owed_again else ""
+    said = Text(f"{board.ended:,}{of} questions ended; {took}{left}{cost}{again}")
+    room = min(24, width - len(said) - 1)
     line = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=board.rows or 1, completed=min(board.ended, board.rows or 1), width=24)
-    line.add_row(bar, Text(f"{board.ended:,}{of} questions ended; {took}{left}{cost}"))
+    if room < 8:
+        line.add_row(said)
+    else:
+        bar = ProgressBar(total=board.rows or 1, completed=min(board.ended, board.rows or 1), width=room)
+        line.add_row(bar, said)
     return line
