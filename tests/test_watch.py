@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from tests.browser import chromium
-from tests.engine_runs import ROOT, config_for, finish, lines, write_run
+from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
 from weak2wise.errors import ConfigError
 from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, StageFacts
@@ -144,6 +144,40 @@ def test_earlier_failures_are_owed_until_they_are_tried_again_and_the_end_is_tol
     assert second[-1]["emitted"] == len(lines(tmp_path / "out.jsonl"))
     events = [line["event"] for line in lines(tmp_path / "work/run.log")]
     assert events.count("run.interrupted") == 1
+
+
+def test_the_log_says_what_became_of_each_row_and_whose_call_was_retried(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("500", Match(model="trunc"), times=2),)) as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
+        finish(tmp_path)
+    events = lines(tmp_path / "work/run.log")
+    named = {name: [e for e in events if e["event"] == name] for name in ("record.dropped", "record.emitted")}
+    selected = [line["record"]["question"]["row"] for line in lines(tmp_path / "work/ledger/sft/00000.jsonl")]
+    assert sorted(e["row"] for e in named["record.emitted"]) == sorted(selected) != []
+    assert {(e["stage"], e["reason"]) for e in named["record.dropped"]} == {("filter", "weak_solves")}
+    rows = sorted(e["row"] for some in named.values() for e in some)
+    assert rows == list(range(min(rows), min(rows) + QUESTIONS))
+    retried = [(e["stage"], e["row"] in selected) for e in events if e["event"] == "call.retried"]
+    assert retried == [("select", True)] * 2
+
+
+def test_piped_progress_says_rates_cost_and_bottleneck(tmp_path: Path) -> None:
+    with LoopbackProcess(latency=0.5) as server:
+        config = config_for(tmp_path, server.base_url)
+        config["model_endpoints"]["strong-a"]["prices"] = {"input": 2.0, "output": 800.0}
+        config["model_endpoints"]["weak"]["max_concurrent_requests"] = 8
+        write_run(tmp_path, config, 120)
+        run = start(tmp_path)
+        assert run.stdout
+        said = next(line for line in run.stdout if " progress " in line)
+        run.kill()
+        run.communicate()
+    facts = dict(re.findall(r"(\S+?)=(\S+)", said))
+    assert facts["rows"] == "120"
+    assert float(facts["per_minute"]) >= 0
+    assert float(facts["weak_per_minute"]) > 0
+    assert float(facts["cost_usd"]) > 0
+    assert facts["bottleneck"] == "stepmask"
 
 
 def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ class Engine:
                     redact=self._redact,
                     overlap=overlap,
                 )[: len(self._steps)]
+                stages[-1].emits = True
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 observer = Observer(
                     stages=stages,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from weak2wise.errors import RecordError
 from weak2wise.ledger.journal import asking_for
@@ -45,6 +46,8 @@ class Stage(Generic[Out]):
         self.latest: deque[int] = deque(maxlen=24)
         """Rows done last, the newest at the end."""
         self.counts: Counter[str] = Counter()
+        self.emits = False
+        """Whether what is done here is what the run emits."""
         self._worker = worker
         self._redact = redact
 
@@ -60,10 +63,13 @@ class Stage(Generic[Out]):
         self.busy += 1
         began = time.monotonic()
         try:
-            trials.set(await self._trials(record.row))
-            outcome = await self._outcome(record, final=final)
-            if outcome is not None:
-                await self.ledger.append(outcome)
+            # Whatever is logged on the way says whose it is, a call's retries too.
+            with bound_contextvars(stage=self.name, row=record.row):
+                trials.set(await self._trials(record.row))
+                outcome = await self._outcome(record, final=final)
+                if outcome is not None:
+                    await self.ledger.append(outcome)
+                self._tell(outcome)
         finally:
             self.busy -= 1
         self.took.note(time.monotonic() - began)
@@ -71,6 +77,12 @@ class Stage(Generic[Out]):
             self.latest.append(record.row)
         self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
         return outcome
+
+    def _tell(self, outcome: Outcome[Out] | None) -> None:
+        if isinstance(outcome, Dropped):
+            log.info("record.dropped", reason=outcome.reason)
+        elif self.emits and isinstance(outcome, Done):
+            log.info("record.emitted")
 
     async def _trials(self, row: int) -> int:
         """How often the row failed here before."""
