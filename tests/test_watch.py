@@ -140,6 +140,7 @@ def test_earlier_failures_are_owed_until_they_are_tried_again_and_the_end_is_tol
     assert first[0]["owed_again"] == failed
     assert first[-1]["ending"] == "interrupted"
     assert second[-1]["ending"] == "finished"
+    assert [stage["waiting"] for stage in second[-1]["stages"]] == [0] * 5
     assert (second[-1]["ended"], second[-1]["owed_again"], second[-1]["failed"]) == (QUESTIONS, 0, 0)
     assert second[-1]["emitted"] == len(lines(tmp_path / "out.jsonl"))
     events = [line["event"] for line in lines(tmp_path / "work/run.log")]

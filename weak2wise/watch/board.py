@@ -225,7 +225,7 @@ class Observer:
             failed=tally[Status.FAILED],
             busy=stage.busy,
             lanes=stage.lanes,
-            waiting=stage.waiting(),
+            waiting=0 if self._ending else stage.waiting(),
             per_minute=round((now.done[stage.name] - then.done[stage.name]) / minutes, 1),
         )
 
