@@ -2,7 +2,9 @@
 
 Against a server that allows so many requests a minute, with 2% of 500s and resets in between: what share of them a
 long run achieves once it has settled, and what share of requests is refused. A server may tell its limit in
-x-ratelimit-* headers and Retry-After, or in Retry-After alone. Then against a server without limits: answers a second
+x-ratelimit-* headers and Retry-After, or in Retry-After alone, and count by the second or by the minute; once its
+limit is configured. Then a thousand requests against one that allows a hundred in any second, 64 in flight: how long
+they take from the first to the last, and how many are refused. Last against a server without limits: answers a second
 with several fixed numbers of requests in flight, and 25 to 30 seconds after the start with the adaptive limit.
 
 Run: python scripts/bench_limits.py
@@ -38,23 +40,35 @@ SPAN = 5.0
 class Run:
     """Questions asked without end, as fast as the endpoint's limits allow, until ``stop``."""
 
-    def __init__(self, base_url: str, in_flight: int | None = None) -> None:
-        settings = OpenAIEndpoint(model_id="weak", base_url=base_url, max_concurrent_requests=in_flight)
+    def __init__(self, base_url: str, in_flight: int | None = None, rpm: float | None = None) -> None:
+        settings = OpenAIEndpoint(
+            model_id="weak", base_url=base_url, max_concurrent_requests=in_flight, max_requests_per_minute=rpm
+        )
         self.model = OpenAIModel("bench", settings)
         self.answered = 0
         self._retried = Retried(self.model, max_retries=50)
         self._rows = itertools.count()
 
-    async def _ask(self) -> None:
+    async def _ask_on(self) -> None:
         for row in self._rows:
-            question, _ = make_question(row)
-            await self._retried.complete(Prompt(messages=(Message("user", question),), temperature=0.6, seed=row))
-            self.answered += 1
+            await self._ask(row)
+
+    async def _ask(self, row: int) -> None:
+        question, _ = make_question(row)
+        await self._retried.complete(Prompt(messages=(Message("user", question),), temperature=0.6, seed=row))
+        self.answered += 1
+
+    async def all_of(self, count: int) -> tuple[float, int]:
+        """Ask so many questions; seconds until all are answered, and how many requests were refused."""
+        async with self.model:
+            began = time.monotonic()
+            await asyncio.gather(*(self._ask(row) for row in range(count)))
+            return time.monotonic() - began, self.model.meter.faults["rate_limited"]
 
     async def for_seconds(self, settle: float, measure: float) -> "Measured":
         """Answers a second and share of refusals after ``settle`` seconds, and the requests in flight at the end."""
         async with self.model:
-            askers = [asyncio.create_task(self._ask()) for _ in range(ASKERS)]
+            askers = [asyncio.create_task(self._ask_on()) for _ in range(ASKERS)]
             await asyncio.sleep(settle)
             faults = self.model.meter.faults
             began, answered, sent, refused = (
@@ -78,11 +92,11 @@ class Run:
 Measured = tuple[float, float, int]
 
 
-def run(base_urls: list[str], in_flight: int | None, settle: float, measure: float) -> list[Measured]:
+def run(runs: list[Run], settle: float, measure: float) -> list[Measured]:
     """Runs side by side on an event loop of their own, one a server."""
 
     async def timed() -> list[Measured]:
-        return await asyncio.gather(*(Run(url, in_flight).for_seconds(settle, measure) for url in base_urls))
+        return await asyncio.gather(*(each.for_seconds(settle, measure) for each in runs))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(timed())
@@ -91,21 +105,35 @@ def run(base_urls: list[str], in_flight: int | None, settle: float, measure: flo
 def limited(options: argparse.Namespace) -> None:
     """Print what share of the allowed requests comes through, for each way a server may tell its limit."""
     print(f"servers that allow so many requests a minute; settled for {options.settle:g} s, then {options.measure:g} s")
-    cases = [(rpm, window, told) for rpm, window in ((6000, 1.0), (6000, 60.0), (600, 60.0)) for told in (True, False)]
+    limits = ((6000, 1.0), (6000, 60.0), (600, 60.0))
+    cases = [(rpm, window, told, False) for rpm, window in limits for told in (True, False)]
+    cases.append((6000, 1.0, False, True))
     faults = Mix({"500": 0.01, "reset_before_headers": 0.01})
     with contextlib.ExitStack() as stack:
-        urls = []
-        for rpm, window, told in cases:
+        runs = []
+        for rpm, window, told, configured in cases:
             server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=told, faults=faults, latency=0.1)
-            urls.append(stack.enter_context(server).base_url)
-        measured = run(urls, None, options.settle, options.measure)
-    for (rpm, window, told), (rate, refused, _) in zip(cases, measured, strict=True):
+            runs.append(Run(stack.enter_context(server).base_url, rpm=rpm if configured else None))
+        measured = run(runs, options.settle, options.measure)
+    for (rpm, window, told, configured), (rate, refused, _) in zip(cases, measured, strict=True):
         allowed = 0.98 * rpm / 60  # the server counts the requests that it spoils
-        how = "headers and Retry-After" if told else "Retry-After"
+        how = "configured" if configured else "headers and Retry-After" if told else "Retry-After"
         print(
             f"{rpm:6,} a minute, counted over {window:2g} s, {how:24} {rate / allowed:6.1%} of what is allowed, "
             f"{refused:6.2%} refused"
         )
+
+
+def thousand(options: argparse.Namespace) -> None:
+    """Print how long a thousand requests take where a hundred are allowed in any second; perfect would be ten."""
+    print("1,000 requests, 100 allowed in any second, 64 in flight, Retry-After, 2% 500s and 2% resets")
+    faults = Mix({"500": 0.02, "reset_before_headers": 0.02})
+    for rpm in (None, 6000.0):
+        with LoopbackProcess(rpm=6000, rate_window=1.0, faults=faults, latency=options.latency) as server:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                seconds, refused = runner.run(Run(server.base_url, 64, rpm).all_of(1000))
+            known = "limit configured" if rpm else "nothing known of the limit"
+            print(f"{known:26} {seconds:5.1f} s, {refused} refused, all answered")
 
 
 def unlimited(options: argparse.Namespace) -> None:
@@ -117,7 +145,7 @@ def unlimited(options: argparse.Namespace) -> None:
     with LoopbackProcess(latency=options.latency) as server:
 
         def rate_of(in_flight: int | None, settle: float) -> tuple[float, int]:
-            ((rate, _, window),) = run([server.base_url], in_flight, settle, SPAN)
+            ((rate, _, window),) = run([Run(server.base_url, in_flight)], settle, SPAN)
             return rate, window
 
         rates = {in_flight: rate_of(in_flight, SPAN)[0] for in_flight in FIXED}
@@ -140,13 +168,12 @@ def main() -> None:
     parser.add_argument("--measure", type=float, default=180)
     parser.add_argument("--latency", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", choices=["limited", "unlimited"])
+    parser.add_argument("--only", choices=["limited", "thousand", "unlimited"])
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    if options.only != "unlimited":
-        limited(options)
-    if options.only != "limited":
-        unlimited(options)
+    for measurement in (limited, thousand, unlimited):
+        if options.only in {None, measurement.__name__}:
+            measurement(options)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,26 @@ def test_a_run_that_is_only_burning_money_stops_and_says_why(tmp_path: Path) -> 
     assert len(lines(tmp_path / "out.jsonl")) == 130
 
 
+def test_a_run_whose_paid_answers_are_all_thrown_away_stops_and_says_why(tmp_path: Path) -> None:
+    """Every call is answered, and every answer is one that the policy does not take."""
+    with LoopbackProcess(faults=(Fault("length", Match(model="strong"), times=None),), latency=0.02) as server:
+        config = small_config(tmp_path, server.base_url, outcomes={"length": "fail"})
+        config["model_endpoints"]["strong-a"]["max_concurrent_requests"] = 8
+        write_run(tmp_path, config, 300)
+        said = finish(tmp_path, code=3)
+        assert "of the last 100 questions at the step 'generate' failed, most of them for length" in said
+        assert server.stats().models["strong-a"].received < 300
+
+
+def test_hints_too_long_for_the_weak_model_are_no_failures_of_it(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("400_context", Match(model="weak"), times=None),)) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["engine"]["max_error_rate"] = 0.0
+        write_run(tmp_path, config, 60)
+        finish(tmp_path)
+    assert len(lines(tmp_path / "out.jsonl")) == 60
+
+
 def test_one_dead_model_among_several_is_no_reason_to_stop(tmp_path: Path) -> None:
     """Not even though it fails faster than the other one answers, and in rounds in which no other is asked."""
     with LoopbackProcess(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:

@@ -249,7 +249,7 @@ async def test_an_endpoint_that_stays_dead_fails_calls_at_once_after_a_while() -
         with pytest.raises(RecordError) as caught:
             await ask(model)
         assert (caught.value.kind, caught.value.attempts) == ("endpoint_down", 0)
-        assert server.stats.models["strong-a"].received == asked == 20
+        assert server.stats.models["strong-a"].received == asked == 20 + 1  # and a probe
 
 
 async def test_replicas_share_the_load_and_a_dead_one_gets_next_to_none() -> None:

@@ -1,10 +1,14 @@
 """What may be asked at once and per minute: configured limits hold together, 429s and nothing else teach the rest."""
 
 import asyncio
+import math
+import random
+from collections import deque
 from email.utils import formatdate
 
 import pytest
 
+from weak2wise.llm import limits as learned_limits
 from weak2wise.llm import pace as learned
 from weak2wise.llm.advice import remaining, retry_after
 from weak2wise.llm.limits import FIRST_WINDOW, Limits, Slot, TokenBudget, Window
@@ -12,7 +16,14 @@ from weak2wise.llm.pace import Pace
 
 
 async def taken(limits: Limits, count: int) -> list[Slot]:
-    return [await limits.acquire() for _ in range(count)]
+    return [await leave(limits) for _ in range(count)]
+
+
+async def leave(limits: Limits) -> Slot:
+    """Wait for leave to send a request."""
+    slot = await limits.acquire()
+    assert slot
+    return slot
 
 
 def answer(slots: list[Slot]) -> None:
@@ -24,7 +35,7 @@ def answer(slots: list[Slot]) -> None:
 async def is_held_back(limits: Limits) -> bool:
     """Whether the next request would have to wait."""
     try:
-        slot = await asyncio.wait_for(limits.acquire(), 0.01)
+        slot = await asyncio.wait_for(leave(limits), 0.01)
     except TimeoutError:
         return True
     slot.release()
@@ -37,7 +48,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
 
     async def call() -> None:
         nonlocal most
-        slot = await limits.acquire()
+        slot = await leave(limits)
         most = max(most, limits.in_flight)
         await asyncio.sleep(0.001)
         slot.release()
@@ -50,7 +61,7 @@ async def test_no_more_requests_are_in_flight_than_allowed() -> None:
 async def test_who_gives_up_waiting_takes_no_place() -> None:
     limits = Limits(in_flight=1)
     (slot,) = await taken(limits, 1)
-    waiting = [asyncio.create_task(limits.acquire()) for _ in range(4)]
+    waiting = [asyncio.create_task(leave(limits)) for _ in range(4)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     slot.release()  # lets the second through
@@ -68,7 +79,7 @@ async def test_a_request_rate_holds() -> None:
     sent: list[float] = []
 
     async def call() -> None:
-        slot = await limits.acquire()
+        slot = await leave(limits)
         sent.append(loop.time())
         slot.release()
 
@@ -78,15 +89,31 @@ async def test_a_request_rate_holds() -> None:
 
 
 def test_a_token_budget_makes_later_requests_wait_for_what_earlier_ones_used() -> None:
-    budget = TokenBudget(per_minute=6000)  # a hundred a second
+    budget = TokenBudget(per_minute=6000)  # a hundred a second, six hundred at once
     now = budget._filled_at
-    for _ in range(299):
+    for _ in range(29):
         assert budget.wait(now, 20) <= 0
-        budget.settle(budget.charge(mean=5), used=20)
-    budget.settle(budget.charge(mean=5), used=20)
+        budget.settle(budget.charge(5), used=20)
+    budget.settle(budget.charge(5), used=20)
     assert budget.wait(now, 20) == pytest.approx(0.2)
     assert budget.wait(now + 0.15, 20) == pytest.approx(0.05)
     assert budget.wait(now + 0.21, 20) <= 0
+
+
+async def test_a_token_budget_holds_from_the_first_request_on_and_for_requests_larger_than_it() -> None:
+    """Nothing is known of the answers yet, so each may take all it is allowed to."""
+    limits = Limits(tokens_per_minute=60_000, in_flight=100)
+    waiting = [asyncio.create_task(limits.acquire(2500)) for _ in range(10)]
+    await asyncio.sleep(0.01)
+    assert limits.in_flight == 2  # of 6,000 at once
+    for task in waiting:
+        task.cancel()
+    large = Limits(tokens_per_minute=60_000, in_flight=100)
+    waiting = [asyncio.create_task(large.acquire(50_000)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert large.in_flight == 1
+    for task in waiting:
+        task.cancel()
 
 
 async def test_a_cooldown_holds_everybody_back_for_as_long_as_the_server_said() -> None:
@@ -99,7 +126,7 @@ async def test_a_cooldown_holds_everybody_back_for_as_long_as_the_server_said() 
     began = loop.time()
 
     async def call() -> float:
-        slot = await limits.acquire()
+        slot = await leave(limits)
         slot.release()
         return loop.time() - began
 
@@ -143,7 +170,7 @@ async def test_what_is_no_429_changes_no_limit() -> None:
 
 async def test_without_a_configured_limit_the_window_doubles_each_round_trip_while_that_helps() -> None:
     limits = Limits()
-    waiting = [asyncio.create_task(limits.acquire()) for _ in range(20 * FIRST_WINDOW)]
+    waiting = [asyncio.create_task(leave(limits)) for _ in range(20 * FIRST_WINDOW)]
     for trip in range(4):
         await asyncio.sleep(0.01)
         arrived = [task.result() for task in waiting if task.done()]
@@ -207,6 +234,100 @@ def test_a_rate_is_learned_kept_and_left_when_it_rises_or_falls(rate: float) -> 
         assert refused < 0.01 * answered
 
 
+def counted_by_the_window(pace: Pace, rate: float, window: float, seconds: float) -> tuple[int, int]:
+    """A server that admits ``rate * window`` requests in any window, and whose Retry-After is in whole seconds.
+
+    Requests arrive some milliseconds after they were sent, no two as late. Returns requests answered and refused in the
+    second half of the time.
+    """
+    rng = random.Random(0)
+    quota, admitted = round(rate * window), deque[float]()
+    answered, refused, now, pause = 0, 0, 0.0, 0.0
+    while now < seconds:
+        now = max(now + 0.0005, pause, now + pace.wait(now)) + rng.expovariate(1000)
+        epoch = pace.send(now)
+        arrives = now + rng.expovariate(500)
+        while admitted and admitted[0] <= arrives - window:
+            admitted.popleft()
+        late = now > seconds / 2
+        if len(admitted) < quota:
+            admitted.append(arrives)
+            answered += late
+            continue
+        refused += late
+        pace.refused(epoch)
+        pause = now + math.ceil(admitted[0] + window - arrives)
+        pace.end_epoch(now, pause)
+    return answered, refused
+
+
+@pytest.mark.parametrize("rate", [20, 100])
+@pytest.mark.parametrize("window", [1, 10, 60])
+def test_a_rate_is_learned_whatever_window_the_server_counts_in(rate: float, window: float) -> None:
+    """Over 95% of what is allowed and less than 1% refused, though each pause is longer than it need be."""
+    answered, refused = counted_by_the_window(Pace(0.0), rate, window, 600)
+    assert answered > 0.95 * 300 * rate
+    assert refused < 0.01 * answered
+
+
+def test_a_configured_rate_is_kept_and_never_passed_where_the_server_counts_by_the_second() -> None:
+    answered, refused = counted_by_the_window(Pace(0.0, configured=100), 100, 1, 600)
+    assert answered > 0.95 * 300 * 100
+    assert refused < 0.001 * answered
+
+
+def test_one_early_refusal_teaches_nothing_and_two_do() -> None:
+    pace = Pace(0.0)
+    for number in range(1000):
+        pace.send(number / 100)
+    pace.end_epoch(10.0, 11.0)
+    learned_rate, now = pace.rate, 11.0
+    assert learned_rate == pytest.approx(1000 / 11, rel=0.05)
+    for expected in (pytest.approx(learned_rate, rel=0.05), pytest.approx(30, rel=0.5)):
+        for number in range(30):
+            epoch = pace.send(now + number / 100)
+        pace.refused(epoch)
+        pace.end_epoch(now + 0.3, now + 1.0)
+        assert pace.rate == expected
+        now += 1.0
+
+
+async def test_who_has_nowhere_to_go_any_more_leaves_the_line_and_uses_nothing_up() -> None:
+    """Others of the same key get what it would have taken."""
+    limits = Limits(in_flight=10, requests_per_minute=60)
+    (first,) = await taken(limits, 1)
+    alive = True
+    dead = [asyncio.create_task(limits.acquire(wanted=lambda: alive)) for _ in range(50)]
+    living = asyncio.create_task(leave(limits))
+    await asyncio.sleep(0)
+    alive = False
+    limits.sweep()
+    assert await asyncio.gather(*dead) == [None] * 50
+    first.release()
+    async with asyncio.timeout(2):
+        (await living).release()
+    assert limits.in_flight == 0
+
+
+async def test_a_window_of_slow_answers_grows_while_nothing_is_refused() -> None:
+    window = Window(ceiling=100, first=32)
+    began = window._round_began
+    assert 0 < window.overdue(began) <= learned_limits.LONGEST_ROUND
+    assert window.overdue(began + learned_limits.LONGEST_ROUND) <= 0
+    window.grow_unasked(began + learned_limits.LONGEST_ROUND)
+    assert window.size == 64
+    window.cut(64)
+    assert window.overdue(began + 1e6) == math.inf
+
+
+async def test_a_day_s_quota_by_the_headers_is_asked_about_again_after_an_hour() -> None:
+    limits = Limits(in_flight=10)
+    (slot,) = await taken(limits, 1)
+    slot.told((0, 86_400.0), None)
+    assert await is_held_back(limits)
+    assert 0 < limits.pause_left <= Limits.LONGEST_PAUSE
+
+
 def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() -> None:
     """Every tenth request is refused however slowly one asks."""
     pace, now, rates = Pace(0.0), 0.0, []
@@ -235,7 +356,7 @@ async def test_used_up_by_the_headers_means_waiting_without_a_429() -> None:
     one, two, three = await taken(limits, 3)
     two.told((2, 60.0), None)  # the third was sent since, so one is left
     one.told((50, 60.0), None)  # older news
-    four = await limits.acquire()
+    four = await leave(limits)
     assert await is_held_back(limits)
     answer([one, two, three, four])
 

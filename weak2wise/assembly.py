@@ -3,9 +3,10 @@
 An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
 """
 
+import math
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,15 @@ from weak2wise.dataset import read_questions
 from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.error_rate import ErrorRate
-from weak2wise.llm.limits import Limits
+from weak2wise.llm.gate import Gate
+from weak2wise.llm.limits import MOST_IN_FLIGHT, Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel, limits_of
 from weak2wise.llm.purse import Purse
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
-from weak2wise.pipeline import Gate, Stage
+from weak2wise.pipeline import Stage
 from weak2wise.results import View
 from workers import views
 from workers.decontaminate import Decontaminate, Overlap
@@ -104,11 +106,13 @@ async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncItera
             endpoint = config.endpoints[name]
             if isinstance(endpoint, OpenAIEndpoint):
                 whose = ("group", endpoint.limit_group) if endpoint.limit_group else ("endpoint", name)
-                limits = shared.setdefault(whose, limits_of(endpoint))
-                model = OpenAIModel(name, endpoint, limits, purse, gate)
+                limits = shared.setdefault(whose, limits_of(name, endpoint))
+                several = name in config.models.mstrong and len(config.models.mstrong) > 1
+                model = OpenAIModel(name, endpoint, limits, purse, gate, one_of_several=several)
                 opened[name] = await stack.enter_async_context(model)
             else:
-                weak = opened[name] = VllmModel(name, endpoint, Path(config.dataset.work_dir) / f"vllm-{number}.log")
+                engine_log = Path(config.dataset.work_dir) / f"vllm-{number}.log"
+                weak = opened[name] = VllmModel(name, endpoint, engine_log, gate)
                 stack.push_async_callback(weak.close)
                 await weak.start()
         yield opened
@@ -125,26 +129,24 @@ def _allow_connections() -> None:
 def wire(
     config: Config, endpoints: dict[str, OpenAIModel | VllmModel], journal: Journal, gate: Gate
 ) -> dict[str, Model]:
-    """Role to model: journal outside, then error rate, gate, retries, and the endpoint with its limits."""
-    guarded: dict[str, Model] = {}
+    """Role to model: journal outside, then the gate's guard, error rate, retries, and the endpoint with its limits."""
+    lasting: dict[str, Model] = {}
     for name, endpoint in endpoints.items():
         options = config.endpoints[name]
-        lasting: Model
         if isinstance(endpoint, VllmModel):
-            lasting = Restarted(endpoint, max_restarts=config.engine.max_engine_restarts)
+            lasting[name] = Restarted(endpoint, max_restarts=config.engine.max_engine_restarts)
         else:
             assert isinstance(options, OpenAIEndpoint)
-            lasting = Retried(endpoint, max_retries=options.max_retries)
-        guarded[name] = gate.guard(lasting)
+            lasting[name] = Retried(endpoint, max_retries=options.max_retries)
     rates: dict[str, ErrorRate] = {}
     wired: dict[str, Model] = {}
     for role, name in config.roles().items():
         kind = role.partition("/")[0]
-        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(guarded[name])
+        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(lasting[name])
         settings = answer_settings(config.endpoints[name])
         endpoint = endpoints[name]
         priced: dict[str, Any] = {"cost": endpoint.cost} if isinstance(endpoint, OpenAIModel) else {}
-        wired[role] = Journaled(watched, journal, role=role, endpoint=name, settings=settings, **priced)
+        wired[role] = Journaled(gate.guard(watched), journal, role=role, endpoint=name, settings=settings, **priced)
     return wired
 
 
@@ -155,6 +157,13 @@ def read_overlap(config: Config) -> Overlap | None:
         return None
     paths = [Path(name) for name in dataset.decontaminate]
     return Overlap((path.name, read_questions(path, dataset.columns)) for path in paths)
+
+
+def _lanes_for(config: Config, names: Iterable[str], calls: int) -> int:
+    """So many records fill the widest of some endpoints, each of which a record asks so often; at least 64."""
+    endpoints = [config.endpoints[name] for name in names]
+    most = [e.max_concurrent_requests or MOST_IN_FLIGHT for e in endpoints if isinstance(e, OpenAIEndpoint)]
+    return max(64, *(math.ceil(each / calls) for each in most), 0)
 
 
 def build_stages(
@@ -177,7 +186,9 @@ def build_stages(
     params = config.params
     weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
     lanes = msgspec.structs.asdict(config.engine.lanes)
+    lanes["generate"] = lanes["generate"] or _lanes_for(config, config.models.mstrong, params.samples_per_model)
     lanes["stepmask"] = lanes["stepmask"] or max(32, room // params.majority)
+    lanes["select"] = lanes["select"] or _lanes_for(config, filter(None, [config.models.truncation]), 1)
     truncate = Truncate(
         model=models.get("truncation"),
         mode=params.truncation,
@@ -216,6 +227,8 @@ def build_stages(
         "select": Select(truncate, weights, params.seed),
         "sft": Sft(),
     }
+    most = config.engine.max_error_rate
     return [
-        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact) for name, worker in workers.items()
+        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
+        for name, worker in workers.items()
     ]

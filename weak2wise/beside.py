@@ -5,13 +5,11 @@ import asyncio
 import structlog
 
 from weak2wise.errors import ConfigError, StopRun
+from weak2wise.llm.gate import PAID_ANSWERS_SECONDS, Gate
 from weak2wise.llm.purse import Purse
-from weak2wise.pipeline import Gate
 from weak2wise.watch.board import Observer
 
 PROGRESS_SECONDS = 10.0
-PAID_ANSWERS_SECONDS = 1800.0
-"""How long answers that are paid for may still arrive when the money is spent."""
 
 log = structlog.get_logger()
 

@@ -22,11 +22,12 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed
+from weak2wise.llm.gate import Gate
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.purse import Purse
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
-from weak2wise.pipeline import Gate, Stage, run
+from weak2wise.pipeline import Stage, run
 from weak2wise.results import failed_rows, totals, write_views
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor

@@ -30,6 +30,9 @@ trials: ContextVar[int] = ContextVar("trials", default=0)
 """How often the record at hand was given up at this step before. An answer that was given once is given again, from the
 journal; a draw that is to be another one is named by this, too."""
 
+patient: ContextVar[bool] = ContextVar("patient", default=True)
+"""Whether a call is to wait for an endpoint that is down: there is no need to while the record will be tried again."""
+
 In_contra = TypeVar("In_contra", bound=Record, contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 

@@ -75,7 +75,7 @@ class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field
     ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
     events and may take as long as it likes: then ``idle_timeout`` is the longest silence and ``request_timeout`` the
     longest time without a word of the answer. More than ``max_response_mb`` is no answer. When an endpoint is down,
-    calls wait for it, but no longer than ``outage_patience`` (seconds) after its last reply. ``max_retries`` counts
+    calls wait for it, but no longer than ``outage_patience`` (seconds). ``max_retries`` counts
     retries of one call after transport faults; waiting out a 429 is not one.
 
     ``extra_body`` is merged into the request last, and a null in it removes a key we would send (``seed``,
@@ -241,13 +241,14 @@ class PromptTexts(Section, frozen=True, kw_only=True):
 class Lanes(Section, frozen=True, kw_only=True):
     """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load.
 
-    ``stepmask`` left out: as many as the weak LLM takes attempts at once, at least 32; a race asks for one at a time.
+    Left out, ``generate`` and ``select`` are as many as fill their widest endpoint, at least 64; ``stepmask`` as many
+    as the weak LLM takes attempts at once, at least 32, as a race asks for one at a time.
     """
 
     filter: Count = 128
-    generate: Count = 64
+    generate: Count | None = None
     stepmask: Count | None = None
-    select: Count = 64
+    select: Count | None = None
     sft: Count = 4
 
 

@@ -1,7 +1,8 @@
 """Stops a run that is only burning money: nearly every call for one role fails, and goes on failing.
 
 Each endpoint has a window of its own, and one that works keeps the role going: a dead strong model, however fast it
-fails, must not stop the others. Calls are counted after their retries.
+fails, must not stop the others. Calls are counted after their retries. A prompt that is too long for a model is no
+failure of its endpoint.
 """
 
 from collections import Counter, deque
@@ -11,6 +12,36 @@ from weak2wise.llm.model import Completion, Model, Prompt
 
 WINDOW = 100
 """Calls looked back upon; fewer say nothing."""
+
+
+class Recent:
+    """The kinds of failure among the last ``WINDOW`` of something."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[Kind] = Counter()
+        self._last: deque[Kind | None] = deque()
+
+    def note(self, kind: Kind | None) -> None:
+        """One more, which failed for that, or ``None``."""
+        self._last.append(kind)
+        gone = self._last.popleft() if len(self._last) > WINDOW else None
+        if kind:
+            self.kinds[kind] += 1
+        if gone:
+            self.kinds[gone] -= 1
+
+    @property
+    def failed(self) -> int:
+        """How many failed; 0 as long as there are too few to tell."""
+        return self.kinds.total() if len(self._last) == WINDOW else 0
+
+    def stop(self, what: str, last: RecordError) -> StopRun:
+        """The word that ends the run; ``what`` has failed so often."""
+        (kind, _), *_ = self.kinds.most_common(1)
+        return StopRun(
+            f"{self.failed} of the last {WINDOW} {what} failed, most of them for {kind}; the last one: {last}",
+            hint="Mend what fails (run.log has more), or raise engine.max_error_rate.",
+        )
 
 
 class ErrorRate:
@@ -33,41 +64,26 @@ class ErrorRate:
         Raises:
             StopRun: one failure too many.
         """
-        if all(endpoint.failed > self._most * WINDOW for endpoint in self._endpoints):
-            (kind, _), *_ = failing.kinds.most_common(1)
-            raise StopRun(
-                f"{failing.failed} of the last {WINDOW} calls for the role {self._role!r} failed, most of them for "
-                f"{kind}; the last one: {error}",
-                hint="Mend what fails (run.log has more), or raise engine.max_error_rate.",
-            ) from error
+        if all(endpoint.recent.failed > self._most * WINDOW for endpoint in self._endpoints):
+            raise failing.recent.stop(f"calls for the role {self._role!r}", error) from error
 
 
 class Watched:
     """One endpoint's calls: the kinds of failure among the last of them."""
 
     def __init__(self, model: Model, rate: ErrorRate) -> None:
-        self.kinds: Counter[Kind] = Counter()
-        self.failed = 0
+        self.recent = Recent()
         self._model = model
         self._rate = rate
-        self._last: deque[Kind | None] = deque()
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises, or ``StopRun`` where too many failed."""
         try:
             completion = await self._model.complete(prompt)
         except RecordError as error:
-            self._note(error.kind)
-            self._rate.check(self, error)
+            if error.kind != "context_overflow":
+                self.recent.note(error.kind)
+                self._rate.check(self, error)
             raise
-        self._note(None)
+        self.recent.note(None)
         return completion
-
-    def _note(self, kind: Kind | None) -> None:
-        self._last.append(kind)
-        gone = self._last.popleft() if len(self._last) > WINDOW else None
-        if kind:
-            self.kinds[kind] += 1
-        if gone:
-            self.kinds[gone] -= 1
-        self.failed = self.kinds.total() if len(self._last) == WINDOW else 0

@@ -10,14 +10,19 @@ A configured limit is a ceiling; all of them hold together. Below the ceilings t
 
 A pause that a provider asks for holds for everybody. Nothing but a 429 makes any of this smaller. Who waits here waits
 in one line; the head of it is let through by ``_pump``, which runs when something ends and when time is due, so that
-waiting costs nothing, however many wait. asyncio-throttle polls for each waiter and therefore gets one at a time.
+waiting costs nothing, however many wait. Who has nowhere to go any more is sent away without having used anything up,
+for others of the same key may. asyncio-throttle holds a configured rate whatever the learned one does; it polls for
+each waiter and therefore gets one at a time, and seldom any, for the pace spaces requests already.
 """
 
 import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
+import structlog
 from asyncio_throttle import Throttler
 
 from weak2wise.llm.pace import Epoch, Pace
@@ -29,30 +34,37 @@ CUT = 0.75
 STEPS_BACK = 32
 """After a cut the window grows by the refused one over this, each round trip: it is back after eight."""
 FLAT_ROUNDS = 2
+LONGEST_ROUND = 60.0
+"""Seconds; answers may take half an hour, but a provider that does not want a request says so at once."""
 SHORTEST_TIMER = 0.002
 """Seconds; event loops count in milliseconds, and a timer of less would spin."""
+LONG_PAUSE = 10.0
+"""Seconds; a longer one is worth a line in the log."""
+TOKENS_AT_ONCE = 6.0
+"""Seconds' worth of a token budget; with all of a minute's, twice the budget would fit into the first minute."""
+
+log = structlog.get_logger()
 
 
 class TokenBudget:
-    """Tokens per minute as a leaky bucket; a request is charged the running mean, then settled by what it used."""
+    """Tokens per minute as a leaky bucket; a request is charged what is expected, then settled by what it used."""
 
     def __init__(self, per_minute: float) -> None:
         self._rate = per_minute / 60
-        self._capacity = per_minute
-        self._left = per_minute
+        self._capacity = TOKENS_AT_ONCE * self._rate
+        self._left = self._capacity
         self._filled_at = time.monotonic()
 
-    def wait(self, now: float, mean: float) -> float:
-        """Seconds until a request of ``mean`` tokens fits; not above 0 if it does now."""
+    def wait(self, now: float, expected: float) -> float:
+        """Seconds until a request of so many tokens fits, or the bucket is full; not above 0 if it does now."""
         self._left = min(self._capacity, self._left + (now - self._filled_at) * self._rate)
         self._filled_at = now
-        return (max(min(mean, self._capacity), 1) - self._left) / self._rate
+        return (max(min(expected, self._capacity), 1) - self._left) / self._rate
 
-    def charge(self, mean: float) -> float:
+    def charge(self, expected: float) -> float:
         """Take the tokens of one request; returns how many."""
-        charged = min(mean, self._capacity)
-        self._left -= charged
-        return charged
+        self._left -= expected
+        return expected
 
     def settle(self, charged: float, used: int) -> None:
         """Correct a charge once the true number of tokens is known."""
@@ -69,7 +81,7 @@ class Window:
         self._step = 1.0
         self._best = 0.0
         self._flat = 0
-        self._new_round(0.0)
+        self._new_round(time.monotonic())
 
     def _new_round(self, now: float) -> None:
         self._round_began, self._round_size, self._answers = now, int(self.size), 0
@@ -91,6 +103,17 @@ class Window:
         self._flat = 0 if rate > 1.1 * self._best else self._flat + 1
         self._best = max(rate, self._best)
         self._slow_start = self._flat < FLAT_ROUNDS
+        self._new_round(now)
+
+    def overdue(self, now: float) -> float:
+        """Seconds until a full window grows although its answers are not there yet; not above 0 if it does now."""
+        if not self._slow_start or self.size >= self._ceiling:
+            return float("inf")
+        return self._round_began + LONGEST_ROUND - now
+
+    def grow_unasked(self, now: float) -> None:
+        """Nothing was refused for as long as that."""
+        self.size = min(self._ceiling, 2 * self.size)
         self._new_round(now)
 
     def cut(self, in_flight: int) -> None:
@@ -130,6 +153,14 @@ class Slot:
         self._limits.release(self)
 
 
+class _Waiter(NamedTuple):
+    """Somebody in the line, what it will use, and whether it would still go."""
+
+    future: "asyncio.Future[Slot | None]"
+    tokens: float
+    wanted: Callable[[], bool]
+
+
 class Limits:
     """The limits of one endpoint, or of several that share a key."""
 
@@ -140,11 +171,13 @@ class Limits:
 
     def __init__(
         self,
+        name: str = "",
         *,
         in_flight: int | None = None,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
+        self._name = name
         ceiling = in_flight or MOST_IN_FLIGHT
         self.window = Window(ceiling, in_flight or FIRST_WINDOW)
         self.pace = Pace(time.monotonic(), requests_per_minute and requests_per_minute / 60)
@@ -157,7 +190,7 @@ class Limits:
         self._turn = asyncio.Lock()
         self._tokens = TokenBudget(tokens_per_minute) if tokens_per_minute else None
         self._mean_tokens = 0.0
-        self._line: deque[asyncio.Future[Slot]] = deque()
+        self._line: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
         self._told = 0
@@ -166,66 +199,100 @@ class Limits:
         self._pause = self.FIRST_PAUSE
         self._quota, self._quota_until = 0.0, 0.0
 
-    async def acquire(self) -> Slot:
-        """Wait for leave to send one request."""
-        if self._throttler is None:
-            return await self._next_slot()
-        async with self._turn:
-            slot = await self._next_slot()
+    @property
+    def pause_left(self) -> float:
+        """Seconds for which the provider wants nothing."""
+        return max(0.0, self._paused_until - time.monotonic())
+
+    async def acquire(self, tokens: float = 0.0, wanted: Callable[[], bool] = lambda: True) -> Slot | None:
+        """Wait for leave to send one request.
+
+        Args:
+            tokens: how many it may use at most, as long as nothing is known of the answers.
+            wanted: whether it would still be sent; asked when its turn comes and in every ``sweep``.
+
+        Returns:
+            ``None`` if it is wanted no more.
+        """
+        slot = await self._next_slot(tokens, wanted)
+        if slot and self._throttler:
             try:
-                await self._throttler.acquire()
-                while (pause := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - no polling: it may grow
-                    await asyncio.sleep(pause)
+                async with self._turn:
+                    await self._throttler.acquire()
             except BaseException:
                 slot.release()
                 raise
-            return slot
+        return slot
 
-    async def _next_slot(self) -> Slot:
+    async def _next_slot(self, tokens: float, wanted: Callable[[], bool]) -> Slot | None:
         now = time.monotonic()
         if self._idle_since is not None:
             self.pace.idled(self._idle_since, now)
             self._idle_since = None
-        if not self._line and self._wait(now) <= 0:
-            return self._grant(now)
-        future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._line.append(future)
+        tokens = self._mean_tokens or tokens
+        if not self._line and self._wait(now, tokens) <= 0:
+            return self._grant(now, tokens)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, wanted)
+        self._line.append(waiter)
         self._pump()
         try:
-            return await future
+            return await waiter.future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():  # let through and cancelled in the same moment
-                future.result().release()
+            if waiter.future.done() and not waiter.future.cancelled():  # let through and cancelled in the same moment
+                slot = waiter.future.result()
+                if slot:
+                    slot.release()
             raise
 
-    def _wait(self, now: float) -> float:
+    def sweep(self) -> None:
+        """Send away who waits and is wanted no more."""
+        for waiter in self._line:
+            if not waiter.future.done() and not waiter.wanted():
+                waiter.future.set_result(None)
+        self._pump()
+
+    def _wait(self, now: float, tokens: float) -> float:
         """Seconds until the next request may go, as far as one can tell; not above 0 if it may now."""
         if self.in_flight >= int(self.window.size):
-            return float("inf")
+            if (overdue := self.window.overdue(now)) > 0:
+                return overdue
+            self.window.grow_unasked(now)
         if self._quota_until > now and self._sent >= self._quota:
             # Used up, as the server counts: the same as a 429, but that it cost no request.
-            self._paused_until = max(self._paused_until, self._quota_until)
-            self._quota_until = 0.0
+            self._quota_until, until = 0.0, self._quota_until
+            self._pause_until(until, now)
             self.pace.end_epoch(now, self._paused_until)
         wait = max(self._paused_until - now, self.pace.wait(now))
-        return wait if self._tokens is None else max(wait, self._tokens.wait(now, self._mean_tokens))
+        return wait if self._tokens is None else max(wait, self._tokens.wait(now, tokens))
 
-    def _grant(self, now: float) -> Slot:
+    def _pause_until(self, until: float, now: float) -> bool:
+        """Nothing is to be sent before; whether that is longer than was known."""
+        until = min(until, now + self.LONGEST_PAUSE)
+        if until <= self._paused_until:
+            return False
+        if until - now > LONG_PAUSE and until - self._paused_until > LONG_PAUSE:
+            log.warning("endpoint.pauses", endpoint=self._name, seconds=round(until - now, 1))
+        self._paused_until = until
+        return True
+
+    def _grant(self, now: float, tokens: float) -> Slot:
         self.in_flight += 1
         self._sent += 1
-        charged = self._tokens.charge(self._mean_tokens) if self._tokens else 0.0
+        charged = self._tokens.charge(tokens) if self._tokens else 0.0
         return Slot(self, self.pace.send(now), self._sent, now, charged)
 
     def _pump(self) -> None:
         """Let through whoever may go; be called again when the next one may."""
         while self._line:
-            if self._line[0].done():  # cancelled
+            waiter = self._line[0]
+            if waiter.future.done():  # cancelled or swept away
                 self._line.popleft()
                 continue
             now = time.monotonic()
-            wait = self._wait(now)
+            wait = self._wait(now, waiter.tokens)
             if wait <= 0:
-                self._line.popleft().set_result(self._grant(now))
+                self._line.popleft()
+                waiter.future.set_result(self._grant(now, waiter.tokens) if waiter.wanted() else None)
                 continue
             if self._timer:
                 self._timer.cancel()
@@ -251,15 +318,15 @@ class Limits:
         if first and (retry_after is None or epoch.refused == epoch.sent):
             retry_after = max(retry_after or 0.0, self._pause * random.uniform(1.0, 1.25))
             self._pause = min(2 * self._pause, self.LONGEST_GUESS)
-        until = now + min(retry_after or 0.0, self.LONGEST_PAUSE)
-        longer = until > self._paused_until
-        self._paused_until = max(self._paused_until, until)
+        longer = self._pause_until(now + (retry_after or 0.0), now)
         if first:
             if self.pace.rate is None or self.in_flight >= int(self.window.size):
                 self.window.cut(self.in_flight)
             self.pace.end_epoch(now, self._paused_until)
         elif longer:
             self.pace.prolong(self._paused_until)
+        if longer:
+            self.sweep()
         return first
 
     def told(self, slot: Slot, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:

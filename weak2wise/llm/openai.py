@@ -7,43 +7,42 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from functools import partial
+from typing import Any, Self
 
 import msgspec
 import structlog
 
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.llm.errors import ModelError, RateLimited, Rejected
+from weak2wise.llm.errors import Down, ModelError, RateLimited
+from weak2wise.llm.gate import Gate
 from weak2wise.llm.limits import Limits, Slot
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt, Usage
 from weak2wise.llm.purse import Purse
-from weak2wise.llm.replicas import Replica, Replicas
+from weak2wise.llm.replicas import Replicas, Visit
 from weak2wise.llm.wire import Wire
+from weak2wise.worker import patient
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
 """The kinds of fault that a dead endpoint shows; a body that makes no sense comes from a live one."""
 
+LONGEST_PATIENCE = 60.0
+"""Seconds; a longer pause that a provider asks for is the same as being down to who has others to ask."""
+TOKEN_CHARACTERS = 4
+"""About as many make a token."""
+
 log = structlog.get_logger()
 
 
-def limits_of(endpoint: OpenAIEndpoint) -> Limits:
+def limits_of(name: str, endpoint: OpenAIEndpoint) -> Limits:
     """The limits that an endpoint's settings ask for."""
     return Limits(
+        endpoint.limit_group or name,
         in_flight=endpoint.max_concurrent_requests,
         requests_per_minute=endpoint.max_requests_per_minute,
         tokens_per_minute=endpoint.max_tokens_per_minute,
     )
-
-
-class WayOut(Protocol):
-    """Where requests go out, which may be shut."""
-
-    shut: bool
-
-    async def park(self) -> None:
-        """Wait to be cancelled instead of being sent."""
-        ...
 
 
 class OpenAIModel:
@@ -55,24 +54,35 @@ class OpenAIModel:
         endpoint: OpenAIEndpoint,
         limits: Limits | None = None,
         purse: Purse | None = None,
-        way_out: WayOut | None = None,
+        gate: Gate | None = None,
         *,
+        one_of_several: bool = False,
         env: Mapping[str, str] = os.environ,
     ) -> None:
-        """``limits`` are its own unless it shares them with other endpoints; ``purse`` pays for its answers.
+        """An endpoint.
 
-        ``way_out``, and whether there is money left, is looked at right before a request is sent, however long it
-        waited for its turn.
+        Args:
+            name: what the config calls it.
+            endpoint: its settings.
+            limits: its own unless it shares them with other endpoints.
+            purse: pays for its answers. That there is money left, and that the gate is open, is looked at right before
+                a request is sent, however long it waited for its turn.
+            gate: the way out of all calls.
+            one_of_several: others do the same work; so while this one is down, a record that will be tried again does
+                not wait for it (``weak2wise.worker.patient``) and keeps no place that the others could use.
+            env: where keys are looked up.
         """
         self.name = name
         self.meter = Meter()
-        self.limits = limits or limits_of(endpoint)
+        self.limits = limits or limits_of(name, endpoint)
         self._purse = purse or Purse()
-        self._way_out = way_out
+        self._gate = gate or Gate()
+        self._one_of_several = one_of_several
         self._endpoint = endpoint
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
         self._wire = Wire(name, endpoint, env)
+        self._most_tokens = endpoint.generation_kwargs.max_new_tokens or endpoint.max_tokens
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}
         self._encoder = msgspec.json.Encoder()
@@ -91,37 +101,50 @@ class OpenAIModel:
             ModelError, Unusable: see ``weak2wise.llm.errors``.
         """
         body = self._encoder.encode(self._body(prompt))
+        waits = patient.get() or not self._one_of_several
+        tokens = len(body) / TOKEN_CHARACTERS + self._most_tokens
         while True:
-            await self._replicas.ready()
-            slot = await self.limits.acquire()
+            if self._stopped():
+                await self._gate.park()
+            if not waits and (pause := self.limits.pause_left) > LONGEST_PATIENCE:
+                raise Down(f"{self.name}: wants nothing for {pause:,.0f} s", endpoint=self.name)
+            await self._replicas.ready(patient=waits)
+            slot = await self.limits.acquire(tokens, partial(self._may_go, waits))
+            if slot is None:
+                continue
             try:
-                shut = self._way_out if self._way_out and (self._way_out.shut or not self._purse.open()) else None
-                if not shut and (replica := self._replicas.take()):
-                    return await self._ask(replica, body, slot)
+                if not self._stopped() and (visit := self._replicas.take()):
+                    return await self._ask(visit, body, slot)
             finally:
                 slot.release()
-            if shut:  # without a place, so that those behind it see the same
-                await shut.park()
 
-    async def _ask(self, replica: Replica, body: bytes, slot: Slot) -> Completion:
+    def _stopped(self) -> bool:
+        return self._gate.shut or not self._purse.open()
+
+    def _may_go(self, waits: bool) -> bool:
+        late = not waits and self.limits.pause_left > LONGEST_PATIENCE
+        return self._replicas.available and not late and not self._stopped()
+
+    async def _ask(self, visit: Visit, body: bytes, slot: Slot) -> Completion:
+        await self._gate.enter()
         self.meter.sent += 1
         began = time.monotonic()
         replied: bool | None = None
+        cause = ""
         try:
-            completion = await self._wire.post(replica.url, body, slot)
+            completion = await self._wire.post(visit.replica.url, body, slot)
             replied = True
         except ModelError as error:
             self.meter.faults[error.kind] += 1
             self.meter.wasted_usd += self._pay(error.usage)
-            if error.kind in DEAD:
-                replied = False
-            elif isinstance(error, RateLimited | Rejected):
-                replied = True
+            replied, cause = error.kind not in DEAD, str(error)
             if isinstance(error, RateLimited) and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
             raise
         finally:
-            self._replicas.give_back(replica, replied=replied)
+            self._gate.leave()
+            if self._replicas.give_back(visit, replied=replied, cause=cause):
+                self.limits.sweep()
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)
         self._pay(completion.usage)
@@ -153,7 +176,7 @@ class OpenAIModel:
             "model": self._endpoint.model,
             "messages": prompt.messages,
             "temperature": prompt.temperature if kwargs.do_sample else 0.0,
-            "max_tokens": kwargs.max_new_tokens or self._endpoint.max_tokens,
+            "max_tokens": self._most_tokens,
             "seed": prompt.seed,
         }
         for key in ("top_p", "top_k", "min_p", "repetition_penalty"):

@@ -3,9 +3,9 @@
 Time is cut into epochs, each ended by a refusal and the pause that it asks for. What an epoch got through, divided by
 its length with that pause, is at most the provider's rate, whatever window the provider counts in: a burst of 6,000
 requests in four seconds and a minute's pause are 100 a second. How fast requests went out when they were refused is at
-least that rate. What is learned lies between the two. The next epoch starts a little below it, comes back to it in about
-the time that the last epoch took, lingers there and then leaves it behind ever faster (the cubic of TCP CUBIC, by
-requests sent instead of by time), so that a limit that was raised, or learned wrongly, is found again.
+least that rate. What is learned lies between the two. The next epoch starts a little below it, comes back to it in
+about the time that the last epoch took, lingers there and then leaves it behind ever faster (the cubic of TCP CUBIC,
+by requests sent instead of by time), so that a limit that was raised, or learned wrongly, is found again.
 
 Some refusals do not follow the rate: an upstream that is overloaded, a limit on requests in flight, a day's quota, a
 handful of requests that arrived too near each other. Cutting the rate for them would only make everything slow: one

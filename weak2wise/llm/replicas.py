@@ -1,14 +1,17 @@
 """Where one endpoint's calls go: its replicas, each behind a circuit breaker.
 
 A replica that fails several times running is *down*: no call goes there until it is time to probe it, by one call that
-is like any other. The probe's success brings it back, its failure makes the next probe come later. While all replicas
-are down calls wait, since an outage of minutes should cost no question; but not for ever, since other models go on.
+is like any other. Whatever the probe is answered brings it back; only its failure makes the next probe come later.
+While all replicas are down calls wait, since an outage of minutes should cost no question; but not for ever, since
+other models go on. That time counts from when the last replica went down, and it is not over before a probe has failed:
+slow answers are answers.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -38,6 +41,13 @@ class Replica:
         self.pause = FIRST_PROBE
 
 
+class Visit(NamedTuple):
+    """A call's leave to go to a replica; a ``probe`` finds out whether it is still down."""
+
+    replica: Replica
+    probe: bool
+
+
 class Replicas:
     """The replicas of one endpoint; at least one."""
 
@@ -46,34 +56,45 @@ class Replicas:
         self._replicas = [Replica(url) for url in urls]
         self._run = RUN_ALONE if len(urls) == 1 else RUN_AMONG_OTHERS
         self._patience = patience
-        self._last_reply = time.monotonic()
+        self._down_since = time.monotonic()
+        """When the last replica went down, while all are."""
+        self._cause = ""
+        self._probed = False
+        """Whether a probe has failed since then."""
         self._changed = asyncio.Event()
 
-    async def ready(self) -> None:
-        """Wait until there is somewhere to go.
+    @property
+    def available(self) -> bool:
+        """Whether there is somewhere to go."""
+        return self._choice(time.monotonic()) is not None
+
+    async def ready(self, *, patient: bool = True) -> None:
+        """Wait until there is somewhere to go; who is not ``patient`` does not wait.
 
         Raises:
             Down: there has been nowhere for too long.
         """
         while not self._choice(now := time.monotonic()):
-            left = self._last_reply + self._patience - now
-            if left <= 0:
-                since = now - self._last_reply
-                raise Down(f"{self._name}: down, no reply for {since:,.0f} s", endpoint=self._name)
-            wait = min((r.probe_at - now for r in self._replicas if not r.probing), default=left)
+            open_question = not self._probed or any(replica.probing for replica in self._replicas)
+            left = float("inf") if open_question else self._down_since + self._patience - now
+            if left <= 0 or not patient:
+                since = now - self._down_since
+                raise Down(f"{self._name}: down for {since:,.0f} s; {self._cause}", endpoint=self._name)
+            wait = min(left, *(r.probe_at - now for r in self._replicas if not r.probing), float("inf"))
             try:
-                async with asyncio.timeout(max(0.01, min(left, wait))):
+                async with asyncio.timeout(max(0.01, wait) if wait < float("inf") else None):
                     await self._changed.wait()
             except TimeoutError:
                 pass
 
-    def take(self) -> Replica | None:
+    def take(self) -> Visit | None:
         """Where the next call goes; ``None`` if there is nowhere any more. To be given back by ``give_back``."""
         replica = self._choice(time.monotonic())
-        if replica:
-            replica.in_flight += 1
-            replica.probing = replica.down
-        return replica
+        if replica is None:
+            return None
+        replica.in_flight += 1
+        replica.probing = replica.down
+        return Visit(replica, replica.down)
 
     def _choice(self, now: float) -> Replica | None:
         if len(self._replicas) == 1 and not self._replicas[0].down:
@@ -83,30 +104,49 @@ class Replicas:
                 return replica
         return min((r for r in self._replicas if not r.down), key=lambda r: r.in_flight, default=None)
 
-    def give_back(self, replica: Replica, *, replied: bool | None) -> None:
-        """A call is over; ``replied`` is ``None`` where it says nothing about the replica's health."""
+    def give_back(self, visit: Visit, *, replied: bool | None, cause: str = "") -> bool:
+        """A call is over.
+
+        Args:
+            visit: what ``take`` gave.
+            replied: ``False`` if nobody answered there; ``None`` where the call was called off, which says nothing.
+            cause: what went wrong, in words.
+
+        Returns:
+            Whether there is nowhere to go from now on.
+        """
+        replica = visit.replica
         replica.in_flight -= 1
         now = time.monotonic()
-        probed, replica.probing = replica.probing, False
+        if visit.probe:
+            replica.probing = False
         if replied:
-            self._last_reply = now
-            replica.failures, replica.pause = 0, FIRST_PROBE
+            replica.failures = 0
             if replica.down:
-                replica.down = False
+                replica.down, replica.pause = False, FIRST_PROBE
                 log.warning("endpoint.up", endpoint=self._name, base_url=replica.url)
         elif replied is False:
             replica.failing_since = replica.failing_since if replica.failures else now
             replica.failures += 1
             slow = replica.failures >= SLOW_RUN and now - replica.failing_since >= SLOW_SECONDS
-            if probed or (not replica.down and (slow or replica.failures >= self._run)):
-                self._bring_down(replica, now)
-        if replica.down or probed:
+            if visit.probe:
+                self._probed = True
+                self._probe_later(replica, now)
+            elif not replica.down and (slow or replica.failures >= self._run):
+                self._bring_down(replica, now, cause)
+        if replica.down or visit.probe:
             self._changed.set()  # whoever waits looks again
             self._changed = asyncio.Event()
+        return not self.available
 
-    def _bring_down(self, replica: Replica, now: float) -> None:
-        if not replica.down:
-            log.warning("endpoint.down", endpoint=self._name, base_url=replica.url, failures=replica.failures)
+    def _bring_down(self, replica: Replica, now: float, cause: str) -> None:
+        log.warning(
+            "endpoint.down", endpoint=self._name, base_url=replica.url, failures=replica.failures, cause=cause[:200]
+        )
         replica.down = True
+        self._down_since, self._cause, self._probed = now, cause, False
+        self._probe_later(replica, now)
+
+    def _probe_later(self, replica: Replica, now: float) -> None:
         replica.probe_at = now + replica.pause * random.uniform(1.0, 1.25)
         replica.pause = min(2 * replica.pause, LAST_PROBE)

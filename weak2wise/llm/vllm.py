@@ -31,6 +31,7 @@ from weak2wise.config.schema import VllmEndpoint
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.llm._vllm_guard import Guard, engine_processes, family, kill
 from weak2wise.llm._vllm_log import EngineLog
+from weak2wise.llm.gate import Gate
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.llm.thinking import split_thinking
@@ -157,10 +158,13 @@ class VllmModel:
     The engine's output goes to ``log_file``, by default a temporary file that is gone after ``close``.
     """
 
-    def __init__(self, name: str, endpoint: VllmEndpoint, log_file: Path | None = None) -> None:
+    def __init__(
+        self, name: str, endpoint: VllmEndpoint, log_file: Path | None = None, gate: Gate | None = None
+    ) -> None:
         self.name = name
         self.endpoint = endpoint
         self._log_file = log_file
+        self._gate = gate or Gate()
         self._log: EngineLog | None = None
         self._guard: Guard | None = None
         self._opening: _Opening | None = None
@@ -218,13 +222,17 @@ class VllmModel:
             await slots.acquire()
         finally:
             self.waiting -= 1
-        self.in_flight += 1
-        self.meter.sent += 1
-        began = time.monotonic()
         try:
-            completion = await engine.answer(prompt)
+            await self._gate.enter()
+            self.in_flight += 1
+            self.meter.sent += 1
+            began = time.monotonic()
+            try:
+                completion = await engine.answer(prompt)
+            finally:
+                self.in_flight -= 1
+                self._gate.leave()
         finally:
-            self.in_flight -= 1
             slots.release()
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)

@@ -20,6 +20,8 @@ from weak2wise.telemetry.plain import redactor
 
 LAST_BYTES_SECONDS = 0.5
 """How long a finished stream may take to end, so that its connection can be used again."""
+UNKNOWN_SECONDS = 15.0
+"""How long an endpoint's host, never reached so far, may be unknown before that counts as a mistake in the config."""
 
 
 class Wire:
@@ -39,6 +41,8 @@ class Wire:
             secrets.append(key)
         self._redact = redactor(secrets)
         self._session: aiohttp.ClientSession | None = None
+        self._found = False
+        self._sought_since: float | None = None
 
     async def __aenter__(self) -> Self:
         # Time-outs cover one sent request; connections are bounded by the in-flight limit, not by the connector.
@@ -72,6 +76,7 @@ class Wire:
         assert self._session is not None
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
+                self._found = True
                 headers = response.headers
                 requests, tokens = remaining(headers, "requests"), remaining(headers, "tokens")
                 if requests or tokens:
@@ -93,11 +98,23 @@ class Wire:
                 f"{self._name}: not a usable address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
             ) from None
         except aiohttp.ClientConnectorError as error:
-            raise self._transient("connection", f"cannot connect: {error.os_error or error}") from None
+            raise self._unreached(error) from None
         except aiohttp.ClientPayloadError as error:
             raise self._transient("truncated", f"the answer broke off: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._transient("connection", f"connection lost: {error or type(error).__name__}") from None
+
+    def _unreached(self, error: aiohttp.ClientConnectorError) -> Transient | Unusable:
+        """A host that cannot be found may be a passing trouble; one that never could is most likely misspelled."""
+        now = time.monotonic()
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            self._sought_since = self._sought_since or now
+        if self._found or self._sought_since is None or now - self._sought_since < UNKNOWN_SECONDS:
+            return self._transient("connection", f"cannot connect: {error.os_error or error}")
+        return Unusable(
+            f"{self._name}: cannot find the host {error.host}",
+            hint=f"Correct model_endpoints.{self._name}.base_url, or mend this machine's network.",
+        )
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         began = time.monotonic()

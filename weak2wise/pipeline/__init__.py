@@ -1,7 +1,6 @@
 """Moves records: bounded queues between stages, lanes inside them, one TaskGroup around them all."""
 
-from weak2wise.pipeline.gate import Gate
 from weak2wise.pipeline.run import run
 from weak2wise.pipeline.stage import Stage
 
-__all__ = ["Gate", "Stage", "run"]
+__all__ = ["Stage", "run"]

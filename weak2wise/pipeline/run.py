@@ -21,14 +21,10 @@ import structlog
 from weak2wise.errors import StopRun
 from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
 from weak2wise.ledger.shards import DiskError
-from weak2wise.pipeline.gate import Gate
+from weak2wise.llm.gate import PAID_ANSWERS_SECONDS, Gate
 from weak2wise.pipeline.salvage import Salvage
 from weak2wise.pipeline.stage import Stage
 from weak2wise.worker import Record
-
-DRAIN_SECONDS = 10.0
-"""How long calls under way may still arrive after another one said that the run must stop; on a disk that refuses
-writes nothing could be kept of them."""
 
 log = structlog.get_logger()
 
@@ -147,7 +143,8 @@ async def _lane(line: _Line, gate: Gate, finished: Callable[[int], None], salvag
             outcome = await line.stage.process(record, final=salvage.last)
         except BaseException as error:
             if causes := _stops(error):
-                await gate.drain(0 if any(isinstance(cause, DiskError) for cause in causes) else DRAIN_SECONDS)
+                unkept = any(isinstance(cause, DiskError) for cause in causes)  # nothing can be written down any more
+                await gate.drain(0 if unkept else PAID_ANSWERS_SECONDS)
             raise
         if isinstance(outcome, Done) and line.outbox:
             await line.outbox.put(outcome.record)

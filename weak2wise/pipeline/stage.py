@@ -11,9 +11,10 @@ from structlog.contextvars import bound_contextvars
 from weak2wise.errors import RecordError
 from weak2wise.ledger.journal import asking_for
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
+from weak2wise.llm.error_rate import WINDOW, Recent
 from weak2wise.telemetry.durations import Durations
 from weak2wise.telemetry.plain import plain
-from weak2wise.worker import Drop, Record, Worker, trials
+from weak2wise.worker import Drop, Record, Worker, patient, trials
 
 log = structlog.get_logger()
 
@@ -23,7 +24,8 @@ Out = TypeVar("Out", bound=Record)
 class Stage(Generic[Out]):
     """A worker with its ledger and lanes; ``counts`` says what became of records since the process started.
 
-    ``redact`` cuts secrets out of what providers say, before it is kept.
+    ``redact`` cuts secrets out of what providers say, before it is kept. The run stops when a larger share than
+    ``max_error_rate`` of the last records failed for what will not pass: their answers were paid for and thrown away.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Stage(Generic[Out]):
         *,
         lanes: int,
         redact: Callable[[str], str] = str,
+        max_error_rate: float = 1.0,
     ) -> None:
         self.name = name
         self.ledger = ledger
@@ -50,6 +53,8 @@ class Stage(Generic[Out]):
         """Whether what is done here is what the run emits."""
         self._worker = worker
         self._redact = redact
+        self._max_error_rate = max_error_rate
+        self._recent = Recent()
 
     async def process(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         """Run the worker on one record and make the outcome durable.
@@ -66,7 +71,8 @@ class Stage(Generic[Out]):
             # Whatever is logged on the way says whose it is, a call's retries too.
             with bound_contextvars(stage=self.name, row=record.row):
                 trials.set(await self._trials(record.row))
-                outcome = await self._outcome(record, final=final)
+                patient.set(final)
+                outcome, error = await self._outcome(record, final=final)
                 if outcome is not None:
                     await self.ledger.append(outcome)
                 self._tell(outcome)
@@ -76,6 +82,7 @@ class Stage(Generic[Out]):
         if isinstance(outcome, Done):
             self.latest.append(record.row)
         self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
+        self._guard(error)
         return outcome
 
     def _tell(self, outcome: Outcome[Out] | None) -> None:
@@ -84,12 +91,21 @@ class Stage(Generic[Out]):
         elif self.emits and isinstance(outcome, Done):
             log.info("record.emitted")
 
+    def _guard(self, error: RecordError | None) -> None:
+        """Count one more record. Raises ``StopRun`` where too many failed."""
+        if error is None:
+            self._recent.note(None)
+        elif not error.may_pass:
+            self._recent.note(error.kind)
+            if self._recent.failed > self._max_error_rate * WINDOW:
+                raise self._recent.stop(f"questions at the step {self.name!r}", error)
+
     async def _trials(self, row: int) -> int:
         """How often the row failed here before."""
         earlier = await self.ledger.fetch(row) if self.ledger.status(row) is Status.FAILED else None
         return earlier.trials if isinstance(earlier, Failed) else 0
 
-    async def _outcome(self, record: Record, *, final: bool) -> Outcome[Out] | None:
+    async def _outcome(self, record: Record, *, final: bool) -> tuple[Outcome[Out] | None, RecordError | None]:
         began = time.monotonic()
         try:
             with asking_for(record.row):
@@ -98,12 +114,12 @@ class Stage(Generic[Out]):
             facts = {"stage": self.name, "row": record.row, "kind": error.kind, "message": str(error)[:200]}
             if error.may_pass and not final:
                 log.info("record.put_aside", **facts)
-                return None
+                return None, error
             if error.instead is not None:
                 log.warning("record.made_do", **facts)
-                return Done(record.row, error.instead, round(time.monotonic() - began, 3))
+                return Done(record.row, error.instead, round(time.monotonic() - began, 3)), None
             log.warning("record.failed", **facts)
-            return Failed(
+            failed = Failed(
                 row=record.row,
                 stage=self.name,
                 kind=error.kind,
@@ -113,6 +129,7 @@ class Stage(Generic[Out]):
                 title=record.title[:500],
                 trials=trials.get() + 1,
             )
+            return failed, error
         if isinstance(result, Drop):
-            return Dropped(record.row, result.reason)
-        return Done(record.row, result, round(time.monotonic() - began, 3))
+            return Dropped(record.row, result.reason), None
+        return Done(record.row, result, round(time.monotonic() - began, 3)), None

@@ -2,11 +2,19 @@
 
 import asyncio
 
+import structlog
+
+from weak2wise.errors import StopRun
 from weak2wise.llm.model import Completion, Model, Prompt
+
+PAID_ANSWERS_SECONDS = 1800.0
+"""How long answers that are under way may still arrive when the run has to stop: they will be charged for."""
+
+log = structlog.get_logger()
 
 
 class Gate:
-    """Counts the calls under way; one per engine."""
+    """Counts the calls that are under way, which means sent; one per engine."""
 
     def __init__(self) -> None:
         self.under_way = 0
@@ -14,28 +22,25 @@ class Gate:
         self._quiet = asyncio.Event()
 
     def guard(self, model: Model) -> Model:
-        """The same model behind this gate."""
+        """The same model; a call of its that must stop the run does so only once the others have arrived."""
         return _Guarded(model, self)
 
     async def enter(self) -> None:
-        """Begin a call; once the gate is shut, wait to be cancelled instead."""
+        """A call is being sent; once the gate is shut, wait to be cancelled instead."""
         if self.shut:
-            await asyncio.get_running_loop().create_future()
+            await self.park()
         self.under_way += 1
 
+    @staticmethod
+    async def park() -> None:
+        """Wait to be cancelled."""
+        await asyncio.get_running_loop().create_future()
+
     def leave(self) -> None:
-        """End a call."""
+        """A call has come back, whatever came of it."""
         self.under_way -= 1
         if self.shut and not self.under_way:
             self._quiet.set()
-
-    async def park(self) -> None:
-        """Wait to be cancelled, in the middle of a call that is not to go out after all; it is under way no longer."""
-        self.leave()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self.under_way += 1  # for its guard to take back
 
     async def drain(self, seconds: float) -> None:
         """Let nothing more be sent, and give what was sent this long (seconds) to arrive."""
@@ -54,8 +59,10 @@ class _Guarded:
         self._gate = gate
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        await self._gate.enter()
         try:
             return await self._model.complete(prompt)
-        finally:
-            self._gate.leave()
+        except StopRun as stop:
+            if not self._gate.shut and self._gate.under_way:
+                log.warning("run.stopping", why=str(stop)[:300], waiting_for=self._gate.under_way, at_once="Ctrl-C")
+            await self._gate.drain(PAID_ANSWERS_SECONDS)
+            raise

@@ -1,0 +1,81 @@
+"""Endpoints that stop answering: who waits for them, for how long, and what they take from others meanwhile."""
+
+import asyncio
+
+import pytest
+from msgspec import structs
+
+from tests.loopback import Fault, Match, serve
+from weak2wise.config import OpenAIEndpoint
+from weak2wise.errors import RecordError
+from weak2wise.llm import wire
+from weak2wise.llm.errors import Down, Unusable
+from weak2wise.llm.limits import Limits
+from weak2wise.llm.model import Message, Prompt
+from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.retry import Retried
+from weak2wise.worker import patient
+
+PROMPT = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=5)
+
+
+async def test_a_blip_condemns_nothing_where_answers_take_longer_than_the_patience() -> None:
+    """The probe is as slow as any answer; whoever waits meanwhile is asked once it has come."""
+    faults = (Fault("reset_before_headers", times=20),)
+    async with serve(faults=faults, latency=1.0) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", outage_patience=0.2)
+        async with OpenAIModel("a", settings) as model:
+            prompts = [structs.replace(PROMPT, seed=seed) for seed in range(30)]
+            asking = Retried(model, max_retries=5, first_wait=0.01)
+            answers = await asyncio.gather(*map(asking.complete, prompts))
+    assert all(answer.text for answer in answers)
+
+
+async def test_who_can_ask_another_model_does_not_wait_for_a_dead_one_while_its_record_comes_again() -> None:
+    async with serve(faults=(Fault("500", times=None),)) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
+        async with OpenAIModel("a", settings, one_of_several=True) as model:
+            patient.set(False)
+            with pytest.raises(RecordError):
+                await asyncio.gather(*(Retried(model, max_retries=0).complete(PROMPT) for _ in range(20)))
+            async with asyncio.timeout(0.5):
+                with pytest.raises(Down):
+                    await model.complete(PROMPT)
+
+
+async def test_who_can_ask_another_model_does_not_sit_out_an_hour_s_pause() -> None:
+    async with serve(faults=(Fault("429", retry_after=3600),)) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", max_concurrent_requests=1)
+        async with OpenAIModel("a", settings, one_of_several=True) as model:
+            patient.set(False)
+            asking = [asyncio.create_task(Retried(model, max_retries=5).complete(PROMPT)) for _ in range(4)]
+            async with asyncio.timeout(5):
+                ends = await asyncio.gather(*asking, return_exceptions=True)
+            assert all(isinstance(end, Down) for end in ends)
+            assert server.stats.models["strong-a"].received == 1
+
+
+async def test_a_host_that_was_never_found_is_a_mistake_and_not_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "UNKNOWN_SECONDS", 0.2)
+    settings = OpenAIEndpoint(base_url="http://misspelled.invalid/v1", model_id="strong-a")
+    async with OpenAIModel("a", settings) as model:
+        with pytest.raises(Unusable, match="cannot find the host misspelled"):
+            await Retried(model, max_retries=100, first_wait=0.05, longest_wait=0.1).complete(PROMPT)
+
+
+async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:
+    """A hundred calls wait for it; the living one of the same key gets what there is."""
+    async with serve(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
+        shared = Limits(requests_per_minute=1200)
+        dead = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a-two", outage_patience=30)
+        living = structs.replace(dead, model_id="strong-a")
+        async with OpenAIModel("a", dead, shared) as one, OpenAIModel("b", living, shared) as two:
+            waiting = [asyncio.create_task(Retried(one, max_retries=100).complete(PROMPT)) for _ in range(100)]
+            await asyncio.sleep(2)
+            before = server.stats.models["strong-a-two"].received
+            async with asyncio.timeout(2.5):
+                await asyncio.gather(*(two.complete(PROMPT) for _ in range(30)))
+            assert server.stats.models["strong-a-two"].received - before <= 3
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
