@@ -154,7 +154,6 @@ class Engine:
                     redact=self._redact,
                     overlap=overlap,
                 )[: len(self._steps)]
-                stages[-1].emits = True
                 log.info("run.started", steps=self._steps, input=str(self._input))
                 observer = Observer(
                     stages=stages,
@@ -170,6 +169,7 @@ class Engine:
                 stack.push(
                     lambda _, error, __: observer.end(self._redact(ending(error)), None if error else self._rows)
                 )
+                stages[-1].emits = True
                 if self.observer:
                     self.observer.set_result(observer)
                 async with asyncio.TaskGroup() as group:
