@@ -189,6 +189,38 @@ async def test_a_jump_of_the_clock_moves_no_time_out_and_no_pause(monkeypatch: p
         assert server.stats.models["strong-a"].received == 2
 
 
+@contextlib.asynccontextmanager
+async def saying(reply: bytes) -> AsyncIterator[str]:
+    """A server that says the same to everybody."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(reply), reply)
+        )
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize("before", range(300, 420, 10))
+async def test_no_part_of_a_key_is_left_where_a_long_message_is_cut(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    key = "sk-live-0123456789abcdefghijklmnopqrstuvwxyz"
+    monkeypatch.setenv("SOME_KEY", key)
+    body = json.dumps({"error": {"message": "x" * before + key + "y" * 1000}}).encode()
+    async with saying(body) as base_url, endpoint(base_url, api_key_env="SOME_KEY") as model:
+        with pytest.raises(Unusable) as caught:
+            await ask(model)
+    assert "sk-" not in str(caught.value)
+    assert len(str(caught.value)) <= 400
+
+
 async def test_a_key_that_a_provider_repeats_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key is a word of the server's own error message here."""
     monkeypatch.setenv("SOME_KEY", "Incorrect")

@@ -1,13 +1,13 @@
 """What the bytes of a reply mean: a completion, or the one error type that says who deals with it."""
 
-import re
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
+from weak2wise.llm.errors import ModelError, Rejected, Transient
 from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.refusals import UNREADABLE, error_for
 from weak2wise.llm.thinking import split_thinking
 
 
@@ -57,13 +57,13 @@ def parse_reply(body: bytes, name: str) -> Completion:
     """
     try:
         reply = _REPLY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Transient(
             "malformed", f"{name}: the answer is not the JSON it should be: {error}", endpoint=name
         ) from None
     if not reply.choices or reply.choices[0].message is None:
         if reply.error:
-            raise error_for(status_in(reply.error), body, name)
+            raise error_for(None, body, name)
         raise Transient("malformed", f"{name}: the answer has no choices", endpoint=name)
     return completion_in(reply.choices[0], reply.usage, name)
 
@@ -106,61 +106,3 @@ def _usage(usage: UsageReport | None) -> Usage:
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens if details else None) or usage.prompt_cache_hit_tokens
     return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached or 0)
-
-
-_OVERFLOW = re.compile(
-    r"context_length_exceeded|context length|context window|prompt is too long|too many tokens", re.IGNORECASE
-)
-_NO_MODEL = re.compile(r"model_not_found|model not (found|exist)|unknown model|does not exist", re.IGNORECASE)
-_NO_CREDIT = re.compile(r"insufficient_quota|insufficient balance|exceeded your current quota|billing", re.IGNORECASE)
-_FILTERED = re.compile(r"content_filter|content policy|data_inspection_failed|content management policy", re.IGNORECASE)
-
-
-def error_for(  # noqa: PLR0911 - a table, one line a kind
-    status: int, body: bytes, name: str, retry_after: float | None = None, location: str | None = None
-) -> ModelError | Unusable:
-    """The error that an HTTP status and its body stand for. Returned, so that the caller raises it."""
-    said = _said(body)
-    message = f"{name}: HTTP {status}: {said}" if said else f"{name}: HTTP {status}"
-    if 300 <= status < 400:
-        return Unusable(
-            f"{message}; it redirects to {location}", hint=f"Set model_endpoints.{name}.base_url to where it leads."
-        )
-    if status == 402 or (status == 429 and _NO_CREDIT.search(said)):
-        return Unusable(message, hint="Add credit with the provider, then start again.")
-    if status in {401, 403}:
-        return Unusable(message, hint=f"Check the key that model_endpoints.{name}.api_key_env names, then start again.")
-    if status == 404 or (status == 400 and _NO_MODEL.search(said)):
-        return Unusable(message, hint=f"Check model_id and base_url of model_endpoints.{name}, then start again.")
-    if status == 429:
-        return RateLimited(message, endpoint=name, retry_after=retry_after)
-    if status in {408, 409, 425} or status >= 500:
-        fault = Transient("timeout" if status in {408, 504} else "server_error", message, endpoint=name)
-        fault.retry_after = retry_after
-        return fault
-    if _OVERFLOW.search(said):
-        return Rejected("context_overflow", message, endpoint=name)
-    if _FILTERED.search(said):
-        return Rejected("content_filter", message, endpoint=name)
-    return Rejected("bad_request", message, endpoint=name)
-
-
-def _said(body: bytes) -> str:
-    """The provider's own words about an error, on one line and short."""
-    text = body[:20_000].decode("utf-8", errors="replace")
-    try:
-        error = msgspec.json.decode(body).get("error")
-        text = (
-            f"{error.get('message')} ({error.get('code') or error.get('type')})"
-            if isinstance(error, dict)
-            else str(error)
-        )
-    except (msgspec.DecodeError, AttributeError):
-        text = re.sub(r"<[^>]*>", " ", text)  # a proxy's HTML page
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
-
-
-def status_in(error: Any) -> int:
-    """The status that a 200's error object claims; a server fault where it claims none."""
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 500

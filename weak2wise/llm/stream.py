@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.model import Completion
-from weak2wise.llm.replies import Choice, Said, UsageReport, completion_in, error_for, status_in, text_in
+from weak2wise.llm.refusals import UNREADABLE, error_for
+from weak2wise.llm.replies import Choice, Said, UsageReport, completion_in, text_in
 
 
 class _Piece(Struct):
@@ -70,14 +71,14 @@ class Stream:
             return
         try:
             chunk = _CHUNK.decode(event)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise Transient(
                 "malformed",
                 f"{self._name}: an event of the stream is not the JSON it should be: {error}",
                 endpoint=self._name,
             ) from None
         if chunk.error:
-            raise error_for(status_in(chunk.error), event, self._name)
+            raise error_for(None, event, self._name)
         self._usage = chunk.usage or self._usage
         for piece in chunk.choices or ():
             if piece.index == 0:

@@ -14,10 +14,13 @@ from weak2wise.llm.advice import remaining, retry_after
 from weak2wise.llm.errors import ModelError, Transient, Unusable
 from weak2wise.llm.limits import Slot
 from weak2wise.llm.model import Completion
-from weak2wise.llm.replies import error_for, parse_reply
+from weak2wise.llm.refusals import error_for
+from weak2wise.llm.replies import parse_reply
 from weak2wise.llm.stream import Stream
 from weak2wise.telemetry.plain import redactor
 
+LONGEST_MESSAGE = 400
+"""Characters of an error's message that are kept, secrets cut out before: half a key would not be known for one."""
 LAST_BYTES_SECONDS = 0.5
 """How long a finished stream may take to end, so that its connection can be used again."""
 
@@ -65,7 +68,7 @@ class Wire:
         try:
             return await self._exchange(url, body, slot)
         except (ModelError, Unusable) as error:
-            error.args = (self._redact(str(error)),)
+            error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
             raise
 
     async def _exchange(self, url: str, body: bytes, slot: Slot) -> Completion:
