@@ -1,8 +1,9 @@
 """The fault table: for each thing that goes wrong at a provider, what a call through retries and endpoint makes of it.
 
 Each row is one fault of the loopback server, met by the first asking. *answered* means that the call ends with the very
-answer it would have got without the fault, after so many requests; *rejected* condemns the one record; *stops* ends the
-run, resumably. No row may take a damaged answer for a whole one.
+answer it would have got without the fault, after so many requests; *cut short* and *empty* that it ends with what the
+model said, to be judged by the method; *rejected* condemns the one record; *stops* ends the run, resumably. No row may
+take a damaged answer for a whole one.
 """
 
 import asyncio
@@ -45,10 +46,12 @@ TABLE: dict[str, tuple[str, int]] = {
     "429_date": AGAIN,
     "429_bare": AGAIN,
     "429_storm": ("answered", 0),  # as many as it takes
+    "429_words": AGAIN,
     "500": AGAIN,
     "502": AGAIN,
     "503": AGAIN,
     "408": AGAIN,
+    "latin1_error": AGAIN,
     "reset_before_headers": AGAIN,
     "reset_in_body": AGAIN,
     "hang_before_headers": AGAIN,
@@ -59,27 +62,33 @@ TABLE: dict[str, tuple[str, int]] = {
     "no_choices": AGAIN,
     "null_content": AGAIN,
     "parts_content": AT_ONCE,
-    "empty_content": AGAIN,
+    "empty_content": ("empty", 1),
+    "empty_length": ("empty", 1),
     "error_object": AGAIN,
     "invalid_utf8": AGAIN,
+    "deep_nesting": AGAIN,
+    "broken_off": AGAIN,
     "gzip_bomb": AGAIN,
     "huge_body": AGAIN,
     "broken_sse": AGAIN,
     "sse_without_done": AT_ONCE,
     "sse_keep_alive": AT_ONCE,
+    "sse_reset_at_end": AT_ONCE,
     "duplicate_id": AT_ONCE,
+    "no_usage": AT_ONCE,
     "length": ("cut short", 1),
-    "content_filter": ("rejected", 1),
+    "content_filter": ("empty", 1),
     "redirect": ("stops", 1),
     "400": ("rejected", 1),
     "400_context": ("rejected", 1),
     "401": ("stops", 1),
     "402": ("stops", 1),
     "403": ("stops", 1),
+    "403_moderation": ("rejected", 1),
     "404": ("stops", 1),
     "429_quota": ("stops", 1),
 }
-STREAMED = {"sse_without_done", "sse_keep_alive", "broken_sse"}
+STREAMED = {"sse_without_done", "sse_keep_alive", "broken_sse", "sse_reset_at_end"}
 RETRYABLE = [kind for kind, (outcome, _) in TABLE.items() if outcome == "answered"]
 
 
@@ -120,9 +129,13 @@ async def test_fault(kind: Kind, stream: bool) -> None:
             if outcome == "cut short":
                 assert completion.finish_reason == "length"
                 assert SAID.content.startswith(completion.text)
+            elif outcome == "empty":
+                assert completion.says_nothing
+                assert completion.finish_reason == {"empty_content": "stop", "empty_length": "length"}.get(kind, kind)
             else:
                 assert is_whole(completion)
-                assert completion.usage.prompt_tokens == SAID.prompt_tokens or (stream is False and kind in STREAMED)
+            counted = completion.usage.prompt_tokens == SAID.prompt_tokens
+            assert counted or kind in {"no_usage", "sse_reset_at_end"} or (not stream and kind in STREAMED)
         asked = server.stats.models["strong-a"].received
         assert asked == requests or (requests == 0 and asked > 1)
         assert model.limits.in_flight == 0

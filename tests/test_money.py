@@ -35,8 +35,8 @@ def test_a_call_costs_its_tokens_and_cached_ones_their_own_price() -> None:
 
 
 def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path: Path) -> None:
-    """An empty answer is charged by its provider like any other."""
-    with LoopbackProcess(faults=(Fault("empty_content", Match(model="strong-a")),)) as server:
+    """An answer that its provider could not finish may be charged like any other."""
+    with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong-a")),)) as server:
         write_run(tmp_path, priced(tmp_path, server.base_url), 3)
         finish(tmp_path)
     told = summary(tmp_path)

@@ -1,4 +1,4 @@
-"""What a provider's bytes mean: thinking in every place it is given, and one error type for each kind of refusal."""
+"""What a provider's bytes mean: thinking wherever it is given, whether an answer is whole, one error type a refusal."""
 
 import contextlib
 from typing import Any
@@ -54,10 +54,15 @@ def test_content_and_thinking_are_found_where_providers_put_them(
         ({"prompt_tokens": 9, "completion_tokens": 4}, Usage(9, 4, 0)),
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}, Usage(9, 4, 5)),
         ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 6}, Usage(9, 4, 6)),
+        ({"prompt_tokens": 9.0, "completion_tokens": "4", "prompt_tokens_details": []}, Usage(9, 4)),
+        ({"prompt_tokens": 9, "completion_tokens": 4, "prompt_cache_hit_tokens": 90}, Usage(9, 4, 9)),
+        ({"prompt_tokens": 9, "completion_tokens": -4}, Usage(9, 0)),
+        ({"prompt_tokens": 9, "completion_tokens": 1e300}, Usage(9, 0)),
+        ("n/a", Usage()),
         (None, Usage()),
     ],
 )
-def test_usage_is_counted_as_reported(usage: dict[str, Any] | None, counted: Usage) -> None:
+def test_usage_is_counted_as_reported_and_never_costs_an_answer(usage: Any, counted: Usage) -> None:
     assert reply({"content": "4"}, usage=usage).usage == counted
 
 
@@ -87,13 +92,53 @@ def test_a_200_that_is_no_answer_is_asked_again(body: bytes) -> None:
 def test_an_error_inside_a_200_counts_as_what_it_says() -> None:
     with pytest.raises(RateLimited):
         parse_reply(b'{"error": {"message": "slow down", "code": 429}}', "e")
-    with pytest.raises(Rejected):
-        parse_reply(b'{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}', "e")
+    with pytest.raises(Unusable):
+        parse_reply(b'{"error": {"message": "no more", "code": "402"}}', "e")
 
 
-def test_an_empty_answer_is_never_a_completion_whatever_the_finish_reason() -> None:
-    with pytest.raises(Transient, match="finish_reason length"):
-        parse_reply(b'{"choices": [{"message": {"content": " "}, "finish_reason": "length"}]}', "e")
+def ended(finish_reason: str | None, content: str | None = "4", **more: Any) -> Completion:
+    choice = {"message": {"content": content}, "finish_reason": finish_reason, **more}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+    return parse_reply(msgspec.json.encode({"choices": [choice], "usage": usage}), "e")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("stop", "stop"),
+        ("STOP", "stop"),
+        ("eos", "stop"),
+        ("end_turn", "stop"),
+        ("length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("max_output_tokens", "length"),
+        ("content_filter", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("tool_calls", "tool_calls"),
+        ("something_new", "something_new"),
+        (None, None),
+    ],
+)
+def test_an_answer_that_ended_is_whole_whatever_its_provider_calls_it(said: str | None, meant: str | None) -> None:
+    assert (ended(said).text, ended(said).finish_reason) == ("4", meant)
+
+
+@pytest.mark.parametrize("finish_reason", ["error", "abort", "insufficient_system_resource"])
+def test_an_answer_that_its_provider_could_not_finish_is_asked_for_again(finish_reason: str) -> None:
+    with pytest.raises(Transient) as caught:
+        ended(finish_reason)
+    assert (caught.value.kind, caught.value.usage) == ("truncated", Usage(9, 4))
+    with pytest.raises(Transient, match="upstream is gone"):
+        ended(None, error={"code": 502, "message": "upstream is gone"})
+
+
+def test_an_empty_answer_is_one_if_it_ended() -> None:
+    """It may have been thought out of sight; then it is charged, and the same asked again would be the same."""
+    assert ended("length", " ").says_nothing
+    assert ended("content_filter", None).usage == Usage(9, 4)
+    with pytest.raises(Transient) as caught:
+        ended(None, None)
+    assert (caught.value.kind, caught.value.usage) == ("empty", Usage(9, 4))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Stops a run that is only burning money: nearly every call for one role fails, and goes on failing.
 
 Each endpoint has a window of its own, and one that works keeps the role going: a dead strong model, however fast it
-fails, must not stop the others. Calls are counted after their retries.
+fails, must not stop the others. Calls are counted after their retries; an answer that says nothing is paid for and no
+better than a failure. It is kept all the same: what it adds to is judged before the next call.
 """
 
 from collections import Counter, deque
@@ -27,8 +28,8 @@ class ErrorRate:
         self._endpoints.append(watched)
         return watched
 
-    def check(self, failing: "Watched", error: RecordError) -> None:
-        """Judge after a failure.
+    def check(self, failing: "Watched") -> None:
+        """Judge after a failure, and before a call.
 
         Raises:
             StopRun: one failure too many.
@@ -37,9 +38,9 @@ class ErrorRate:
             (kind, _), *_ = failing.kinds.most_common(1)
             raise StopRun(
                 f"{failing.failed} of the last {WINDOW} calls for the role {self._role!r} failed, most of them for "
-                f"{kind}; the last one: {error}",
+                f"{kind}; the last one: {failing.last}",
                 hint="Mend what fails (run.log has more), or raise engine.max_error_rate.",
-            ) from error
+            )
 
 
 class Watched:
@@ -48,19 +49,25 @@ class Watched:
     def __init__(self, model: Model, rate: ErrorRate) -> None:
         self.kinds: Counter[Kind] = Counter()
         self.failed = 0
+        self.last = ""
+        """What the last failure said."""
         self._model = model
         self._rate = rate
         self._last: deque[Kind | None] = deque()
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises, or ``StopRun`` where too many failed."""
+        self._rate.check(self)
         try:
             completion = await self._model.complete(prompt)
         except RecordError as error:
+            self.last = str(error)
             self._note(error.kind)
-            self._rate.check(self, error)
+            self._rate.check(self)
             raise
-        self._note(None)
+        if completion.says_nothing:
+            self.last = f"an empty answer (finish_reason {completion.finish_reason})"
+        self._note("empty" if completion.says_nothing else None)
         return completion
 
     def _note(self, kind: Kind | None) -> None:

@@ -112,7 +112,7 @@ class OpenAIModel:
             replied = True
         except ModelError as error:
             self.meter.faults[error.kind] += 1
-            self.meter.wasted_usd += self._pay(error.usage)
+            self.meter.wasted_usd += self._pay(error.usage or Usage())
             if error.kind in DEAD:
                 replied = False
             elif isinstance(error, RateLimited | Rejected):
