@@ -27,12 +27,16 @@ class Prompt(Struct, frozen=True, kw_only=True):
     sample: int = 0
 
 
-class Usage(Struct, frozen=True):
-    """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached."""
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached.
+
+    ``estimated`` tells that it reported none, and that they were told by the length of the texts.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    estimated: bool = False
 
     @property
     def tokens(self) -> int:

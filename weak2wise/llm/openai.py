@@ -4,6 +4,7 @@ Source of the shapes: the providers' API references (OpenAI, DeepSeek, DashScope
 journal are wrapped around this; limits are inside, so that waiting for them never counts as a time-out.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -11,18 +12,21 @@ from typing import Any, Protocol, Self
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected
 from weak2wise.llm.limits import Limits, Slot
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt, Usage
-from weak2wise.llm.purse import Purse
+from weak2wise.llm.purse import Purse, write_off
 from weak2wise.llm.replicas import Replica, Replicas
 from weak2wise.llm.wire import Wire
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
 """The kinds of fault that a dead endpoint shows; a body that makes no sense comes from a live one."""
+CHARACTERS_PER_TOKEN = 4
+"""Roughly, for answers of an endpoint that does not count."""
 
 log = structlog.get_logger()
 
@@ -76,6 +80,7 @@ class OpenAIModel:
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}
         self._encoder = msgspec.json.Encoder()
+        self._counts_tokens = True
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
@@ -97,13 +102,13 @@ class OpenAIModel:
             try:
                 shut = self._way_out if self._way_out and (self._way_out.shut or not self._purse.open()) else None
                 if not shut and (replica := self._replicas.take()):
-                    return await self._ask(replica, body, slot)
+                    return await self._ask(replica, prompt, body, slot)
             finally:
                 slot.release()
             if shut:  # without a place, so that those behind it see the same
                 await shut.park()
 
-    async def _ask(self, replica: Replica, body: bytes, slot: Slot) -> Completion:
+    async def _ask(self, replica: Replica, prompt: Prompt, body: bytes, slot: Slot) -> Completion:
         self.meter.sent += 1
         began = time.monotonic()
         replied: bool | None = None
@@ -112,30 +117,40 @@ class OpenAIModel:
             replied = True
         except ModelError as error:
             self.meter.faults[error.kind] += 1
-            self.meter.wasted_usd += self._pay(error.usage or Usage())
             if error.kind in DEAD:
                 replied = False
             elif isinstance(error, RateLimited | Rejected):
                 replied = True
             if isinstance(error, RateLimited) and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
+            if error.usage:
+                self._purse.pay(self.cost(error.usage))
+                slot.tokens = error.usage.tokens
+                await write_off.get()(error.usage)
             raise
         finally:
             self._replicas.give_back(replica, replied=replied)
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)
-        self._pay(completion.usage)
-        slot.answered(completion.usage.prompt_tokens + completion.usage.completion_tokens)
+        if not completion.usage.tokens:
+            completion = self._counted(prompt, completion)
+        self._purse.pay(self.cost(completion.usage))
+        slot.answered(completion.usage.tokens)
         return completion
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
         return self._endpoint.prices.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
 
-    def _pay(self, usage: Usage) -> float:
-        cost = self.cost(usage)
-        self._purse.pay(cost)
-        return cost
+    def _counted(self, prompt: Prompt, completion: Completion) -> Completion:
+        """The same with an estimate of its tokens, without which it would seem to cost nothing."""
+        if self._counts_tokens:
+            self._counts_tokens = False
+            log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
+        asked = sum(len(message.content) for message in prompt.messages)
+        said = len(completion.text) + len(completion.reasoning or "")
+        prompt_tokens, completion_tokens = (math.ceil(n / CHARACTERS_PER_TOKEN) for n in (asked, said))
+        return structs.replace(completion, usage=Usage(prompt_tokens, completion_tokens, estimated=True))
 
     def _log_limits(self, said: float | None) -> None:
         rate = self.limits.pace.rate
