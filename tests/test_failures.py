@@ -1,5 +1,6 @@
 """What becomes of questions that fail: written down with the reason, put aside, tried again, or made do without."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,49 @@ def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_con
         finish(tmp_path / "accepted")
         marks = {line["row"]: line["marks"] for line in lines(tmp_path / "accepted" / "work" / "candidates.jsonl")}
         assert marks == {1: [], 2: ["length", "no_final_answer"]}
+
+
+@pytest.mark.parametrize(
+    ("silent", "counter", "told"),
+    [
+        ("weak", "verdicts", {"rule": 6}),
+        ("judge", "verdicts", {"llm_unclear": 6}),
+        ("trunc", "cuts", {"rule": 3, "written": 0}),
+    ],
+)
+def test_a_model_that_says_nothing_is_wrong_unclear_or_done_without(
+    tmp_path: Path, silent: str, counter: str, told: dict[str, int]
+) -> None:
+    """No question fails for the weak LLM, the judge or the truncation model thinking up to their token limits."""
+    with LoopbackProcess(faults=(Fault("empty_length", Match(model=silent), times=None),)) as server:
+        write_run(tmp_path, small_config(tmp_path, server.base_url, judge_mode="llm"), 3)
+        finish(tmp_path)
+        assert all(request.asked == 1 for request in server.requests().values())
+    summary = json.loads((tmp_path / "work" / "summary.json").read_text())
+    assert told.items() <= summary[counter].items()
+    assert len(lines(tmp_path / "out.jsonl")) == 3
+    if silent != "trunc":
+        assert all(line["debug"]["savg"] == 0 for line in lines(tmp_path / "work" / "scored_candidates.jsonl"))
+
+
+def test_a_trace_of_nothing_is_done_without_where_that_will_do(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("empty_length", Match(model="strong-a-two"), times=None),)) as server:
+        config = small_config(tmp_path, server.base_url, min_candidates=1)
+        config["models"]["mstrong"] = ["strong-a", "strong-b"]
+        write_run(tmp_path, config, 3)
+        finish(tmp_path)
+        assert server.stats().models["strong-a-two"].received == 3
+    assert [line["m_strong"] for line in lines(tmp_path / "work" / "candidates.jsonl")] == ["strong-a"] * 3
+
+
+def test_a_run_that_buys_nothing_but_silence_stops_and_keeps_what_it_bought(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("empty_length", Match(model="strong"), times=None),)) as server:
+        write_run(tmp_path, small_config(tmp_path, server.base_url), 300)
+        said = finish(tmp_path, code=3)
+        assert "calls for the role 'strong' failed, most of them for empty" in said
+        asked = server.stats().models["strong-a"].received
+    journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
+    assert len(journal) == asked < 300
 
 
 @pytest.mark.parametrize("least", [1, None])

@@ -1,8 +1,9 @@
 """The fault table: for each thing that goes wrong at a provider, what a call through retries and endpoint makes of it.
 
 Each row is one fault of the loopback server, met by the first asking. *answered* means that the call ends with the very
-answer it would have got without the fault, after so many requests; *rejected* condemns the one record; *stops* ends the
-run, resumably. No row may take a damaged answer for a whole one.
+answer it would have got without the fault, after so many requests; *cut short* and *empty* that it ends with what the
+model said, to be judged by the method; *rejected* condemns the one record; *stops* ends the run, resumably. No row may
+take a damaged answer for a whole one, and each answer has a number of tokens.
 """
 
 import asyncio
@@ -45,10 +46,12 @@ TABLE: dict[str, tuple[str, int]] = {
     "429_date": AGAIN,
     "429_bare": AGAIN,
     "429_storm": ("answered", 0),  # as many as it takes
+    "429_words": AGAIN,
     "500": AGAIN,
     "502": AGAIN,
     "503": AGAIN,
     "408": AGAIN,
+    "latin1_error": AGAIN,
     "reset_before_headers": AGAIN,
     "reset_in_body": AGAIN,
     "hang_before_headers": AGAIN,
@@ -59,27 +62,33 @@ TABLE: dict[str, tuple[str, int]] = {
     "no_choices": AGAIN,
     "null_content": AGAIN,
     "parts_content": AT_ONCE,
-    "empty_content": AGAIN,
+    "empty_content": ("empty", 1),
+    "empty_length": ("empty", 1),
     "error_object": AGAIN,
     "invalid_utf8": AGAIN,
+    "deep_nesting": AGAIN,
+    "broken_off": AGAIN,
     "gzip_bomb": AGAIN,
     "huge_body": AGAIN,
     "broken_sse": AGAIN,
     "sse_without_done": AT_ONCE,
     "sse_keep_alive": AT_ONCE,
+    "sse_reset_at_end": AT_ONCE,
     "duplicate_id": AT_ONCE,
+    "no_usage": AT_ONCE,
     "length": ("cut short", 1),
-    "content_filter": ("rejected", 1),
+    "content_filter": ("empty", 1),
     "redirect": ("stops", 1),
     "400": ("rejected", 1),
     "400_context": ("rejected", 1),
     "401": ("stops", 1),
     "402": ("stops", 1),
     "403": ("stops", 1),
+    "403_moderation": ("rejected", 1),
     "404": ("stops", 1),
     "429_quota": ("stops", 1),
 }
-STREAMED = {"sse_without_done", "sse_keep_alive", "broken_sse"}
+STREAMED = {"sse_without_done", "sse_keep_alive", "broken_sse", "sse_reset_at_end"}
 RETRYABLE = [kind for kind, (outcome, _) in TABLE.items() if outcome == "answered"]
 
 
@@ -120,9 +129,15 @@ async def test_fault(kind: Kind, stream: bool) -> None:
             if outcome == "cut short":
                 assert completion.finish_reason == "length"
                 assert SAID.content.startswith(completion.text)
+            elif outcome == "empty":
+                assert completion.says_nothing
+                assert completion.finish_reason == {"empty_content": "stop", "empty_length": "length"}.get(kind, kind)
             else:
                 assert is_whole(completion)
-                assert completion.usage.prompt_tokens == SAID.prompt_tokens or (stream is False and kind in STREAMED)
+            unsaid = kind in {"no_usage", "sse_reset_at_end"} or (kind in STREAMED and requests == 1 and not stream)
+            assert completion.usage.estimated is unsaid
+            assert completion.usage.completion_tokens > 0
+            assert completion.usage.prompt_tokens == pytest.approx(SAID.prompt_tokens, abs=15 if unsaid else 0)
         asked = server.stats.models["strong-a"].received
         assert asked == requests or (requests == 0 and asked > 1)
         assert model.limits.in_flight == 0
@@ -187,6 +202,38 @@ async def test_a_jump_of_the_clock_moves_no_time_out_and_no_pause(monkeypatch: p
     ):
         assert is_whole(await ask(model))
         assert server.stats.models["strong-a"].received == 2
+
+
+@contextlib.asynccontextmanager
+async def saying(reply: bytes) -> AsyncIterator[str]:
+    """A server that says the same to everybody."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(reply), reply)
+        )
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+
+
+@pytest.mark.parametrize("before", range(300, 420, 10))
+async def test_no_part_of_a_key_is_left_where_a_long_message_is_cut(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    key = "sk-live-0123456789abcdefghijklmnopqrstuvwxyz"
+    monkeypatch.setenv("SOME_KEY", key)
+    body = json.dumps({"error": {"message": "x" * before + key + "y" * 1000}}).encode()
+    async with saying(body) as base_url, endpoint(base_url, api_key_env="SOME_KEY") as model:
+        with pytest.raises(Unusable) as caught:
+            await ask(model)
+    assert "sk-" not in str(caught.value)
+    assert len(str(caught.value)) <= 400
 
 
 async def test_a_key_that_a_provider_repeats_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,9 @@ ODD: dict[str, Callable[[bytes], bool]] = {
     "no_choices": lambda body: "choices" not in msgspec.json.decode(body),
     "null_content": lambda body: message_in(body) == {"role": "assistant", "content": None},
     "empty_content": lambda body: message_in(body) == {"role": "assistant", "content": ""},
+    "empty_length": lambda body: b'"finish_reason":"length"' in body and message_in(body)["content"] == "",
+    "broken_off": lambda body: b'"insufficient_' in body and message_in(body)["content"] in SAID.content,
+    "deep_nesting": lambda body: body.startswith(b'{"notes":[[[') and body.count(b"[") > 1000,
     "parts_content": lambda body: "".join(part["text"] for part in message_in(body)["content"]) == SAID.content,
     "error_object": lambda body: list(msgspec.json.decode(body)) == ["error"],
     "invalid_utf8": has_invalid_utf8,
@@ -80,11 +83,15 @@ ODD: dict[str, Callable[[bytes], bool]] = {
     "slow_drip": lambda body: message_in(body)["content"] == SAID.content,
     "broken_sse": lambda body: is_broken_json(body.split(b"\n\n")[-1].removeprefix(b"data: ")),
     "sse_keep_alive": lambda body: body.startswith(b": keep-alive") and body.endswith(b"data: [DONE]\r\n\r\n"),
+    "no_usage": lambda body: msgspec.json.decode(body)["usage"] is None and message_in(body)["content"] == SAID.content,
     "duplicate_id": lambda body: msgspec.json.decode(body)["id"] == "chatcmpl-the-same-for-all",
     "sse_without_done": lambda body: events_of(body)[-1]["choices"][0]["finish_reason"] == "stop",
 }
-ELSEWHERE = {"502", "redirect", "429_storm"}
-STILL_WHOLE = {"parts_content", "length", "slow_drip", "sse_without_done", "sse_keep_alive", "duplicate_id"}
+ELSEWHERE = {"502", "redirect", "429_storm", "429_words", "403_moderation", "latin1_error", "sse_reset_at_end"}
+STILL_WHOLE = {
+    *("parts_content", "length", "slow_drip", "sse_without_done", "sse_keep_alive", "duplicate_id", "no_usage"),
+    *("empty_content", "empty_length", "content_filter", "sse_reset_at_end"),
+}
 
 
 def test_every_fault_is_tried_below() -> None:
@@ -144,6 +151,20 @@ async def test_a_proxy_answers_in_html_and_a_redirect_leads_elsewhere(session: a
     assert (status, headers["content-type"], body[:6]) == (502, "text/html", b"<html>")
     status, headers, _ = await observed(session, Fault("redirect", location="http://127.0.0.3:1/"))
     assert (status, headers["location"]) == (307, "http://127.0.0.3:1/")
+
+
+async def test_refusals_in_the_words_of_one_provider(session: aiohttp.ClientSession) -> None:
+    status, headers, body = await observed(session, Fault("429_words", retry_after=2.5))
+    assert (status, "retry-after" in headers, b"billing. Please retry in 2.5s." in body) == (429, False, True)
+    status, _, body = await observed(session, Fault("403_moderation"))
+    assert (status, b"flagged" in body) == (403, True)
+    status, _, body = await observed(session, Fault("latin1_error"))
+    assert (status, has_invalid_utf8(body)) == (500, True)
+
+
+async def test_a_stream_may_be_cut_when_all_but_its_end_has_come(session: aiohttp.ClientSession) -> None:
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await observed(session, Fault("sse_reset_at_end"))
 
 
 async def test_a_storm_refuses_everybody_it_means(session: aiohttp.ClientSession) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine_runs import config_for, finish, lines, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
+from tests.loopback.faults import Kind
 from weak2wise.config import load_config
 from weak2wise.config.schema import Prices
 from weak2wise.errors import ConfigError
@@ -23,6 +24,10 @@ def priced(folder: Path, base_url: str) -> dict[str, Any]:
     return config
 
 
+def received(server: LoopbackProcess) -> int:
+    return sum(model.received for model in server.stats().models.values())
+
+
 def summary(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "work" / "summary.json").read_text())
     return found
@@ -35,19 +40,82 @@ def test_a_call_costs_its_tokens_and_cached_ones_their_own_price() -> None:
 
 
 def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path: Path) -> None:
-    """An empty answer is charged by its provider like any other."""
-    with LoopbackProcess(faults=(Fault("empty_content", Match(model="strong-a")),)) as server:
+    """An answer that its provider could not finish may be charged like any other."""
+    with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong-a")),)) as server:
         write_run(tmp_path, priced(tmp_path, server.base_url), 3)
-        finish(tmp_path)
+        said = finish(tmp_path)
     told = summary(tmp_path)
+    wasted = sum(role["wasted_usd"] for role in told["roles"])
+    assert wasted > 0
+    assert f"{wasted:,.4f} of them for answers that could not be used" in said
     for role in told["roles"]:
         prices = Prices(**PRICES)
         expected = prices.cost(role["prompt_tokens"], role["cached_tokens"], role["completion_tokens"])
         assert role["cost_usd"] == pytest.approx(expected)
         assert expected > 0
-    assert sum(endpoint["wasted_usd"] for endpoint in told["endpoints"]) > 0
     journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
     assert sum(line["cost_usd"] for line in journal) == pytest.approx(sum(role["cost_usd"] for role in told["roles"]))
+    assert len(journal) == sum(role["calls"] for role in told["roles"]) + 1
+
+
+def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path: Path) -> None:
+    """Nothing but broken answers from one strong model: no start pays more than what was in flight when it stopped."""
+    with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong"), times=None),)) as server:
+        config = priced(tmp_path, server.base_url)
+        config["params"]["skip_filter"] = True
+        write_run(tmp_path, config, 6)
+        finish(tmp_path, "--set", "engine.max_cost_usd=0.01", code=3)
+        asked = received(server)
+        said = finish(tmp_path, "--set", "engine.max_cost_usd=0.01", code=3)
+        assert "raise engine.max_cost_usd" in said
+        assert received(server) == asked
+    journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
+    assert {line["key"] for line in journal} == {""}
+    costs = [line["cost_usd"] for line in journal]
+    assert 0.01 <= sum(costs) < 0.01 + 2 * 2 * max(costs)
+    assert len(costs) == asked
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_an_endpoint_that_counts_no_tokens_is_capped_by_estimate_and_named(tmp_path: Path, stream: bool) -> None:
+    with LoopbackProcess(latency=0.02, faults=(Fault("no_usage", times=None),)) as server:
+        config = priced(tmp_path, server.base_url)
+        for one in config["model_endpoints"].values():
+            one["stream"] = stream
+        write_run(tmp_path, config, 6)
+        finish(tmp_path, "--set", "engine.max_cost_usd=0.01", code=3)
+        asked = received(server)
+        said = finish(tmp_path)
+        assert received(server) > asked
+    told = summary(tmp_path)
+    calls = sum(role["calls"] for role in told["roles"])
+    assert sum(role["estimated"] for role in told["roles"]) == calls > 0
+    assert f"tokens of {calls:,} answers are estimated" in said
+    events = [line for line in lines(tmp_path / "work" / "run.log") if line["event"] == "endpoint.no_usage"]
+    used = {role["endpoint"] for role in told["roles"]}
+    assert {event["endpoint"] for event in events} == used
+    assert len(events) <= 2 * len(used)
+
+
+@pytest.mark.parametrize("fault", ["empty_content", "empty_length", "content_filter"])
+def test_an_answer_that_says_nothing_is_paid_for_once(tmp_path: Path, fault: Kind) -> None:
+    """Neither retried in place, nor by salvage, nor by the next start; a failed question tried again draws anew."""
+    with LoopbackProcess(faults=(Fault(fault, Match(model="strong", contains="(item 1)")),)) as server:
+        config = priced(tmp_path, server.base_url)
+        config["models"]["mstrong"] = ["strong-a"]
+        config["params"] |= {"skip_filter": True, "outcomes": {"length": "accept", "empty": "accept"}}
+        write_run(tmp_path, config, 3)
+        finish(tmp_path, code=1)
+        (failure,) = lines(tmp_path / "work" / "failed.jsonl")
+        names = {"empty_content": "empty", "empty_length": "length", "content_filter": "content_filter"}
+        assert (failure["row"], failure["kind"], failure["attempts"]) == (2, names[fault], 1)
+        assert server.stats().models["strong-a"].received == 3
+        (role,) = (role for role in summary(tmp_path)["roles"] if role["role"] == "strong/strong-a")
+        assert (role["calls"], role["wasted_usd"]) == (3, 0)
+        finish(tmp_path)
+        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.stats().models["strong-a"].received == 4
+    assert len(lines(tmp_path / "out.jsonl")) == 3
 
 
 def test_a_cap_stops_the_run_with_at_most_what_was_in_flight_above_it_and_it_goes_on_when_raised(

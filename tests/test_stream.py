@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weak2wise.llm.errors import RateLimited, Rejected, Transient
+from weak2wise.llm.errors import RateLimited, Transient, Unusable
 from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.replies import BOM
 from weak2wise.llm.stream import Stream
 
 
@@ -29,15 +30,32 @@ def read(*chunks: bytes) -> Completion:
     return stream.completion()
 
 
-@given(st.lists(st.text(max_size=8), max_size=6), st.lists(st.integers(0, 2000), max_size=12), st.booleans())
-def test_any_text_arrives_exactly_wherever_its_bytes_are_cut(pieces: list[str], cuts: list[int], crlf: bool) -> None:
-    sent = b": comment\n\n" + b"".join(event({"reasoning_content": p}) for p in ["why", *pieces])
+@given(
+    st.lists(st.text(max_size=8), max_size=6),
+    st.lists(st.integers(0, 2000), max_size=12),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.booleans(),
+)
+def test_any_text_arrives_exactly_wherever_its_bytes_are_cut(
+    pieces: list[str], cuts: list[int], line_end: bytes, marked: bool
+) -> None:
+    sent = (
+        (BOM if marked else b"")
+        + b": comment\n\n"
+        + b"".join(event({"reasoning_content": p}) for p in ["why", *pieces])
+    )
     sent += b"".join(event({"content": p}) for p in [*pieces, "."]) + END + DONE
-    sent = sent.replace(b"\n", b"\r\n") if crlf else sent
+    sent = sent.replace(b"\n", line_end)
     places = [0, *sorted(cut % len(sent) for cut in cuts), len(sent)]
     completion = read(*(sent[a:b] for a, b in pairwise(places)))
     assert completion.text == "".join([*pieces, "."])
     assert completion.reasoning == "".join(["why", *pieces])
+
+
+def test_a_mark_before_the_first_event_and_an_odd_index_lose_nothing() -> None:
+    piece = b'data: {"choices": [{"index": null, "delta": {"content": "4"}}]}\n\n'
+    other = b'data: {"choices": [{"index": 1, "delta": {"content": "5"}}]}\n\n'
+    assert read(BOM + piece, other, END).text == "4"
 
 
 def test_usage_comes_from_the_last_chunk_that_has_one() -> None:
@@ -72,13 +90,16 @@ def test_thinking_is_found_where_providers_put_it(delta: dict[str, Any], reasoni
         [event({"content": "4"}), DONE],
         [event({"content": "4"}), END[:-1]],  # the blank line that ends the event is missing
         [event({"content": "4"}), b": keep-alive\n\n"],
-        [event({"content": ""}), END, DONE],
+        [event({"content": "4"}), event({}, "insufficient_system_resource"), DONE],
+        [event({"content": "4"}), b'data: {"choices": [{"delta": {}, "error": {"code": 502}}]}\n\n'],
+        [event({"content": "4"}), b"event: error\ndata: overloaded\n\n"],
+        [b'data: {"x": ' + b"[" * 100_000 + b"\n\n"],
         [b'data: {"choices": [{"delta": {"content": "4\n\n'],
         [b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n'],
         [event({"content": "4"}), b'data: {"error": {"message": "overloaded"}}\n\n'],
     ],
 )
-def test_a_stream_that_breaks_off_goes_wrong_or_says_nothing_is_asked_again(chunks: list[bytes]) -> None:
+def test_a_stream_that_breaks_off_or_goes_wrong_is_asked_again(chunks: list[bytes]) -> None:
     with pytest.raises(Transient):
         read(*chunks)
 
@@ -86,8 +107,12 @@ def test_a_stream_that_breaks_off_goes_wrong_or_says_nothing_is_asked_again(chun
 def test_an_error_in_the_middle_counts_as_what_it_says() -> None:
     with pytest.raises(RateLimited):
         read(event({"content": "4"}), b'data: {"error": {"message": "slow down", "code": 429}}\n\n')
-    with pytest.raises(Rejected):
-        read(event({"content": ""}, "content_filter"), DONE)
+    with pytest.raises(Unusable):
+        read(event({"content": "4"}), b'event: error\ndata: {"code": 402, "message": "no credit"}\n\n')
+
+
+def test_a_stream_that_ended_without_a_word_is_an_answer() -> None:
+    assert read(event({"content": ""}, "content_filter"), DONE).says_nothing
 
 
 def test_an_event_may_take_several_lines_and_other_fields_say_nothing() -> None:

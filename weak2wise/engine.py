@@ -262,7 +262,6 @@ def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
             sent=e.meter.sent,
             answered=e.meter.answered,
             faults=dict(e.meter.faults),
-            wasted_usd=e.meter.wasted_usd,
         )
         for name, e in endpoints.items()
         if isinstance(e, OpenAIModel)

@@ -23,7 +23,7 @@ Mode = Literal["rule", "llm", "cascade"]
 
 
 class Verdict(Struct, frozen=True):
-    """Yes or no, and what said so.
+    """Yes or no, and what said so. An empty attempt is a No by rule in every mode.
 
     ``rule_unsure`` is a No because there was nobody left to ask; ``llm_unclear`` is a No because the judge model said
     neither Yes nor No, twice.
@@ -90,6 +90,8 @@ class Judge:
         return given[shown]
 
     async def _verdict(self, question: str, attempt: str, answer: str, seed: int) -> Verdict:
+        if not attempt:  # nothing was said, so there is nothing to ask about
+            return Verdict(correct=False, by="rule")
         ruled = None if self.mode == "llm" else await self.rule(attempt, answer)
         if ruled is not None:
             return Verdict(ruled, "rule")

@@ -16,15 +16,15 @@ from workers.scoring import split_steps, states_answer
 Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
 
 _SAID: dict[Flaw, str] = {
-    "length": "the answer was cut off by the token limit",
+    "length": "the token limit cut the answer off",
     "content_filter": "the provider's content filter cut the answer off",
-    "empty": "the answer is empty but for thinking",
+    "empty": "the answer has no text",
     "no_final_answer": "the answer has no step '## Final Answer'",
 }
 
 
 def flaws(completion: Completion) -> tuple[Flaw, ...]:
-    """What is wrong with an answer, the cause before the effect."""
+    """What is wrong with an answer, the cause before the effect; of one that says nothing at all, the cause alone."""
     empty = not completion.text.strip()
     found: dict[Flaw, bool] = {
         "length": completion.finish_reason == "length",
@@ -32,7 +32,8 @@ def flaws(completion: Completion) -> tuple[Flaw, ...]:
         "empty": empty,
         "no_final_answer": not empty and not any(map(states_answer, split_steps(completion.text))),
     }
-    return tuple(flaw for flaw, is_so in found.items() if is_so)
+    named = tuple(flaw for flaw, is_so in found.items() if is_so)
+    return named[:1] if completion.says_nothing else named
 
 
 async def acceptable(
@@ -44,19 +45,22 @@ async def acceptable(
         The answer and the flaws it was accepted with.
 
     Raises:
-        RecordError: the last draw's flaw or refusal; at once, where asking again would not mend it.
+        RecordError: the last draw's flaw or refusal; at once, where asking again would not mend it. An answer that
+            says nothing is not accepted whatever the policy: it had its tokens and used them up unseen.
     """
     draw = 0
     while True:
         try:
             completion = await ask(draw)
         except RecordError as error:
-            if error.kind not in {"empty", "content_filter"}:
+            if error.kind != "content_filter":
                 raise
-            failure = error  # not a word arrived, so there is nothing to accept
+            failure = error  # the prompt was refused, so there is nothing to accept
         else:
             found = flaws(completion)
-            unwanted = next((flaw for flaw in found if getattr(policies, flaw) != "accept"), None)
+            unwanted = next(
+                (flaw for flaw in found if completion.says_nothing or getattr(policies, flaw) != "accept"), None
+            )
             if unwanted is None:
                 return completion, found
             failure = RecordError(unwanted, f"{endpoint}: {_SAID[unwanted]}", endpoint=endpoint, attempts=draw + 1)

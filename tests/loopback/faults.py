@@ -21,16 +21,18 @@ from msgspec import Meta, Struct
 from tests.loopback.answers import unit
 
 Kind = Literal[
-    # Patience: Retry-After in seconds, as an HTTP date, left out; and every request for a while.
+    # Patience: Retry-After in seconds, as an HTTP date, left out; every request for a while; said in the body alone.
     "429",
     "429_date",
     "429_bare",
     "429_storm",
+    "429_words",
     # The server's trouble.
     "500",
     "502",
     "503",
     "408",
+    "latin1_error",
     # The connection's.
     "reset_before_headers",
     "reset_in_body",
@@ -46,13 +48,18 @@ Kind = Literal[
     "empty_content",
     "error_object",
     "invalid_utf8",
+    "deep_nesting",
+    "broken_off",
     "gzip_bomb",
     "huge_body",
     "broken_sse",
     "sse_without_done",
     "sse_keep_alive",
+    "sse_reset_at_end",
     "duplicate_id",
+    "no_usage",
     "length",
+    "empty_length",
     "content_filter",
     # Refusals.
     "redirect",
@@ -61,6 +68,7 @@ Kind = Literal[
     "401",
     "402",
     "403",
+    "403_moderation",
     "404",
     "429_quota",
 ]

@@ -74,16 +74,32 @@ def _retry_after(fault: Fault) -> str:
             return ""
 
 
+def _refused_in_words(_exchange: Exchange, fault: Fault) -> Reply:
+    """Gemini's refusal by the minute, which reads like spent credit, and comes in a list."""
+    message = (
+        f"You exceeded your current quota, please check your plan and billing. Please retry in {fault.retry_after}s."
+    )
+    body = [{"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED"}}]
+    return Reply((http(encode(body), status=429),))
+
+
+def _moderated(_exchange: Exchange, _fault: Fault) -> Reply:
+    """OpenRouter's refusal of a prompt."""
+    error = {"code": 403, "message": "Your input was flagged for violence.", "metadata": {"reasons": ["violence"]}}
+    return Reply((http(encode({"error": error}), status=403),))
+
+
+def _latin1_error(_exchange: Exchange, _fault: Fault) -> Reply:
+    return Reply((http(b'{"error": {"message": "caf\xe9 closed"}}', status=500),))
+
+
+def _deep_nesting(exchange: Exchange, _fault: Fault) -> Reply:
+    nested = b'{"notes":' + b"[" * 5000 + b"]" * 5000 + b","
+    return Reply((http(nested + _plain_body(exchange).removeprefix(b"{")),))
+
+
 def _plain_body(exchange: Exchange) -> bytes:
     return encode(completion_of(exchange))
-
-
-def _saying(exchange: Exchange, content: object, *, keep_reasoning: bool = False) -> bytes:
-    """The answer with other content; without its reasoning, which would pass for an answer."""
-    answer = exchange.answer if keep_reasoning else replace(exchange.answer, reasoning=None)
-    body = completion_of(replace(exchange, answer=answer))
-    body["choices"][0]["message"]["content"] = content
-    return http(encode(body))
 
 
 def _bytes_and_half(exchange: Exchange) -> tuple[bytes, int]:
@@ -147,17 +163,26 @@ def _no_choices(exchange: Exchange, _fault: Fault) -> Reply:
 
 
 def _null_content(exchange: Exchange, _fault: Fault) -> Reply:
-    return Reply((_saying(exchange, None),))
+    body = completion_of(exchange)
+    body["choices"] = [{"index": 0, "message": {"role": "assistant", "content": None}, "finish_reason": None}]
+    return Reply((http(encode(body)),))
 
 
 def _empty_content(exchange: Exchange, _fault: Fault) -> Reply:
-    return Reply((_saying(exchange, ""),))
+    return _answering(exchange, replace(exchange.answer, content="", reasoning=None), "stop")
+
+
+def _empty_length(exchange: Exchange, _fault: Fault) -> Reply:
+    """All tokens went into thinking that is not shown."""
+    return _answering(exchange, replace(exchange.answer, content="", reasoning=None), "length")
 
 
 def _parts_content(exchange: Exchange, _fault: Fault) -> Reply:
     text = exchange.answer.content
     parts = [{"type": "text", "text": part} for part in (text[: len(text) // 2], text[len(text) // 2 :])]
-    return Reply((_saying(exchange, parts, keep_reasoning=True),), whole=True)
+    body = completion_of(exchange)
+    body["choices"][0]["message"]["content"] = parts
+    return Reply((http(encode(body)),), whole=True)
 
 
 def _error_object(_exchange: Exchange, _fault: Fault) -> Reply:
@@ -205,6 +230,21 @@ def _sse_keep_alive(exchange: Exchange, fault: Fault) -> Reply:
     return Reply((head, *(part for chunk in chunks for part in (pause, chunk))), whole=True)
 
 
+def _no_usage(exchange: Exchange, _fault: Fault) -> Reply:
+    if exchange.request.stream:
+        return Reply(stream([*_events_without_usage(exchange), b"data: [DONE]\n\n"]), whole=True)
+    return Reply((http(encode(completion_of(exchange) | {"usage": None})),), whole=True)
+
+
+def _sse_reset_at_end(exchange: Exchange, _fault: Fault) -> Reply:
+    """The finish reason has come; the usage and ``[DONE]`` have not."""
+    return Reply((*stream(_events_without_usage(exchange))[:-1], 0.02), whole=True, end="reset")
+
+
+def _events_without_usage(exchange: Exchange) -> list[bytes]:
+    return [event for event in events(exchange) if b'"choices":[]' not in event]
+
+
 def _duplicate_id(exchange: Exchange, _fault: Fault) -> Reply:
     return whole_reply(replace(exchange, digest="the-same-for-all"))
 
@@ -215,8 +255,14 @@ def _length(exchange: Exchange, _fault: Fault) -> Reply:
 
 
 def _content_filter(exchange: Exchange, _fault: Fault) -> Reply:
-    withheld = replace(exchange.answer, content="", reasoning=None)
-    return replace(_answering(exchange, withheld, "content_filter"), whole=False)
+    return _answering(exchange, replace(exchange.answer, content="", reasoning=None), "content_filter")
+
+
+def _broken_off(exchange: Exchange, _fault: Fault) -> Reply:
+    """DeepSeek's word for an answer that it could not finish."""
+    answer = exchange.answer
+    half = replace(answer, content=answer.content[: len(answer.content) // 2])
+    return replace(_answering(exchange, half, "insufficient_system_resource"), whole=False)
 
 
 def _answering(exchange: Exchange, answer: Answer, finish_reason: str) -> Reply:
@@ -229,6 +275,13 @@ def _redirect(_exchange: Exchange, fault: Fault) -> Reply:
 
 _SPOILERS: dict[Kind, Callable[[Exchange, Fault], Reply]] = {
     "502": _bad_gateway,
+    "429_words": _refused_in_words,
+    "403_moderation": _moderated,
+    "latin1_error": _latin1_error,
+    "deep_nesting": _deep_nesting,
+    "broken_off": _broken_off,
+    "empty_length": _empty_length,
+    "sse_reset_at_end": _sse_reset_at_end,
     "reset_before_headers": _reset_before_headers,
     "reset_in_body": _reset_in_body,
     "hang_before_headers": _hang_before_headers,
@@ -248,6 +301,7 @@ _SPOILERS: dict[Kind, Callable[[Exchange, Fault], Reply]] = {
     "sse_without_done": _sse_without_done,
     "sse_keep_alive": _sse_keep_alive,
     "duplicate_id": _duplicate_id,
+    "no_usage": _no_usage,
     "length": _length,
     "content_filter": _content_filter,
     "redirect": _redirect,

@@ -157,6 +157,9 @@ def _answered(name: str, config: Config, completion: Completion, began: float) -
     said = f"answered {plain(completion.text.strip())[:40]!r} in {time.monotonic() - began:.1f} s"
     if completion.usage.completion_tokens:
         said += f", {completion.usage.completion_tokens:,} tokens"
+    if completion.says_nothing:
+        said += f": nothing, not even thinking (finish_reason {completion.finish_reason}); is max_tokens enough?"
+        return Finding(f"endpoint {name}", "bad", said)
     if name in config.models.mstrong:
         thinks = "shows its thinking" if completion.reasoning else "shows no thinking: its steps will stand in for it"
         said += f"; {thinks}"

@@ -2,6 +2,8 @@
 
 An answer is found again by what was asked: the digest of the endpoint's settings and the prompt. It belongs to
 the row that asked; the index holds only rows that are not finished, so memory is bounded by rows in flight.
+
+What was charged for an answer that cannot be used is a line without key and text: it is never found, but it counts.
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from msgspec import Struct
 
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.purse import write_off
 
 _row: ContextVar[int] = ContextVar("row")
 
@@ -61,21 +64,32 @@ class Receipt(Struct):
 
 
 class Spent(Struct):
-    """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir."""
+    """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir.
+
+    ``estimated`` of the calls did not say what they took. ``wasted_usd`` is the part of ``cost_usd`` that went for
+    answers that could not be used.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     cost_usd: float = 0.0
+    estimated: int = 0
+    wasted_usd: float = 0.0
 
-    def add(self, usage: Usage, cost_usd: float) -> None:
-        """Count one answered call."""
-        self.calls += 1
+    def add(self, line: Answer | Receipt) -> None:
+        """Count one line of the journal."""
+        usage = line.completion.usage
+        if line.key:
+            self.calls += 1
+            self.estimated += usage.estimated
+        else:
+            self.wasted_usd += line.cost_usd
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens
-        self.cost_usd += cost_usd
+        self.cost_usd += line.cost_usd
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
@@ -100,8 +114,8 @@ class Journal:
 
         def on_line(location: int, line: bytes) -> None:
             receipt = _RECEIPT.decode(line)
-            self._count(receipt.role, receipt.endpoint, receipt.completion.usage, receipt.cost_usd)
-            if owed(receipt.row):
+            self._count(receipt)
+            if receipt.key and owed(receipt.row):
                 self._index.setdefault(receipt.row, {})[receipt.key] = location
 
         self._shards.open(on_line)
@@ -110,8 +124,8 @@ class Journal:
         """Hand every answer's receipt to ``on_receipt``, touching nothing. Blocks; raises as ``Shards.open``."""
         self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
 
-    def _count(self, role: str, endpoint: str, usage: Usage, cost_usd: float) -> None:
-        self.spent.setdefault((role, endpoint), Spent()).add(usage, cost_usd)
+    def _count(self, line: Answer | Receipt) -> None:
+        self.spent.setdefault((line.role, line.endpoint), Spent()).add(line)
 
     async def find(self, row: int, key: str) -> Completion | None:
         """The answer that the row was given for this key, if there is one."""
@@ -124,8 +138,9 @@ class Journal:
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""
         location = await self._shards.append(self._encoder.encode(answer))
-        self._count(answer.role, answer.endpoint, answer.completion.usage, answer.cost_usd)
-        self._index.setdefault(answer.row, {})[answer.key] = location
+        self._count(answer)
+        if answer.key:
+            self._index.setdefault(answer.row, {})[answer.key] = location
 
     def release(self, row: int) -> None:
         """The row is finished: its answers need not be found any more."""
@@ -192,7 +207,15 @@ class Journaled:
         if found := await self._journal.find(row, key):
             self._journal.replayed[self._role] += 1
             return found
-        completion = await self._model.complete(prompt)
-        cost = self._cost(completion.usage)
-        await self._journal.record(Answer(row, key, self._role, self._endpoint, completion, cost))
+
+        async def record(completion: Completion, key: str) -> None:
+            cost = self._cost(completion.usage)
+            await self._journal.record(Answer(row, key, self._role, self._endpoint, completion, cost))
+
+        token = write_off.set(lambda usage: record(Completion(text="", usage=usage), ""))
+        try:
+            completion = await self._model.complete(prompt)
+        finally:
+            write_off.reset(token)
+        await record(completion, key)
         return completion

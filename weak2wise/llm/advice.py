@@ -1,4 +1,4 @@
-"""What a reply's headers say about asking again: how long to wait, and how much is left until when.
+"""What a reply says about asking again: how long to wait, and how much is left until when.
 
 Nothing here is believed beyond reason: what is no finite number of seconds counts as not said.
 """
@@ -9,8 +9,12 @@ import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
+_WAIT = re.compile(
+    r"\b(?:retry|try again) (?:in|after) (?:((?:[\d.]*\d(?:ms|[dhms]))+)\b|([\d.]*\d) ?sec)", re.IGNORECASE
+)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -28,6 +32,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             return None
         seconds = at - (_date(headers.get("Date", "")) or time.time())
     return max(0.0, seconds)
+
+
+def wait_in(error: Mapping[str, Any], said: str) -> float | None:
+    """Seconds that an error's body asks for: Google's ``RetryInfo``, or the words "try again in 1m20s"."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(delay := detail.get("retryDelay"), str):
+            return _duration(delay)
+    found = _WAIT.search(said)
+    return _duration(found[1] or found[2]) if found else None
 
 
 def remaining(headers: Mapping[str, str], what: str) -> tuple[float, float] | None:
@@ -50,9 +64,9 @@ def _number(text: str) -> float | None:
 def _date(text: str) -> float | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _duration(text: str) -> float | None:

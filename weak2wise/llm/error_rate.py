@@ -1,8 +1,9 @@
 """Stops a run that is only burning money: nearly every call for one role fails, and goes on failing.
 
 Each endpoint has a window of its own, and one that works keeps the role going: a dead strong model, however fast it
-fails, must not stop the others. Calls are counted after their retries. A prompt that is too long for a model is no
-failure of its endpoint.
+fails, must not stop the others. Calls are counted after their retries; an answer that says nothing is paid for and no
+better than a failure. It is kept all the same: what it adds to is judged before the next call. A prompt that is too
+long for a model is no failure of its endpoint.
 """
 
 from collections import Counter, deque
@@ -35,7 +36,7 @@ class Recent:
         """How many failed; 0 as long as there are too few to tell."""
         return self.kinds.total() if len(self._last) == WINDOW else 0
 
-    def stop(self, what: str, last: RecordError) -> StopRun:
+    def stop(self, what: str, last: str) -> StopRun:
         """The word that ends the run; ``what`` has failed so often."""
         (kind, _), *_ = self.kinds.most_common(1)
         return StopRun(
@@ -58,14 +59,14 @@ class ErrorRate:
         self._endpoints.append(watched)
         return watched
 
-    def check(self, failing: "Watched", error: RecordError) -> None:
-        """Judge after a failure.
+    def check(self, failing: "Watched") -> None:
+        """Judge after a failure, and before a call.
 
         Raises:
             StopRun: one failure too many.
         """
         if all(endpoint.recent.failed > self._most * WINDOW for endpoint in self._endpoints):
-            raise failing.recent.stop(f"calls for the role {self._role!r}", error) from error
+            raise failing.recent.stop(f"calls for the role {self._role!r}", failing.last)
 
 
 class Watched:
@@ -73,17 +74,23 @@ class Watched:
 
     def __init__(self, model: Model, rate: ErrorRate) -> None:
         self.recent = Recent()
+        self.last = ""
+        """What the last failure said."""
         self._model = model
         self._rate = rate
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises, or ``StopRun`` where too many failed."""
+        self._rate.check(self)
         try:
             completion = await self._model.complete(prompt)
         except RecordError as error:
             if error.kind != "context_overflow":
+                self.last = str(error)
                 self.recent.note(error.kind)
-                self._rate.check(self, error)
+                self._rate.check(self)
             raise
-        self.recent.note(None)
+        if completion.says_nothing:
+            self.last = f"an empty answer (finish_reason {completion.finish_reason})"
+        self.recent.note("empty" if completion.says_nothing else None)
         return completion

@@ -6,10 +6,10 @@ reads status codes or message texts:
 ===============  =========================================================  ==========================
 type             for example                                                who deals with it
 ===============  =========================================================  ==========================
-``Transient``    5xx, reset, time-out, truncated or senseless body          retried in place
+``Transient``    5xx, reset, time-out, broken off or senseless body         retried in place
 ``RateLimited``  429                                                        the limiter pauses, then retried
 ``Down``         no reply for longer than calls are to wait               condemns the one record
-``Rejected``     400, context overflow, content refused                     condemns the one record
+``Rejected``     400, context overflow, prompt refused                      condemns the one record
 ``Unusable``     401, 402, 403, 404, unknown model                          stops the run
 ===============  =========================================================  ==========================
 """
@@ -19,9 +19,12 @@ from weak2wise.llm.model import Usage
 
 
 class ModelError(RecordError):
-    """A call that gave no answer; left uncaught it condemns the record that asked. ``usage`` is charged anyway."""
+    """A call that gave no answer; left uncaught it condemns the record that asked.
 
-    usage = Usage()
+    ``usage`` is what the endpoint says it took all the same: it will be charged.
+    """
+
+    usage: Usage | None = None
 
 
 class Transient(ModelError):

@@ -6,15 +6,11 @@ from weak2wise.telemetry.durations import Durations
 
 
 class Meter:
-    """Requests sent, and what came of them. ``faults`` counts by error kind, a 429 as ``rate_limited``.
-
-    ``wasted_usd`` is what was charged for answers that could not be used, as far as those said so.
-    """
+    """Requests sent, and what came of them. ``faults`` counts by error kind, a 429 as ``rate_limited``."""
 
     def __init__(self) -> None:
         self.sent = 0
         self.answered = 0
-        self.wasted_usd = 0.0
         self.faults: Counter[str] = Counter()
         self.took = Durations()
         """Seconds from sending a request to its whole answer."""

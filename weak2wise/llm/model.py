@@ -27,24 +27,39 @@ class Prompt(Struct, frozen=True, kw_only=True):
     sample: int = 0
 
 
-class Usage(Struct, frozen=True):
-    """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached."""
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached.
+
+    ``estimated`` tells that it reported none, and that they were told by the length of the texts.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """All of them."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 class Completion(Struct, frozen=True, kw_only=True):
     """One answer: the message content, the model's own thinking if it shows any, and why it ended.
 
-    ``finish_reason`` is the provider's word (``stop``, ``length``, …), ``None`` where it gives none.
+    ``finish_reason`` is the provider's word (``stop``, ``length``, ``content_filter``, …; what other words mean one of
+    these is written as it), ``None`` where it gives none.
     """
 
     text: str
     reasoning: str | None = None
     finish_reason: str | None = None
     usage: Usage = Usage()
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether there is neither text nor thinking: its tokens went into thinking that is not shown, or nowhere."""
+        return not self.text.strip() and not (self.reasoning or "").strip()
 
 
 class Model(Protocol):

@@ -4,6 +4,7 @@ Source of the shapes: the providers' API references (OpenAI, DeepSeek, DashScope
 journal are wrapped around this; limits are inside, so that waiting for them never counts as a time-out.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.errors import Down, ModelError, RateLimited
@@ -19,18 +21,17 @@ from weak2wise.llm.gate import Gate
 from weak2wise.llm.limits import Limits, Slot
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt, Usage
-from weak2wise.llm.purse import Purse
+from weak2wise.llm.purse import Purse, write_off
 from weak2wise.llm.replicas import Replicas, Visit
 from weak2wise.llm.wire import Wire
 from weak2wise.worker import patient
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
 """The kinds of fault that a dead endpoint shows; a body that makes no sense comes from a live one."""
-
+CHARACTERS_PER_TOKEN = 4
+"""Roughly, before anything is known of an endpoint's answers, and for one that does not count."""
 LONGEST_PATIENCE = 60.0
 """Seconds; a longer pause that a provider asks for is the same as being down to who has others to ask."""
-TOKEN_CHARACTERS = 4
-"""About as many make a token."""
 
 log = structlog.get_logger()
 
@@ -86,6 +87,7 @@ class OpenAIModel:
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}
         self._encoder = msgspec.json.Encoder()
+        self._counts_tokens = True
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
@@ -102,7 +104,7 @@ class OpenAIModel:
         """
         body = self._encoder.encode(self._body(prompt))
         waits = patient.get() or not self._one_of_several
-        tokens = len(body) / TOKEN_CHARACTERS + self._most_tokens
+        tokens = len(body) / CHARACTERS_PER_TOKEN + self._most_tokens
         while True:
             if self._stopped():
                 await self._gate.park()
@@ -114,7 +116,7 @@ class OpenAIModel:
                 continue
             try:
                 if not self._stopped() and (visit := self._replicas.take()):
-                    return await self._ask(visit, body, slot)
+                    return await self._ask(visit, prompt, body, slot)
             finally:
                 slot.release()
 
@@ -125,7 +127,7 @@ class OpenAIModel:
         late = not waits and self.limits.pause_left > LONGEST_PATIENCE
         return self._replicas.available and not late and not self._stopped()
 
-    async def _ask(self, visit: Visit, body: bytes, slot: Slot) -> Completion:
+    async def _ask(self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot) -> Completion:
         await self._gate.enter()
         self.meter.sent += 1
         began = time.monotonic()
@@ -136,10 +138,13 @@ class OpenAIModel:
             replied = True
         except ModelError as error:
             self.meter.faults[error.kind] += 1
-            self.meter.wasted_usd += self._pay(error.usage)
             replied, cause = error.kind not in DEAD, str(error)
             if isinstance(error, RateLimited) and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
+            if error.usage:
+                self._purse.pay(self.cost(error.usage))
+                slot.tokens = error.usage.tokens
+                await write_off.get()(error.usage)
             raise
         finally:
             self._gate.leave()
@@ -147,18 +152,25 @@ class OpenAIModel:
                 self.limits.sweep()
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)
-        self._pay(completion.usage)
-        slot.answered(completion.usage.prompt_tokens + completion.usage.completion_tokens)
+        if not completion.usage.tokens:
+            completion = self._counted(prompt, completion)
+        self._purse.pay(self.cost(completion.usage))
+        slot.answered(completion.usage.tokens)
         return completion
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
         return self._endpoint.prices.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
 
-    def _pay(self, usage: Usage) -> float:
-        cost = self.cost(usage)
-        self._purse.pay(cost)
-        return cost
+    def _counted(self, prompt: Prompt, completion: Completion) -> Completion:
+        """The same with an estimate of its tokens, without which it would seem to cost nothing."""
+        if self._counts_tokens:
+            self._counts_tokens = False
+            log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
+        asked = sum(len(message.content) for message in prompt.messages)
+        said = len(completion.text) + len(completion.reasoning or "")
+        prompt_tokens, completion_tokens = (math.ceil(n / CHARACTERS_PER_TOKEN) for n in (asked, said))
+        return structs.replace(completion, usage=Usage(prompt_tokens, completion_tokens, estimated=True))
 
     def _log_limits(self, said: float | None) -> None:
         rate = self.limits.pace.rate

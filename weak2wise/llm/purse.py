@@ -5,6 +5,18 @@ still be charged; nothing else can, for the emptiness is noticed right before a 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+
+from weak2wise.llm.model import Usage
+
+
+async def _forget(_usage: Usage) -> None:
+    """For calls outside a run."""
+
+
+write_off: ContextVar[Callable[[Usage], Awaitable[None]]] = ContextVar("write_off", default=_forget)
+"""Writes down what the call at hand was charged for an answer that cannot be used, so that the next run knows of it."""
 
 
 class Purse:

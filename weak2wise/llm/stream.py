@@ -1,7 +1,8 @@
 """An answer that comes as server-sent events, put together piece by piece.
 
 Whole means that a chunk named a finish reason: providers that leave out the closing ``[DONE]`` exist, and so do streams
-that end it early. Comments (``: keep-alive``), blank lines and fields other than ``data`` say nothing.
+that end it early. What goes wrong after that takes nothing from the answer but its usage. Comments (``: keep-alive``),
+blank lines and fields other than ``data`` say nothing, except that an ``event`` may be named ``error``.
 """
 
 from typing import Any
@@ -10,23 +11,26 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.llm.errors import Transient
-from weak2wise.llm.model import Completion
-from weak2wise.llm.replies import Choice, Said, UsageReport, completion_in, error_for, status_in, text_in
+from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.refusals import error_for
+from weak2wise.llm.replies import BOM, Choice, Said, completion_in, decode, text_in, usage_in
 
 
 class _Piece(Struct):
     delta: Said | None = None
     finish_reason: str | None = None
-    index: int = 0
+    index: Any = 0
+    error: Any = None
 
 
 class _Chunk(Struct):
     choices: list[_Piece] | None = None
-    usage: UsageReport | None = None
+    usage: Any = None
     error: Any = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_LINE_ENDS = (b"\n", b"\r")
 
 
 class Stream:
@@ -35,13 +39,21 @@ class Stream:
     def __init__(self, name: str) -> None:
         self.done = False
         """Whether the closing ``[DONE]`` has come."""
+        self.usage: Usage | None = None
+        """As reported so far."""
         self._name = name
         self._buffer = bytearray()
+        self._ended_in_cr = False
         self._event: list[bytes] = []
+        self._is_error = False
         self._content: list[str] = []
         self._reasoning: dict[str, list[str]] = {"reasoning_content": [], "reasoning": []}
         self._finish_reason: str | None = None
-        self._usage: UsageReport | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the answer is missing any more."""
+        return self._finish_reason is not None
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; whether they ended an event that says something.
@@ -49,42 +61,45 @@ class Stream:
         Raises:
             ModelError, Unusable: an event is malformed, or says that there will be no answer.
         """
+        if self._ended_in_cr:
+            data = data.removeprefix(b"\n")
+        self._ended_in_cr = data.endswith(b"\r")
         self._buffer += data
-        if b"\n" not in data:
+        if b"\n" not in data and b"\r" not in data:
             return False
-        *lines, self._buffer = self._buffer.split(b"\n")
+        lines = self._buffer.splitlines()  # at LF, CR and CR LF, as the specification has it
+        self._buffer = bytearray() if data.endswith(_LINE_ENDS) else lines.pop()
         heard = False
         for line in lines:
-            line = line.removesuffix(b"\r")  # noqa: PLW2901 - the same line
+            line = line.removeprefix(BOM)  # noqa: PLW2901 - the same line
             if line.startswith(b"data:"):
                 self._event.append(bytes(line[5:].removeprefix(b" ")))
-            elif not line and self._event:
-                self._take(b"\n".join(self._event))
-                self._event.clear()
-                heard = True
+            elif line.startswith(b"event:"):
+                self._is_error = line[6:].strip() == b"error"
+            elif not line:
+                if self._event:
+                    self._take(b"\n".join(self._event))
+                    self._event.clear()
+                    heard = True
+                self._is_error = False
         return heard
 
     def _take(self, event: bytes) -> None:
         if event.strip() == b"[DONE]":
             self.done = True
             return
-        try:
-            chunk = _CHUNK.decode(event)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Transient(
-                "malformed",
-                f"{self._name}: an event of the stream is not the JSON it should be: {error}",
-                endpoint=self._name,
-            ) from None
+        if self._is_error:
+            raise error_for(None, event, self._name)
+        chunk = decode(_CHUNK, event, self._name)
         if chunk.error:
-            raise error_for(status_in(chunk.error), event, self._name)
-        self._usage = chunk.usage or self._usage
+            raise error_for(None, event, self._name)
+        self.usage = usage_in(chunk.usage) or self.usage
         for piece in chunk.choices or ():
-            if piece.index == 0:
+            if piece.index in (0, None, "0"):
                 self._add(piece)
 
     def _add(self, piece: _Piece) -> None:
-        self._finish_reason = piece.finish_reason or self._finish_reason
+        self._finish_reason = "error" if piece.error else piece.finish_reason or self._finish_reason
         if piece.delta is not None:
             self._content.append(text_in(piece.delta.content))
             for key, pieces in self._reasoning.items():
@@ -95,11 +110,10 @@ class Stream:
         """The whole answer, once the stream has ended.
 
         Raises:
-            Transient: it broke off, or says nothing.
-            Rejected: the provider withheld it.
+            Transient: it broke off.
         """
-        if self._finish_reason is None:
+        if not self.whole:
             raise Transient("truncated", f"{self._name}: the stream broke off", endpoint=self._name)
         reasoning = {key: "".join(pieces) or None for key, pieces in self._reasoning.items()}
         said = Said(content="".join(self._content), **reasoning)
-        return completion_in(Choice(said, self._finish_reason), self._usage, self._name)
+        return completion_in(Choice(said, self._finish_reason), self.usage, self._name)

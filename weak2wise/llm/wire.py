@@ -14,10 +14,13 @@ from weak2wise.llm.advice import remaining, retry_after
 from weak2wise.llm.errors import ModelError, Transient, Unusable
 from weak2wise.llm.limits import Slot
 from weak2wise.llm.model import Completion
-from weak2wise.llm.replies import error_for, parse_reply
+from weak2wise.llm.refusals import error_for
+from weak2wise.llm.replies import parse_reply
 from weak2wise.llm.stream import Stream
 from weak2wise.telemetry.plain import redactor
 
+LONGEST_MESSAGE = 400
+"""Characters of an error's message that are kept, secrets cut out before: half a key would not be known for one."""
 LAST_BYTES_SECONDS = 0.5
 """How long a finished stream may take to end, so that its connection can be used again."""
 UNKNOWN_SECONDS = 15.0
@@ -66,13 +69,16 @@ class Wire:
         Raises:
             ModelError, Unusable: see ``weak2wise.llm.errors``; no message of theirs holds a key.
         """
+        stream = Stream(self._name)
         try:
-            return await self._exchange(url, body, slot)
+            return await self._exchange(url, body, slot, stream)
         except (ModelError, Unusable) as error:
-            error.args = (self._redact(str(error)),)
+            error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
+            if isinstance(error, ModelError):
+                error.usage = error.usage or stream.usage
             raise
 
-    async def _exchange(self, url: str, body: bytes, slot: Slot) -> Completion:
+    async def _exchange(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
         assert self._session is not None
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
@@ -82,7 +88,7 @@ class Wire:
                 if requests or tokens:
                     slot.told(requests, tokens)
                 if response.status == 200 and response.content_type == "text/event-stream":
-                    return await self._streamed(response)
+                    return await self._streamed(response, stream)
                 text = await self._read(response)
                 if response.status == 200:
                     return parse_reply(text, self._name)
@@ -125,21 +131,25 @@ class Wire:
                 raise self._timeout()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _streamed(self, response: aiohttp.ClientResponse) -> Completion:
-        stream = Stream(self._name)
+    async def _streamed(self, response: aiohttp.ClientResponse, stream: Stream) -> Completion:
         heard_at = time.monotonic()
-        async for chunk in self._chunks(response):
-            now = time.monotonic()
-            if stream.feed(chunk):
-                heard_at = now
-            elif now - heard_at > self._endpoint.request_timeout:
-                raise self._timeout()
-            if stream.done:
-                break
+        try:
+            async for chunk in self._chunks(response):
+                now = time.monotonic()
+                if stream.feed(chunk):
+                    heard_at = now
+                elif now - heard_at > self._endpoint.request_timeout:
+                    raise self._timeout()
+                if stream.done:
+                    break
+        except (ModelError, TimeoutError, aiohttp.ClientError, OSError):
+            if not stream.whole:  # else it is paid for, and not to be bought again for its last bytes
+                raise
         completion = stream.completion()
-        with suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(LAST_BYTES_SECONDS):
-                await response.content.readany()
+        if stream.done:
+            with suppress(TimeoutError, aiohttp.ClientError):
+                async with asyncio.timeout(LAST_BYTES_SECONDS):
+                    await response.content.readany()
         return completion
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -65,7 +65,7 @@ def _bills(work: WorkDir) -> dict[int, _Bill]:
     def count(receipt: Receipt) -> None:
         if receipt.role == "judge" or receipt.cost_usd:
             bill = bills.setdefault(receipt.row, _Bill())
-            bill.judged += receipt.role == "judge"
+            bill.judged += receipt.role == "judge" and receipt.key != ""
             bill.cost_usd += receipt.cost_usd
 
     work.journal.look(count)

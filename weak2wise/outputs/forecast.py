@@ -130,7 +130,7 @@ def _known(work_dir: Path) -> dict[str, Spent]:
     spent: dict[str, Spent] = {}
 
     def count(receipt: Receipt) -> None:
-        spent.setdefault(receipt.role, Spent()).add(receipt.completion.usage, receipt.cost_usd)
+        spent.setdefault(receipt.role, Spent()).add(receipt)
 
     try:
         WorkDir(work_dir).journal.look(count)

@@ -98,7 +98,7 @@ class Stage(Generic[Out]):
         elif not error.may_pass:
             self._recent.note(error.kind)
             if self._recent.failed > self._max_error_rate * WINDOW:
-                raise self._recent.stop(f"questions at the step {self.name!r}", error)
+                raise self._recent.stop(f"questions at the step {self.name!r}", str(error))
 
     async def _trials(self, row: int) -> int:
         """How often the row failed here before."""

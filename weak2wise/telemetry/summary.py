@@ -12,7 +12,10 @@ from weak2wise.results import Totals
 
 
 class RoleUse(Struct, frozen=True, kw_only=True):
-    """What one role used on one endpoint over all runs of the work_dir; ``replayed`` answers came from the journal."""
+    """What one role used on one endpoint over all runs of the work_dir; ``replayed`` answers came from the journal.
+
+    The tokens of ``estimated`` calls were not reported; ``wasted_usd`` of the cost went for unusable answers.
+    """
 
     role: str
     endpoint: str
@@ -21,17 +24,18 @@ class RoleUse(Struct, frozen=True, kw_only=True):
     completion_tokens: int
     cached_tokens: int
     cost_usd: float
+    estimated: int
+    wasted_usd: float
     replayed: int
 
 
 class EndpointUse(Struct, frozen=True, kw_only=True):
-    """What one endpoint saw in this run: requests sent, answered, faults by kind, and dollars for unusable answers."""
+    """What one endpoint saw in this run: requests sent, answered, and faults by kind."""
 
     endpoint: str
     sent: int
     answered: int
     faults: dict[str, int]
-    wasted_usd: float
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -73,10 +77,12 @@ def show(summary: Summary, console: Console) -> None:
         numbers = (r.calls, r.replayed, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
         use.add_row(Text(r.role), Text(r.endpoint), *(f"{n:,}" for n in numbers))
     console.print(use)
-    cost, wasted = sum(r.cost_usd for r in summary.roles), sum(e.wasted_usd for e in summary.endpoints)
-    if cost or wasted:
-        more = f", and {wasted:,.4f} in this run for answers that could not be used" if wasted else ""
+    cost, wasted = sum(r.cost_usd for r in summary.roles), sum(r.wasted_usd for r in summary.roles)
+    if cost:
+        more = f", {wasted:,.4f} of them for answers that could not be used" if wasted else ""
         console.print(Text(f"cost: {cost:,.4f} US dollars{more}"))
+    if estimated := sum(r.estimated for r in summary.roles):
+        console.print(Text(f"tokens of {estimated:,} answers are estimated: their endpoints reported none"))
     for e in summary.endpoints:
         if e.faults:
             faults = ", ".join(f"{count:,} {kind}" for kind, count in e.faults.items())

@@ -135,6 +135,5 @@ def _golden(facts: Facts, done: Done[_Golden]) -> None:
 
 
 def _paid(facts: Facts, receipt: Receipt) -> None:
-    usage = receipt.completion.usage
-    facts.spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(usage, receipt.cost_usd)
-    _add(facts.tokens, receipt.row, usage.completion_tokens)
+    facts.spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt)
+    _add(facts.tokens, receipt.row, receipt.completion.usage.completion_tokens)
