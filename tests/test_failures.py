@@ -130,6 +130,18 @@ def test_a_run_that_buys_nothing_but_silence_stops_and_keeps_what_it_bought(tmp_
     assert len(journal) == asked < 300
 
 
+def test_an_answer_that_says_nothing_is_drawn_again_whatever_is_accepted(tmp_path: Path) -> None:
+    """And paid for once each time: no retry in place, no salvage."""
+    fault = Fault("empty_content", Match(model="strong", contains="(item 0)"), times=2)
+    with LoopbackProcess(faults=(fault,)) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["engine"]["salvage_rounds"] = 1
+        write_run(tmp_path, config, 2)
+        finish(tmp_path)
+        assert server.stats().models["strong-a"].received == 2 + 2
+    assert len(lines(tmp_path / "out.jsonl")) == 2
+
+
 @pytest.mark.parametrize("least", [1, None])
 def test_a_dead_strong_model_stops_no_other_and_in_the_end_is_done_without_if_so_configured(
     tmp_path: Path, least: int | None

@@ -46,7 +46,8 @@ async def acceptable(
 
     Raises:
         RecordError: the last draw's flaw or refusal; at once, where asking again would not mend it. An answer that
-            says nothing is not accepted whatever the policy: it had its tokens and used them up unseen.
+            says nothing is not accepted whatever the policy; one that just stopped is drawn again, one that used its
+            tokens up unseen would most likely do so again.
     """
     draw = 0
     while True:
@@ -65,6 +66,8 @@ async def acceptable(
                 return completion, found
             failure = RecordError(unwanted, f"{endpoint}: {_SAID[unwanted]}", endpoint=endpoint, attempts=draw + 1)
         draw += 1
-        draws = 1 + (policies.retries if getattr(policies, failure.kind) == "retry" else 0)
+        policy = getattr(policies, failure.kind)
+        again = policy == "retry" or (policy == "accept" and failure.kind == "empty")  # there is nothing to accept
+        draws = 1 + (policies.retries if again else 0)
         if draw >= draws * (trials.get() + 1):
             raise failure

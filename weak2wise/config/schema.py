@@ -172,9 +172,10 @@ class Outcomes(Section, frozen=True, kw_only=True):
     """What to make of a strong model's answer that is not all it should be.
 
     ``retry`` asks again with another seed, ``retries`` times, before the trace fails; ``accept`` takes the answer as it
-    is; ``fail`` does without this trace, as ``accept`` does of an answer without text and thinking. ``length``: cut off
-    by the token limit, be it in thinking that is not shown; ``empty``: no text; ``content_filter``: withheld by the
-    provider; ``no_final_answer``: no step ``## Final Answer``.
+    is; ``fail`` does without this trace. ``length``: cut off by the token limit, be it in thinking that is not shown;
+    ``empty``: no text; ``content_filter``: withheld by the provider; ``no_final_answer``: no step ``## Final Answer``.
+    Of an answer with neither text nor thinking there is nothing to accept: ``empty`` is then tried again, ``length``
+    does without.
     """
 
     length: Policy = "accept"
