@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -30,7 +31,8 @@ def _follow(url: str, ended: threading.Event) -> None:
 
     def scrape() -> None:
         while not ended.wait(SCRAPE_SECONDS):
-            urllib.request.urlopen(f"{url}metrics", timeout=5).read()
+            with suppress(OSError):  # the run may have ended just now
+                urllib.request.urlopen(f"{url}metrics", timeout=5).read()
 
     threading.Thread(target=scrape, daemon=True).start()
     with urllib.request.urlopen(f"{url}events", timeout=30) as stream:
