@@ -18,6 +18,7 @@ from tests.engine_runs import ROOT, config_for, lines, start, write_run
 from tests.finished_run import FinishedRun, command
 from tests.loopback import LoopbackProcess, Mix
 from weak2wise.commands.init import PROVIDERS, Provider
+from weak2wise.commands.say import command_line
 from weak2wise.commands.status import seconds_left
 from weak2wise.config import load_config
 from weak2wise.llm.footprint import Footprint, footprint
@@ -309,3 +310,10 @@ def test_the_memory_a_model_needs_is_read_from_its_folder(tmp_path: Path) -> Non
     assert footprint(tmp_path) == Footprint(1000, 57_344)
     assert footprint(tmp_path, dtype="float32") == Footprint(1000, 2 * 57_344)
     assert footprint(tmp_path, kv_cache_dtype="fp8_e4m3") == Footprint(1000, 57_344 // 2)
+
+
+@pytest.mark.parametrize("never", [["--resume", "never"], ["--resume=never"]])
+def test_the_command_that_goes_on_does_not_start_anew(never: list[str]) -> None:
+    """Repeated as it was given, it would set aside all that the run has just paid for."""
+    assert command_line(["run", *never, "--page", "8000"]) == "python -m weak2wise.engine run --page 8000"
+    assert command_line(["run", "--resume", "force"]) == "python -m weak2wise.engine run --resume force"

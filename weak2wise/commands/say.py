@@ -51,8 +51,12 @@ def say(text: str) -> None:
 
 
 def command_line(arguments: list[str]) -> str:
-    """The command line to repeat, without what may be a secret."""
+    """The command line that goes on, without what may be a secret, and without what would start anew once more."""
     shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
+    for anew in (["--resume", "never"], ["--resume=never"]):
+        for at in reversed(range(len(shown))):
+            if shown[at : at + len(anew)] == anew:
+                del shown[at : at + len(anew)]
     return shlex.join(["python", "-m", "weak2wise.engine", *shown])
 
 
