@@ -21,13 +21,13 @@ from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
-from weak2wise.ledger.outcomes import Failed
+from weak2wise.ledger.outcomes import Failed, Status
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.purse import Purse
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
-from weak2wise.results import failed_rows, totals, write_views
+from weak2wise.results import failed_rows, totals, unreadable, write_views
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
@@ -219,7 +219,10 @@ class Engine:
         rows, kinds = failed_rows(list(books.steps.values()), self._retry)
         if not rows:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-            raise ConfigError(f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})")
+            said = f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})"
+            if lines := books.intake.tally[Status.FAILED]:
+                said += f". {unreadable(lines, self.failures)}"
+            raise ConfigError(said)
         return rows
 
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:

@@ -22,6 +22,7 @@ from weak2wise.config import Config, load_config
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
+from weak2wise.results import unreadable
 from weak2wise.telemetry.summary import Summary, show
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
@@ -123,7 +124,10 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
         say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
         return INTERRUPTED
     show(summary, Console())
-    if summary.totals.failed or summary.totals.unfinished:
+    left = summary.totals.failed
+    lines = sum(count for where, count in left.items() if where.startswith("input/"))
+    if lines:
+        say(f"{unreadable(lines, engine.failures)}.")
+    if sum(left.values()) > lines or summary.totals.unfinished:
         say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
-        return 1
-    return 0
+    return 1 if left or summary.totals.unfinished else 0

@@ -100,12 +100,14 @@ def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resu
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
             raise ConfigError(
                 f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. Put them back, "
-                "choose another dataset.work_dir, or pass --resume never (start anew) or --resume force (go on)"
+                "choose another dataset.work_dir, or pass --resume never (start anew)"
+                + (" or --resume force (go on)" if grown else "")
             )
         if not grown:
             raise ConfigError(
                 f"{input_path}: its first {old.input.size} bytes are not those {work_dir} was begun with, so its rows "
-                "are other questions now; --resume force allows new lines at the end only"
+                "are other questions now; --resume force allows new lines at the end only. Put it back, choose another "
+                "dataset.work_dir, or pass --resume never (start anew)"
             )
     if old is None or changed or current != old.input:
         created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
