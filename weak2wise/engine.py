@@ -19,7 +19,7 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import locked, make_private, write_atomic
+from weak2wise.ledger.files import locked, make_private, mend, write_atomic
 from weak2wise.ledger.manifest import Resume, settle
 from weak2wise.ledger.outcomes import Failed, Status
 from weak2wise.llm.openai import OpenAIModel
@@ -27,6 +27,7 @@ from weak2wise.llm.purse import Purse
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Gate, Stage, run
+from weak2wise.places import check_places, output_of
 from weak2wise.results import failed_rows, totals, unreadable, write_views
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
@@ -66,7 +67,7 @@ class Engine:
         self._prompts = Prompts.of(config.prompts)
         self._work_dir = Path(config.dataset.work_dir)
         self._input = Path(config.dataset.input_path)
-        self._output = Path(config.dataset.finetune_out or self._work_dir / STEPS["sft"][2])
+        self._output = output_of(config)
         self._retry = retry
         self._rows = 0
         self.observer: asyncio.Future[Observer] | None = None
@@ -79,20 +80,7 @@ class Engine:
             endpoint = config.endpoints[name]
             if not isinstance(endpoint, OpenAIEndpoint):
                 check_vllm(name, endpoint)
-        if not is_hub(self._input) and not self._input.is_file():
-            raise ConfigError(f"{self._input}: no such file (dataset.input_path)")
-        for source in map(Path, config.dataset.decontaminate):
-            if not is_hub(source) and not source.is_file():
-                raise ConfigError(f"{source}: no such file (dataset.decontaminate)")
-        if self._output.resolve() == self._input.resolve():
-            raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
-        try:
-            make_private(self._output.parent)
-            tempfile.TemporaryFile(dir=self._output.parent).close()
-        except OSError as error:
-            raise ConfigError(
-                f"{self._output.parent}: cannot be written: {error.strerror} (dataset.finetune_out)"
-            ) from None
+        check_places(config)
 
     @property
     def failures(self) -> Path:
@@ -108,7 +96,7 @@ class Engine:
         """
         began = time.monotonic()
         with locked(self._work_dir):
-            logs.configure(self._work_dir / "run.log", self._redact, verbose=self.verbose)
+            self._prepare()
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
                     self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
@@ -204,6 +192,18 @@ class Engine:
             log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.seconds)
             return summary
 
+    def _prepare(self) -> None:
+        """Open the log, and see that what is paid for can be written down. Raises ``ConfigError``."""
+        path = self._work_dir / "run.log"
+        try:
+            logs.configure(path, self._redact, verbose=self.verbose)
+            for path in (self._work_dir, self._output.parent):
+                make_private(path)
+                tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            key = "finetune_out" if path == self._output.parent else "work_dir"
+            raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
+
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
         self._rows = 0
         async for row in read_rows(self._input, self._config.dataset.columns):
@@ -230,9 +230,8 @@ class Engine:
         try:
             write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
         except OSError as error:
-            raise StopRun(
-                f"{error.filename or self._work_dir}: {error.strerror}", hint="Make room on the disk."
-            ) from None
+            path = error.filename or self._work_dir
+            raise StopRun(f"{path}: {error.strerror}", hint=f"{mend(error)}.") from None
 
     def _view_path(self, step: str) -> Path:
         return self._output if step == "sft" else self._work_dir / STEPS[step][2]
