@@ -355,6 +355,16 @@ class TestManifest:
         assert kept.read_text() == "for"
         assert json.loads((tmp_path / "manifest.json").read_text())["shape"] == {"a": "2"}
 
+    def test_a_ledger_whose_manifest_is_gone_is_not_gone_on_with_unasked(self, tmp_path: Path, data: Path) -> None:
+        (tmp_path / "ledger" / "filter").mkdir(parents=True)
+        (tmp_path / "ledger" / "filter" / "00000.jsonl").touch()
+        with pytest.raises(ConfigError, match="Restore it, or pass --resume force"):
+            settle(tmp_path, {"a": "1"}, data, "auto")
+        assert settle(tmp_path, {"a": "1"}, data, "force") == []
+        (tmp_path / "manifest.json").unlink()
+        settle(tmp_path, {"a": "1"}, data, "never")
+        assert list(tmp_path.glob("ledger.before-*/filter/00000.jsonl"))
+
     def test_a_damaged_manifest_is_told_so(self, tmp_path: Path, data: Path) -> None:
         (tmp_path / "manifest.json").write_text("{")
         with pytest.raises(ConfigError, match="cannot be read as a manifest"):
