@@ -17,10 +17,10 @@ from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_
 from weak2wise.beside import progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
+from weak2wise.dataset import asked_by, count_rows, is_hub, keep, kept_at, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, mend, write_atomic
-from weak2wise.ledger.manifest import Resume, settle
+from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
 from weak2wise.ledger.outcomes import Failed, Status
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.purse import Purse
@@ -34,6 +34,7 @@ from weak2wise.telemetry.plain import redactor
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from weak2wise.watch.board import Observer
 from workers.answers import warm_up
+from workers.decontaminate import Overlap
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Asked, Question
@@ -100,11 +101,8 @@ class Engine:
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
                     self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
-            prompts = msgspec.to_builtins(self._prompts)
-            shape = result_shape(self._config, prompts)
             overlap = await asyncio.to_thread(read_overlap, self._config)
-            if overlap:
-                shape["dataset.decontaminate"] = overlap.digest
+            shape = self._shape(overlap)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
             books = Books.of(self._config)
@@ -191,6 +189,22 @@ class Engine:
             await asyncio.to_thread(write_atomic, self._work_dir / "summary.json", [pretty, b"\n"])
             log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.seconds)
             return summary
+
+    def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
+        """The work_dir's earlier run that this one would go on with, if any, and the keys that changed since. Blocks.
+
+        Raises:
+            ConfigError: it may not go on.
+        """
+        source = kept_at(self._input, self._work_dir) if is_hub(self._input) else self._input
+        if not source.exists():  # a data set that no run has kept yet
+            return None, []
+        old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume)
+        return old, changed
+
+    def _shape(self, overlap: Overlap | None) -> dict[str, str]:
+        shape = result_shape(self._config, msgspec.to_builtins(self._prompts))
+        return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
 
     def _prepare(self) -> None:
         """Open the log, and see that what is paid for can be written down. Raises ``ConfigError``."""

@@ -6,6 +6,7 @@ import cyclopts
 
 from weak2wise.commands.retry_failed import retry_failed
 from weak2wise.commands.run import run
+from weak2wise.telemetry.log import silence
 
 app = cyclopts.App(
     name="weak2wise",
@@ -32,6 +33,7 @@ app.register_install_completion_command()
 
 def main() -> None:
     """The ``weak2wise`` command."""
+    silence()
     try:
         code = app(exit_on_error=False)
     except cyclopts.CycloptsError:

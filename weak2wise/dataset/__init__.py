@@ -1,6 +1,6 @@
 """The input: JSON lines, plain or compressed, a JSON array, CSV, Parquet, or a data set from the Hugging Face Hub."""
 
-from weak2wise.dataset.hub import is_hub, keep
+from weak2wise.dataset.hub import is_hub, keep, kept_at
 from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values
 from weak2wise.dataset.sources import LONGEST_LINE, asked_by
 
@@ -11,6 +11,7 @@ __all__ = [
     "count_rows",
     "is_hub",
     "keep",
+    "kept_at",
     "read_questions",
     "read_rows",
     "read_values",

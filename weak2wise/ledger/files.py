@@ -51,6 +51,22 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
         os.close(folder)
 
 
+def holder(folder: Path) -> int | None:
+    """The process that holds a folder, if one does; 0 where it has not said its number. Blocks."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        said = os.pread(fd, 32, 0).strip()
+        return int(said) if said.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; the kernel lets go of it however the process ends.
