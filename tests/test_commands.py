@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,27 @@ def test_init_writes_a_config_that_loads_and_never_writes_over_one(
     assert command("init", provider, "--out", path) == 2
     assert "exists" in capsys.readouterr().err
     assert path.read_text() == before
+
+
+def test_the_readmes_way_works_in_a_fresh_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clone has a config.yaml, the documented example; every command is taken from the README as it stands."""
+    steps = [line.partition("#")[0].split() for line in (ROOT / "README.md").read_text().splitlines()]
+    init, check = (next(step for step in steps if step[:2] == ["weak2wise", name]) for name in ("init", "check"))
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
+    assert command(*init[1:]) == 0
+    said = capsys.readouterr().err
+    assert said.rstrip().endswith(" ".join(check))
+    assert command(*check[1:], "--set", "model_endpoints.weak={model_id: m}") == 2
+    assert "data/questions.jsonl: no such file (dataset.input_path)" in capsys.readouterr().err
+
+
+def test_init_of_nothing_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("init") == 2
+    assert ", ".join(PROVIDERS) in capsys.readouterr().err
 
 
 def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(

@@ -21,7 +21,7 @@ LONGEST_LINE = 64 << 20
 """Bytes; a longer line is no question but a file in another format."""
 
 _CHUNK = 1 << 20
-_EXTRA = "pip install 'weak2wise[formats]'"
+_EXTRA = "pip install '.[formats]' in weak2wise's folder"
 
 
 class Broken(NamedTuple):

@@ -115,7 +115,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *,
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install 'weak2wise[formats]'") from None
+        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install '.[formats]' in weak2wise's folder") from None
     types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "ints": pa.list_(pa.int8())}
     types["texts"] = pa.list_(pa.string())
     fields = {}

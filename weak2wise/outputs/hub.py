@@ -19,7 +19,9 @@ def push(repo: str, files: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
         from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
     except ImportError:
-        raise ConfigError("--push-to-hub needs huggingface_hub: pip install 'weak2wise[formats]'") from None
+        raise ConfigError(
+            "--push-to-hub needs huggingface_hub: pip install '.[formats]' in weak2wise's folder"
+        ) from None
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
