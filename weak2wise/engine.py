@@ -139,7 +139,7 @@ class Engine:
                     redact=self._redact,
                     overlap=overlap,
                 )[: len(self._steps)]
-                log.info("run.started", steps=self._steps, input=str(self._input))
+                log.info("run.started", steps=self._steps, input=str(self._input), **self._named())
                 observer = Observer(
                     stages=stages,
                     endpoints=endpoints,
@@ -217,6 +217,11 @@ class Engine:
         except OSError as error:
             key = "finetune_out" if path == self._output.parent else "work_dir"
             raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
+
+    def _named(self) -> dict[str, Any]:
+        """The other files that no export may take the place of."""
+        sets = [name for name in self._config.dataset.decontaminate if not is_hub(Path(name))]
+        return {"sets": [str(Path(name).resolve()) for name in sets], "output": str(self._output.resolve())}
 
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
         self._rows = 0

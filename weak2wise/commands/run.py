@@ -124,6 +124,8 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
         say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
         return INTERRUPTED
     show(summary, Console())
+    if not summary.totals.rows:
+        say(f"Warning: {loaded.dataset.input_path} holds no questions, so there is nothing to do (dataset.input_path).")
     left = summary.totals.failed
     lines = sum(count for where, count in left.items() if where.startswith("input/"))
     if lines:

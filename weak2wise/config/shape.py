@@ -26,6 +26,13 @@ def answer_settings(endpoint: AnyEndpoint) -> dict[str, Any]:
     return settings | {key: getattr(endpoint, key) for key in _VLLM_SHAPING}
 
 
+def _shown(value: object) -> str:
+    """A text or a number as it is, what may be long or hold a secret as a digest."""
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode() if value is None or isinstance(value, int | float) else digest(value)
+
+
 def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, str]:
     """Dotted config keys that shape results, with their values; free-form ones as digests.
 
@@ -36,7 +43,7 @@ def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, str]:
         shape[f"models.{key}"] = ", ".join(value) if isinstance(value, tuple) else str(value)
     for name in dict.fromkeys(config.roles().values()):
         for key, value in answer_settings(config.endpoints[name]).items():
-            shape[f"model_endpoints.{name}.{key}"] = value if isinstance(value, str) else digest(value)
+            shape[f"model_endpoints.{name}.{key}"] = _shown(value)
     for key, value in msgspec.structs.asdict(config.dataset.columns).items():
         shape[f"dataset.columns.{key}"] = value
     return shape | {f"prompts.{key}": digest(text) for key, text in prompts.items()}
