@@ -90,7 +90,12 @@ def test_a_run_drops_them_unpaid_with_the_reason_and_other_sets_are_other_settin
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(None, "no such file"), ('{"text": "x"}\n', "line 1: expected a question"), ("no JSON\n", "line 1: expected")],
+    [
+        (None, "no such file"),
+        ("", "holds no questions"),
+        ('{"text": "x"}\n', "line 1: expected a question"),
+        ("no JSON\n", "line 1: expected"),
+    ],
 )
 def test_a_set_that_cannot_be_read_is_told_in_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, says: str

@@ -154,7 +154,9 @@ def read_overlap(config: Config) -> Overlap | None:
     if not dataset.decontaminate:
         return None
     paths = [Path(name) for name in dataset.decontaminate]
-    return Overlap((path.name, read_questions(path, dataset.columns)) for path in paths)
+    alike = Counter(path.name for path in paths)
+    names = [path.name if alike[path.name] == 1 else str(path) for path in paths]
+    return Overlap((name, read_questions(path, dataset.columns)) for name, path in zip(names, paths, strict=True))
 
 
 def build_stages(
