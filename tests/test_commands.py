@@ -332,6 +332,11 @@ def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
     [
         (["status", "/nowhere"], "holds no run"),
         (["status", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
+        (["status", "/dev/null/work"], "/dev/null/work/manifest.json: cannot be read: Not a directory"),
+        (
+            ["check", "--set", "dataset.work_dir=/dev/null/work"],
+            "cannot be written: Not a directory (dataset.work_dir)",
+        ),
         (["report", "/nowhere"], "holds no run"),
         (["check", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
         (["check", "--set", "params.n_mask=0"], "params.n_mask: expected int >= 1"),
@@ -452,3 +457,24 @@ def test_gpus_are_counted_as_the_driver_tells(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 24576\necho 24576\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     assert gpus() == [24 << 30] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("chekc", "no such command; did you mean check?"), ("nonsense", "no such command; there are run")],
+)
+def test_a_misspelt_command_is_answered_with_the_right_one(word: str, says: str) -> None:
+    full = [sys.executable, "-m", "weak2wise.engine", word]
+    done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{word}: {says}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interruption_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise KeyboardInterrupt\n")
+    full = [sys.executable, "-m", "weak2wise.engine", "run"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(full, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr == "Interrupted.\n"

@@ -144,6 +144,8 @@ def load_manifest(path: Path) -> Manifest | None:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name the dataset.work_dir of a run") from None
     except msgspec.DecodeError as error:
         raise ConfigError(
             f"{path}: cannot be read as a manifest: {error}; restore it or pick another work_dir"
