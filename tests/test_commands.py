@@ -65,7 +65,7 @@ def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
         run_in(tmp_path, server.base_url, 300)
         process = start(tmp_path)
         try:
-            while not list((tmp_path / "work").glob("ledger/sft/*.jsonl")):
+            while not any(shard.stat().st_size for shard in (tmp_path / "work").glob("ledger/filter/*.jsonl")):
                 time.sleep(0.02)
             assert command("status", tmp_path / "work", "--json") == 0
             found = json.loads(capsys.readouterr().out)
@@ -472,9 +472,21 @@ def test_a_misspelt_command_is_answered_with_the_right_one(word: str, says: str)
 
 
 def test_an_interruption_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "uvloop.py").write_text("raise KeyboardInterrupt\n")
+    (tmp_path / "uvloop.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     full = [sys.executable, "-m", "weak2wise.engine", "run"]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(full, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGINT
-    assert done.stderr == "Interrupted.\n"
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+def test_an_interrupted_check_ends_in_a_line(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("hang_before_headers", Match(model="judge"), times=None),)) as server:
+        run_in(tmp_path, server.base_url)
+        process = start(tmp_path, command="check")
+        while not server.stats().models.get("judge"):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted." in said.splitlines()
+    assert "Traceback" not in said

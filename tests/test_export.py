@@ -242,6 +242,10 @@ def test_the_entries_of_other_data_sets_stay(
     assert list(found) == ["alpaca_en", "golden", "top"]
     assert found["alpaca_en"] == others["alpaca_en"]
     assert found["golden"]["file_name"] == "golden.jsonl"
+    capsys.readouterr()
+    push = ("--push-to-hub", "me/golden", "--dry-run")
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *push) == 0
+    assert "dataset_info.json  " not in capsys.readouterr().err, "what else is in the folder is not told to the Hub"
     info.write_text(json.dumps({"golden": {"file_name": "mine.json"}}))
     assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 2
     info.write_text("[]")

@@ -10,6 +10,7 @@ import pytest
 from tests.engine_runs import ROLES, config_for, finish, lines, start, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
 from tests.loopback.faults import Kind
+from weak2wise.results import unreadable
 
 
 def failed(folder: Path) -> dict[int, tuple[str, str, str | None, int]]:
@@ -108,6 +109,7 @@ def test_what_is_no_question_is_mended_by_a_line_more_and_not_by_trying_again(tm
         assert "append corrected lines to the input" in said
         finish(tmp_path, "--resume", "force", code=1)
     assert len(lines(tmp_path / "out.jsonl")) == 3
+    assert "a work_dir of its own" in unreadable(2, tmp_path / "failed.jsonl", Path("in.parquet"))
 
 
 def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_configured(tmp_path: Path) -> None:

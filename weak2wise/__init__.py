@@ -1,19 +1,21 @@
 """Machinery that moves data: queues, ledgers, endpoints. The method itself lives in ``workers``."""
 
+import os
+import signal
 import sys
 from pathlib import Path
-from types import TracebackType
 
 __version__ = "0.1.0"
 
 
-def _end(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write("Interrupted.\n")  # and Python ends by the signal, which a shell calls 130
-    else:
-        sys.__excepthook__(kind, error, traceback)
+def _end(_number: int, _frame: object) -> None:
+    os.write(2, b"Interrupted.\n")
+    os._exit(130)
 
 
-if sys.argv[:1] == ["-m"] or (sys.argv and Path(sys.argv[0]).name == "weak2wise"):
-    # We are the program, not a library of it, and a Ctrl-C while the rest is imported is no traceback, either.
-    sys.excepthook = _end
+if (sys.argv[:1] == ["-m"] or (sys.argv and Path(sys.argv[0]).name == "weak2wise")) and (
+    signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    # We are the program, not a library of it. Until its command begins there is nothing to tidy up, and an exception
+    # in the middle of an import is a traceback, or in a compiled module worse.
+    signal.signal(signal.SIGINT, _end)

@@ -240,7 +240,7 @@ class Engine:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             said = f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})"
             if lines := books.intake.tally[Status.FAILED]:
-                said += f". {unreadable(lines, self.failures)}"
+                said += f". {unreadable(lines, self.failures, Path(self._config.dataset.input_path))}"
             raise ConfigError(said)
         return rows
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from weak2wise.dataset import is_hub, unit
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
 
@@ -88,12 +89,13 @@ def _under_way(row: int, ledgers: Sequence[Ledger[Any]]) -> bool:
     return latest is not ledgers[-1] and latest.status(row) is Status.DONE
 
 
-def unreadable(lines: int, failed: Path) -> str:
-    """What to do about input lines that are no questions: trying them again changes nothing."""
-    return (
-        f"{lines:,} input {'line' if lines == 1 else 'lines'} cannot be read, see {failed}. They are not tried again: "
-        "append corrected lines to the input and go on with --resume force"
-    )
+def unreadable(count: int, failed: Path, source: Path) -> str:
+    """What to do about rows of the input that are no questions: trying them again changes nothing."""
+    what = f"{unit(source)}{'' if count == 1 else 's'}"
+    said = f"{count:,} input {what} cannot be read, see {failed}. Trying again does not mend that: "
+    if is_hub(source) or source.suffix in {".json", ".parquet"}:
+        return said + "put corrected rows into an input with a work_dir of its own"
+    return said + "append corrected lines to the input and go on with --resume force"
 
 
 def totals(rows: int, steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Totals:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import cyclopts
 
 from weak2wise.commands.retry_failed import retry_failed
-from weak2wise.commands.run import run
+from weak2wise.commands.run import INTERRUPTED, run
 from weak2wise.commands.say import say
 from weak2wise.telemetry.log import silence
 
@@ -15,6 +15,7 @@ app = cyclopts.App(
     help="Synthesise reasoning traces that suit a weak LLM. Start it again after any interruption: it goes on.",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.default(run)
 app.command(run)
@@ -44,6 +45,9 @@ def main() -> None:
         sys.exit(2)
     try:
         code = app(exit_on_error=False)
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        code = INTERRUPTED
     except cyclopts.CycloptsError:
         code = 2  # cyclopts has said what is wrong with the command line
     sys.exit(code)

@@ -71,7 +71,7 @@ def export(
         count = write_parquet(path, rows, layout, provenance=provenance)
     else:
         count = write_jsonl(path, rows)
-    say(f"{path}: {count:,} rows")
+    say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
     if not count:
         say(f"Warning: the run has emitted no row{' of such a score' if min_score is not None else ''} (see status).")
     if card:
@@ -89,7 +89,9 @@ def export(
         write_atomic(target.info, [entry])
         say(f"{target.card}, {target.info}")
     if push_to_hub:
-        for line in push(push_to_hub, [path, target.card, target.info], dry_run=dry_run):
+        # What else is listed there is nobody's business but this folder's.
+        files = [path, target.card, *([target.info] if target.is_alone(entry) else [])]
+        for line in push(push_to_hub, files, dry_run=dry_run):
             say(line)
     return 0
 

@@ -3,7 +3,9 @@
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -60,11 +62,18 @@ def command_line(arguments: list[str]) -> str:
     return shlex.join(["python", "-m", "weak2wise.engine", *shown])
 
 
+def begin() -> None:
+    """From here on an interruption is an exception, which tidies up on its way; see ``weak2wise/__init__.py``."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def told(command: Callable[P, int]) -> Callable[P, int]:
     """A command whose user's mistakes end in a line and exit code 2, trouble with files in one and 3."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        begin()
         try:
             return command(*args, **kwargs)
         except ConfigError as error:

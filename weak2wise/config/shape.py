@@ -71,6 +71,8 @@ def _shown(value: object) -> str:
     """A text or a number as it is, what may be long or hold a secret as a digest."""
     if isinstance(value, str):
         return value
+    if value == {}:
+        return "{}"
     return msgspec.json.encode(value).decode() if value is None or isinstance(value, int | float) else digest(value)
 
 

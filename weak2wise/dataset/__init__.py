@@ -2,7 +2,7 @@
 
 from weak2wise.dataset.hub import is_hub, keep, kept_at
 from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values
-from weak2wise.dataset.sources import LONGEST_LINE, asked_by
+from weak2wise.dataset.sources import LONGEST_LINE, asked_by, unit
 
 __all__ = [
     "LONGEST_LINE",
@@ -15,4 +15,5 @@ __all__ = [
     "read_questions",
     "read_rows",
     "read_values",
+    "unit",
 ]

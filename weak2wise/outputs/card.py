@@ -81,7 +81,7 @@ Reasoning traces that suit one weak LLM, found without labels by
 the weak LLM does not solve; the trace that still guides the weak LLM when most of it is masked wins, and is cut where
 the answer is first derived.
 
-**{rows:,} rows**, {selection}; layout `{layout}` (read by {LAYOUTS[layout].reader}).
+**{rows:,} row{"" if rows == 1 else "s"}**, {selection}; layout `{layout}` (read by {LAYOUTS[layout].reader}).
 
 | column | holds |
 |---|---|

@@ -73,6 +73,11 @@ class Target(Struct, frozen=True):
             )
         return msgspec.json.format(msgspec.json.encode(entries | {name: info}), indent=2) + b"\n"
 
+    @staticmethod
+    def is_alone(entries: bytes) -> bool:
+        """Whether a ``dataset_info.json`` lists one data set only."""
+        return len(msgspec.json.decode(entries, type=dict[str, Any])) == 1
+
     def check(self, work: WorkDir, *, card: bool) -> None:
         """See that nothing is overwritten but an earlier export. Raises ``ConfigError``."""
         if card and self.card.exists() and MARK not in self.card.read_text(errors="replace"):
