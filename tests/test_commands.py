@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine_runs import ROOT, config_for, lines, start, write_run
+from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.finished_run import FinishedRun, command
-from tests.loopback import LoopbackProcess, Mix
+from tests.loopback import Fault, LoopbackProcess, Match, Mix
 from weak2wise.commands.init import PROVIDERS, Provider
+from weak2wise.commands.say import command_line
 from weak2wise.commands.status import seconds_left
 from weak2wise.config import load_config
+from weak2wise.config.schema import VllmEndpoint
+from weak2wise.ledger.files import locked
 from weak2wise.llm.footprint import Footprint, footprint
 from weak2wise.outputs.history import read_history
+from weak2wise.outputs.memory import cached, fit, gpus
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,7 @@ def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
         run_in(tmp_path, server.base_url, 300)
         process = start(tmp_path)
         try:
-            while not list((tmp_path / "work").glob("ledger/sft/*.jsonl")):
+            while not any(shard.stat().st_size for shard in (tmp_path / "work").glob("ledger/filter/*.jsonl")):
                 time.sleep(0.02)
             assert command("status", tmp_path / "work", "--json") == 0
             found = json.loads(capsys.readouterr().out)
@@ -129,6 +134,27 @@ def test_init_writes_a_config_that_loads_and_never_writes_over_one(
     assert path.read_text() == before
 
 
+def test_the_readmes_way_works_in_a_fresh_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clone has a config.yaml, the documented example; every command is taken from the README as it stands."""
+    steps = [line.partition("#")[0].split() for line in (ROOT / "README.md").read_text().splitlines()]
+    init, check = (next(step for step in steps if step[:2] == ["weak2wise", name]) for name in ("init", "check"))
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
+    assert command(*init[1:]) == 0
+    said = capsys.readouterr().err
+    assert said.rstrip().endswith(" ".join(check))
+    assert command(*check[1:], "--set", "model_endpoints.weak={model_id: m}") == 2
+    assert "data/questions.jsonl: no such file (dataset.input_path)" in capsys.readouterr().err
+
+
+def test_init_of_nothing_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("init") == 2
+    assert ", ".join(PROVIDERS) in capsys.readouterr().err
+
+
 def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,7 +170,7 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     assert len(asked) == 5
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
-    assert "5 questions; 1 rows are none, the first: line 6" in found["findings"][1]["said"]
+    assert "5 questions; 1 row is no question: line 6" in found["findings"][1]["said"]
     calls = {part["role"]: part["calls"] for part in found["forecast"]}
     traces = 5 * 2 * 2
     assert calls == {
@@ -158,6 +184,8 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     tokens = priced["prompt_tokens"] + 10 * priced["completion_tokens"]
     assert priced["cost_usd"] == pytest.approx(tokens / 1e6, rel=1e-3)
     assert found["cost_usd"] == pytest.approx(priced["cost_usd"], abs=0.005)
+    assert priced["most_tokens"] == priced["calls"] * 8192
+    assert found["most_usd"] == pytest.approx((priced["prompt_tokens"] + 10 * 10 * 8192) / 1e6, abs=0.005)
     assert not (tmp_path / "work" / "ledger").exists()
 
 
@@ -172,6 +200,70 @@ def test_check_goes_by_what_the_work_dir_has_spent_so_far(
     journal = [answer for shard in finished.work.glob("ledger/journal/*") for answer in lines(shard)]
     spent = [a["completion"]["usage"]["completion_tokens"] for a in journal if a["role"] == "weak"]
     assert weak["completion_tokens"] == pytest.approx(weak["calls"] * sum(spent) / len(spent), rel=1e-3)
+
+
+def test_no_answer_is_expected_to_be_longer_than_it_may_be(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_in(tmp_path, server.base_url)
+    few = "--set=model_endpoints.strong-a.max_tokens=100"
+    assert command("check", "--config", tmp_path / "config.yaml", "--json", few) == 0
+    strong = {part["role"]: part for part in json.loads(capsys.readouterr().out)["forecast"]}["strong/strong-a"]
+    assert strong["completion_tokens"] == strong["most_tokens"] == 100 * strong["calls"]
+
+
+def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weak2wise.commands.findings.ASK_SECONDS", 1.0)
+    with LoopbackProcess(faults=(Fault("hang_before_headers", Match(model="judge"), times=None),)) as server:
+        run_in(tmp_path, server.base_url)
+        assert command("check", "--config", tmp_path / "config.yaml") == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if " endpoint " in line]
+    assert len(told) == 5
+    assert told[-1] == "✗ endpoint judge: no answer to a tiny question within 1 s; a run would wait 1800 s for each"
+
+
+def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=Mix(mix={"429": 1.0})) as server:
+        run_in(tmp_path, server.base_url)
+        full = [sys.executable, "-m", "weak2wise.engine", "check", "--json", "--config", str(tmp_path / "config.yaml")]
+        done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["ok"]
+
+
+def test_check_finds_what_a_run_would_refuse_and_writes_nothing(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other settings, another engine, a ledger whose manifest is gone."""
+    config = run_in(tmp_path, server.base_url, 2, n_mask=2)
+    config["dataset"]["finetune_out"] = str(tmp_path / "made" / "out.jsonl")
+    save(tmp_path, config)
+
+    def checked(*arguments: str) -> tuple[str, str]:
+        command("check", "--config", tmp_path / "config.yaml", "--json", *arguments)
+        findings = json.loads(capsys.readouterr().out)["findings"]
+        found = next(finding for finding in findings if finding["about"] == "work_dir")
+        return found["verdict"], found["said"]
+
+    assert checked()[0] == "good"
+    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "made").exists()
+    finish(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert checked()[0] == "good"
+    verdict, said = checked("--set", "params.beta=0.9")
+    assert (verdict, "params.beta" in said) == ("bad", True)
+    assert checked("--set", "params.beta=0.9", "--resume", "force")[0] == "good"
+    with locked(tmp_path / "work"):
+        verdict, said = checked()
+    assert (verdict, f"in use by another engine (process {os.getpid()})" in said) == ("bad", True)
+    before[tmp_path / "work" / "lock"] = (tmp_path / "work" / "lock").stat().st_mtime_ns
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    (tmp_path / "work" / "manifest.json").unlink()
+    verdict, said = checked()
+    assert (verdict, "Restore it" in said) == ("bad", True)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +332,11 @@ def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
     [
         (["status", "/nowhere"], "holds no run"),
         (["status", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
+        (["status", "/dev/null/work"], "/dev/null/work/manifest.json: cannot be read: Not a directory"),
+        (
+            ["check", "--set", "dataset.work_dir=/dev/null/work"],
+            "cannot be written: Not a directory (dataset.work_dir)",
+        ),
         (["report", "/nowhere"], "holds no run"),
         (["check", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
         (["check", "--set", "params.n_mask=0"], "params.n_mask: expected int >= 1"),
@@ -309,3 +406,87 @@ def test_the_memory_a_model_needs_is_read_from_its_folder(tmp_path: Path) -> Non
     assert footprint(tmp_path) == Footprint(1000, 57_344)
     assert footprint(tmp_path, dtype="float32") == Footprint(1000, 2 * 57_344)
     assert footprint(tmp_path, kv_cache_dtype="fp8_e4m3") == Footprint(1000, 57_344 // 2)
+
+
+@pytest.mark.parametrize("never", [["--resume", "never"], ["--resume=never"]])
+def test_the_command_that_goes_on_does_not_start_anew(never: list[str]) -> None:
+    """Repeated as it was given, it would set aside all that the run has just paid for."""
+    assert command_line(["run", *never, "--page", "8000"]) == "python -m weak2wise.engine run --page 8000"
+    assert command_line(["run", "--resume", "force"]) == "python -m weak2wise.engine run --resume force"
+
+
+def test_a_hub_model_is_found_in_the_local_cache(tmp_path: Path) -> None:
+    """The cache's layout is the Hub's own: refs name a commit, snapshots hold its files."""
+    endpoint = VllmEndpoint(model_name="org/name")
+    folder = tmp_path / "hub" / "models--org--name"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc123")
+    snapshot = folder / "snapshots" / "abc123"
+    snapshot.mkdir(parents=True)
+    env = {"HF_HOME": str(tmp_path)}
+    assert cached("org/name", endpoint, env) is None, "nothing was fetched"
+    (snapshot / "config.json").write_text("{}")
+    assert cached("org/name", endpoint, env) == snapshot
+    assert cached("org/name", endpoint, {"HF_HUB_CACHE": str(tmp_path / "hub")}) == snapshot
+    assert cached("org/name", VllmEndpoint(model_name="org/name", download_dir=str(tmp_path / "hub")), {}) == snapshot
+    assert cached("org/name", VllmEndpoint(model_name="org/name", revision="abc123"), env) == snapshot
+    assert cached("org/name", VllmEndpoint(model_name="org/name", revision="other"), env) is None
+
+
+def test_a_models_needs_are_compared_with_the_gpus_that_it_is_to_have() -> None:
+    needs, gigabyte = Footprint(weights=15 * 10**9, kv_per_token=10**5), 10**9
+    large = VllmEndpoint(model_name="m", max_model_len=16384)
+    assert fit(needs, large, []) == (True, "no GPU was seen here to compare that with")
+    assert fit(needs, large, [24 * gigabyte]) == (
+        True,
+        "0.9 of 1 x 24.0 GB leaves room for at most 66,000 tokens in flight",
+    )
+    assert fit(needs, large, [18 * gigabyte]) == (
+        False,
+        "0.9 of 1 x 18.0 GB has no room for one answer of max_model_len 16,384",
+    )
+    assert fit(needs, large, [12 * gigabyte]) == (False, "0.9 of 1 x 12.0 GB has no room for the weights")
+    two = VllmEndpoint(model_name="m", tensor_parallel_size=2)
+    assert fit(needs, two, [12 * gigabyte] * 2)[0]
+    assert fit(needs, two, [80 * gigabyte]) == (False, "it is to run on 2 GPUs, of which 1 were seen")
+
+
+def test_gpus_are_counted_as_the_driver_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus() == []
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 24576\necho 24576\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert gpus() == [24 << 30] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [("chekc", "no such command; did you mean check?"), ("nonsense", "no such command; there are run")],
+)
+def test_a_misspelt_command_is_answered_with_the_right_one(word: str, says: str) -> None:
+    full = [sys.executable, "-m", "weak2wise.engine", word]
+    done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{word}: {says}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interruption_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    full = [sys.executable, "-m", "weak2wise.engine", "run"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(full, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+def test_an_interrupted_check_ends_in_a_line(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("hang_before_headers", Match(model="judge"), times=None),)) as server:
+        run_in(tmp_path, server.base_url)
+        process = start(tmp_path, command="check")
+        while not server.stats().models.get("judge"):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted." in said.splitlines()
+    assert "Traceback" not in said

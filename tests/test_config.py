@@ -1,10 +1,12 @@
 """Config files: the reference's loads unchanged, and every mistake is told in one line with its key."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint, load_config
+from weak2wise.config.shape import answer_settings, result_shape
 from weak2wise.errors import ConfigError
 from workers.prompts import Prompts
 
@@ -105,6 +107,55 @@ def test_set_overrides_any_key_also_below_a_name_with_dots(file: Path) -> None:
     assert config.models.mstrong == ("strong-a",)
 
 
+def test_set_adds_to_a_section_with_nothing_in_it(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(REFERENCE_STYLE.partition("params:")[0] + "params:\ndataset: {input_path: x}\n")
+    assert load(tmp_path / "c.yaml", "params.n_mask=8").params.n_mask == 8
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load(
+        file,
+        "dataset={input_path: ~/in.jsonl, work_dir: ~/work, finetune_out: ~/out.jsonl, decontaminate: [~/set.jsonl]}",
+        "model_endpoints.Small-1.5B.model_name=~/models/small",
+    )
+    dataset = config.dataset
+    assert (dataset.input_path, dataset.work_dir) == ("/home/me/in.jsonl", "/home/me/work")
+    assert (dataset.finetune_out, dataset.decontaminate) == ("/home/me/out.jsonl", ("/home/me/set.jsonl",))
+    assert config.endpoints["Small-1.5B"].model == "/home/me/models/small"
+
+
+@pytest.mark.parametrize("key", ["secret\r", "secret\n", " secret", "sec\x1bret"])
+@pytest.mark.parametrize("use", ["api_key_env=ODD", "headers={X-Key: $ODD}"])
+def test_a_key_that_no_header_can_carry_is_refused_by_its_variables_name(file: Path, use: str, key: str) -> None:
+    with pytest.raises(ConfigError, match="environment variable ODD holds a line break") as caught:
+        load_config(file, [f"model_endpoints.strong-a.{use}"], ENV | {"ODD": key})
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "engine_args={generation_config: vllm}",
+        "engine_args={hf_overrides: {rope_theta: 5.0}}",
+        "engine_args={seed: 7}",
+        "engine_args={dtype: float32}",
+        "tokenizer_kwargs={trust_remote_code: true}",
+        "trust_remote_code=true",
+    ],
+)
+def test_what_shapes_a_local_models_answers_is_another_setting(file: Path, given: str) -> None:
+    """In the manifest and in the journal's key; what only says where and how fast it runs is in neither."""
+
+    def shape(*overrides: str) -> tuple[dict[str, str], dict[str, Any]]:
+        config = load(file, *(f"model_endpoints.Small-1.5B.{override}" for override in overrides))
+        return result_shape(config, {}), answer_settings(config.endpoints["Small-1.5B"])
+
+    before = shape()
+    assert all(now != then for now, then in zip(shape(given), before, strict=True))
+    assert shape("engine_args={block_size: 32, swap_space: 1}", "max_num_seqs=4") == before
+
+
 MISTAKES = [
     ("params.n_msk=1", "params.n_msk: unknown key; did you mean n_mask?"),
     ("nonsense=1", "nonsense: unknown key; known here: "),
@@ -119,13 +170,16 @@ MISTAKES = [
     ("models.mstrong=[strong-a, strong-a]", "models.mstrong: an endpoint is named twice"),
     ("model_endpoints.strong-a.max_retries=many", "model_endpoints.strong-a.max_retries: expected int, got str"),
     ("model_endpoints.strong-a.type=grpc", "model_endpoints.strong-a.type: expected one of openai, vllm, transformers"),
-    ("model_endpoints.strong-a.base_url=a.example", "model_endpoints.strong-a.base_url: expected str matching"),
+    ("model_endpoints.strong-a.base_url=a.example", "model_endpoints.strong-a.base_url: expected http:// or https://"),
     ("model_endpoints.strong-a.api_key_env=UNSET", "api_key_env: environment variable UNSET is not set"),
     ("model_endpoints.strong-a.api_key_env=sk-1234", "expected the name of an environment variable, not a key itself"),
     ("model_endpoints.strong-a.headers={Authorization: Bearer x}", "headers.Authorization: expected $NAME of an"),
     ("model_endpoints.strong-a.headers={X-Api-Key: x}", "headers.X-Api-Key: expected $NAME of an environment variable"),
-    ("model_endpoints.strong-a.base_url=https://me:secret@a.example", "base_url: expected str matching"),
-    ("model_endpoints.strong-a.base_urls=['https://a.example?key=secret']", "base_urls[0]: expected str matching"),
+    ("model_endpoints.strong-a.base_url=https://me:secret@a.example", "base_url: expected http:// or https://"),
+    (
+        "model_endpoints.strong-a.base_urls=['https://a.example?key=secret']",
+        "base_urls[0]: expected http:// or https://",
+    ),
     ("model_endpoints.strong-a.prices={input: -1}", "prices.input: expected float >= 0.0, found -1"),
     ("engine.max_cost_usd=5", "engine.max_cost_usd: nothing in use has a price"),
     ("model_endpoints.strong-a.headers={X: $UNSET}", "headers.X: environment variable UNSET is not set"),
@@ -135,6 +189,7 @@ MISTAKES = [
     ("dataset.input_path=null", "dataset.input_path: expected str, got null"),
     ("params=3", "params: expected object, got int"),
     ("params.n_mask", "--set params.n_mask: expected key.path=value"),
+    ("dataset.input_path=~nobody-here/in.jsonl", "~nobody-here/in.jsonl: there is no such user"),
     ("models.judge.deep=1", "--set models.judge.deep: judge is not a mapping"),
 ]
 
@@ -172,6 +227,7 @@ def test_a_key_pasted_in_place_of_its_variables_name_is_not_echoed(file: Path) -
     ("text", "complaint"),
     [
         ("a: [", "line 1 is no usable YAML"),
+        ("a: " + "[" * 5000, "is no usable YAML: nested too deeply"),
         ("params:\n  beta: 0.5\n  beta: 0.7", "line 3 is no usable YAML: beta is given twice, first in line 2"),
         ("just text", "expected a mapping"),
         ("", "expected a mapping"),

@@ -111,6 +111,24 @@ async def test_a_parquet_row_with_nothing_in_it_is_reported(tmp_path: Path) -> N
     assert good == InputRow(2, None, "1 + 1?", "2.0")
 
 
+@pytest.mark.parametrize("gap", ["", "\n" * 2_000_000])
+async def test_what_follows_a_json_array_is_reported(tmp_path: Path, gap: str) -> None:
+    array = json.dumps([{"question": "1 + 1?", "answer": "2"}])
+    (tmp_path / "in.json").write_text(array + gap + array)
+    good, bad = await read(tmp_path / "in.json")
+    assert good == InputRow(1, None, "1 + 1?", "2")
+    assert isinstance(bad, Failed)
+    assert "row 2: the array has ended, and this follows it: '[{" in bad.message
+    (tmp_path / "in.json").write_text(array + gap + "\n")
+    assert len(await read(tmp_path / "in.json")) == 1
+
+
+async def test_a_csv_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("question,answer,question\n1 + 1?,2,3 + 3?\n")
+    with pytest.raises(ConfigError, match="its header names 'question' twice"):
+        await read(tmp_path / "in.csv")
+
+
 async def test_a_json_array_that_breaks_off_gives_what_was_whole(tmp_path: Path) -> None:
     """Elements longer than one read, too."""
     whole = [{"question": "x" * 3_000_000, "answer": "1"}, {"question": "y", "answer": "2"}]

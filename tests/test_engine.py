@@ -1,5 +1,6 @@
 """The whole engine as its users run it: a command, a config, a server, files."""
 
+import errno
 import json
 import os
 import random
@@ -16,7 +17,7 @@ from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.faults import Kind
 from tests.oracle import Oracle
-from weak2wise.ledger.files import locked
+from weak2wise.ledger.files import locked, mend
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
 
@@ -173,6 +174,11 @@ def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, s
             ["--set", "dataset.finetune_out=/dev/null/out.jsonl"],
             "/dev/null: cannot be written: Not a directory (dataset.finetune_out)",
         ),
+        (["--set", "dataset.finetune_out=/tmp"], "/tmp: is a folder; expected a file to be written (dataset.finetune"),
+        (
+            ["--set", "dataset.work_dir=/dev/null/work"],
+            "/dev/null/work: cannot be written: Not a directory (dataset.work_dir)",
+        ),
         (["--set", "prompts.pqr=x"], "prompts.pqr: the placeholder {question} is missing"),
         (["--up-to-step", "9"], "expected 1, 2, 3, 4, 5 or all"),
         (["--resume", "maybe"], "maybe"),
@@ -192,6 +198,34 @@ def test_a_work_dir_in_use_or_not_to_be_made_is_told_in_a_line_with_exit_2(tmp_p
     with locked(tmp_path / "work"):
         assert f"{tmp_path / 'work'}: in use by another engine" in finish(tmp_path, code=2)
     assert "/dev/null/work" in finish(tmp_path, "--set", "dataset.work_dir=/dev/null/work", code=2)
+
+
+def test_an_empty_input_is_warned_of(tmp_path: Path) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 0)
+    (tmp_path / "in.jsonl").write_text("")
+    assert "holds no questions, so there is nothing to do (dataset.input_path)" in finish(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["candidates.jsonl", "ledger/x.jsonl"])
+def test_the_training_data_is_not_put_in_place_of_the_runs_own_files(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    said = finish(tmp_path, "--set", f"dataset.finetune_out={tmp_path / 'work' / name}", code=2)
+    assert "is a file of the run itself; choose another (dataset.finetune_out)" in said
+
+
+def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
+    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
+    (tmp_path / "work" / "run.log").mkdir(parents=True)
+    said = finish(tmp_path, code=2)
+    assert said == f"{tmp_path / 'work' / 'run.log'}: cannot be written: Is a directory (dataset.work_dir)\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(errno.ENOSPC, "Make room on the disk"), (errno.EROFS, "Make it writable"), (errno.EIO, "Mend")],
+)
+def test_only_a_full_disk_is_said_to_want_room(number: int, says: str) -> None:
+    assert mend(OSError(number, os.strerror(number))).startswith(says)
 
 
 def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:

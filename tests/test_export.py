@@ -1,6 +1,9 @@
 """Exports are read by the tools they are made for, say where they come from, and hold the rows that were asked for."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine_runs import lines
+from tests.engine_runs import ROOT, config_for, finish, lines, write_run
 from tests.finished_run import SUBJECTS, FinishedRun, command
+from tests.loopback import LoopbackProcess
 from weak2wise.outputs.choice import shares
 from weak2wise.outputs.layouts import LAYOUTS
 
@@ -191,6 +195,107 @@ def test_a_mistake_is_told_in_a_line(
 ) -> None:
     assert command("export", finished.work, "--out", tmp_path, *arguments) == 2
     assert says in capsys.readouterr().err
+
+
+def test_an_upload_without_network_is_told_in_a_line(finished: FinishedRun, tmp_path: Path) -> None:
+    """In a process of its own: huggingface_hub reads its address when it is imported."""
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_x"}  # nobody listens there
+    full = [sys.executable, "-m", "weak2wise.engine", "export", str(finished.work), "--out", str(tmp_path)]
+    done = subprocess.run(
+        [*full, "--push-to-hub", "me/golden"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert (
+        "--push-to-hub me/golden: [Errno 111] Connection refused. The files are written" in done.stderr.splitlines()[-1]
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_the_hub_would_refuse_is_refused_before_anything_is_written(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    assert command("export", finished.work, "--out", tmp_path / "x", "--push-to-hub", "no name!") == 2
+    assert command("export", finished.work, "--out", tmp_path / "x", "--push-to-hub", "golden") == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_no_rows_are_a_warning_and_are_not_uploaded(
+    finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("export", finished.work, "--out", tmp_path, "--min-score", "9") == 0
+    assert "Warning: the run has emitted no row" in capsys.readouterr().err
+    push = ("--push-to-hub", "me/golden", "--dry-run")
+    assert command("export", finished.work, "--out", tmp_path, "--min-score", "9", *push) == 2
+    assert "there are no rows to upload" in capsys.readouterr().err
+
+
+def test_the_entries_of_other_data_sets_stay(
+    finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LLaMA-Factory keeps all its data sets in one folder with one dataset_info.json."""
+    info = tmp_path / "dataset_info.json"
+    others = {"alpaca_en": {"file_name": "alpaca.json", "columns": {"prompt": "instruction"}}}
+    info.write_text(json.dumps(others))
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 0
+    assert command("export", finished.work, "--out", tmp_path / "top.jsonl", "--top", 2) == 0
+    found = json.loads(info.read_text())
+    assert list(found) == ["alpaca_en", "golden", "top"]
+    assert found["alpaca_en"] == others["alpaca_en"]
+    assert found["golden"]["file_name"] == "golden.jsonl"
+    capsys.readouterr()
+    push = ("--push-to-hub", "me/golden", "--dry-run")
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *push) == 0
+    assert "dataset_info.json  " not in capsys.readouterr().err, "what else is in the folder is not told to the Hub"
+    info.write_text(json.dumps({"golden": {"file_name": "mine.json"}}))
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 2
+    info.write_text("[]")
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 2
+    assert info.read_text() == "[]"
+    assert "is no JSON object" in capsys.readouterr().err
+
+
+def test_an_export_takes_the_place_of_none_of_the_runs_files(
+    finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out, says in {
+        finished.folder / "in.jsonl": "is the run's input",
+        finished.folder / "out.jsonl": "is the run's training data",
+        finished.work / "candidates.jsonl": "is a file of the run itself",
+        finished.work / "ledger" / "x.jsonl": "is a file of the run itself",
+        tmp_path / "x.json": "ends in .jsonl or .parquet",
+        tmp_path / "x.csv": "ends in .jsonl or .parquet",
+    }.items():
+        before = out.read_bytes() if out.exists() else None
+        assert command("export", finished.work, "--out", out, "--no-card") == 2
+        assert says in capsys.readouterr().err
+        assert (out.read_bytes() if out.exists() else None) == before
+
+
+def test_an_evaluation_set_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2)
+        config["dataset"]["decontaminate"] = [str(tmp_path / "set.jsonl")]
+        write_run(tmp_path, config, 2)
+        (tmp_path / "set.jsonl").write_text('{"question": "Any other?"}\n')
+        finish(tmp_path)
+    assert command("export", tmp_path / "work", "--out", tmp_path / "set.jsonl", "--no-card") == 2
+    assert "is an evaluation set of the run" in capsys.readouterr().err
+
+
+def test_a_card_tells_numbers_as_they_are_and_no_place_on_this_machine(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2)
+        config["model_endpoints"]["strong-a"]["max_tokens"] = 777
+        write_run(tmp_path, config, 4)
+        finish(tmp_path)
+    manifest = tmp_path / "work" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('.model": "strong-a"', '.model": "/home/me/models/Strong-A"'))
+    assert command("export", tmp_path / "work", "--out", tmp_path / "golden", "--provenance") == 0
+    text = (tmp_path / "golden" / "README.md").read_text()
+    assert "model_endpoints.strong-a.max_tokens: 777" in text
+    assert "| `prompt` | the question |" in text
+    assert "/home/me" not in text + (tmp_path / "golden" / "train.jsonl").read_text()
+    assert "| strong/strong-a | Strong-A |" in text
 
 
 def test_a_readme_of_somebody_elses_is_left_alone(

@@ -1,14 +1,17 @@
 """What becomes of questions that fail: written down with the reason, put aside, tried again, or made do without."""
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engine_runs import ROLES, config_for, finish, lines, write_run
+from tests.engine_runs import ROLES, config_for, finish, lines, start, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
 from tests.loopback.faults import Kind
+from weak2wise.results import unreadable
 
 
 def failed(folder: Path) -> dict[int, tuple[str, str, str | None, int]]:
@@ -53,6 +56,61 @@ def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
         finish(tmp_path, command="retry-failed")
         assert failed(tmp_path) == {}
         assert len(lines(tmp_path / "out.jsonl")) == 6
+
+
+def test_a_new_trial_that_is_interrupted_is_gone_on_with(tmp_path: Path) -> None:
+    """The question has left the step that it failed in; it is tried again all the same, and only it."""
+    faults = (
+        Fault("400", Match(model="strong", contains="(item 1)"), times=1),
+        Fault("400", Match(model="strong", contains="(item 2)"), times=1),
+        Fault("hang_before_headers", Match(model="weak", contains="(item 1)"), times=None),
+    )
+    with LoopbackProcess(faults=faults) as server:
+        write_run(tmp_path, small_config(tmp_path, server.base_url), 3)
+        finish(tmp_path, code=1)
+        process = start(tmp_path, command="retry-failed")
+        traced = tmp_path / "work" / "ledger" / "generate" / "00000.jsonl"
+        while sum(line["status"] == "done" for line in lines(traced)) < 3:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode == 130, said
+        assert "Go on with: python -m weak2wise.engine retry-failed" in said
+    with LoopbackProcess() as server:
+        moved = [f"--set=model_endpoints.{name}.base_url={server.base_url}" for name in ROLES]
+        finish(tmp_path, *moved, "--verbose", command="retry-failed")
+        assert server.stats().models["weak"].received == 2
+        assert "no failed question" in finish(tmp_path, *moved, command="retry-failed", code=2)
+    assert len(lines(tmp_path / "out.jsonl")) == 3
+
+
+def test_answers_cut_off_are_tried_again_with_more_tokens(tmp_path: Path) -> None:
+    with LoopbackProcess(faults=(Fault("length", Match(model="strong", contains="(item 1)"), times=1),)) as server:
+        config = small_config(tmp_path, server.base_url, outcomes={"length": "fail"})
+        write_run(tmp_path, config, 2)
+        finish(tmp_path, code=1)
+        more = "--set=model_endpoints.strong-a.max_tokens=9000"
+        finish(tmp_path, more, command="retry-failed", code=2)
+        said = finish(tmp_path, more, "--resume", "force", "--page", "0", command="retry-failed")
+        assert "The page: http://127.0.0.1:" in said
+    assert failed(tmp_path) == {}
+
+
+def test_what_is_no_question_is_mended_by_a_line_more_and_not_by_trying_again(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        write_run(tmp_path, small_config(tmp_path, server.base_url), 2)
+        with (tmp_path / "in.jsonl").open("a") as file:
+            file.write("no JSON\n")
+        said = finish(tmp_path, code=1)
+        assert "1 input line cannot be read" in said
+        assert "tried again by" not in said
+        assert "1 input line cannot be read" in finish(tmp_path, command="retry-failed", code=2)
+        with (tmp_path / "in.jsonl").open("a") as file:
+            file.write('{"question": "What is 2 + 3? (item 9)", "answer": "5"}\n')
+        assert "append corrected lines to the input" in said
+        finish(tmp_path, "--resume", "force", code=1)
+    assert len(lines(tmp_path / "out.jsonl")) == 3
+    assert "a work_dir of its own" in unreadable(2, tmp_path / "failed.jsonl", Path("in.parquet"))
 
 
 def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_configured(tmp_path: Path) -> None:

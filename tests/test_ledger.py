@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.journal import Answer, Journal, Journaled, asking_for
-from weak2wise.ledger.manifest import settle
+from weak2wise.ledger.manifest import digest, settle
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
 from weak2wise.ledger.shards import DiskError, Shards
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
@@ -317,6 +317,14 @@ class TestManifest:
         with pytest.raises(ConfigError, match=r"Changed since: params\.beta, params\.n_mask\."):
             settle(tmp_path, {"params.beta": "2", "params.n_mask": "3", "same": "x"}, data, "auto")
 
+    def test_the_digest_of_a_number_in_an_earlier_versions_manifest_is_that_number(
+        self, tmp_path: Path, data: Path
+    ) -> None:
+        settle(tmp_path, {"max_tokens": digest(8192), "max_model_len": digest(None), "dtype": "auto"}, data, "auto")
+        settle(tmp_path, {"max_tokens": "8192", "max_model_len": "null", "dtype": "auto"}, data, "auto")
+        with pytest.raises(ConfigError, match=r"Changed since: max_tokens\."):
+            settle(tmp_path, {"max_tokens": "8193", "max_model_len": "null", "dtype": "auto"}, data, "auto")
+
     def test_force_goes_on_and_says_what_changed(self, tmp_path: Path, data: Path) -> None:
         settle(tmp_path, {"a": "1"}, data, "auto")
         assert settle(tmp_path, {"a": "2"}, data, "force") == ["a"]
@@ -325,8 +333,9 @@ class TestManifest:
     def test_a_changed_input_is_refused_even_by_force(self, tmp_path: Path, data: Path) -> None:
         settle(tmp_path, {}, data, "auto")
         data.write_text("ONE\ntwo\nthree\n")
-        with pytest.raises(ConfigError, match="the content of"):
+        with pytest.raises(ConfigError, match="the content of") as caught:
             settle(tmp_path, {}, data, "auto")
+        assert "--resume force" not in str(caught.value)
         with pytest.raises(ConfigError, match="first 8 bytes"):
             settle(tmp_path, {}, data, "force")
 
@@ -353,6 +362,16 @@ class TestManifest:
         (kept,) = tmp_path.glob("ledger.before-*/paid")
         assert kept.read_text() == "for"
         assert json.loads((tmp_path / "manifest.json").read_text())["shape"] == {"a": "2"}
+
+    def test_a_ledger_whose_manifest_is_gone_is_not_gone_on_with_unasked(self, tmp_path: Path, data: Path) -> None:
+        (tmp_path / "ledger" / "filter").mkdir(parents=True)
+        (tmp_path / "ledger" / "filter" / "00000.jsonl").touch()
+        with pytest.raises(ConfigError, match="Restore it, or pass --resume force"):
+            settle(tmp_path, {"a": "1"}, data, "auto")
+        assert settle(tmp_path, {"a": "1"}, data, "force") == []
+        (tmp_path / "manifest.json").unlink()
+        settle(tmp_path, {"a": "1"}, data, "never")
+        assert list(tmp_path.glob("ledger.before-*/filter/00000.jsonl"))
 
     def test_a_damaged_manifest_is_told_so(self, tmp_path: Path, data: Path) -> None:
         (tmp_path / "manifest.json").write_text("{")

@@ -156,7 +156,9 @@ def read_overlap(config: Config) -> Overlap | None:
     if not dataset.decontaminate:
         return None
     paths = [Path(name) for name in dataset.decontaminate]
-    return Overlap((path.name, read_questions(path, dataset.columns)) for path in paths)
+    alike = Counter(path.name for path in paths)
+    names = [path.name if alike[path.name] == 1 else str(path) for path in paths]
+    return Overlap((name, read_questions(path, dataset.columns)) for name, path in zip(names, paths, strict=True))
 
 
 def _lanes_for(config: Config, names: Iterable[str], calls: int) -> int:

@@ -17,23 +17,25 @@ from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_
 from weak2wise.beside import ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import asked_by, count_rows, is_hub, keep, read_rows
+from weak2wise.dataset import asked_by, count_rows, is_hub, keep, kept_at, read_rows
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import locked, make_private, write_atomic
-from weak2wise.ledger.manifest import Resume, settle
-from weak2wise.ledger.outcomes import Failed
+from weak2wise.ledger.files import locked, make_private, mend, write_atomic
+from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
+from weak2wise.ledger.outcomes import Failed, Status
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.purse import Purse
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Stage, run
-from weak2wise.results import failed_rows, totals, write_views
+from weak2wise.places import check_places, output_of
+from weak2wise.results import failed_rows, totals, unreadable, write_views
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
 from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from weak2wise.watch.board import Observer
 from workers.answers import warm_up
+from workers.decontaminate import Overlap
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Asked, Question
@@ -67,7 +69,7 @@ class Engine:
         self._prompts = Prompts.of(config.prompts)
         self._work_dir = Path(config.dataset.work_dir)
         self._input = Path(config.dataset.input_path)
-        self._output = Path(config.dataset.finetune_out or self._work_dir / STEPS["sft"][2])
+        self._output = output_of(config)
         self._retry = retry
         self._rows = 0
         self.observer: asyncio.Future[Observer] | None = None
@@ -80,20 +82,7 @@ class Engine:
             endpoint = config.endpoints[name]
             if not isinstance(endpoint, OpenAIEndpoint):
                 check_vllm(name, endpoint)
-        if not is_hub(self._input) and not self._input.is_file():
-            raise ConfigError(f"{self._input}: no such file (dataset.input_path)")
-        for source in map(Path, config.dataset.decontaminate):
-            if not is_hub(source) and not source.is_file():
-                raise ConfigError(f"{source}: no such file (dataset.decontaminate)")
-        if self._output.resolve() == self._input.resolve():
-            raise ConfigError(f"{self._output}: dataset.finetune_out would overwrite dataset.input_path")
-        try:
-            make_private(self._output.parent)
-            tempfile.TemporaryFile(dir=self._output.parent).close()
-        except OSError as error:
-            raise ConfigError(
-                f"{self._output.parent}: cannot be written: {error.strerror} (dataset.finetune_out)"
-            ) from None
+        check_places(config)
 
     @property
     def failures(self) -> Path:
@@ -109,15 +98,12 @@ class Engine:
         """
         began = time.monotonic()
         with locked(self._work_dir):
-            logs.configure(self._work_dir / "run.log", self._redact, verbose=self.verbose)
+            self._prepare()
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
                     self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
-            prompts = msgspec.to_builtins(self._prompts)
-            shape = result_shape(self._config, prompts)
             overlap = await asyncio.to_thread(read_overlap, self._config)
-            if overlap:
-                shape["dataset.decontaminate"] = overlap.digest
+            shape = self._shape(overlap)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
             books = Books.of(self._config)
@@ -154,7 +140,7 @@ class Engine:
                     redact=self._redact,
                     overlap=overlap,
                 )[: len(self._steps)]
-                log.info("run.started", steps=self._steps, input=str(self._input))
+                log.info("run.started", steps=self._steps, input=str(self._input), **self._named())
                 observer = Observer(
                     stages=stages,
                     endpoints=endpoints,
@@ -210,6 +196,39 @@ class Engine:
             log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.seconds)
             return summary
 
+    def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
+        """The work_dir's earlier run that this one would go on with, if any, and the keys that changed since. Blocks.
+
+        Raises:
+            ConfigError: it may not go on.
+        """
+        source = kept_at(self._input, self._work_dir) if is_hub(self._input) else self._input
+        if not source.exists():  # a data set that no run has kept yet
+            return None, []
+        old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume)
+        return old, changed
+
+    def _shape(self, overlap: Overlap | None) -> dict[str, str]:
+        shape = result_shape(self._config, msgspec.to_builtins(self._prompts))
+        return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
+
+    def _prepare(self) -> None:
+        """Open the log, and see that what is paid for can be written down. Raises ``ConfigError``."""
+        path = self._work_dir / "run.log"
+        try:
+            logs.configure(path, self._redact, verbose=self.verbose)
+            for path in (self._work_dir, self._output.parent):
+                make_private(path)
+                tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            key = "finetune_out" if path == self._output.parent else "work_dir"
+            raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
+
+    def _named(self) -> dict[str, Any]:
+        """The other files that no export may take the place of."""
+        sets = [name for name in self._config.dataset.decontaminate if not is_hub(Path(name))]
+        return {"sets": [str(Path(name).resolve()) for name in sets], "output": str(self._output.resolve())}
+
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
         self._rows = 0
         async for row in read_rows(self._input, self._config.dataset.columns):
@@ -225,7 +244,10 @@ class Engine:
         rows, kinds = failed_rows(list(books.steps.values()), self._retry)
         if not rows:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-            raise ConfigError(f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})")
+            said = f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})"
+            if lines := books.intake.tally[Status.FAILED]:
+                said += f". {unreadable(lines, self.failures, Path(self._config.dataset.input_path))}"
+            raise ConfigError(said)
         return rows
 
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:
@@ -233,9 +255,8 @@ class Engine:
         try:
             write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
         except OSError as error:
-            raise StopRun(
-                f"{error.filename or self._work_dir}: {error.strerror}", hint="Make room on the disk."
-            ) from None
+            path = error.filename or self._work_dir
+            raise StopRun(f"{path}: {error.strerror}", hint=f"{mend(error)}.") from None
 
     def _view_path(self, step: str) -> Path:
         return self._output if step == "sft" else self._work_dir / STEPS[step][2]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from weak2wise.dataset import is_hub, unit
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
 
@@ -67,7 +68,10 @@ def ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:
 
 
 def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[set[int], Counter[str]]:
-    """The rows that failed for one of these kinds in a stage, and how many failed for each kind at all. Blocks."""
+    """The rows that failed for one of these kinds in a stage, and how many failed for each kind at all. Blocks.
+
+    A row whose new trial was interrupted has left the stage that it failed in and is not through: it counts, too.
+    """
     rows: set[int] = set()
     found: Counter[str] = Counter()
     for outcome in ends(ledgers):
@@ -75,7 +79,23 @@ def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[
             found[outcome.kind] += 1
             if outcome.kind in kinds:
                 rows.add(outcome.row)
+    for ledger in ledgers:
+        rows |= {row for row, kind in ledger.ever_failed().items() if kind in kinds and _under_way(row, ledgers)}
     return rows, found
+
+
+def _under_way(row: int, ledgers: Sequence[Ledger[Any]]) -> bool:
+    latest = next((ledger for ledger in reversed(ledgers) if ledger.status(row) is not Status.NONE), ledgers[-1])
+    return latest is not ledgers[-1] and latest.status(row) is Status.DONE
+
+
+def unreadable(count: int, failed: Path, source: Path) -> str:
+    """What to do about rows of the input that are no questions: trying them again changes nothing."""
+    what = f"{unit(source)}{'' if count == 1 else 's'}"
+    said = f"{count:,} input {what} cannot be read, see {failed}. Trying again does not mend that: "
+    if is_hub(source) or source.suffix in {".json", ".parquet"}:
+        return said + "put corrected rows into an input with a work_dir of its own"
+    return said + "append corrected lines to the input and go on with --resume force"
 
 
 def totals(rows: int, steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Totals:

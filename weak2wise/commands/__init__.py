@@ -1,17 +1,21 @@
 """The command line of ``python -m weak2wise.engine``, also installed as ``weak2wise``; one module a command."""
 
 import sys
+from difflib import get_close_matches
 
 import cyclopts
 
 from weak2wise.commands.retry_failed import retry_failed
-from weak2wise.commands.run import run
+from weak2wise.commands.run import INTERRUPTED, run
+from weak2wise.commands.say import say
+from weak2wise.telemetry.log import silence
 
 app = cyclopts.App(
     name="weak2wise",
     help="Synthesise reasoning traces that suit a weak LLM. Start it again after any interruption: it goes on.",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.default(run)
 app.command(run)
@@ -32,8 +36,18 @@ app.register_install_completion_command()
 
 def main() -> None:
     """The ``weak2wise`` command."""
+    silence()
+    word = next(iter(sys.argv[1:2]), "-")
+    names = [name for name in app if not name.startswith("-")]
+    if not word.startswith("-") and word not in names:
+        near = get_close_matches(word, names, n=1)
+        say(f"{word}: no such command; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"))
+        sys.exit(2)
     try:
         code = app(exit_on_error=False)
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        code = INTERRUPTED
     except cyclopts.CycloptsError:
         code = 2  # cyclopts has said what is wrong with the command line
     sys.exit(code)

@@ -1,20 +1,21 @@
 """``export``: training data out of a run, in the layout a trainer reads, with a card that says where it comes from."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-import msgspec
 
 from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.outputs.card import MARK, dataset_card, dataset_info
+from weak2wise.outputs.card import HOLDS, dataset_card, entry_of
 from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
-from weak2wise.outputs.hub import push
+from weak2wise.outputs.hub import check_name, push
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
+from weak2wise.outputs.target import Target
 from weak2wise.outputs.work_dir import WorkDir
 
 
@@ -40,7 +41,7 @@ def export(
     Args:
         work_dir: The run's dataset.work_dir; left out, the one that --config names.
         out: The file to write, .jsonl or .parquet; any other name is a folder, which gets a train.jsonl. A dataset
-            card (README.md) and LLaMA-Factory's dataset_info.json are put beside it.
+            card (README.md) is put beside it, and an entry into the dataset_info.json there, for LLaMA-Factory.
         format_: prompt_completion and messages are for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory.
         provenance: Add a column that says where each row comes from: score, s_list, strong model, candidate, judge.
         top: At most so many rows, the highest scores first.
@@ -53,29 +54,28 @@ def export(
     """
     if balance_by and top is None:
         raise ConfigError("--balance-by shares out --top; give that too")
-    if dry_run and not push_to_hub:
-        raise ConfigError("--dry-run is about --push-to-hub; give that too")
-    if push_to_hub and not card:
-        raise ConfigError("--push-to-hub uploads the card too; leave out --no-card")
-    path = out if out.suffix in {".jsonl", ".parquet"} else out / "train.jsonl"
-    readme, info = path.with_name("README.md"), path.with_name("dataset_info.json")
-    if card and readme.exists() and MARK not in readme.read_text(errors="replace"):
-        raise ConfigError(f"{readme}: is no card of ours; choose a folder of its own for --out, or pass --no-card")
+    _check_push(push_to_hub, card=card, dry_run=dry_run)
+    target = Target.of(out)
+    path = target.data
     work = WorkDir(work_dir_of(work_dir, config))
-    if path.resolve().is_relative_to((work.folder / "ledger").resolve()):
-        raise ConfigError(f"{path}: is inside the run's ledger; choose another --out")
+    target.check(work, card=card)
+    name = push_to_hub.rpartition("/")[2] if push_to_hub else target.name
+    entry = target.entry(name, entry_of(path.name, format_)) if card else b""
     layout = LAYOUTS[format_]
-    rows = rows_of(
-        work, choose(work, top=top, min_score=min_score, balance_by=balance_by), layout, provenance=provenance
-    )
+    chosen = choose(work, top=top, min_score=min_score, balance_by=balance_by)
+    first = next(chosen, None)
+    if first is None and push_to_hub:
+        raise ConfigError(f"--push-to-hub {push_to_hub}: there are no rows to upload")
+    rows = rows_of(work, () if first is None else chain([first], chosen), layout, provenance=provenance)
     if path.suffix == ".parquet":
         count = write_parquet(path, rows, layout, provenance=provenance)
     else:
         count = write_jsonl(path, rows)
-    say(f"{path}: {count:,} rows")
+    say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
+    if not count:
+        say(f"Warning: the run has emitted no row{' of such a score' if min_score is not None else ''} (see status).")
     if card:
-        name = push_to_hub.rpartition("/")[2] if push_to_hub else path.resolve().parent.name
-        columns = dict.fromkeys(layout.types, "see the layout")
+        columns = {column: HOLDS[column] for column in layout.types}
         written = dataset_card(
             work,
             name=name,
@@ -85,14 +85,24 @@ def export(
             selection=_selection(top, min_score, balance_by),
             columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
         )
-        write_atomic(readme, [written.encode()])
-        entry = msgspec.json.format(msgspec.json.encode(dataset_info(name, path.name, format_)), indent=2)
-        write_atomic(info, [entry, b"\n"])
-        say(f"{readme}, {info}")
+        write_atomic(target.card, [written.encode()])
+        write_atomic(target.info, [entry])
+        say(f"{target.card}, {target.info}")
     if push_to_hub:
-        for line in push(push_to_hub, [path, readme, info], dry_run=dry_run):
+        # What else is listed there is nobody's business but this folder's.
+        files = [path, target.card, *([target.info] if target.is_alone(entry) else [])]
+        for line in push(push_to_hub, files, dry_run=dry_run):
             say(line)
     return 0
+
+
+def _check_push(repo: str | None, *, card: bool, dry_run: bool) -> None:
+    if dry_run and not repo:
+        raise ConfigError("--dry-run is about --push-to-hub; give that too")
+    if repo and not card:
+        raise ConfigError("--push-to-hub uploads the card too; leave out --no-card")
+    if repo:
+        check_name(repo)
 
 
 def _selection(top: int | None, min_score: float | None, balance_by: str | None) -> str:

@@ -40,20 +40,25 @@ PROVIDERS: dict[Provider, _Provider] = {
         _THINKS,
     ),
     "vllm": _Provider(
-        "http://localhost:8000/v1",
+        "http://localhost:8001/v1",
         None,
         "Qwen/QwQ-32B",
         "Qwen/QwQ-32B",
-        f"{_THINKS}; serve it with: vllm serve Qwen/QwQ-32B --reasoning-parser deepseek_r1",
+        f"{_THINKS}; serve it with: vllm serve Qwen/QwQ-32B --reasoning-parser deepseek_r1 --port 8001",
     ),
 }
 
 
-def text(provider: Provider) -> str:
-    """The config file."""
+def text(provider: Provider, name: str) -> str:
+    """The config file, to be called so."""
     chosen = PROVIDERS[provider]
     key = f"    api_key_env: {chosen.key} # the environment variable that holds the key\n" if chosen.key else ""
     both = f"    type: openai\n    base_url: {chosen.base_url}\n{key}"
+    if chosen.key:
+        both += (
+            "    # US dollars per million tokens, for check to tell what a run may cost: look up the provider's price\n"
+            "    # prices: { input: 0.00, cached_input: 0.00, output: 0.00 }\n"
+        )
     if chosen.helper == chosen.strong:
         helper, helper_endpoint = "strong", ""
     else:
@@ -61,9 +66,9 @@ def text(provider: Provider) -> str:
     export = f"export {chosen.key}=… first. " if chosen.key else ""
     return f"""\
 # A Weak2Wise run with {provider}. {export}Then:
-#   python -m weak2wise.engine check      does everything answer, and what will it cost?
-#   python -m weak2wise.engine preview    three questions all the way through
-#   python -m weak2wise.engine            the run; the same command goes on after any interruption
+#   weak2wise check --config {name}      does everything answer, and what will it cost?
+#   weak2wise preview --config {name}    three questions all the way through
+#   weak2wise --config {name}            the run; the same command goes on after any interruption
 
 models:
   mweak: weak # the LLM to be taught: it filters the questions and scores the traces
@@ -99,17 +104,19 @@ dataset:
 
 
 @told
-def init(provider: Provider, *, out: Path = Path("config.yaml")) -> int:
+def init(provider: Provider | None = None, *, out: Path = Path("config.yaml")) -> int:
     """Write a commented config for a provider, ready for ``check``, ``preview`` and a run.
 
     Args:
-        provider: Where the strong LLMs are; vllm is a server of your own.
+        provider: Where the strong LLMs are: deepseek, openai, dashscope, openrouter, or vllm, a server of your own.
         out: The file to write; one that exists is left alone.
     """
+    if provider is None:
+        raise ConfigError(f"init: name a provider: {', '.join(PROVIDERS)}; for example: weak2wise init deepseek")
     if out.exists():
-        raise ConfigError(f"{out}: exists; choose another --out, or move it away")
-    write_atomic(out, [text(provider).encode()])
+        raise ConfigError(f"{out}: exists; give --out another name, such as --out run.yaml, or move it away")
+    write_atomic(out, [text(provider, str(out)).encode()])
     key = PROVIDERS[provider].key
     first = f"export {key}=…, then " if key else ""
-    say(f"{out}: written. Set dataset.input_path in it, {first}run: python -m weak2wise.engine check --config {out}")
+    say(f"{out}: written. Set dataset.input_path in it, {first}run: weak2wise check --config {out}")
     return 0

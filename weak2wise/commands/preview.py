@@ -16,7 +16,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from weak2wise.commands.run import INTERRUPTED, supervise
-from weak2wise.commands.say import explain, say
+from weak2wise.commands.say import begin, explain, say
 from weak2wise.config import Columns, Config, load_config
 from weak2wise.dataset import InputRow, read_rows
 from weak2wise.engine import Engine
@@ -48,6 +48,7 @@ def preview(
         config: The YAML file that says what to run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
     """
+    begin()
     try:
         loaded = load_config(config, set_ or ())
         with (

@@ -17,11 +17,12 @@ import cyclopts
 import uvloop
 from rich.console import Console
 
-from weak2wise.commands.say import command_line, explain, say
+from weak2wise.commands.say import begin, command_line, explain, say
 from weak2wise.config import Config, load_config
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
+from weak2wise.results import unreadable
 from weak2wise.telemetry.summary import Summary, show
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
@@ -107,6 +108,7 @@ def run(
 
 def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine], page: str | None = None) -> int:
     """Load a config, run the engine made of it, say how it ended and return the exit code."""
+    begin()
     again = command_line(sys.argv[1:])
     try:
         address = Address.of(page) if page else None
@@ -123,7 +125,12 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
         say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
         return INTERRUPTED
     show(summary, Console())
-    if summary.totals.failed or summary.totals.unfinished:
+    if not summary.totals.rows:
+        say(f"Warning: {loaded.dataset.input_path} holds no questions, so there is nothing to do (dataset.input_path).")
+    left = summary.totals.failed
+    lines = sum(count for where, count in left.items() if where.startswith("input/"))
+    if lines:
+        say(f"{unreadable(lines, engine.failures, Path(loaded.dataset.input_path))}.")
+    if sum(left.values()) > lines or summary.totals.unfinished:
         say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
-        return 1
-    return 0
+    return 1 if left or summary.totals.unfinished else 0

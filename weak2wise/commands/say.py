@@ -3,7 +3,9 @@
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -51,9 +53,19 @@ def say(text: str) -> None:
 
 
 def command_line(arguments: list[str]) -> str:
-    """The command line to repeat, without what may be a secret."""
+    """The command line that goes on, without what may be a secret, and without what would start anew once more."""
     shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
+    for anew in (["--resume", "never"], ["--resume=never"]):
+        for at in reversed(range(len(shown))):
+            if shown[at : at + len(anew)] == anew:
+                del shown[at : at + len(anew)]
     return shlex.join(["python", "-m", "weak2wise.engine", *shown])
+
+
+def begin() -> None:
+    """From here on an interruption is an exception, which tidies up on its way; see ``weak2wise/__init__.py``."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def told(command: Callable[P, int]) -> Callable[P, int]:
@@ -61,6 +73,7 @@ def told(command: Callable[P, int]) -> Callable[P, int]:
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        begin()
         try:
             return command(*args, **kwargs)
         except ConfigError as error:

@@ -68,7 +68,7 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     for override in overrides:
         _override(raw, override)
     try:
-        return _decode(raw)
+        return _at_home(_decode(raw))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -82,6 +82,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     try:
         raw = parse(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: is no usable YAML: nested too deeply") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
@@ -107,11 +109,13 @@ def _override(raw: dict[str, Any], override: str) -> None:
             parts = ["model_endpoints", name, *rest[len(name) + 1 :].split(".")]
     try:
         value = parse(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise ConfigError(f"--set {key}: the value is not YAML") from None
     target = raw
     for part in parts[:-1]:
         inner = target.setdefault(part, {})
+        if inner is None:  # "params:" with nothing behind it
+            inner = target[part] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {key}: {part} is not a mapping")
         target = inner
@@ -137,6 +141,34 @@ def _decode(raw: dict[str, Any]) -> Config:
         prompts=_convert(raw.get("prompts") or {}, PromptTexts, "prompts"),
         engine=_convert(raw.get("engine") or {}, EngineOptions, "engine"),
     )
+
+
+def _at_home(config: Config) -> Config:
+    """The config with ``~`` in its paths made the home folder that it stands for."""
+
+    def home(path: str) -> str:
+        try:
+            return str(Path(path).expanduser()) if path.startswith("~") else path
+        except RuntimeError:
+            raise ConfigError(f"{path}: there is no such user") from None
+
+    dataset = config.dataset
+    placed = structs.replace(
+        dataset,
+        input_path=home(dataset.input_path),
+        work_dir=home(dataset.work_dir),
+        finetune_out=dataset.finetune_out and home(dataset.finetune_out),
+        decontaminate=tuple(home(path) for path in dataset.decontaminate),
+    )
+    endpoints: dict[str, AnyEndpoint] = {
+        name: structs.replace(end, model_name=home(end.model)) if _in_home(end) else end
+        for name, end in config.endpoints.items()
+    }
+    return structs.replace(config, dataset=placed, endpoints=endpoints)
+
+
+def _in_home(endpoint: AnyEndpoint) -> bool:
+    return isinstance(endpoint, VllmEndpoint) and endpoint.model.startswith("~")
 
 
 def _endpoint(value: object, where: str) -> AnyEndpoint:
@@ -174,6 +206,8 @@ def _convert(value: object, kind: type[T], where: str) -> T:
     if "enum value" in body:
         parent, _, key = path.removeprefix(where).rpartition(".")
         body = f"expected one of {', '.join(get_args(_fields_at(kind, parent).get(key)))}"
+    if "matching regex" in body:
+        body = "expected http:// or https:// and a host, with no user, password or query"
     body = body.replace("`", "").replace("Expected", "expected", 1).replace("Invalid", "invalid", 1)
     body = body.replace("Object missing required field", "missing key")
     raise ConfigError(f"{path}: {body}{_found(value, path.removeprefix(where))}") from None
@@ -258,8 +292,23 @@ def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, s
         # Some keys could be names; no one writes a variable for one in small letters.
         name = endpoint.api_key_env if endpoint.api_key_env.isupper() else "of that name"
         raise ConfigError(f"{where}.api_key_env: environment variable {name} is not set")
+    key = endpoint.api_key_env or "OPENAI_API_KEY"
+    if endpoint.api_key_env or (key in env and "api.openai.com" in endpoint.base_url):
+        _check_value(f"{where}.api_key_env", key, env)
     for header, value in endpoint.headers.items():
         if _SECRET_HEADER.search(header) and not value.startswith("$"):
             raise ConfigError(f"{where}.headers.{header}: expected $NAME of an environment variable, not a key itself")
         if value.startswith("$") and not env.get(value[1:]):
             raise ConfigError(f"{where}.headers.{header}: environment variable {value[1:]} is not set")
+        if value.startswith("$"):
+            _check_value(f"{where}.headers.{header}", value[1:], env)
+
+
+def _check_value(where: str, name: str, env: Mapping[str, str]) -> None:
+    """What HTTP cannot carry: it would be a bug's traceback at the first request."""
+    value = env[name]
+    if value != value.strip() or not value.isprintable():
+        raise ConfigError(
+            f"{where}: environment variable {name} holds a line break, a control character or white space around its "
+            "value (was it read from a file with Windows line ends?)"
+        )

@@ -17,13 +17,63 @@ _VLLM_SHAPING = (
     "max_model_len",
 )
 
+_VLLM_ARGS_SHAPING = (
+    *_VLLM_SHAPING[2:],
+    "code_revision",
+    "config_format",
+    "disable_sliding_window",
+    "generation_config",
+    "hf_config_path",
+    "hf_overrides",
+    "kv_cache_dtype_skip_layers",
+    "load_format",
+    "logits_processors",
+    "mamba_cache_dtype",
+    "mamba_ssm_cache_dtype",
+    "model_class_overrides",
+    "model_impl",
+    "model_weights",
+    "override_generation_config",
+    "quantization_config",
+    "rope_scaling",
+    "rope_theta",
+    "seed",
+    "speculative_config",
+    "tokenizer",
+    "tokenizer_mode",
+    "tokenizer_revision",
+    "use_fp64_gumbel",
+    "watermark",
+    "watermark_config",
+)
+"""Of ``engine_args``, those of vLLM 0.32 and before that decide what a model is and how it is sampled; any other says
+where it runs and how fast."""
+
 
 def answer_settings(endpoint: AnyEndpoint) -> dict[str, Any]:
     """What else than the prompt decides an endpoint's answers; where it runs, how fast and with which key does not."""
     settings: dict[str, Any] = {"model": endpoint.model, "generation_kwargs": endpoint.generation_kwargs}
     if isinstance(endpoint, OpenAIEndpoint):
         return settings | {"max_tokens": endpoint.max_tokens, "extra_body": endpoint.extra_body}
-    return settings | {key: getattr(endpoint, key) for key in _VLLM_SHAPING}
+    settings |= {key: getattr(endpoint, key) for key in _VLLM_SHAPING}
+    # Only where they are given: without them, what earlier versions have asked is still the same question.
+    given = {key: endpoint.engine_args[key] for key in _VLLM_ARGS_SHAPING if key in endpoint.engine_args}
+    settings |= {f"engine_args.{key}": value for key, value in given.items()}
+    for key in ("trust_remote_code", "revision"):  # vLLM is told no other key of the tokenizer's
+        if value := endpoint.tokenizer_kwargs.get(key):
+            settings[f"tokenizer_kwargs.{key}"] = value
+    if endpoint.trust_remote_code or endpoint.engine_args.get("trust_remote_code"):
+        settings["trust_remote_code"] = True
+    return settings
+
+
+def _shown(value: object) -> str:
+    """A text or a number as it is, what may be long or hold a secret as a digest."""
+    if isinstance(value, str):
+        return value
+    if value == {}:
+        return "{}"
+    return msgspec.json.encode(value).decode() if value is None or isinstance(value, int | float) else digest(value)
 
 
 def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, str]:
@@ -36,7 +86,7 @@ def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, str]:
         shape[f"models.{key}"] = ", ".join(value) if isinstance(value, tuple) else str(value)
     for name in dict.fromkeys(config.roles().values()):
         for key, value in answer_settings(config.endpoints[name]).items():
-            shape[f"model_endpoints.{name}.{key}"] = value if isinstance(value, str) else digest(value)
+            shape[f"model_endpoints.{name}.{key}"] = _shown(value)
     for key, value in msgspec.structs.asdict(config.dataset.columns).items():
         shape[f"dataset.columns.{key}"] = value
     return shape | {f"prompts.{key}": digest(text) for key, text in prompts.items()}

@@ -1,8 +1,8 @@
 """The input: JSON lines, plain or compressed, a JSON array, CSV, Parquet, or a data set from the Hugging Face Hub."""
 
-from weak2wise.dataset.hub import is_hub, keep
+from weak2wise.dataset.hub import is_hub, keep, kept_at
 from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values
-from weak2wise.dataset.sources import LONGEST_LINE, asked_by
+from weak2wise.dataset.sources import LONGEST_LINE, asked_by, unit
 
 __all__ = [
     "LONGEST_LINE",
@@ -11,7 +11,9 @@ __all__ = [
     "count_rows",
     "is_hub",
     "keep",
+    "kept_at",
     "read_questions",
     "read_rows",
     "read_values",
+    "unit",
 ]

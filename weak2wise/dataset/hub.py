@@ -30,7 +30,7 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
     try:
         from datasets import load_dataset  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise ConfigError(f"{source}: needs datasets: pip install 'weak2wise[formats]'") from None
+        raise ConfigError(f"{source}: needs datasets: pip install '.[formats]' in weak2wise's folder") from None
     name, *rest = str(source).removeprefix(_PREFIX).split(":")
     if not name or len(rest) > 2:
         raise ConfigError(f"{source}: expected hf:owner/name, or hf:owner/name:config:split")
@@ -42,13 +42,18 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{source}: {said}") from None
 
 
+def kept_at(source: Path, folder: Path) -> Path:
+    """The file in which a folder keeps, or would keep, a data set."""
+    return folder / f"input-{digest(str(source))}.jsonl"
+
+
 def keep(source: Path, folder: Path) -> Path:
     """The data set as a file of JSON lines in a folder, fetched unless it is there already. Blocks.
 
     Raises:
         ConfigError: it cannot be fetched or written.
     """
-    path = folder / f"input-{digest(str(source))}.jsonl"
+    path = kept_at(source, folder)
     if not path.exists():
         encode = msgspec.json.Encoder(enc_hook=str).encode
         try:

@@ -76,8 +76,9 @@ def read_questions(source: Path, columns: Columns) -> Iterator[str]:
     Blocks.
 
     Raises:
-        ConfigError: it cannot be read, or a row has no question.
+        ConfigError: it cannot be read, has no rows, or a row has no question.
     """
+    row: Written | Broken | None = None
     with asked_by("dataset.decontaminate"):
         for row in rows_of(source):
             fields = {}
@@ -89,6 +90,8 @@ def read_questions(source: Path, columns: Columns) -> Iterator[str]:
                 names = " or ".join(dict.fromkeys((columns.question, *_QUESTION_NAMES)))
                 raise ConfigError(f"{source}: {unit(source)} {row.number}: expected a question in the field {names}")
             yield msgspec.json.decode(texts[0], type=str)
+        if row is None:
+            raise ConfigError(f"{source}: holds no questions, so it would keep nothing out")
 
 
 def parse_row(row: Written | Broken, columns: Columns, called: str = "line") -> InputRow | Failed:

@@ -6,10 +6,11 @@ A row that its format cannot give is a ``Broken``; it costs that row, and the re
 import csv
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 
@@ -21,7 +22,7 @@ LONGEST_LINE = 64 << 20
 """Bytes; a longer line is no question but a file in another format."""
 
 _CHUNK = 1 << 20
-_EXTRA = "pip install 'weak2wise[formats]'"
+_EXTRA = "pip install '.[formats]' in weak2wise's folder"
 
 
 class Broken(NamedTuple):
@@ -116,6 +117,8 @@ def _array(source: Path) -> Rows:
             while at < len(text) and text[at] in " \t\r\n,":
                 at += 1
             if text.startswith("]", at):
+                if rest := _behind(text, at + 1, file):
+                    yield Broken(number, "not_json", f"the array has ended, and this follows it: {rest!r}")
                 return
             try:
                 _, end = decoder.raw_decode(text, at)
@@ -135,6 +138,14 @@ def _array(source: Path) -> Rows:
             number, at = number + 1, end
 
 
+def _behind(text: str, at: int, file: TextIO) -> str:
+    """The beginning of what follows an array; white space is nothing."""
+    rest = text[at:].strip()
+    while not rest and (more := file.read(_CHUNK)):
+        rest = more.strip()
+    return rest[:30]
+
+
 def _csv(source: Path) -> Rows:
     """Rows under a header, by RFC 4180."""
     csv.field_size_limit(LONGEST_LINE)
@@ -144,6 +155,8 @@ def _csv(source: Path) -> Rows:
             header = next(reader, [])
         except csv.Error as error:
             raise ConfigError(f"{source}: its header is no CSV: {error}") from None
+        if twice := [name for name, count in Counter(header).items() if count > 1]:
+            raise ConfigError(f"{source}: its header names {twice[0]!r} twice, so that it is not clear which is meant")
         number = 0
         while True:
             try:

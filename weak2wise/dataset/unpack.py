@@ -38,7 +38,7 @@ class _Zstandard(RawIOBase):
         try:
             import zstandard  # noqa: PLC0415 - an extra
         except ImportError:
-            raise ConfigError(f"{source}: needs zstandard: pip install 'weak2wise[formats]'") from None
+            raise ConfigError(f"{source}: needs zstandard: pip install '.[formats]' in weak2wise's folder") from None
         self._damage = zstandard.ZstdError
         self._new_frame = zstandard.ZstdDecompressor().decompressobj
         self._packed = packed

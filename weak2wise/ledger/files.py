@@ -1,5 +1,6 @@
 """Whole files that appear at once or not at all, and the lock that keeps a work_dir to one engine."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
@@ -7,6 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from weak2wise.errors import ConfigError
+
+
+def mend(error: OSError) -> str:
+    """What its user can do about a file that cannot be written."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "Make room on the disk"
+        case errno.EROFS | errno.EACCES | errno.EPERM:
+            return "Make it writable"
+        case errno.EISDIR | errno.ENOTDIR | errno.ENOTEMPTY:
+            return "Move away what is in its place"
+        case _:
+            return "Mend the disk"
 
 
 def make_private(folder: Path) -> None:
@@ -37,6 +51,22 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
         os.close(folder)
 
 
+def holder(folder: Path) -> int | None:
+    """The process that holds a folder, if one does; 0 where it has not said its number. Blocks."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        said = os.pread(fd, 32, 0).strip()
+        return int(said) if said.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; the kernel lets go of it however the process ends.
@@ -48,13 +78,16 @@ def locked(folder: Path) -> Iterator[None]:
         make_private(folder)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror} (dataset.work_dir)") from None
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            raise ConfigError(f"{folder}: in use by another engine (process {holder or 'unknown'})") from None
+            raise ConfigError(
+                f"{folder}: in use by another engine (process {holder or 'unknown'}); wait for it, or choose another "
+                "folder (dataset.work_dir)"
+            ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         yield

@@ -83,35 +83,59 @@ def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resu
     Raises:
         ConfigError: the run may not go on; the message names the keys.
     """
-    path = work_dir / "manifest.json"
-    old = load_manifest(path)
-    if old and resume == "never":
+    old, current, changed = compare(work_dir, shape, input_path, resume)
+    if resume == "never":
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
         for name in ("ledger", "manifest.json"):
             if (work_dir / name).exists():
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
-        old = None
+    if old is None or changed or current != old.input:
+        created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        manifest = Manifest(created=created, shape=shape, input=current)
+        write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
+    return changed
+
+
+def compare(
+    work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resume
+) -> tuple[Manifest | None, InputDigest, list[str]]:
+    """``settle`` without writing anything: the manifest to go on with, if any, the input, and the keys that changed."""
+    path = work_dir / "manifest.json"
+    old = load_manifest(path) if resume != "never" else None
+    if old is None and resume == "auto" and next(work_dir.glob("ledger/*/*.jsonl"), None):
+        raise ConfigError(
+            f"{path}: missing, though the work_dir holds a ledger, so it cannot be told whether the settings are still "
+            "the same. Restore it, or pass --resume force (go on) or --resume never (start anew)"
+        )
     current, grown = digest_input(input_path, known=old.input if old else None)
     changed: list[str] = []
     if old:
-        changed = sorted(k for k in old.shape.keys() | shape.keys() if old.shape.get(k) != shape.get(k))
+        changed = sorted(k for k in old.shape.keys() | shape.keys() if not _same(old.shape.get(k), shape.get(k)))
         same_input = current == old.input
         if resume == "auto" and (changed or not same_input):
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
             raise ConfigError(
                 f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. Put them back, "
-                "choose another dataset.work_dir, or pass --resume never (start anew) or --resume force (go on)"
+                "choose another dataset.work_dir, or pass --resume never (start anew)"
+                + (" or --resume force (go on)" if grown else "")
             )
         if not grown:
             raise ConfigError(
                 f"{input_path}: its first {old.input.size} bytes are not those {work_dir} was begun with, so its rows "
-                "are other questions now; --resume force allows new lines at the end only"
+                "are other questions now; --resume force allows new lines at the end only. Put it back, choose another "
+                "dataset.work_dir, or pass --resume never (start anew)"
             )
-    if old is None or changed or current != old.input:
-        created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        manifest = Manifest(created=created, shape=shape, input=current)
-        write_atomic(path, [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
-    return changed
+    return old, current, changed
+
+
+def _same(old: str | None, new: str | None) -> bool:
+    """Whether a setting is what it was; earlier versions wrote digests of numbers, too."""
+    if old == new or old is None or new is None:
+        return old == new
+    try:
+        return old == digest(msgspec.json.decode(new))
+    except msgspec.DecodeError:
+        return False
 
 
 def load_manifest(path: Path) -> Manifest | None:
@@ -120,6 +144,8 @@ def load_manifest(path: Path) -> Manifest | None:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name the dataset.work_dir of a run") from None
     except msgspec.DecodeError as error:
         raise ConfigError(
             f"{path}: cannot be read as a manifest: {error}; restore it or pick another work_dir"

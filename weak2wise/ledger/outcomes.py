@@ -64,6 +64,7 @@ class Status(IntEnum):
 class _Line(Struct):
     status: str
     row: int
+    kind: str = ""
 
 
 _STATUS = {"done": Status.DONE, "dropped": Status.DROPPED, "failed": Status.FAILED}
@@ -132,6 +133,18 @@ class Ledger(Generic[T]):
                 on_done(outcome)
 
         self._shards.look(on_line)
+
+    def ever_failed(self) -> dict[int, str]:
+        """Every row that has failed here, with the kind of its last failure, whatever became of it since. Blocks."""
+        found: dict[int, str] = {}
+
+        def on_line(_location: int, line: bytes) -> None:
+            head = _LINE.decode(line)
+            if head.status == "failed":
+                found[head.row] = head.kind
+
+        self._shards.look(on_line)
+        return found
 
     def rows(self) -> range:
         """Every row number that might have an outcome, in input order."""

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import make_private
+from weak2wise.ledger.files import make_private, mend
 
 _NAME = re.compile(r"\d{5}\.jsonl")
 _OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its number
@@ -231,5 +231,5 @@ class Shards:
             raise self._failure
 
     def _disk_error(self, error: BaseException) -> DiskError:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        return DiskError(f"{self.folder}: {reason}", hint="Make room or mend the disk; nothing acknowledged is lost.")
+        reason, what = (error.strerror, mend(error)) if isinstance(error, OSError) else (str(error), "Mend the disk")
+        return DiskError(f"{self.folder}: {reason}", hint=f"{what}; nothing acknowledged is lost.")

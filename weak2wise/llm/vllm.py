@@ -43,7 +43,7 @@ ADMISSION = 1.1
 ABANDON_SECONDS = 2.5
 """How long a cancelled ``start`` waits for its engine to be gone; after that, the guard's turn comes at our exit."""
 CHECK_SECONDS = 120.0
-INSTALL = "pip install 'weak2wise[gpu]', or 'weak2wise[cpu]' on a machine without a GPU"
+INSTALL = "pip install '.[gpu]', or '.[cpu]' on a machine without a GPU"
 HINT = (
     "start again to go on where it stopped; if it ran out of memory, "
     "lower gpu_memory_utilization or max_num_seqs of this endpoint first"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 import yaml
 
@@ -15,9 +16,21 @@ MARK = "<!-- written by weak2wise export -->"
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
 
 
-def dataset_info(name: str, file_name: str, layout: LayoutName) -> dict[str, object]:
-    """The entry to put into LLaMA-Factory's ``data/dataset_info.json``."""
-    return {name: {"file_name": file_name, **LAYOUTS[layout].info}}
+_ANSWER = "the reasoning between `<think>` and `</think>`, then the answer"
+HOLDS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
+"""Column to what it holds."""
+HOLDS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
+HOLDS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
+
+
+def entry_of(file_name: str, layout: LayoutName) -> dict[str, object]:
+    """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``."""
+    return {"file_name": file_name, **LAYOUTS[layout].info}
+
+
+def public(model: str) -> str:
+    """A model's name as others may see it: of a local folder its name alone, not where it lies on this machine."""
+    return Path(model).name if model.startswith(("/", "~", "./", "../")) else model
 
 
 def dataset_card(
@@ -52,8 +65,9 @@ def dataset_card(
     shape, source = work.manifest.shape, work.manifest.input
     dropped = "".join(f"| dropped: {reason} | {count:,} |\n" for reason, count in totals.dropped.items())
     failed = sum(totals.failed.values())
-    models = "".join(f"| {_cell(role)} | {_cell(model)} |\n" for role, model in work.models.items())
-    settings = "".join(f"{key}: {value}\n" for key, value in sorted(shape.items()))
+    models = "".join(f"| {_cell(role)} | {_cell(public(model))} |\n" for role, model in work.models.items())
+    shown = {key: public(value) if key.endswith(".model") else value for key, value in shape.items()}
+    settings = "".join(f"{key}: {value}\n" for key, value in sorted(shown.items()))
     listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
@@ -67,7 +81,7 @@ Reasoning traces that suit one weak LLM, found without labels by
 the weak LLM does not solve; the trace that still guides the weak LLM when most of it is masked wins, and is cut where
 the answer is first derived.
 
-**{rows:,} rows**, {selection}; layout `{layout}` (read by {LAYOUTS[layout].reader}).
+**{rows:,} row{"" if rows == 1 else "s"}**, {selection}; layout `{layout}` (read by {LAYOUTS[layout].reader}).
 
 | column | holds |
 |---|---|

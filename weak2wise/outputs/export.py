@@ -12,6 +12,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, write_atomic
 from weak2wise.ledger.journal import Receipt
 from weak2wise.ledger.outcomes import Done
+from weak2wise.outputs.card import public
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, SftRow
@@ -80,7 +81,7 @@ def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
         "id": golden.question.id or str(golden.row),
         "score": score.score,
         "s_list": score.s_list,
-        "strong_model": work.models.get(f"strong/{winner.m_strong}", winner.m_strong),
+        "strong_model": public(work.models.get(f"strong/{winner.m_strong}", winner.m_strong)),
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
         "marks": winner.marks,
         "cut_by": golden.cut_by,
@@ -115,7 +116,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *,
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install 'weak2wise[formats]'") from None
+        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install '.[formats]' in weak2wise's folder") from None
     types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "ints": pa.list_(pa.int8())}
     types["texts"] = pa.list_(pa.string())
     fields = {}

@@ -1,21 +1,22 @@
 """What a run will ask for, before it starts: calls exactly, tokens by what is known of them, disk by tokens."""
 
-import asyncio
 import shutil
 from pathlib import Path
 
 from msgspec import Struct
 
-from weak2wise.assembly import read_overlap
-from weak2wise.config import Config, OpenAIEndpoint, Prices
+from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
 from weak2wise.dataset import InputRow, read_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
+from workers.decontaminate import Overlap
 
 CHARACTERS_PER_TOKEN = 3.5
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
 """Answer tokens of one call where nothing is known yet."""
+DEFAULT_MAX_NEW_TOKENS = 8192
+"""Of an embedded model (``VllmEndpoint``)."""
 _BYTES_PER_TOKEN = 14
 """A token's text stands in the journal, in about two ledgers and in a view."""
 MEASURED_FROM = 20
@@ -35,15 +36,20 @@ class Source(Struct):
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """One role's part of a run at most; ``basis`` says where the tokens come from, ``cost_usd``: if priced."""
+    """One role's part of a run, if no question is solved beforehand; costs where it is priced.
+
+    ``basis`` says where the tokens come from; ``most_tokens`` and ``most_usd``: if every answer takes all it may.
+    """
 
     role: str
     endpoint: str
     calls: int
     prompt_tokens: int
     completion_tokens: int
+    most_tokens: int
     basis: str
     cost_usd: float | None
+    most_usd: float | None
 
 
 class Disk(Struct, frozen=True):
@@ -57,9 +63,9 @@ class Disk(Struct, frozen=True):
         return f"{self.free / 1e9:,.1f} GB free, the run may take {self.needed / 1e9:,.1f} GB (dataset.work_dir)"
 
 
-async def survey(config: Config) -> Source:
+async def survey(config: Config, overlap: Overlap | None) -> Source:
     """Count an input's questions and what is wrong with the other lines. Raises ``ConfigError``."""
-    source, overlap = Source(), await asyncio.to_thread(read_overlap, config)
+    source = Source()
     async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
         if isinstance(row, InputRow):
             source.good += 1
@@ -94,11 +100,12 @@ def forecast(config: Config, source: Source) -> tuple[list[Forecast], Disk]:
     for role, endpoint in config.roles().items():
         kind = role.partition("/")[0]
         number = traces if kind == "strong" else calls[kind]
+        longest = _longest(config.endpoints[endpoint])
         spent = known.get(role)
         if spent:
             prompt, answer = spent.prompt_tokens / spent.calls, spent.completion_tokens / spent.calls
         else:
-            prompt, answer = prompts[kind], float(ASSUMED[kind])
+            prompt, answer = prompts[kind], float(min(ASSUMED[kind], longest))
         cached = spent.cached_tokens / spent.calls if spent else 0.0
         parts.append(
             Forecast(
@@ -107,8 +114,10 @@ def forecast(config: Config, source: Source) -> tuple[list[Forecast], Disk]:
                 calls=number,
                 prompt_tokens=round(number * prompt),
                 completion_tokens=round(number * answer),
+                most_tokens=number * longest,
                 basis=f"{'as' if spent else 'assumed'} {answer:,.0f} an answer{' so far' if spent else ''}",
                 cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
+                most_usd=_cost(config, endpoint, number * prompt, 0, number * longest),
             )
         )
     needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
@@ -116,6 +125,12 @@ def forecast(config: Config, source: Source) -> tuple[list[Forecast], Disk]:
     while not place.exists():
         place = place.parent
     return parts, Disk(shutil.disk_usage(place).free, needed)
+
+
+def _longest(endpoint: Endpoint) -> int:
+    """The most tokens that an answer may take."""
+    allowed = endpoint.generation_kwargs.max_new_tokens
+    return allowed or (endpoint.max_tokens if isinstance(endpoint, OpenAIEndpoint) else DEFAULT_MAX_NEW_TOKENS)
 
 
 def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:

@@ -24,6 +24,9 @@ class History(Struct, kw_only=True):
 
     started: datetime | None = None
     input: str | None = None
+    sets: tuple[str, ...] = ()
+    """Its evaluation sets."""
+    output: str | None = None
     steps: tuple[str, ...] = ()
     progress: deque[Progress] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     last: datetime | None = None
@@ -77,7 +80,14 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
     match event.event:
         case "run.started":
             steps = tuple(str(step) for step in fields.get("steps", ()))
-            return History(started=event.timestamp, input=fields.get("input"), steps=steps)
+            sets, output = tuple(str(name) for name in fields.get("sets", ())), fields.get("output")
+            return History(
+                started=event.timestamp,
+                input=fields.get("input"),
+                sets=sets,
+                output=None if output is None else str(output),
+                steps=steps,
+            )
         case "progress":
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
             outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's

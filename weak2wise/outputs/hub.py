@@ -5,6 +5,23 @@ from pathlib import Path
 
 from weak2wise.errors import ConfigError
 
+_MISSING = "--push-to-hub needs huggingface_hub: pip install '.[formats]' in weak2wise's folder"
+
+
+def check_name(repo: str) -> None:
+    """See that a data set may be called so. Raises ``ConfigError``, also where huggingface_hub is not installed."""
+    try:
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415 - an extra
+        from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
+    except ImportError:
+        raise ConfigError(_MISSING) from None
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(f"--push-to-hub {repo}: expected user/name: {error}") from None
+    if "/" not in repo:
+        raise ConfigError(f"--push-to-hub {repo}: expected user/name")
+
 
 def push(repo: str, files: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
     """Upload files to a data set, which is made private if it is new; yields what was, or would be, done. Blocks.
@@ -12,20 +29,12 @@ def push(repo: str, files: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
     The token is the one that ``hf auth login`` left, or ``HF_TOKEN``.
 
     Raises:
-        ConfigError: huggingface_hub is not installed, the name is none, or the Hub refused.
+        ConfigError: huggingface_hub is not installed, or the Hub cannot be reached or refused.
     """
     try:
         from huggingface_hub import HfApi  # noqa: PLC0415 - an extra
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
-        from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
     except ImportError:
-        raise ConfigError("--push-to-hub needs huggingface_hub: pip install 'weak2wise[formats]'") from None
-    try:
-        validate_repo_id(repo)
-    except HFValidationError as error:
-        raise ConfigError(f"--push-to-hub {repo}: expected user/name: {error}") from None
-    if "/" not in repo:
-        raise ConfigError(f"--push-to-hub {repo}: expected user/name")
+        raise ConfigError(_MISSING) from None
     if dry_run:
         yield f"Would upload to the data set {repo}, private if it is new (nothing was sent):"
         yield from (f"  {file.name}  {file.stat().st_size:,} bytes" for file in files)
@@ -40,9 +49,10 @@ def push(repo: str, files: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
             allow_patterns=[file.name for file in files],
             commit_message="Export from weak2wise",
         )
-    except (HfHubHTTPError, OSError) as error:
-        said = str(error).strip().partition("\n")[0]
+    except Exception as error:  # noqa: BLE001 - whatever HTTP library huggingface_hub stands on raises its own
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"--push-to-hub {repo}: {said}. The files are written; check HF_TOKEN or `hf auth login`, then try again"
+            f"--push-to-hub {repo}: {said}. The files are written; check the network, and HF_TOKEN or `hf auth login`, "
+            "then try again"
         ) from None
     yield f"Uploaded to {url}"

@@ -4,14 +4,13 @@ Nothing in it is written, mended or held. The ledgers are read latest stage firs
 meanwhile cannot make a row look further in a later stage than in an earlier one.
 """
 
-import fcntl
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from weak2wise.assembly import STEPS
 from weak2wise.dataset import count_rows
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import holder
 from weak2wise.ledger.journal import Journal
 from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger, Status
@@ -104,18 +103,7 @@ class WorkDir:
 
     def running(self) -> int | None:
         """The process that holds this work_dir, if one does; 0 where it has not said its number."""
-        try:
-            fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(fd, 32, 0).strip()
-            return int(holder) if holder.isdigit() else 0
-        finally:
-            os.close(fd)
-        return None
+        return holder(self.folder)
 
     def state(self) -> Literal["running", "finished", "stopped"]:
         """How the run was found."""

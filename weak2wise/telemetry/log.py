@@ -57,6 +57,20 @@ def configure(path: Path, redact: Callable[[str], str], *, verbose: bool = False
     )
 
 
+def silence() -> None:
+    """Show nothing of this process's events but errors' tracebacks, until a log is configured.
+
+    structlog's own default is standard output, which belongs to what a command is asked for.
+    """
+
+    def show(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if "exception" in event:
+            sys.stderr.write(f"{event['exception']}\n")
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[structlog.processors.format_exc_info, show], cache_logger_on_first_use=False)
+
+
 def _redacting(redact: Callable[[str], str]) -> Processor:
     def clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -1,0 +1,156 @@
+"""What ``check`` looks at, one thing after another; nothing is written."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint
+from weak2wise.engine import Engine
+from weak2wise.errors import ConfigError, RecordError, StopRun
+from weak2wise.ledger.files import holder
+from weak2wise.ledger.manifest import Resume
+from weak2wise.llm.footprint import footprint
+from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.vllm import VllmModel
+from weak2wise.outputs.forecast import Source
+from weak2wise.outputs.memory import cached, fit, gpus
+from weak2wise.telemetry.plain import plain
+from workers.decontaminate import Overlap
+
+QUESTION = "What is 2 + 3? Answer with the number alone."
+ASK_SECONDS = 60.0
+"""How long an endpoint may take for it; a run is more patient (``request_timeout``)."""
+
+
+class Finding(Struct, frozen=True):
+    """One thing looked at; a ``bad`` one keeps a run from working."""
+
+    about: str
+    verdict: Literal["good", "warning", "bad"]
+    said: str
+
+
+def input_finding(source: Source) -> Finding:
+    """What the input holds."""
+    said = f"{source.good:,} questions"
+    if source.bad:
+        rows = "1 row is no question" if source.bad == 1 else f"{source.bad:,} rows are no questions, the first"
+        said += f"; {rows}: {source.first_bad}"
+    if source.contaminated:
+        said += f"; {source.contaminated:,} are in evaluation sets and will be dropped"
+    if source.good == source.contaminated:
+        return Finding("input", "bad", said)
+    return Finding("input", "warning" if source.bad else "good", said)
+
+
+def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resume: Resume) -> Finding:
+    """Whether a run may start, or go on, in its work_dir. Blocks."""
+    process = holder(folder)
+    if process is not None:
+        by = f" (process {process})" if process else ""
+        return Finding("work_dir", "bad", f"{folder}: in use by another engine{by} (dataset.work_dir)")
+    try:
+        old, changed = engine.compare(overlap, resume)
+    except ConfigError as error:
+        return Finding("work_dir", "bad", str(error))
+    if old and resume != "never":
+        said = f"goes on with the run begun {old.created}"
+        return Finding("work_dir", "good", said + (f"; changed since: {', '.join(changed)}" if changed else ""))
+    return Finding("work_dir", "good", f"{folder}: a run starts anew")
+
+
+async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Finding]:
+    """Ask every endpoint that plays a role, all at once, each told as soon as it is known; then embedded models."""
+    used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
+    remote = {name: endpoint for name, endpoint in used.items() if isinstance(endpoint, OpenAIEndpoint)}
+    for asked in asyncio.as_completed([_ask(name, endpoint, config) for name, endpoint in remote.items()]):
+        yield await asked
+    for name, endpoint in used.items():
+        if not isinstance(endpoint, OpenAIEndpoint):
+            looked = await asyncio.to_thread(_look, name, endpoint)
+            yield looked
+            if load and looked.verdict != "bad":
+                yield await _load(name, endpoint, config)
+
+
+async def _ask(name: str, endpoint: OpenAIEndpoint, config: Config) -> Finding:
+    """Ask an endpoint, once, without retries."""
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(ASK_SECONDS), OpenAIModel(name, endpoint) as model:
+            completion = await model.complete(_prompt(config))
+    except (RecordError, StopRun) as error:
+        return _refused(name, error)
+    except TimeoutError:
+        waits = endpoint.idle_timeout if endpoint.stream else endpoint.request_timeout
+        said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would wait {waits:g} s for each"
+        return Finding(f"endpoint {name}", "bad", said)
+    return _answered(name, config, completion, began)
+
+
+async def _load(name: str, endpoint: VllmEndpoint, config: Config) -> Finding:
+    """Start an embedded engine, ask it, and end it."""
+    began = time.monotonic()
+    model = VllmModel(name, endpoint)
+    try:
+        await model.start()
+        completion = await model.complete(_prompt(config))
+    except (ConfigError, RecordError, StopRun) as error:
+        return _refused(name, error)
+    finally:
+        await model.close()
+    return _answered(name, config, completion, began)
+
+
+def _look(name: str, endpoint: VllmEndpoint) -> Finding:
+    """See whether an embedded model is there, and whether it fits."""
+    about, model = f"endpoint {name}", endpoint.model
+    folder: Path | None = Path(model).expanduser()
+    assert folder is not None
+    if folder.is_dir() or model.startswith(("/", ".", "~")):
+        missing = next(
+            (part for part in ("config.json", "tokenizer_config.json") if not (folder / part).is_file()), None
+        )
+        if missing:
+            return Finding(about, "bad", f"{folder}: no model there, no {missing} (model_endpoints.{name}.model_name)")
+    else:
+        folder = cached(model, endpoint)
+        if folder is None:
+            said = "a hub name, not fetched yet, so what memory it needs is not known"
+            how = f"--load fetches and loads it; after `hf download {model}` check reads its files"
+            return Finding(about, "good", f"{model}: {said}; {how}")
+    needs = footprint(folder, endpoint.dtype, endpoint.kv_cache_dtype)
+    if needs is None:
+        return Finding(
+            about, "good", f"{model}: there, but of a shape whose needs are not known; pass --load to load it"
+        )
+    fits, compared = fit(needs, endpoint, gpus())
+    more = "; pass --load to load it" if fits else f" (model_endpoints.{name})"
+    return Finding(about, "good" if fits else "bad", f"{model}: needs {needs} (all GPUs together); {compared}{more}")
+
+
+def _prompt(config: Config) -> Prompt:
+    return Prompt(messages=(Message("user", QUESTION),), temperature=0.6, seed=config.params.seed)
+
+
+def _refused(name: str, error: ConfigError | RecordError | StopRun) -> Finding:
+    hint = f". {error.hint}" if isinstance(error, StopRun) else ""
+    return Finding(f"endpoint {name}", "bad", f"{str(error).removeprefix(f'{name}: ')}{hint}")
+
+
+def _answered(name: str, config: Config, completion: Completion, began: float) -> Finding:
+    said = f"answered {plain(completion.text.strip())[:40]!r} in {time.monotonic() - began:.1f} s"
+    if completion.usage.completion_tokens:
+        said += f", {completion.usage.completion_tokens:,} tokens"
+    if completion.says_nothing:
+        said += f": nothing, not even thinking (finish_reason {completion.finish_reason}); is max_tokens enough?"
+        return Finding(f"endpoint {name}", "bad", said)
+    if name in config.models.mstrong:
+        thinks = "shows its thinking" if completion.reasoning else "shows no thinking: its steps will stand in for it"
+        said += f"; {thinks}"
+    return Finding(f"endpoint {name}", "good", said)

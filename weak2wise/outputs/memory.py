@@ -1,0 +1,54 @@
+"""Whether an embedded model fits into the GPUs of this machine, as far as its files tell without loading it."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from weak2wise.config import VllmEndpoint
+from weak2wise.llm.footprint import Footprint
+
+UTILIZATION = 0.9
+"""vLLM's default ``gpu_memory_utilization``."""
+_QUERY = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
+
+
+def cached(model: str, endpoint: VllmEndpoint, env: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder of a hub model in the local Hugging Face cache; ``None`` where it has none. Blocks."""
+    home = Path(env.get("HF_HOME") or Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
+    cache = Path(endpoint.download_dir or env.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    folder = cache / f"models--{model.replace('/', '--')}"
+    revision = endpoint.revision or "main"
+    try:
+        commit = (folder / "refs" / revision).read_text().strip()
+    except OSError:
+        commit = revision  # may be a commit itself
+    found = folder / "snapshots" / commit
+    return found if (found / "config.json").is_file() else None
+
+
+def gpus() -> list[int]:
+    """The memory of each NVIDIA GPU that is seen here, in bytes. Blocks."""
+    try:
+        told = subprocess.run(_QUERY, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S603 - fixed
+        return [int(line) << 20 for line in told.split()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+
+
+def fit(needs: Footprint, endpoint: VllmEndpoint, there: list[int]) -> tuple[bool, str]:
+    """Whether a model fits into the GPUs that its endpoint takes, and that in words."""
+    if not there:
+        return True, "no GPU was seen here to compare that with"
+    count = (endpoint.tensor_parallel_size or 1) * (endpoint.pipeline_parallel_size or 1)
+    if count > len(there):
+        return False, f"it is to run on {count} GPUs, of which {len(there)} were seen"
+    share = endpoint.gpu_memory_utilization or UTILIZATION
+    room = int(min(there) * share) * count
+    said = f"{share:g} of {count} x {min(there) / 1e9:.1f} GB"
+    left = room - needs.weights
+    one = needs.kv_per_token * (endpoint.max_model_len or 1)
+    if left < one:
+        wants = "the weights" if left < 0 else f"one answer of max_model_len {endpoint.max_model_len:,}"
+        return False, f"{said} has no room for {wants}"
+    return True, f"{said} leaves room for at most {left // needs.kv_per_token:,} tokens in flight"

@@ -1,0 +1,95 @@
+"""Where an export goes, and that it takes the place of nothing that is not an earlier export."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from weak2wise.assembly import STEPS
+from weak2wise.errors import ConfigError
+from weak2wise.outputs.card import MARK
+from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.places import is_own
+
+_WRITTEN = {".jsonl", ".parquet"}
+_OTHER_FILES = {
+    ".json",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".gz",
+    ".zst",
+    ".zip",
+    ".arrow",
+    ".yaml",
+    ".yml",
+    ".md",
+    ".html",
+    ".ndjson",
+}
+
+
+class Target(Struct, frozen=True):
+    """The data file, and the dataset card and LLaMA-Factory's ``dataset_info.json`` beside it."""
+
+    data: Path
+    card: Path
+    info: Path
+
+    @classmethod
+    def of(cls, out: Path) -> "Target":
+        """What ``--out`` means. Raises ``ConfigError`` if it is neither a file that can be written nor a folder."""
+        if out.suffix in _WRITTEN and out.is_dir():
+            raise ConfigError(f"--out {out}: is a folder, but named like a file; name the file in it")
+        if out.suffix in _OTHER_FILES and not out.is_dir():
+            raise ConfigError(f"--out {out}: expected a name that ends in .jsonl or .parquet, or a folder's")
+        data = out if out.suffix in _WRITTEN else out / "train.jsonl"
+        return cls(data, data.with_name("README.md"), data.with_name("dataset_info.json"))
+
+    @property
+    def name(self) -> str:
+        """The data set's: its folder's, or its file's if that has a name of its own."""
+        return self.data.resolve().parent.name if self.data.stem == "train" else self.data.stem
+
+    def entry(self, name: str, info: dict[str, object]) -> bytes:
+        """What ``dataset_info.json`` says with the data set's entry in it; the entries of others stay.
+
+        Raises:
+            ConfigError: the file there cannot be added to.
+        """
+        entries: dict[str, Any] = {}
+        if self.info.exists():
+            try:
+                entries = msgspec.json.decode(self.info.read_bytes(), type=dict[str, Any])
+            except msgspec.DecodeError:
+                raise ConfigError(
+                    f"{self.info}: is no JSON object to add to; choose another --out, or --no-card"
+                ) from None
+        other = entries.get(name)
+        if isinstance(other, dict) and other.get("file_name") not in {None, self.data.name}:
+            raise ConfigError(
+                f"{self.info}: has an entry {name!r} for another file; give --out another name, or pass --no-card"
+            )
+        return msgspec.json.format(msgspec.json.encode(entries | {name: info}), indent=2) + b"\n"
+
+    @staticmethod
+    def is_alone(entries: bytes) -> bool:
+        """Whether a ``dataset_info.json`` lists one data set only."""
+        return len(msgspec.json.decode(entries, type=dict[str, Any])) == 1
+
+    def check(self, work: WorkDir, *, card: bool) -> None:
+        """See that nothing is overwritten but an earlier export. Raises ``ConfigError``."""
+        if card and self.card.exists() and MARK not in self.card.read_text(errors="replace"):
+            raise ConfigError(
+                f"{self.card}: is no card of ours; choose a folder of its own for --out, or pass --no-card"
+            )
+        history = work.history
+        taken = {"the run's input": [history.input], "an evaluation set of the run": history.sets}
+        taken["the run's training data"] = [history.output, str(work.folder / STEPS["sft"][2])]
+        for path in (self.data, self.card, self.info) if card else (self.data,):
+            if is_own(path, work.folder):
+                raise ConfigError(f"{path}: is a file of the run itself; choose another --out")
+            for what, names in taken.items():
+                if any(name and Path(name).resolve() == path.resolve() for name in names):
+                    raise ConfigError(f"{path}: is {what}; choose another --out")

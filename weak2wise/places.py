@@ -1,0 +1,63 @@
+"""The files and folders that a config names: what can be known of them before a run, without touching any."""
+
+import errno
+import os
+from pathlib import Path
+
+from weak2wise.assembly import STEPS
+from weak2wise.config import Config
+from weak2wise.dataset import is_hub
+from weak2wise.errors import ConfigError
+
+_OWN = {"failed.jsonl", "summary.json", "run.log", "manifest.json", "lock"}
+_OWN |= {name for step, (_, _, name) in STEPS.items() if step != "sft"}
+
+
+def output_of(config: Config) -> Path:
+    """Where the training data goes."""
+    return Path(config.dataset.finetune_out or Path(config.dataset.work_dir) / STEPS["sft"][2])
+
+
+def is_own(path: Path, work_dir: Path) -> bool:
+    """Whether a path is one of the files that make up a run; its training data is none of them."""
+    path, work_dir = path.resolve(), work_dir.resolve()
+    return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in _OWN)
+
+
+def check_places(config: Config) -> None:
+    """See that what is to be read is there, and that what is to be written can be.
+
+    Raises:
+        ConfigError: naming the path and the key.
+    """
+    dataset, output = config.dataset, output_of(config)
+    read = {"input_path": [dataset.input_path], "decontaminate": dataset.decontaminate}
+    for key, names in read.items():
+        for path in map(Path, names):
+            if is_hub(path):
+                continue
+            if not path.is_file():
+                raise ConfigError(f"{path}: {'is no file' if path.exists() else 'no such file'} (dataset.{key})")
+            if output.resolve() == path.resolve():
+                raise ConfigError(f"{output}: dataset.finetune_out would overwrite dataset.{key}")
+    if is_own(output, Path(dataset.work_dir)):
+        raise ConfigError(f"{output}: is a file of the run itself; choose another (dataset.finetune_out)")
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder; expected a file to be written (dataset.finetune_out)")
+    for key, folder in {"work_dir": Path(dataset.work_dir), "finetune_out": output.parent}.items():
+        if why := _unwritable(folder):
+            raise ConfigError(f"{folder}: cannot be written: {why} (dataset.{key})")
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written in a folder, or, where it is not there, why it cannot be made."""
+    try:
+        place = next(place for place in (folder, *folder.parents) if place.exists())
+        if not place.is_dir():
+            return os.strerror(errno.ENOTDIR)
+        if not os.access(place, os.W_OK | os.X_OK):
+            read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+            return os.strerror(errno.EROFS if read_only else errno.EACCES)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
