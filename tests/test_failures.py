@@ -179,10 +179,13 @@ def test_a_trace_of_nothing_is_done_without_where_that_will_do(tmp_path: Path) -
 
 
 def test_a_run_that_buys_nothing_but_silence_stops_and_keeps_what_it_bought(tmp_path: Path) -> None:
-    with LoopbackProcess(faults=(Fault("empty_length", Match(model="strong"), times=None),)) as server:
-        write_run(tmp_path, small_config(tmp_path, server.base_url), 300)
+    with LoopbackProcess(faults=(Fault("empty_length", Match(model="strong"), times=None),), latency=0.02) as server:
+        config = small_config(tmp_path, server.base_url)
+        config["model_endpoints"]["strong-a"]["max_concurrent_requests"] = 8
+        write_run(tmp_path, config, 300)
         said = finish(tmp_path, code=3)
-        assert "calls for the role 'strong' failed, most of them for empty" in said
+        assert "of the last 100 " in said
+        assert " failed, most of them for " in said
         asked = server.stats().models["strong-a"].received
     journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
     assert len(journal) == asked < 300

@@ -103,7 +103,7 @@ def test_an_answer_that_says_nothing_is_paid_for_once(tmp_path: Path, fault: Kin
     with LoopbackProcess(faults=(Fault(fault, Match(model="strong", contains="(item 1)")),)) as server:
         config = priced(tmp_path, server.base_url)
         config["models"]["mstrong"] = ["strong-a"]
-        config["params"] |= {"skip_filter": True, "outcomes": {"length": "accept", "empty": "accept"}}
+        config["params"] |= {"skip_filter": True, "outcomes": {"length": "accept", "empty": "fail"}}
         write_run(tmp_path, config, 3)
         finish(tmp_path, code=1)
         (failure,) = lines(tmp_path / "work" / "failed.jsonl")

@@ -76,7 +76,7 @@ def test_importing_the_module_does_not_import_vllm() -> None:
 def test_missing_vllm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
-    with pytest.raises(ConfigError, match=r"model_endpoints\.weak .*'weak2wise\[gpu\]'.*'weak2wise\[cpu\]'"):
+    with pytest.raises(ConfigError, match=r"model_endpoints\.weak .*'\.\[gpu\]'.*'\.\[cpu\]'"):
         check_vllm("weak", VllmEndpoint(model_id="m"))
 
 

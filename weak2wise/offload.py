@@ -35,6 +35,8 @@ MEMORY_LIMIT = 4 << 30
 """Address space of one worker, in bytes: a call that wants more fails by itself, not the machine."""
 GRACE = 2.0
 """Seconds a worker outlives the time limit of its call when nobody is left to stop it."""
+START_SECONDS = 30.0
+"""Longest that a new worker takes until it is warm."""
 
 
 class OffloadError(Exception):
@@ -127,8 +129,16 @@ class _Slot:
 
     async def _once(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
         pool = await self._running_pool()
-        future = pool.schedule(_guarded, args=(fn, args, limit + GRACE), timeout=limit)
-        result: T = await asyncio.wrap_future(future)
+        future = asyncio.wrap_future(pool.schedule(_guarded, args=(fn, args, limit + GRACE), timeout=limit))
+        try:
+            done, _ = await asyncio.wait([future], timeout=START_SECONDS + limit + GRACE)
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        if not done:  # a worker that dies in the very moment in which it takes a call can leave the pool waiting for it
+            future.cancel()
+            raise BrokenProcessPool
+        result: T = future.result()
         return result
 
     async def _running_pool(self) -> ProcessPool:
