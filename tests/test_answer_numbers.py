@@ -74,6 +74,57 @@ COMPARISONS = [
 ]
 
 
+APART = [
+    ("3 4/5", "34/5", NO),
+    ("11/2", "1 1/2", NO),
+    (r"3 \frac{4}{5}", "34/5", NO),
+    ("12 34", "1234", UNSURE),
+    ("(1 2)", "(12)", UNSURE),
+    ("2^3 4", "2^34", UNSURE),
+    ("1 000", "1000", UNSURE),
+    ("1\u2009000\u2009000", "1000000", YES),
+    ("12 34", "12  34", YES),
+    ("5 cm", "5cm", YES),
+    ("5~cm", "5 cm", YES),
+]
+"""Digits with a space between them are not one number, unless the space is one that groups thousands."""
+
+SCALED = [
+    ("5 hundred", "500", YES),
+    ("5 Million", "5,000,000", YES),
+    (r"1.5\text{ million dollars}", r"\$1,500,000", YES),
+    ("5 hundred", "5", UNSURE),
+    ("1.5 million", "1.5", UNSURE),
+    ("5 million dollars", "$5", UNSURE),
+    ("5 million", "5 billion", NO),
+    ("5 million", "6", NO),
+    ("5 thousands", "5000", UNSURE),
+]
+
+CHANGING_WORDS = """
+lakh, crore, k, M, grand, dozens, pairs, score, halves, quarters, thirds, sevenths, twelfths, hundredths, tens, March,
+May, Dec, pm, a.m., BC, below zero, degrees below, loss, fewer, more, short, squared, doubled, factorial, root,
+modulo, thousands, ago, plus
+"""
+
+
+@pytest.mark.parametrize("word", [word.strip() for word in CHANGING_WORDS.split(",")])
+def test_words_that_change_a_number_are_no_unit(word: str) -> None:
+    for answer in (f"5 {word}", rf"5\text{{ {word}}}"):
+        check(answer, "5", UNSURE)
+
+
+@pytest.mark.parametrize("word", ["apples", "times", "boxes", "people left", "USD", "seconds", "square feet"])
+def test_a_plain_noun_behind_a_number_says_only_what_was_counted(word: str) -> None:
+    check(f"5 {word}", "5", YES)
+
+
+@pytest.mark.parametrize(("answer", "reference", "expected"), [*APART, *SCALED])
+def test_spaces_and_scale_words_are_read_and_not_skipped(answer: str, reference: str, expected: bool | None) -> None:
+    check(answer, reference, expected)
+    check(reference, answer, expected)
+
+
 @pytest.mark.parametrize(("answer", "reference", "expected"), COMPARISONS)
 def test_numbers_are_equal_different_or_in_doubt(answer: str, reference: str, expected: bool | None) -> None:
     check(answer, reference, expected)
@@ -95,7 +146,8 @@ def test_votes_for_one_answer_are_counted_together(one: str, other: str) -> None
 
 
 def test_votes_for_different_answers_are_counted_apart() -> None:
-    assert len({normalised(text) for text in ("5", "50", "50%", "-5", "5 cm", "5 m", "(5,0)")}) == 7
+    texts = ("5", "50", "50%", "-5", "5 cm", "5 m", "(5,0)", "3 4/5", "34/5", "1234", "12 34")
+    assert len({normalised(text) for text in texts}) == len(texts)
 
 
 def spelled(number: int) -> st.SearchStrategy[str]:

@@ -23,6 +23,7 @@ from msgspec import Struct
 from workers.answers.compare import is_choice, quick_compare, same_equation
 from workers.answers.number import read_number
 from workers.answers.text import clean, plain, split_top
+from workers.answers.units import read_unit
 from workers.answers.verdict import looks_mathematical
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that nobody limits its time; our caller does
@@ -192,7 +193,9 @@ def _same_scalar(given: str, wanted: str) -> bool | None:
 
 def _without_unit(text: str) -> tuple[str, str]:
     found = _UNIT.fullmatch(text)
-    return (text, "") if found is None else (found["rest"].strip(), plain(found["unit"]) + plain(found["power"] or ""))
+    if found is None or read_unit(found["unit"], marked=True) is None:
+        return text, ""
+    return found["rest"].strip(), plain(found["unit"]) + plain(found["power"] or "")
 
 
 def _same_formula(given: str, wanted: str) -> bool | None:
