@@ -46,6 +46,11 @@ class Completion(Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     usage: Usage = Usage()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether a limit or a loop ended it, and not its author."""
+        return self.finish_reason in {"length", "repetition"}
+
 
 class Model(Protocol):
     """Anything that completes a prompt: an HTTP endpoint, the embedded engine, or a wrapper around either."""

@@ -30,7 +30,7 @@ def quick_verdict(attempt: str, reference: str, *, cut_off: bool = False) -> boo
     return _verdict(attempt, reference, quick_compare, cut_off=cut_off)
 
 
-def verdict(attempt: str, reference: str, *, cut_off: bool = False) -> bool | None:
+def verdict(attempt: str, reference: str, cut_off: bool = False) -> bool | None:
     """Both tiers. May run for long on hostile input: call it in a process that can be killed."""
     from workers.answers.algebra import compare  # noqa: PLC0415 - it imports sympy
 
