@@ -25,10 +25,10 @@ _NO_OPTION = re.compile(
 _MATHEMATICAL = frozenset("ei")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
 _NAME = re.compile(
-    r"\\?[A-Za-z]+(?:_\{?\w{1,10}\}?)?'*(?:\s*\(\s*[\w, .-]{1,20}\))?|\\(?:angle|measuredangle)\s*[A-Z]{1,3}"
+    r"\\?[A-Za-z]+(?:_\{?\w{1,10}\}?)?(?:'*\s*\(\s*[\w, .-]{1,20}\))?|\\(?:angle|measuredangle)\s*[A-Z]{1,3}"
 )
 _SUM = re.compile(r"(?:[\d\s+\-*/().,^{}$]|\\(?:times|cdot|frac|div|sqrt)(?![A-Za-z]))+")
-_RELATION = re.compile(r"[<>≠]|\\(?:neq?|leq?|geq?|lt|gt|approx|sim|equiv|in)(?![A-Za-z])")
+_RELATION = re.compile(r"[<>≠]|\\(?:not|neq?|leq?|geq?|lt|gt|approx|sim|equiv|in)(?![A-Za-z])")
 _BASED = re.compile(r"([0-9A-F]{1,60})_\{?(\d{1,2})\}?")
 _OPPOSITES = tuple(
     frozenset(group.split())

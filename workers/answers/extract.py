@@ -5,6 +5,7 @@ Anything vaguer is no answer at all: "so she has 5" may as well be a step on the
 """
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -57,6 +58,7 @@ class Final(Struct, frozen=True):
     earlier: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=16)  # the steps of one verdict ask again
 def find_final(attempt: str) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
     attempt = _spoken(attempt)

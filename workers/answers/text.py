@@ -59,7 +59,9 @@ def clean(text: str) -> str:
     text = _BOLD.sub(r"\1", text)
     text = _DEGREE.sub("°", text).replace("\\$", "$").replace("\\%", "%")
     for _ in range(_MOST_LAYERS):
-        text = _peel(text.strip())
+        text, before = _peel(text.strip()), text
+        if text == before:
+            break
     return re.sub(r"\s+", " ", text)
 
 
