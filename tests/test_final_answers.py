@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.answer_cases import NO, UNSURE, YES
-from workers.answers import final_answer, in_brief, quick_verdict, verdict, worth_parsing
+from workers.answers import bare_reference, final_answer, in_brief, quick_verdict, verdict, worth_parsing
 
 FINAL_ANSWERS = [
     (r"We get \boxed{5}.", "5"),
@@ -137,6 +137,28 @@ def test_what_only_surrounds_a_box_says_nothing(attempt: str) -> None:
     assert quick_verdict(attempt, "5") is YES
     assert quick_verdict(attempt, "6") is NO
     assert in_brief(attempt) == r"The final answer is \boxed{5}."
+
+
+SOLUTIONS = [
+    ("He has 9 * 8 = <<9*8=72>>72 eggs.\n#### 72", "72"),
+    ("He earns 3.\n#### 1,080", "1,080"),
+    (r"Since $x-2=3$, we have $x = \boxed{5}$.", "5"),
+    (r"The area is $\boxed{3\sqrt{2}}$.", r"3\sqrt{2}"),
+    (r"\boxed{\text{(B)}}", "B"),
+]
+
+
+@pytest.mark.parametrize(("reference", "answer"), SOLUTIONS)
+def test_a_reference_may_be_a_whole_solution(reference: str, answer: str) -> None:
+    assert verdict(rf"So \boxed{{{answer}}}.", reference) is YES
+    assert verdict(r"So \boxed{7}.", reference) is (UNSURE if answer == "B" else NO)
+    assert verdict("So", reference, cut_off=True) is NO
+
+
+def test_a_solution_with_several_answers_is_no_reference() -> None:
+    reference = r"Either $\boxed{3}$ or $\boxed{5}$."
+    assert bare_reference(reference) == reference
+    assert verdict(r"\boxed{5}", reference) is UNSURE
 
 
 CUT_OFF = [

@@ -83,6 +83,19 @@ def final_answer(attempt: str) -> str | None:
     return None if found is None else found.text
 
 
+@lru_cache(maxsize=1024)  # a reference is compared with dozens of attempts
+def bare_reference(reference: str) -> str:
+    r"""The answer in a reference that is a whole solution, as raw data sets have it: behind "####", or in a box.
+
+    A reference without one clear such answer stays as it is.
+    """
+    if "####" not in reference and _BOX.search(reference) is None:
+        return reference
+    found = find_final(reference)
+    clear = found is not None and found.clear and not (found.beside or found.earlier)
+    return found.text if found is not None and clear else reference
+
+
 def in_brief(attempt: str) -> str:
     r"""The attempt's conclusion in one line, where it comes to one clear boxed answer; else the attempt as it is.
 

@@ -9,7 +9,7 @@ left-out units, a factored polynomial against an expanded one, a list in another
 import re
 
 from workers.answers.compare import Compare, is_choice, quick_compare
-from workers.answers.extract import Final, comes_to_nothing, find_final
+from workers.answers.extract import Final, bare_reference, comes_to_nothing, find_final
 from workers.answers.number import read_number
 from workers.answers.text import LONGEST, clean, plain
 
@@ -24,7 +24,7 @@ def quick_verdict(attempt: str, reference: str, *, cut_off: bool = False) -> boo
 
     Args:
         attempt: the whole attempt.
-        reference: the reference answer.
+        reference: the reference answer, or a whole solution that ends in it.
         cut_off: the attempt was ended before its author did; if it has come to no answer by then, it is wrong.
     """
     return _verdict(attempt, reference, quick_compare, cut_off=cut_off)
@@ -42,7 +42,7 @@ def worth_parsing(attempt: str, reference: str) -> bool:
 
     Two plain numbers or two options that the quick tier doubted stay in doubt: no parser knows what was asked.
     """
-    final = find_final(attempt)
+    final, reference = find_final(attempt), bare_reference(reference)
     if final is None or not final.clear or not (looks_mathematical(final.text) and looks_mathematical(reference)):
         return False
     numbers = read_number(final.text) is not None and read_number(reference) is not None
@@ -79,7 +79,7 @@ def _verdict(attempt: str, reference: str, compare: Compare, *, cut_off: bool) -
         return False if cut_off and comes_to_nothing(attempt) else None
     if not final.clear or (cut_off and final.how == "phrase"):
         return None  # "the answer is 1" may have become "the answer is 18"
-    return _with_rivals(final, reference, compare)
+    return _with_rivals(final, bare_reference(reference), compare)
 
 
 def _with_rivals(final: Final, reference: str, compare: Compare) -> bool | None:
