@@ -20,6 +20,11 @@ HOSTILE = {
     "lines": "\n" * 100_000,
     "phrases": "answer is " * 10_000,
     "stars": "answer" + " *" * 50_000,
+    "denials": "not " * 25_000 + r"\boxed{5}" + " not" * 25_000,
+    "styles": r"\textbf{" * 15_000 + r"\boxed{5}" + "}" * 15_000,
+    "signs": "-" * 100_000 + r"\boxed{5}" + "%" * 100_000,
+    "leads": "so the " * 15_000 + "answer is 5.",
+    "option": r"\boxed{(A) " + "a " * 250 + "}",
     "tower": r"\boxed{10^{10^{10}}}",
     "power": r"\boxed{1e999999999}",
 }

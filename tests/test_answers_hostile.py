@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.answer_cases import HOSTILE, YES
 from weak2wise.offload import Offload, OffloadTimeout
-from workers.answers import final_answer, normalised, quick_verdict, verdict, warm_up, worth_parsing
+from workers.answers import final_answer, in_brief, normalised, quick_verdict, verdict, warm_up, worth_parsing
 
 
 @pytest.mark.timeout(60)
@@ -18,7 +18,9 @@ from workers.answers import final_answer, normalised, quick_verdict, verdict, wa
 def test_the_cheap_tier_is_quick_on_hostile_text(text: str) -> None:
     """Everything that runs in the engine's own process is linear in its input: the time-out would show it."""
     assert quick_verdict(text, "7") is not YES
+    assert quick_verdict(text, "7", cut_off=True) is not YES
     assert quick_verdict("The answer is 7.", text) is not YES
+    in_brief(text)
     worth_parsing(text, "7")
     final_answer(text)
     normalised(text)

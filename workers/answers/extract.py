@@ -5,6 +5,7 @@ Anything vaguer is no answer at all: "so she has 5" may as well be a step on the
 """
 
 import re
+from collections import deque
 from functools import lru_cache
 from typing import Literal
 
@@ -62,10 +63,10 @@ class Final(Struct, frozen=True):
 def find_final(attempt: str) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
     attempt = _spoken(attempt)
-    starts = [match.start() for match in _BOX.finditer(attempt)]
+    starts = _starts(attempt)
     phrase = _phrase(attempt)
     if starts:
-        boxes = _boxes(attempt, starts[-_MOST_BOXES:])
+        boxes = _boxes(attempt, starts)
         return _from_boxes(attempt, boxes, phrase) if boxes else None
     return None if phrase is None else Final(phrase[0], "phrase", clear=phrase[2])
 
@@ -73,8 +74,7 @@ def find_final(attempt: str) -> Final | None:
 def comes_to_nothing(attempt: str) -> bool:
     """Does a text that was cut off hold no answer, not even the start of one?"""
     attempt = _spoken(attempt)
-    boxes = _boxes(attempt, [match.start() for match in _BOX.finditer(attempt)][-_MOST_BOXES:])
-    return boxes == [] and _PHRASE.search(attempt, max(0, len(attempt) - _TAIL)) is None
+    return _boxes(attempt, _starts(attempt)) == [] and _PHRASE.search(attempt, max(0, len(attempt) - _TAIL)) is None
 
 
 def final_answer(attempt: str) -> str | None:
@@ -114,6 +114,11 @@ def _spoken(attempt: str) -> str:
     return "" if not closed and spoken.startswith("<think>") else spoken
 
 
+def _starts(attempt: str) -> list[int]:
+    """Where the last boxes start."""
+    return [match.start() for match in deque(_BOX.finditer(attempt), maxlen=_MOST_BOXES)]
+
+
 def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None:
     """Contents, starts and ends of the boxes, outermost ones only; ``None`` if the last one never closes."""
     boxes: list[tuple[str, int, int]] = []
@@ -125,11 +130,12 @@ def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None
         assert match is not None
         at = match.end()
         if attempt[at : at + 1] == "{":
-            end = group_end(attempt[: at + 4 * LONGEST], at)
-            if end is None:
+            length = group_end(attempt[at : at + 4 * LONGEST], 0)
+            if length is None:
                 if start == starts[-1]:
                     return None
                 continue
+            end = at + length
             boxes.append((attempt[at + 1 : end - 1].strip(), start, end))
             past = end
         elif token := _UNBRACED.match(attempt, at):
