@@ -70,6 +70,8 @@ LARGE_AND_SMALL = [
     ("(10^6)!", "7", UNSURE),
     (r"\sqrt{2}\sqrt{3}", r"\sqrt{6}", YES),
     (r"\sqrt{2}\sqrt{3}-\sqrt{6}", "0", UNSURE),
+    (r"e^{x^{3}y+2x}", r"e^{2x+x^{3}y}", YES),
+    (r"e^{x^{3}y+2x}", r"e^{2x+x^{3}y}+1", UNSURE),
     (r"e^{\pi\sqrt{163}}", "262537412640768744", UNSURE),
 ]
 
@@ -117,6 +119,8 @@ MISREAD = [
     ("1,5", "1.5", UNSURE),
     ("1,23", "123", UNSURE),
     ("1,5", "1", NO),
+    ("x=3, y=4", "3, 4", YES),
+    ("y=3, x=4", "3, 4", UNSURE),
     ("0.(3)", "0.3", UNSURE),
     (r"0.\overline{3}", "0.3", UNSURE),
     (r"\overline{z}", "z", UNSURE),

@@ -159,6 +159,8 @@ def _same_bracketed(given: _Shape, wanted: _Shape) -> bool | None:
 
 def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
     """Lists and sets: an item that equals none of the others' decides; another order does only in braces."""
+    if _out_of_order(given, wanted) or _out_of_order(wanted, given):
+        return None
     if given.kind == wanted.kind and len(given.items) == len(wanted.items) and _all(_pairs(given, wanted)):
         return True
     table = [[compare(one, other) for other in wanted.items] for one in given.items]
@@ -168,6 +170,12 @@ def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
     matched = all(True in line for line in lines) and len(given.items) == len(wanted.items)
     in_braces = "set" in (given.kind, wanted.kind) and "scalar" not in (given.kind, wanted.kind)
     return True if matched and in_braces else None
+
+
+def _out_of_order(named: _Shape, bare: _Shape) -> bool:
+    """Is "y=3, x=4" to be compared with values that have no names?"""
+    names = [item.partition("=")[0].strip() for item in named.items if "=" in item]
+    return names != sorted(names) and not any("=" in item for item in bare.items)
 
 
 def _same_equation(given: _Shape, wanted: _Shape) -> bool | None:

@@ -18,8 +18,9 @@ _ALL_DIGITS = 2000
 _EQUAL = sympy.Rational(1, 10 ** (_ALL_DIGITS - 50))
 _DIFFERENT = sympy.Rational(1, 10**12)
 _ROUNDED = sympy.Rational(1, 100)
-_LARGEST = 10**40
-"""Beyond it, and below its inverse, digits prove no equality."""
+_SMALLEST = sympy.Rational(1, 10**40)
+_LARGEST = 10**1000
+"""Below the one a value may be a zero that is not seen as one; beyond the other its digits say too little."""
 _MOST_BITS = 1 << 17
 """The largest number that is computed exactly, so that none takes long."""
 _POINTS = (
@@ -52,7 +53,7 @@ def _agree_at(one: Any, other: Any, point: dict[Any, Any], *, rounded: bool) -> 
     distance, size = abs(a - b), max(abs(a), abs(b))
     if a.is_Rational and b.is_Rational and (distance == 0 or not rounded):
         return bool(distance == 0)
-    if size * _LARGEST < 1:
+    if size < _SMALLEST:
         return None
     if distance > (_ROUNDED * max(1, size) if rounded else _DIFFERENT * size):
         return False
