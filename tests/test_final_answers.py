@@ -38,6 +38,7 @@ VERDICTS = [
     (r"\boxed{5}", "5", YES),
     (r"\boxed{3} or \boxed{5}", "5", UNSURE),
     (r"x=\boxed{3} or x=\boxed{5}", "3,5", UNSURE),
+    (r"x=-\boxed{3} or x=\boxed{5}", "-3", UNSURE),
     ("First \\boxed{3}\n\nthen \\boxed{5}", "5", YES),
     ("First \\boxed{3}\n\nthen \\boxed{5}", "3", UNSURE),
     ("First \\boxed{3}\n\nthen \\boxed{5}", "4", NO),

@@ -85,12 +85,12 @@ def _verdict(attempt: str, reference: str, compare: Compare, *, cut_off: bool) -
 def _with_rivals(final: Final, reference: str, compare: Compare) -> bool | None:
     """Compare the final answer, and doubt the result where other answers stand in its way."""
     result = compare(final.text, reference)
-    if result:
-        return True if all(compare(rival, reference) for rival in final.beside) else None
-    rivals = (*final.beside, *final.earlier)
-    if result is None or not rivals:
+    if final.beside:
+        return True if result and all(compare(rival, reference) for rival in final.beside) else None
+    if result is not False or not final.earlier:
         return result
     spread = "," in plain(reference) or r"\pm" in reference  # its parts may have a box each
+    rivals = final.earlier
     if spread or len(rivals) > _MOST_RIVALS or any(compare(rival, reference) is not False for rival in rivals):
         return None
     return False
