@@ -1,5 +1,6 @@
 """The judge: who is asked, what counts as a verdict, and what happens when nobody can tell."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.offload import Offload, OffloadCrashed, OffloadTimeout
 from workers.answers import warm_up
-from workers.judge import Judge, Mode, Verdict, yes_or_no
+from workers.judge import Given, Judge, Mode, Verdict, yes_or_no
 from workers.prompts import Prompts
 
 PROMPTS = Prompts.of(PromptTexts(pjudge="Q={question} A={attempt} R={answer}"))
@@ -36,14 +37,25 @@ class Refusing:
         raise Rejected("content_filter", f"no: {prompt.messages[0].content}", endpoint="judge")
 
 
+class Slow(Scripted):
+    """A scripted model that lets others run before it answers."""
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        await asyncio.sleep(0.01)
+        return await super().complete(prompt)
+
+
 class Failing(Offload):
     """An offload whose every call fails."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
+        self.calls = 0
 
     async def run(self, *_: Any, **__: Any) -> Any:
+        self.calls += 1
+        await asyncio.sleep(0)
         raise self.error
 
 
@@ -119,6 +131,47 @@ async def test_a_lost_worker_is_a_doubt_and_no_verdict(error: Exception) -> None
     model = Scripted("Yes")
     verdict = await judge(model, Failing(error))("q", r"\boxed{\sqrt{5}}", r"\sqrt{7}", seed=1)
     assert verdict == Verdict(correct=True, by="llm")
+
+
+async def test_a_pair_that_no_process_could_compare_is_not_tried_again() -> None:
+    failing = Failing(OffloadTimeout("late"))
+    decide = judge(Scripted("Yes", "Yes"), failing)
+    for attempt in (r"\boxed{\sqrt{5}}", r"\boxed{3} is wrong.\n\nAgain: \boxed{\sqrt{5}}"):
+        assert (await decide("q", attempt, r"\sqrt{7}", seed=1)).by == "llm"
+    assert failing.calls == 1
+
+
+async def test_what_is_being_judged_is_not_judged_again() -> None:
+    model = Slow("Yes")
+    decide = judge(model)
+    given: Given = {}
+    verdicts = await asyncio.gather(*(decide("q", "prose", "5", seed=1, given=given) for _ in range(6)))
+    assert set(verdicts) == {Verdict(correct=True, by="llm")}
+    assert (len(model.asked), decide.counts) == (1, {"llm": 6})
+
+
+async def test_who_waits_for_a_verdict_that_never_comes_judges_for_itself() -> None:
+    model = Slow("Yes")
+    decide = judge(model)
+    given: Given = {}
+    first = asyncio.create_task(decide("q", "prose", "5", seed=1, given=given))
+    others = [asyncio.create_task(decide("q", "prose", "5", seed=1, given=given)) for _ in range(3)]
+    await asyncio.sleep(0)
+    first.cancel()
+    others[0].cancel()  # one that only waited takes nothing away
+    assert [verdict.by for verdict in await asyncio.gather(*others[1:])] == ["llm", "llm"]
+    assert (len(model.asked), decide.counts) == (1, {"llm": 2})
+
+
+async def test_an_attempt_cut_off_before_its_answer_needs_no_model() -> None:
+    model = Scripted("No", "Yes")
+    decide = judge(model)
+    given: Given = {}
+    cut = await decide("q", "First we add", "5", seed=1, cut_off=True, given=given)
+    whole = await decide("q", "First we add", "5", seed=1, given=given)
+    assert (cut.by, whole.by) == ("rule", "llm")
+    assert (await judge(model, mode="llm")("q", "First we add", "5", seed=1, cut_off=True)).by == "llm"
+    assert (await judge(None)("q", "The answer is 5", "5", seed=1, cut_off=True)).by == "rule_unsure"
 
 
 async def test_a_judge_that_refuses_condemns_the_record() -> None:

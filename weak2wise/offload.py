@@ -18,6 +18,7 @@ interpreter. Threads cannot be stopped, so each call runs in a process. The deci
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -58,14 +59,16 @@ class Offload:
     several instances share nothing.
 
     Args:
-        workers: how many processes, and so how many calls at once.
+        workers: how many processes, and so how many calls at once; ``None``: one for every eight CPUs, at least two,
+            so that a call that hangs stops nobody else. Only those that are needed start.
         time_limit: seconds one call may take.
         warm_up: runs in every new worker before its first call, for imports; a module-level function.
     """
 
     def __init__(
-        self, workers: int = 1, time_limit: float = 5.0, *, warm_up: Callable[[], object] | None = None
+        self, workers: int | None = None, time_limit: float = 5.0, *, warm_up: Callable[[], object] | None = None
     ) -> None:
+        workers = workers or max(2, len(os.sched_getaffinity(0)) // 8)
         self.time_limit = time_limit
         self._warm_up = warm_up
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()

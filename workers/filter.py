@@ -29,9 +29,10 @@ class Filter:
             temperature=self.temperature,
             seed=seed_of(self.seed, question.row, "filter"),
         )
-        attempt = (await self.weak.complete(prompt)).text.strip()
+        completion = await self.weak.complete(prompt)
+        attempt = completion.text.strip()
         judge_seed = seed_of(self.seed, question.row, "judge")
-        verdict = await self.judge(question.text, attempt, question.answer, seed=judge_seed)
+        verdict = await self.judge(question.text, attempt, question.answer, seed=judge_seed, cut_off=completion.cut_off)
         if verdict.correct:
             return Drop("weak_solves")
         return Unsolved(question=question, weak_attempt=attempt)

@@ -8,6 +8,7 @@ from ``llm`` by the judge model's own mistakes alone.
 What decided is told with the verdict, so that a run can count it.
 """
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -17,9 +18,12 @@ from msgspec import Struct
 from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Message, Model, Prompt
 from weak2wise.offload import Offload, OffloadError
-from workers.answers import in_brief, quick_verdict, verdict, worth_parsing
+from workers.answers import final_answer, in_brief, quick_verdict, verdict, worth_parsing
 
 Mode = Literal["rule", "llm", "cascade"]
+TIME_LIMIT = 2.0
+"""Seconds that the rule may parse for one verdict; it needs milliseconds where it comes to anything."""
+_MOST_HOPELESS = 1000
 
 
 class Verdict(Struct, frozen=True):
@@ -31,6 +35,10 @@ class Verdict(Struct, frozen=True):
 
     correct: bool
     by: Literal["rule", "llm", "rule_unsure", "llm_unclear"]
+
+
+Given = dict[tuple[str, bool], "asyncio.Future[Verdict]"]
+"""Verdicts on one question, given or under way, by the attempt as it is shown and whether it was cut off."""
 
 
 class JudgePrompts(Protocol):
@@ -59,13 +67,22 @@ class Judge:
     temperature: float = 0.1
     counts: Counter[str] = field(default_factory=Counter)
     """Verdicts given so far, by what decided them."""
+    _hopeless: set[tuple[str | None, str]] = field(default_factory=set)
+    """Final answers and references that no process could compare in time, lately."""
 
     def __post_init__(self) -> None:
         if self.mode == "llm" and self.model is None:
             raise ConfigError("params.judge_mode: llm needs a model under models.judge")
 
     async def __call__(
-        self, question: str, attempt: str, answer: str, *, seed: int, given: dict[str, Verdict] | None = None
+        self,
+        question: str,
+        attempt: str,
+        answer: str,
+        *,
+        seed: int,
+        cut_off: bool = False,
+        given: Given | None = None,
     ) -> Verdict:
         """Judge one attempt.
 
@@ -76,23 +93,38 @@ class Judge:
             attempt: the whole attempt; white space around it does not count.
             answer: the reference answer.
             seed: makes the judge model's sampling repeatable.
-            given: verdicts on this question so far, to which this one is added; what was judged is not judged again.
+            cut_off: the attempt was ended before its author did; the rule then counts an unreached answer as wrong.
+            given: verdicts on this question so far, to which this one is added; what was judged, or is being judged,
+                is not judged again.
 
         Raises:
             RecordError: the judge model cannot answer.
             StopRun: no call to it can succeed.
         """
-        shown = attempt.strip() if self.mode == "llm" else in_brief(attempt.strip())
+        whole = attempt.strip()
+        shown = whole if self.mode == "llm" else in_brief(whole)
+        cut_off = cut_off and shown == whole
         given = {} if given is None or self.mode == "llm" else given
-        if shown not in given:
-            given[shown] = await self._verdict(question, shown, answer, seed)
-        self.counts[given[shown].by] += 1
-        return given[shown]
+        while (known := given.get((shown, cut_off))) is not None:
+            await asyncio.wait([known])
+            if not known.cancelled():
+                break
+        else:
+            known = given[shown, cut_off] = asyncio.get_running_loop().create_future()
+            try:
+                known.set_result(await self._verdict(question, shown, answer, seed, cut_off=cut_off))
+            except BaseException:
+                del given[shown, cut_off]
+                known.cancel()  # who waits for it judges for itself
+                raise
+        verdict = known.result()
+        self.counts[verdict.by] += 1
+        return verdict
 
-    async def _verdict(self, question: str, attempt: str, answer: str, seed: int) -> Verdict:
+    async def _verdict(self, question: str, attempt: str, answer: str, seed: int, *, cut_off: bool) -> Verdict:
         if not attempt:  # nothing was said, so there is nothing to ask about
             return Verdict(correct=False, by="rule")
-        ruled = None if self.mode == "llm" else await self.rule(attempt, answer)
+        ruled = None if self.mode == "llm" else await self.rule(attempt, answer, cut_off=cut_off)
         if ruled is not None:
             return Verdict(ruled, "rule")
         if self.model is None or self.mode == "rule":
@@ -105,14 +137,20 @@ class Judge:
                 return Verdict(said, "llm")
         return Verdict(correct=False, by="llm_unclear")
 
-    async def rule(self, attempt: str, answer: str) -> bool | None:
+    async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
         """What the rule alone says, in every mode; ``None`` where it is not sure."""
-        ruled = quick_verdict(attempt, answer)
+        ruled = quick_verdict(attempt, answer, cut_off=cut_off)
         if ruled is not None or not worth_parsing(attempt, answer):
             return ruled
+        pair = (final_answer(attempt), answer)
+        if pair in self._hopeless:
+            return None
         try:
-            return await self.offload.run(verdict, attempt, answer)
+            return await self.offload.run(verdict, attempt, answer, cut_off, time_limit=TIME_LIMIT)
         except OffloadError:
+            if len(self._hopeless) >= _MOST_HOPELESS:
+                self._hopeless.clear()
+            self._hopeless.add(pair)
             return None
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from weak2wise.errors import RecordError
-from weak2wise.llm.model import Message, Model, Prompt
+from weak2wise.llm.model import Completion, Message, Model, Prompt
 from workers.answers import final_answer, normalised
 from workers.fanout import fan_out, settled
-from workers.judge import Judge, Verdict
+from workers.judge import Given, Judge
 from workers.prompts import Prompts
 from workers.race import Race
 from workers.records import Scored, Traced
@@ -108,7 +108,7 @@ class _Attempts:
     def __init__(self, worker: StepMask, traced: Traced) -> None:
         self.traced = traced
         self._worker = worker
-        self._verdicts: dict[str, Verdict] = {}
+        self._verdicts: Given = {}
         first: dict[str, Ask] = {}
         self.asks = [
             [first.setdefault(hint(candidate.step_list, level, worker.n), (c, level)) for level in range(worker.n)]
@@ -133,30 +133,32 @@ class _Attempts:
                 raise
             worker.bits["too_long"] += 1
             return 0
+        chosen = attempts[majority([attempt.text.strip() for attempt in attempts])]
         verdict = await worker.judge(
             question.text,
-            majority(attempts),
+            chosen.text.strip(),
             question.answer,
             seed=seed_of(worker.seed, question.row, "judge"),
+            cut_off=chosen.cut_off,
             given=self._verdicts,
         )
         return int(verdict.correct)
 
-    async def _attempt(self, prompt: str, vote: int, seed: int) -> str:
+    async def _attempt(self, prompt: str, vote: int, seed: int) -> Completion:
         asked = Prompt(messages=(Message("user", prompt),), temperature=TEMPERATURE, seed=seed, sample=vote)
-        return (await self._worker.weak.complete(asked)).text.strip()
+        return await self._worker.weak.complete(asked)
 
 
-def majority(attempts: Sequence[str]) -> str:
-    """The attempt that stands for all: the earliest of the largest group with one final answer.
+def majority(attempts: Sequence[str]) -> int:
+    """The index of the attempt that stands for all: the earliest of the largest group with one final answer.
 
     Attempts without a final answer form no group; where no attempt has one, the first stands.
     """
     if len(attempts) == 1:
-        return attempts[0]
+        return 0
     answers = [None if (found := final_answer(a)) is None else normalised(found) for a in attempts]
     groups = Counter(a for a in answers if a is not None)
     if not groups:
-        return attempts[0]
+        return 0
     most = max(groups.values())
-    return next(t for t, a in zip(attempts, answers, strict=True) if a is not None and groups[a] == most)
+    return next(at for at, answer in enumerate(answers) if answer is not None and groups[answer] == most)

@@ -61,6 +61,11 @@ class Completion(Struct, frozen=True, kw_only=True):
         """Whether there is neither text nor thinking: its tokens went into thinking that is not shown, or nowhere."""
         return not self.text.strip() and not (self.reasoning or "").strip()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether a limit or a loop ended it, and not its author."""
+        return self.finish_reason in {"length", "repetition"}
+
 
 class Model(Protocol):
     """Anything that completes a prompt: an HTTP endpoint, the embedded engine, or a wrapper around either."""

@@ -5,11 +5,12 @@ hostile input: it is made to run in a process that can be killed (``weak2wise.of
 imports first. The rest takes microseconds to milliseconds and imports nothing heavy.
 """
 
-from workers.answers.extract import final_answer, in_brief
+from workers.answers.extract import bare_reference, final_answer, in_brief
 from workers.answers.locate import first_sentence_with
 from workers.answers.verdict import normalised, quick_verdict, verdict, worth_parsing
 
 __all__ = [
+    "bare_reference",
     "final_answer",
     "first_sentence_with",
     "in_brief",

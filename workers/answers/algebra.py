@@ -1,13 +1,13 @@
 r"""The parsing tier: formulas, tuples, lists, sets, intervals, matrices and equations.
 
 The structure is split here, by the brackets and commas as written, because parsers guess at it ("(3,4)" would always be
-an interval); the scalars in it are parsed by math-verify's ``latex2sympy`` and compared by value with 50 digits, at
-several points where they hold letters. Scalars are equal if they agree at every point, different if they disagree at
-every point, and anything between is not sure. ``math_verify.verify`` looks at inequalities and unions of sets, and is
-believed only where it says that they are equal: it rounds, and it says "different" of what it cannot read.
+an interval); the scalars in it are parsed by math-verify's ``latex2sympy`` and compared by value (``values``).
+``math_verify.verify`` looks at inequalities and unions of sets, and is believed only where it says that they are equal:
+it rounds, and it says "different" of what it cannot read.
 
-The parser is lenient (it reads "3 4" as 7, drops primes and folds A into a), so a text that it may misread is turned
-away before. Importing this module imports sympy, and sympy may hang: it belongs into a process that can be killed.
+The parser is lenient (it reads "3 4" and "3(4)" as 7, drops primes, folds A into a and lets matrices commute), so a
+text that it may misread is turned away before. Importing this module imports sympy, and sympy may hang: it belongs into
+a process that can be killed.
 """
 
 import logging
@@ -23,27 +23,17 @@ from msgspec import Struct
 from workers.answers.compare import is_choice, quick_compare, same_equation
 from workers.answers.number import read_number
 from workers.answers.text import clean, plain, split_top
+from workers.answers.units import read_unit
+from workers.answers.values import agree, proportional
 from workers.answers.verdict import looks_mathematical
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that nobody limits its time; our caller does
 _CONFIG = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-_DIGITS = 50
-_EQUAL = sympy.Float("1e-35")
-_DIFFERENT = sympy.Float("1e-12")
-_ROUNDED = sympy.Rational(1, 100)
-_POINTS = (
-    ("17/11", "29/13", "37/17", "43/19", "53/23"),
-    ("5/31", "7/37", "71/29", "3/41", "61/43"),
-    ("-13/7", "-19/23", "31/47", "-2/53", "-59/61"),
-    ("7", "4", "9", "5", "11"),
-)
-"""Where letters get values: above and below one, negative, and whole numbers for formulas that count."""
-
 _AND_OR = re.compile(r"\s*,?\s*(?:\\text\{\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))\s*")
 _ELEMENT = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _THOUSANDS = re.compile(r"\d,\d{3}(?!\d)")
 _RELATION = re.compile(r"[<>]|\\(?:neq?|leq?|geq?|lt|gt|cup|cap|setminus)(?![A-Za-z])")
-_MATRIX = re.compile(r"\\begin\{([bpvBV]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{([bpB]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _UNIT = re.compile(r"(?P<rest>.*?)\\text\{(?P<unit>[^{}]*)\}(?P<power>\s*\^\s*\{?\d\}?)?", re.DOTALL)
 _DECIMAL = re.compile(r"(?<![\d.])(\d*)\.(\d+)")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -51,8 +41,16 @@ _UNBASED_LOG = re.compile(r"\\log(?!\s*_)(?![A-Za-z])")
 _MISREAD = re.compile(
     r"\d\s*\\frac\s*(?:\{\s*\d+\s*\}|\d)"  # 2\frac{1}{3}x: a mixed number or a product
     r"|\d\s+[\d.]|/\s*[\d.]*\s*[A-Za-z\\(]*[A-Za-z(][\w(]*|/\s*[\d.]+\s*\\"  # 3 4, 1/2x
-    r"|[0-9A-F]_|\\text|[%$:?']|\\[lc]?dots|\.\.|\\overline\{\d"
+    r"|[\w)\]}!]\s*[(\[]\s*-?[\d.]+\s*[)\]]|[(\[]\s*-?[\d.]+\s*[)\]]\s*[\w(\[\\]"  # 3(4), (3)(4), x(2)
+    r"|\\frac\s*\d\s*\d{2}|\\frac\s*\{[^{}]*\}\s*\d{2}|\\sqrt\s*\d{2}|\^\s*-?\d{2}|!\s*!"  # \frac123, 2^10, 5!!
+    r"|\A\s*\d+\s*-\s*\d+\s*\Z"  # 3-5: a range, a date or a difference
+    r"|\\(?:begin|times\s*[A-Za-z\\]|cdot\s*\\(?:vec|math)|vec|hat|tilde|dot|d?dot|bar|overrightarrow|widehat|not)"
+    r"|[0-9A-F]_|\\text|[%$:?'\"~]|-\s*-|(?<![\\A-Za-z])[A-Za-z]\s+\d|\\[lc]?dots|\.\.|\.\(|\\overline"
 )
+_TRIGONOMETRIC = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_MIXED = re.compile(r"(?<![\d.])\d+\s*(?:\\text\{\s*and\s*\}|and)\s*(?:\d+\s*/|\\frac)")
+_LETTERS = re.compile(r"[A-Za-z]{2,}")
+_LEADING_ZERO = re.compile(r"\d,0\d\d(?!\d)")
 _IMAGINARY = sympy.Symbol("i")
 
 
@@ -80,6 +78,8 @@ def compare(answer: str, reference: str) -> bool | None:
 
 def _read(text: str) -> _Shape:
     text = _ELEMENT.sub("", text)
+    if _MIXED.search(text) or _LEADING_ZERO.search(text):
+        raise ValueError("a mixed number, or one with grouped digits, that looks like a list")
     if matrix := _MATRIX.fullmatch(text):
         rows = [row.split("&") for row in matrix[2].split(r"\\") if row.strip()]
         shape = " ".join(str(len(row)) for row in rows)
@@ -123,6 +123,8 @@ def _compare(given: _Shape, wanted: _Shape) -> bool | None:
         result = _same_bracketed(given, wanted)
     elif kinds == {"matrix"} and given.marks.split()[1:] == wanted.marks.split()[1:]:
         result = _all(_pairs(given, wanted))
+    elif kinds == {"list", "scalar"} and _digits(given) == _digits(wanted):
+        result = None  # "1,5" may be 1.5, and "1,23" a slip for 123
     elif kinds <= {"list", "set", "scalar"}:
         result = _same_items(given, wanted)
     elif kinds <= {"equation", "scalar"}:
@@ -130,6 +132,10 @@ def _compare(given: _Shape, wanted: _Shape) -> bool | None:
     elif kinds == {"relation"}:
         result = _verified(given.items[0], wanted.items[0]) or None
     return result
+
+
+def _digits(shape: _Shape) -> str:
+    return re.sub(r"[\s.]", "", "".join(shape.items))
 
 
 def _pairs(given: _Shape, wanted: _Shape) -> list[bool | None]:
@@ -153,6 +159,8 @@ def _same_bracketed(given: _Shape, wanted: _Shape) -> bool | None:
 
 def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
     """Lists and sets: an item that equals none of the others' decides; another order does only in braces."""
+    if _out_of_order(given, wanted) or _out_of_order(wanted, given):
+        return None
     if given.kind == wanted.kind and len(given.items) == len(wanted.items) and _all(_pairs(given, wanted)):
         return True
     table = [[compare(one, other) for other in wanted.items] for one in given.items]
@@ -162,6 +170,12 @@ def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
     matched = all(True in line for line in lines) and len(given.items) == len(wanted.items)
     in_braces = "set" in (given.kind, wanted.kind) and "scalar" not in (given.kind, wanted.kind)
     return True if matched and in_braces else None
+
+
+def _out_of_order(named: _Shape, bare: _Shape) -> bool:
+    """Is "y=3, x=4" to be compared with values that have no names?"""
+    names = [item.partition("=")[0].strip() for item in named.items if "=" in item]
+    return names != sorted(names) and not any("=" in item for item in bare.items)
 
 
 def _same_equation(given: _Shape, wanted: _Shape) -> bool | None:
@@ -174,9 +188,7 @@ def _same_equation(given: _Shape, wanted: _Shape) -> bool | None:
     left, right = _parse(one), _parse(other)
     if left.free_symbols != right.free_symbols:
         return None
-    ratios = [_value(left, point) / _value(right, point) for point in _points(left)]
-    steady = all(abs(ratio - ratios[0]) < _EQUAL * abs(ratio) for ratio in ratios)
-    return True if steady and ratios[0].is_finite else None
+    return True if proportional(left, right) else None
 
 
 def _same_scalar(given: str, wanted: str) -> bool | None:
@@ -184,6 +196,8 @@ def _same_scalar(given: str, wanted: str) -> bool | None:
     if unit and other_unit and unit != other_unit:
         return None
     degrees = ("°" in given) + ("°" in wanted)
+    if degrees and _TRIGONOMETRIC.search(given + wanted):
+        return None
     given, wanted = given.replace("°", ""), wanted.replace("°", "")
     result = _same_formula(given, wanted)
     one_sided = bool(unit) != bool(other_unit) or degrees == 1
@@ -192,7 +206,9 @@ def _same_scalar(given: str, wanted: str) -> bool | None:
 
 def _without_unit(text: str) -> tuple[str, str]:
     found = _UNIT.fullmatch(text)
-    return (text, "") if found is None else (found["rest"].strip(), plain(found["unit"]) + plain(found["power"] or ""))
+    if found is None or read_unit(found["unit"], marked=True) is None:
+        return text, ""
+    return found["rest"].strip(), plain(found["unit"]) + plain(found["power"] or "")
 
 
 def _same_formula(given: str, wanted: str) -> bool | None:
@@ -208,7 +224,7 @@ def _same_formula(given: str, wanted: str) -> bool | None:
         if symbols == {_IMAGINARY}:
             readings = readings[1:]  # nothing else in it: i is the imaginary unit
     rounded = bool(_DECIMAL.search(given) or _DECIMAL.search(wanted))
-    results = {_agree(a, b, rounded=rounded) for a, b in readings}
+    results = {agree(a, b, rounded=rounded) for a, b in readings}
     result = results.pop() if len(results) == 1 else None
     if result and symbols - {_IMAGINARY} and one.is_Add != other.is_Add:
         return None  # factored or expanded: which was asked for?
@@ -219,9 +235,17 @@ def _misreads(given: str, wanted: str) -> bool:
     """May the parser take one of the two for something else?"""
     if _MISREAD.search(given) or _MISREAD.search(wanted):
         return True
-    letters = set(re.findall(r"[A-Za-z]", _COMMAND.sub(" ", f"{given} {wanted}")))
+    bare, other = _COMMAND.sub(" ", given), _COMMAND.sub(" ", wanted)
+    letters = set(re.findall(r"[A-Za-z]", bare + other)) | set(_COMMAND.findall(given + wanted))
     folds_case = len({letter.lower() for letter in letters}) < len(letters)
-    return folds_case or bool(_UNBASED_LOG.search(given)) != bool(_UNBASED_LOG.search(wanted))
+    return folds_case or _commute(bare, other) or bool(_UNBASED_LOG.search(given)) != bool(_UNBASED_LOG.search(wanted))
+
+
+def _commute(given: str, wanted: str) -> bool:
+    """Would the two be equal only if letters commuted? Matrices do not, and neither do the letters of a word."""
+    capitals = set(re.findall(r"[A-Z]", given + wanted))
+    runs = ["".join(_LETTERS.findall(text)) for text in (given, wanted)]
+    return len(capitals) > 1 or (runs[0] != runs[1] and sorted(runs[0]) == sorted(runs[1]))
 
 
 def _parse(text: str) -> Any:
@@ -231,39 +255,6 @@ def _parse(text: str) -> Any:
     if not isinstance(parsed, sympy.Expr):
         raise TypeError("no formula")
     return parsed
-
-
-def _points(formula: Any) -> list[dict[Any, Any]]:
-    """Values for the letters of a formula, the same for every formula with these letters."""
-    symbols = sorted(formula.free_symbols, key=str)
-    if not symbols:
-        return [{}]
-    if len(symbols) > len(_POINTS[0]):
-        raise ValueError("too many letters")
-    return [dict(zip(symbols, map(sympy.Rational, values), strict=False)) for values in _POINTS]
-
-
-def _value(formula: Any, point: dict[Any, Any]) -> Any:
-    value = sympy.N(formula.subs(point), _DIGITS)
-    if not value.is_number or not value.is_finite:
-        raise ValueError("no finite value")
-    return value
-
-
-def _agree(one: Any, other: Any, *, rounded: bool) -> bool | None:
-    if one.free_symbols != other.free_symbols:
-        return None
-    results = set()
-    for point in _points(one):
-        a, b = _value(one, point), _value(other, point)
-        distance = abs(a - b) / max(1, abs(a), abs(b))
-        if distance < _EQUAL:
-            results.add(True)
-        elif distance > (_ROUNDED if rounded else _DIFFERENT):
-            results.add(False)
-        else:
-            return None
-    return results.pop() if len(results) == 1 else None
 
 
 def _verified(given: str, wanted: str) -> bool:

@@ -12,15 +12,23 @@ from workers.answers.text import LONGEST, clean, plain, same_spelling, split_top
 Compare = Callable[[str, str], bool | None]
 
 _CHOICE = re.compile(
-    r"(?:(?i:option|choice|answer)\s*:?\s*)?(?:\(\s*([A-Ja-j])\s*\)|([A-J])[).:]|([A-Ja-j])\Z)\s*[.:]?\s*(.*)"
+    r"(?:(?i:option|choice|answer)\s*:?\s*)?"
+    r"(?:\(\s*(?P<enclosed>[A-Ja-j])\s*\)[.:]?|(?P<marked>[A-J])[).:]|(?P<lone>[A-Ja-j])\Z)"
+    r"(?:\s+(?P<text>\S.*))?"
 )
-_TWO_CHOICES = re.compile(r"\(\s*[A-J]\s*\)|\b(?:and|or)\b")
+_OPTION_TEXT = re.compile(r"(?:[\w\s.,'%$°{}]|(?<=[^\W\d])-|\\(?:sqrt|frac|pi)(?![A-Za-z])|\A-(?=[\d\\$]))*")
+_NO_OPTION = re.compile(
+    r"\b(?:[A-J]|[b-j])\b|"
+    r"\b(?i:and|or|nor|not|no|wrong|incorrect|false|never|neither|none|but|except|unless|if|impossible|cannot)\b|n't\b"
+)
+"""In the text behind an option's letter: another letter, or a word that may take the option back."""
+_MATHEMATICAL = frozenset("ei")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
 _NAME = re.compile(
-    r"\\?[A-Za-z]+(?:_\{?\w{1,10}\}?)?'*(?:\s*\(\s*[\w, .-]{1,20}\))?|\\(?:angle|measuredangle)\s*[A-Z]{1,3}"
+    r"\\?[A-Za-z]+(?:_\{?\w{1,10}\}?)?(?:'*\s*\(\s*[\w, .-]{1,20}\))?|\\(?:angle|measuredangle)\s*[A-Z]{1,3}"
 )
 _SUM = re.compile(r"(?:[\d\s+\-*/().,^{}$]|\\(?:times|cdot|frac|div|sqrt)(?![A-Za-z]))+")
-_RELATION = re.compile(r"[<>≠]|\\(?:neq?|leq?|geq?|lt|gt|approx|sim|equiv|in)(?![A-Za-z])")
+_RELATION = re.compile(r"[<>≠]|\\(?:not|neq?|leq?|geq?|lt|gt|approx|sim|equiv|in)(?![A-Za-z])")
 _BASED = re.compile(r"([0-9A-F]{1,60})_\{?(\d{1,2})\}?")
 _OPPOSITES = tuple(
     frozenset(group.split())
@@ -96,15 +104,25 @@ def _same_list(given: str, wanted: str) -> bool:
 
 
 def _same_choice(given: str, wanted: re.Match[str]) -> bool | None:
-    """Compare with a reference that is a letter, alone or before its option's text."""
+    """Compare with a reference that is a letter, alone or before its option's text.
+
+    Case is looked through where one side is in brackets or the reference is a capital; e and i are mathematics.
+    """
     found = _CHOICE.fullmatch(given)
-    if found is None or _TWO_CHOICES.search(f"{found[4]} {wanted[4]}") or (wanted[4] and found[4]):
+    if found is None or (found["text"] and wanted["text"]):
         return None
-    return _letter(found) == _letter(wanted)
+    text = found["text"] or wanted["text"] or ""
+    if not _OPTION_TEXT.fullmatch(text) or _NO_OPTION.search(text):
+        return None
+    one, other = _letter(found), _letter(wanted)
+    if one == other or one.casefold() != other.casefold():
+        return one == other
+    alike = found["enclosed"] or wanted["enclosed"] or other.isupper()
+    return True if alike and other.casefold() not in _MATHEMATICAL else None
 
 
 def _letter(found: re.Match[str]) -> str:
-    return str(found[1] or found[2] or found[3]).upper()
+    return str(found["enclosed"] or found["marked"] or found["lone"])
 
 
 def _same_based(given: str, wanted: str) -> bool | None:

@@ -1,14 +1,17 @@
 r"""The final answer that an attempt gives, and the rivals that make it doubtful.
 
-An answer in a box counts most; then a clear closing phrase ("the answer is 5", "#### 5"); then, weakest, the one
-number of a concluding last sentence ("So she has 5 apples left."). Anything vaguer is no answer at all.
+An answer in a box counts most; then a closing statement ("the answer is 5", "#### 5") with which the attempt ends.
+Anything vaguer is no answer at all: "so she has 5" may as well be a step on the way.
 """
 
 import re
+from collections import deque
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
 
+from workers.answers.adjoining import is_doubted, with_adjoining
 from workers.answers.number import read_number
 from workers.answers.text import LONGEST, clean, group_end
 
@@ -27,45 +30,51 @@ _PHRASE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _STOP = re.compile(r"[.!?](?=\s|$)|\s+(?:because|since|as)\s")
-_CONCLUDES = re.compile(r"\W*(?:therefore|thus|hence|so|in total|in conclusion|altogether|finally)\b", re.IGNORECASE)
-_LAST_SENTENCE = re.compile(r"(?:^|[.!?]\s|\n)([^\n]{1,300}?[.!])[\s*_]*\Z")
-_EQUALS = re.compile(r"(?:=|\bequals\b)\s*(-?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?)[^\d=]{0,30}\Z")
-_NUMERAL = re.compile(r"-?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+_REASON = re.compile(r"\s+(?:because|since|as)\s[^\n]*")
+_SENTENCE_START = re.compile(r"[.!?\n]")
+_LEAD = re.compile(
+    r"[\W_]*(?:(?:so|thus|hence|therefore|finally|then|and|in conclusion|we conclude|we find|this means|that|the|final|"
+    r"correct|right|our|my|your)[\W_]+)*",
+    re.IGNORECASE,
+)
+"""What may stand before "answer is" in its sentence: any other word may deny, suppose or quote it."""
+_NEEDLESS = " \t\n*_$`\"'.)\\]"
 
-How = Literal["box", "phrase", "conclusion"]
+How = Literal["box", "phrase"]
 
 
 class Final(Struct, frozen=True):
     r"""A final answer and how it was found.
 
-    ``beside`` are other answers given in the same breath (two boxes with "or" between them) or after it; ``earlier``
-    are boxes further up.
+    ``clear`` is false where something around it may change it or take it back. ``bare``: it is what the box holds,
+    and nothing besides. ``beside`` are other answers given in the same breath (two boxes with "or" between them) or
+    after it; ``earlier`` are boxes further up.
     """
 
     text: str
     how: How
+    clear: bool = True
+    bare: bool = True
     beside: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=16)  # the steps of one verdict ask again
 def find_final(attempt: str) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
-    attempt = attempt.rpartition("</think>")[2].strip()
-    starts = [match.start() for match in _BOX.finditer(attempt)]
+    attempt = _spoken(attempt)
+    starts = _starts(attempt)
     phrase = _phrase(attempt)
     if starts:
-        boxes = _boxes(attempt, starts[-_MOST_BOXES:])
-        if boxes is None:
-            return None
-        found = _from_boxes(attempt, boxes)
-        end = boxes[-1][2] if boxes else 0
-        if found is not None and phrase is not None and phrase[1] >= end and "\\boxed" not in phrase[0]:
-            return Final(found.text, "box", (*found.beside, phrase[0]), found.earlier)
-        return found
-    if phrase is not None:
-        return Final(phrase[0], "phrase")
-    number = _conclusion(attempt)
-    return None if number is None else Final(number, "conclusion")
+        boxes = _boxes(attempt, starts)
+        return _from_boxes(attempt, boxes, phrase) if boxes else None
+    return None if phrase is None else Final(phrase[0], "phrase", clear=phrase[2])
+
+
+def comes_to_nothing(attempt: str) -> bool:
+    """Does a text that was cut off hold no answer, not even the start of one?"""
+    attempt = _spoken(attempt)
+    return _boxes(attempt, _starts(attempt)) == [] and _PHRASE.search(attempt, max(0, len(attempt) - _TAIL)) is None
 
 
 def final_answer(attempt: str) -> str | None:
@@ -74,15 +83,40 @@ def final_answer(attempt: str) -> str | None:
     return None if found is None else found.text
 
 
+@lru_cache(maxsize=1024)  # a reference is compared with dozens of attempts
+def bare_reference(reference: str) -> str:
+    r"""The answer in a reference that is a whole solution, as raw data sets have it: behind "####", or in a box.
+
+    A reference without one clear such answer stays as it is.
+    """
+    if "####" not in reference and _BOX.search(reference) is None:
+        return reference
+    found = find_final(reference)
+    clear = found is not None and found.clear and not (found.beside or found.earlier)
+    return found.text if found is not None and clear else reference
+
+
 def in_brief(attempt: str) -> str:
     r"""The attempt's conclusion in one line, where it comes to one clear boxed answer; else the attempt as it is.
 
     Attempts that come to the same answer then are the same text, and a judge model has a few words to read.
     """
     found = find_final(attempt)
-    if found is None or found.how != "box" or found.beside or found.earlier:
+    if found is None or found.how != "box" or found.beside or found.earlier or not (found.clear and found.bare):
         return attempt
     return f"The final answer is \\boxed{{{found.text}}}."
+
+
+def _spoken(attempt: str) -> str:
+    """The attempt without its thinking, all of which may be thinking that never ended."""
+    _, closed, spoken = attempt.rpartition("</think>")
+    spoken = spoken.strip()
+    return "" if not closed and spoken.startswith("<think>") else spoken
+
+
+def _starts(attempt: str) -> list[int]:
+    """Where the last boxes start."""
+    return [match.start() for match in deque(_BOX.finditer(attempt), maxlen=_MOST_BOXES)]
 
 
 def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None:
@@ -96,11 +130,12 @@ def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None
         assert match is not None
         at = match.end()
         if attempt[at : at + 1] == "{":
-            end = group_end(attempt[: at + 4 * LONGEST], at)
-            if end is None:
+            length = group_end(attempt[at : at + 4 * LONGEST], 0)
+            if length is None:
                 if start == starts[-1]:
                     return None
                 continue
+            end = at + length
             boxes.append((attempt[at + 1 : end - 1].strip(), start, end))
             past = end
         elif token := _UNBRACED.match(attempt, at):
@@ -108,10 +143,12 @@ def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None
     return [box for box in boxes if box[0]]
 
 
-def _from_boxes(attempt: str, boxes: list[tuple[str, int, int]]) -> Final | None:
-    if not boxes:
+def _from_boxes(attempt: str, boxes: list[tuple[str, int, int]], phrase: tuple[str, int, bool] | None) -> Final | None:
+    last, last_start, last_end = boxes[-1]
+    if len(last) > LONGEST:
         return None
-    last, last_start, _ = boxes[-1]
+    whole = with_adjoining(attempt, last_start, last_end, last)
+    clear = whole is not None and not is_doubted(attempt[last_end:])
     beside: list[str] = []
     earlier: list[str] = []
     near = True
@@ -120,32 +157,27 @@ def _from_boxes(attempt: str, boxes: list[tuple[str, int, int]]) -> Final | None
         near = near and len(between) <= _NEAR and "\n\n" not in between
         last_start = start
         if clean(content) != clean(last):
-            (beside if near else earlier).append(content)
-    return Final(last, "box", tuple(beside[::-1]), tuple(earlier[::-1])) if len(last) <= LONGEST else None
+            (beside if near else earlier).insert(0, content)
+    if phrase is not None and phrase[1] >= last_end and "\\boxed" not in phrase[0]:
+        beside.append(phrase[0])
+    return Final(whole or last, "box", clear, whole == last, tuple(beside), tuple(earlier))
 
 
-def _phrase(attempt: str) -> tuple[str, int] | None:
-    """The last closing phrase's answer and where the phrase starts."""
-    offset = max(0, len(attempt) - _TAIL)
-    phrases = list(_PHRASE.finditer(attempt, offset))
-    if not phrases:
+def _phrase(attempt: str) -> tuple[str, int, bool] | None:
+    """The last closing phrase's answer, where the phrase starts, and whether the attempt ends with it, plainly."""
+    last = None
+    for last in _PHRASE.finditer(attempt, max(0, len(attempt) - _TAIL)):  # noqa: B007 - the last one is wanted
+        pass
+    if last is None or last.lastindex is None:
         return None
-    last = phrases[-1]
-    said = next(group for group in last.groups() if group is not None)
-    text = clean(_STOP.split(said, maxsplit=1)[0].strip(" \t*_"))
-    hashes = last[2] is not None
-    if not text or text.lower().startswith(("not ", "that ")) or (hashes and read_number(text) is None):
+    said = last[last.lastindex]
+    stop = _STOP.search(said)
+    text = clean(said[: stop.start() if stop else None].strip(" \t*_"))
+    if not text or len(text) > 80 or text.lower().startswith(("not ", "that ")):
         return None
-    return (text, last.start()) if len(text) <= 80 else None
-
-
-def _conclusion(attempt: str) -> str | None:
-    """What a finished, concluding last sentence comes to: its only number, or the one after its last equals."""
-    tail = attempt[-_TAIL:]
-    found = _LAST_SENTENCE.search(tail)
-    if found is None or _CONCLUDES.match(found[1]) is None:
+    if last[2] is not None and read_number(text) is None:
         return None
-    if result := _EQUALS.search(found[1]):
-        return result[1].rstrip(",")
-    numerals = _NUMERAL.findall(found[1])
-    return numerals[0].rstrip(",") if len(set(numerals)) == 1 else None
+    lead = _SENTENCE_START.split(attempt[max(0, last.start() - _TAIL) : last.start()])[-1]
+    rest = attempt[last.start(last.lastindex) + (stop.start() if stop else len(said)) :]
+    ends = not rest.strip(_NEEDLESS + "!") or (_REASON.fullmatch(rest) is not None and not is_doubted(rest))
+    return text, last.start(), ends and _LEAD.fullmatch(lead) is not None

@@ -30,22 +30,28 @@ _NUMBER = re.compile(
       | (?P<decimal>{_DIGITS})
         (?:[eE](?P<exp>[+-]?\d+)|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{{\s*(?P<exp2>[+-]?\s*\d+)\s*\}}|(?P<exp3>[+-]?\d)))?
     )
-    \s*(?:(?P<scale>thousand|million|billion|trillion)\b)?""",
+    \s*(?:(?P<scale>(?i:hundred|thousand|million|billion|trillion))\b)?""",
     re.VERBOSE,
 )
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_MARKED_SCALE = re.compile(r"\\text\{\s*((?i:hundred|thousand|million|billion|trillion))\b\s*")
+_POWERS = {Fraction(10) ** power for power in range(-12, 13)}
 _PERCENT = re.compile(r"(?:%|(?:\\text\{)?\s*per\s?cent\s*\}?)", re.IGNORECASE)
 _MARKED = re.compile(r"\\text\{\s*(?P<unit>[^{}]+?)\s*\}(?P<power>\s*\^\s*\{?\s*[23]\s*\}?)?")
 
 
 class Number(Struct, frozen=True):
-    """A number as read. ``value`` of "50%" is 50; ``step`` is what one more in its last digit is worth (0: exact)."""
+    """A number as read. ``value`` of "50%" is 50; ``step`` is what one more in its last digit is worth (0: exact).
+
+    ``scale`` is the power of ten that a word such as "million" has put into the value.
+    """
 
     value: Fraction
     step: Fraction
     integer: bool
     percent: bool = False
     unit: Unit | None = None
+    scale: int = 0
 
 
 @lru_cache(maxsize=1024)
@@ -53,7 +59,7 @@ def read_number(text: str) -> Number | None:
     """Read a whole text as one number with at most a unit; ``None`` if it is anything else."""
     if len(text) > LONGEST * 2:
         return None
-    text = clean(text)
+    text = _MARKED_SCALE.sub(r" \1 \\text{", clean(text)).replace(r"\text{}", "")
     found = _NUMBER.match(text) if len(text) <= LONGEST else None
     if found is None:
         return None
@@ -69,7 +75,7 @@ def read_number(text: str) -> Number | None:
     named = _read_tail(rest) if rest else None
     if (rest and named is None) or (money and named and money != named):
         return None
-    return Number(value, step, integer, unit=money or named)
+    return Number(value, step, integer, unit=money or named, scale=_scale(found))
 
 
 def same_number(one: Number, other: Number) -> bool | None:
@@ -82,15 +88,21 @@ def same_number(one: Number, other: Number) -> bool | None:
             return None
         return _close(one.value * a.factor, other.value * b.factor, one.step * a.factor, other.step * b.factor)
     same = _same_value(one, other)
-    told_alike = (a is None) == (b is None) and (a is not None or one.percent)
+    told_alike = (a is None) == (b is None) and (a is not None or one.percent) and one.scale == other.scale
     if same is not False or told_alike or one.value == 0 or other.value == 0:
         return same
     return None if _may_be_told_otherwise(one, other) else False
 
 
+def _scale(found: re.Match[str]) -> int:
+    return _SCALES[found["scale"].lower()] if found["scale"] else 0
+
+
 def _may_be_told_otherwise(one: Number, other: Number) -> bool:
-    """May two different values be one quantity, with a unit or "per cent" left unsaid?"""
+    """May two different values be one quantity, with a unit, "million" or "per cent" left unsaid?"""
     ratio, unit = one.value / other.value, one.unit or other.unit
+    if (one.scale == 0) != (other.scale == 0) and ratio in _POWERS:
+        return True
     if unit is not None:
         return may_convert(unit, ratio)
     share = min(abs(one.value), abs(other.value))
@@ -138,7 +150,7 @@ def _value(found: re.Match[str]) -> tuple[Fraction, Fraction] | None:
         return sign * value, Fraction(0)
     decimal = found["decimal"]
     power = int((found["exp"] or found["exp2"] or found["exp3"] or "0").replace(" ", ""))
-    power += _SCALES.get(found["scale"] or "", 0)
+    power += _scale(found)
     if abs(power) > _MOST_DIGITS:
         return None
     places = len(decimal.partition(".")[2])

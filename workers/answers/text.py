@@ -12,10 +12,12 @@ LONGEST = 600
 
 _MOST_LAYERS = 8
 _GROUPED = re.compile(r"(?<=\d)\s*(?:,\s?\\!|\\[,!;:]|\{,\}|[\u2009\u202f\u00a0])\s*(?=\d{3}(?!\d))")
-_SPACING = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|~|[\u2009\u202f\u00a0]")
+_SPACING = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|(?<=[\w}.,$])~|[\u2009\u202f\u00a0]")
 _NOTHING = re.compile(r"\\!|\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])")
 _TEXT = re.compile(r"\\(?:mathrm|textrm|textbf|textit|textnormal|mbox|hbox|text|operatorname)\*?\s*\{")
 _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathsf)\s*\{([^{}]*)\}")
+_LOOSE = re.compile(r"(?<![A-Za-z0-9])\s+|(?<=[A-Za-z])\s+(?![A-Za-z])|(?<=\d)\s+(?!\d)")
+"""White space that says nothing: "3 4/5" is not "34/5", but "5 cm" is "5cm"."""
 _FRAC = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
 _LOOKALIKES = str.maketrans(
@@ -57,7 +59,9 @@ def clean(text: str) -> str:
     text = _BOLD.sub(r"\1", text)
     text = _DEGREE.sub("°", text).replace("\\$", "$").replace("\\%", "%")
     for _ in range(_MOST_LAYERS):
-        text = _peel(text.strip())
+        text, before = _peel(text.strip()), text
+        if text == before:
+            break
     return re.sub(r"\s+", " ", text)
 
 
@@ -67,7 +71,7 @@ def words(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """``words`` without any white space that is not between two words."""
+    """``words`` without any white space that is not between two words or two digits."""
     return _tight(words(text))
 
 
@@ -131,4 +135,4 @@ def _peel(text: str) -> str:
 
 
 def _tight(text: str) -> str:
-    return re.sub(r"(?<![A-Za-z])\s+|\s+(?![A-Za-z])", "", text.strip())
+    return _LOOSE.sub("", text.strip())

@@ -19,7 +19,6 @@ volume: milliliter millilitre ml 1/1000; liter litre l 1
 kitchen: teaspoon tsp 1; tablespoon tbsp 3; cup 48; pint 96; quart 192; gallon 768
 money: cent ¢ 1/100; dollar $ usd buck 1
 angle: degree ° deg 1
-count: piece 1; pair 2; dozen 12
 """
 _WORTH: dict[str, tuple[str, Fraction]] = {
     name: (dimension, Fraction(names[-1]))
@@ -36,12 +35,25 @@ _RATIOS: dict[str, set[Fraction]] = {
     for dimension, _ in _WORTH.values()
 }
 _NO_UNITS = """
-and or to than times over by minus plus not less mod pi sqrt sin cos tan cot csc log ln exp factorial base if is was
-are were at from either neither nor approximately about only but then because since remainder squared cubed half halves
-third thirds fourth fourths quarter quarters fifth fifths sixth sixths eighth eighths tenth tenths hundredth hundredths
-one two three four five six seven eight nine ten negative
+and or to than over by minus plus less mod modulo pi sqrt root sin cos tan cot csc log ln exp factorial base power if is
+was are were at from either neither nor approximately about roughly only but then because since remainder choose divided
+multiplied inverse reciprocal infinity percent percentage squared cubed the as
+not no never wrong incorrect isn except below under beneath above negative loss lost losing debt deficit owed owing
+behind backward backwards down decrease decreased reduction fewer more short ago
+am pm a p bc bce ad ce o january february march april may june july august september october november december
+jan feb mar apr jun jul aug sep sept oct nov dec
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion trillion quadrillion
+lakh lac crore mil mill grand k bn mn tn score gross dozen couple pair double doubled triple tripled quadruple
+quadrupled twice thrice fold twofold threefold fourfold tenfold
+half halve halves quarter first third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth
+fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth
+seventieth eightieth ninetieth hundredth thousandth millionth billionth
 """
+"""Words that change the number before them (or may), rather than name what was counted."""
 _NOT_UNITS = frozenset(_NO_UNITS.split())
+_LARGE = re.compile(r"[MB]\b")
+"""Millions and billions as often as metres and bytes."""
 _WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
 
 
@@ -64,14 +76,13 @@ def read_unit(text: str, *, marked: bool) -> Unit | None:
     """
     text = text.strip().strip(".")
     found = re.fullmatch(r"([A-Za-z¢$€£¥₹°][A-Za-z¢$€£¥₹° ./]{0,60}?)\s*(?:\^\s*\{?\s*([23])\s*\}?)?", text)
-    if found is None:
+    if found is None or _LARGE.match(text):
         return None
-    words = [_singular(word) for word in _WORDS.findall(found[1])]
-    if not words or len(words) > 5 or any(word in _NOT_UNITS for word in words):
+    written = _WORDS.findall(found[1])
+    words = [_singular(word) for word in written]
+    if not words or len(words) > 5 or not _NOT_UNITS.isdisjoint((*words, *(word.lower() for word in written))):
         return None
-    if not marked and any(len(word) < 3 and word not in ("$", "°") for word in words if word not in _WORTH):
-        return None
-    if not marked and len(words) == 1 and len(words[0]) == 1 and words[0].isalpha():
+    if not marked and (_variable(words) or any(len(word) < 3 for word in words if word not in _WORTH)):
         return None
     power = int(found[2] or 1)
     for prefix, raised in (("square", 2), ("sq", 2), ("cubic", 3), ("cu", 3)):
@@ -82,6 +93,10 @@ def read_unit(text: str, *, marked: bool) -> Unit | None:
         dimension, factor = _WORTH[words[0]]
         return Unit(f"{dimension} {factor}", power, dimension, factor**power, convertible=True)
     return Unit(" ".join(words), power, convertible=bool(known))
+
+
+def _variable(words: list[str]) -> bool:
+    return len(words) == 1 and len(words[0]) == 1 and words[0].isalpha()
 
 
 def may_convert(unit: Unit, ratio: Fraction) -> bool:

@@ -9,7 +9,7 @@ left-out units, a factored polynomial against an expanded one, a list in another
 import re
 
 from workers.answers.compare import Compare, is_choice, quick_compare
-from workers.answers.extract import Final, find_final
+from workers.answers.extract import Final, bare_reference, comes_to_nothing, find_final
 from workers.answers.number import read_number
 from workers.answers.text import LONGEST, clean, plain
 
@@ -19,22 +19,22 @@ _NO_PROSE = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\text\{[^{}]*\}|\b(?:a
 _LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 
 
-def quick_verdict(attempt: str, reference: str) -> bool | None:
-    """The cheap tier: certain without parsing mathematics, or ``None``. An empty attempt is wrong."""
-    if not attempt.strip():
-        return False
-    final = find_final(attempt)
-    return None if final is None else _with_rivals(final, reference, quick_compare)
+def quick_verdict(attempt: str, reference: str, *, cut_off: bool = False) -> bool | None:
+    """The cheap tier: certain without parsing mathematics, or ``None``. An empty attempt is wrong.
+
+    Args:
+        attempt: the whole attempt.
+        reference: the reference answer, or a whole solution that ends in it.
+        cut_off: the attempt was ended before its author did; if it has come to no answer by then, it is wrong.
+    """
+    return _verdict(attempt, reference, quick_compare, cut_off=cut_off)
 
 
-def verdict(attempt: str, reference: str) -> bool | None:
+def verdict(attempt: str, reference: str, cut_off: bool = False) -> bool | None:
     """Both tiers. May run for long on hostile input: call it in a process that can be killed."""
     from workers.answers.algebra import compare  # noqa: PLC0415 - it imports sympy
 
-    if not attempt.strip():
-        return False
-    final = find_final(attempt)
-    return None if final is None else _with_rivals(final, reference, compare)
+    return _verdict(attempt, reference, compare, cut_off=cut_off)
 
 
 def worth_parsing(attempt: str, reference: str) -> bool:
@@ -42,8 +42,8 @@ def worth_parsing(attempt: str, reference: str) -> bool:
 
     Two plain numbers or two options that the quick tier doubted stay in doubt: no parser knows what was asked.
     """
-    final = find_final(attempt)
-    if final is None or not (looks_mathematical(final.text) and looks_mathematical(reference)):
+    final, reference = find_final(attempt), bare_reference(reference)
+    if final is None or not final.clear or not (looks_mathematical(final.text) and looks_mathematical(reference)):
         return False
     numbers = read_number(final.text) is not None and read_number(reference) is not None
     return not numbers and not is_choice(reference)
@@ -71,17 +71,26 @@ def normalised(answer: str) -> str:
     return answer.strip().casefold()
 
 
+def _verdict(attempt: str, reference: str, compare: Compare, *, cut_off: bool) -> bool | None:
+    if not attempt.strip():
+        return False
+    final = find_final(attempt)
+    if final is None:
+        return False if cut_off and comes_to_nothing(attempt) else None
+    if not final.clear or (cut_off and final.how == "phrase"):
+        return None  # "the answer is 1" may have become "the answer is 18"
+    return _with_rivals(final, bare_reference(reference), compare)
+
+
 def _with_rivals(final: Final, reference: str, compare: Compare) -> bool | None:
     """Compare the final answer, and doubt the result where other answers stand in its way."""
     result = compare(final.text, reference)
-    if final.how == "conclusion":
-        return True if result else None
-    if result:
-        return True if all(compare(rival, reference) for rival in final.beside) else None
-    rivals = (*final.beside, *final.earlier)
-    if result is None or not rivals:
+    if final.beside:
+        return True if result and all(compare(rival, reference) for rival in final.beside) else None
+    if result is not False or not final.earlier:
         return result
     spread = "," in plain(reference) or r"\pm" in reference  # its parts may have a box each
+    rivals = final.earlier
     if spread or len(rivals) > _MOST_RIVALS or any(compare(rival, reference) is not False for rival in rivals):
         return None
     return False
