@@ -478,5 +478,42 @@ def test_no_spelling_upsets_the_quick_tier(attempt: str, reference: str) -> None
     assert quick_verdict(attempt, reference) in {True, False, None}
 
 
+LATEX = [
+    *PIECES,
+    "{}",
+    "\\frac{}{}",
+    "\\frac{",
+    "}{",
+    "\\sqrt{}",
+    "\\(",
+    "\\)",
+    "\\[",
+    "\\]",
+    "\\\\",
+    "&",
+    "½",
+    "²",
+    "٣",
+    "①",
+    "π",
+]
+LATEX += ["so ", ". ", "! ", "? ", " is ", "e.g. ", "1. ", "[[1,2],[3,4]]", "twelve", "\u2028", "\x00"]
+latex = st.lists(st.sampled_from(LATEX), max_size=30).map("".join)
+
+
+@settings(max_examples=500, deadline=2000)
+@given(latex, st.one_of(st.sampled_from(["5", "0.5", "\\frac{\\pi}{2}", "(1,2)", "B", "yes", "\\frac{}{}"]), latex))
+def test_no_text_upsets_the_search_for_the_answer(text: str, reference: str) -> None:
+    """Whatever a model writes: an end of a sentence or nothing, at once."""
+    for end in (first_sentence_with(text, reference), first_sentence_with(text * 50, reference)):
+        assert end is None or 0 < end <= 50 * len(text)
+
+
+@pytest.mark.parametrize("fraction", [r"\frac{}{}", r"\frac{}{2}", r"\frac{1}{}", r"\frac{}2"])
+def test_an_empty_fraction_is_no_accident(fraction: str) -> None:
+    assert first_sentence_with(f"So {fraction} it is.", r"\frac{\pi}{2}") is None
+    assert first_sentence_with("Nothing here.", fraction) is None
+
+
 def test_equals_signs_inside_brackets_are_no_equation() -> None:
     assert quick_verdict("\\boxed{(x = 4)}", "4") is None

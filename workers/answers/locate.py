@@ -180,7 +180,7 @@ def _compact(text: str) -> str:
     text = re.sub(r"\\(?:text|times|cdot)(?![A-Za-z])|[*·$]|\\[()\[\]]", " ", text)
     for _ in range(3):  # nested ones from the inside out
         text = _ROOT.sub(lambda found: "√" + _group(found[1]), text)
-        text = _FRACTION.sub(lambda f: f"{_group(f[1] or f[2])}/{_group(f[3] or f[4])}", text)
+        text = _FRACTION.sub(lambda f: f"{_group(f[1] or f[2] or '')}/{_group(f[3] or f[4] or '')}", text)
     text = re.sub(r"(?<!\w)\s+|\s+(?!\w)|\s+(?=π)|(?<=π)\s+", "", re.sub(r"[{}]", "", text))
     return text.casefold()
 
