@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,22 @@ def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
         assert len(members) == 4  # itself, its child, the guard and multiprocessing's resource tracker
         program.kill()
     wait_until_gone(members)
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("replicas", "sequences"), [(None, 256), (8, 2048)])
+def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequences: int) -> None:
+    """What vLLM itself makes of the endpoint, without starting it."""
+    module = import_module("weak2wise.llm._vllm_engine")
+    endpoint = VllmEndpoint(model_id=model_folder(), max_model_len=2048, max_num_seqs=256, data_parallel_size=replicas)
+    engine_log = EngineLog(None)
+    try:
+        arguments = module._engine_args("weak", endpoint, engine_log)
+        assert module.sequences(arguments.create_engine_config(module.UsageContext.LLM_CLASS)) == sequences
+    finally:
+        engine_log.close()
 
 
 # --- one engine for many tests

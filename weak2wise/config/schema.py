@@ -118,7 +118,9 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     """A model on the vLLM engine embedded in this process.
 
     Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
-    them. Left out, vLLM's defaults hold. ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
+    them. Left out, vLLM's defaults hold. ``data_parallel_size`` copies of the model share the calls, each with room for
+    ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
+    ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
     ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
     answer that does nothing but repeat itself any more: it would go on to the token limit and never come to an end.
     """
@@ -140,6 +142,7 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     max_model_len: Count | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
+    data_parallel_size: Count | None = None
     tensor_parallel_size: Count | None = None
     pipeline_parallel_size: Count | None = None
     gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None

@@ -24,6 +24,7 @@ from typing import Any
 
 import structlog
 import torch
+from vllm.config import VllmConfig
 from vllm.config.logging import LoggingConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError, VLLMValidationError
@@ -53,6 +54,7 @@ NATIVE_ARGS = (
     "max_model_len",
     "max_num_seqs",
     "max_num_batched_tokens",
+    "data_parallel_size",
     "tensor_parallel_size",
     "pipeline_parallel_size",
     "gpu_memory_utilization",
@@ -133,6 +135,13 @@ def _died(name: str, how: str, engine_log: EngineLog, otherwise: str = "") -> En
     return EngineDied(f"the engine of {name} {how}" + (f"; its last words: {words}" if words else ""), hint=HINT)
 
 
+def sequences(config: VllmConfig) -> int:
+    """How many sequences run at once in all the replicas that this process gives work to."""
+    parallel = config.parallel_config
+    replicas = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
+    return int(config.scheduler_config.max_num_seqs * max(1, replicas))
+
+
 class Engine:
     """A running engine and how this endpoint talks to it."""
 
@@ -148,7 +157,7 @@ class Engine:
         self._closing = False
         model = llm.model_config
         self._max_model_len: int = model.max_model_len
-        self.max_num_seqs: int = llm.vllm_config.scheduler_config.max_num_seqs
+        self.max_num_seqs = sequences(llm.vllm_config)
         kwargs = endpoint.generation_kwargs
         given = {key: getattr(kwargs, key) for key in SAMPLING_ARGS}
         self._sampling = model.get_diff_sampling_param() | {k: v for k, v in given.items() if v is not None}
