@@ -244,10 +244,11 @@ class PromptTexts(Section, frozen=True, kw_only=True):
 class Lanes(Section, frozen=True, kw_only=True):
     """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load.
 
-    ``stepmask`` left out: as many as the weak LLM takes attempts at once, at least 32; a race asks for one at a time.
+    ``filter`` and ``stepmask`` left out: as many as the weak LLM takes attempts at once, at least 32; a race asks for
+    one at a time.
     """
 
-    filter: Count = 128
+    filter: Count | None = None
     generate: Count = 64
     stepmask: Count | None = None
     select: Count = 64
@@ -258,7 +259,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     """What shapes speed and storage but no result.
 
     ``race_width`` is how many mask levels a race asks at once. Left out, it is 1 for a weak LLM over HTTP, where what
-    is asked in vain is paid for, and on the embedded engine whatever keeps it full when few questions are in flight.
+    is asked in vain is paid for, and on the embedded engine whatever keeps it full if too few questions are in flight.
     ``salvage_rounds``: how often questions that failed for what may pass are tried again, after all the others.
     ``max_engine_restarts``: how often a run starts an embedded engine again that has died. ``max_error_rate``: the run
     stops when a larger share of the last 100 calls failed, for every endpoint of one role; 1 never stops it.

@@ -201,6 +201,10 @@ class VllmModel:
         self.capacity = math.ceil(ADMISSION * self._engine.max_num_seqs)
         self._slots = asyncio.Semaphore(self.capacity)
 
+    def free(self) -> int:
+        """How many calls more would be inside the engine at once; negative if some wait already."""
+        return self.capacity - self.in_flight - self.waiting
+
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt; thinking that the model writes inline is split off its text.
 
