@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from weak2wise.config.schema import GenerationKwargs, TransformersEndpoint, VllmEndpoint
+from weak2wise.config.schema import GenerationKwargs, PromptTexts, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family
 from weak2wise.llm._vllm_log import EngineLog
@@ -23,8 +24,17 @@ from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.vllm import EngineDied, VllmModel, check_vllm
+from weak2wise.offload import Offload
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.race import Race
+from workers.records import Candidate, Question, Traced
+from workers.scoring import exact_weights
+from workers.select import select
+from workers.stepmask import StepMask
 
 ROOT = Path(__file__).parents[1]
+PROMPTS = Prompts.of(PromptTexts())
 PATIENCE_SECONDS = 30.0
 """How long to wait for processes to be gone: far more than they need, so that a busy machine fails no test."""
 
@@ -48,6 +58,13 @@ def model_folder() -> str:
 
 def ask(text: str, seed: int = 0, temperature: float = 0.8) -> Prompt:
     return Prompt(messages=(Message("user", text),), temperature=temperature, seed=seed)
+
+
+class HalfYes(Judge):
+    """Judges by lengths alone."""
+
+    async def rule(self, attempt: str, answer: str) -> bool | None:
+        return len(attempt + answer) % 2 == 0
 
 
 def wait_until_gone(pids: list[int], started: float | None = None) -> None:
@@ -184,8 +201,9 @@ class TestEngine:
             max_model_len=2048,
             max_num_seqs=32,
             enforce_eager=True,
+            enable_prefix_caching=True,
             generation_kwargs=GenerationKwargs(max_new_tokens=24),
-            engine_args={"kv_cache_memory_bytes": 2**30},
+            engine_args={"kv_cache_memory_bytes": 2**30, "block_size": 32},
         )
         model = VllmModel("weak", endpoint)
         await model.start()
@@ -219,6 +237,64 @@ class TestEngine:
         assert refused.endpoint == "weak"
         assert "2048" in str(refused)
         assert all(isinstance(outcome, Completion) for outcome in outcomes)
+
+    async def test_votes_share_one_prefill(self, model: VllmModel) -> None:
+        """Asked together, all but the first take the prompt's whole blocks from the prefix cache."""
+        text = "Add the numbers one after another and see what comes of it. " * 20
+        votes = await asyncio.gather(*(model.complete(ask(text, seed)) for seed in range(5)))
+        blocks = (votes[0].usage.prompt_tokens - 1) // 32
+        assert blocks > 6
+        assert [vote.usage.cached_tokens for vote in votes[1:]] == [32 * blocks] * 4
+
+    async def test_a_race_on_the_engine_leaves_out_what_cannot_matter(self, model: VllmModel) -> None:
+        """On real attempts at real hints, judged by a rule that says Yes to about half of them."""
+        candidates = tuple(
+            Candidate(
+                m_strong="m",
+                sample=sample,
+                step_reasoning="",
+                step_list=(
+                    f"## Step {sample}\nAdd {sample} and {sample + 7} first.",
+                    "## Step\nDouble what comes of it.",
+                ),
+                normal="word " * (sample + 1),
+                normal_is_own=True,
+            )
+            for sample in range(3)
+        )
+        record = Traced(question=Question(row=1, id=None, text="How many?", answer="5"), candidates=candidates)
+        bits: dict[int | None, Counter[str]] = {}
+        for width in (1, None):
+            worker = StepMask(
+                weak=model,
+                judge=HalfYes(prompts=PROMPTS, offload=Offload(), mode="rule"),
+                prompts=PROMPTS,
+                n=4,
+                votes=1,
+                beta=0.5,
+                normalization="reference",
+                scoring="race",
+                seed=0,
+                race_width=width,
+                free=model.free,
+            )
+            scores = (await worker(record)).scores
+            bits[width] = worker.bits
+            weights = exact_weights(4, beta=0.5, normalization="reference")
+            _, best = select(candidates, scores, weights)
+            assert None not in best.s_list
+            assert not best.is_bound
+            assert any(None in score.s_list for score in scores)
+            assert all(score.is_bound == (None in score.s_list) for score in scores)
+            for missing in (0, 1):  # whatever the other bits had been, the same one would have won, by the same bits
+                known = [[missing if bit is None else bit for bit in score.s_list] for score in scores]
+                race = Race(weights, [c.length for c in candidates], [[(c, i) for i in range(4)] for c in range(3)])
+                while wanted := race.wanted():
+                    race.tell(wanted[0], known[wanted[0][0]][wanted[0][1]])
+                assert [race.s_list(c) for c in range(3)] == [score.s_list for score in scores]
+        assert bits[1]["in_vain"] == 0
+        assert bits[1]["spared"] > 0
+        assert bits[None]["in_vain"] > 0
 
     async def test_admission_is_bounded_and_a_cancelled_call_frees_its_place(self, model: VllmModel) -> None:
         assert model.capacity == 36
