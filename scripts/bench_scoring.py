@@ -22,6 +22,7 @@ import random
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,14 +70,28 @@ def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
         rows[f"drawn, {share:.0%}"] = [
             (drawn(share, rng, LEVELS, 6), [float(rng.randrange(50, 400)) for _ in range(6)]) for _ in range(500)
         ]
-    table = Table("bits", "share of ones", "asked of all", "asked of the fewest that certify", "winners equal")
-    for name, tables in rows.items():
-        replays = [replay(bits, lengths, LEVELS) for bits, lengths in tables]
-        asked, every, fewest = (sum(r[i] for r in replays) for i in range(3))
+    table = Table(
+        "bits",
+        "share of ones",
+        "at once",
+        "asked of all",
+        "of these in vain",
+        "of the fewest that certify",
+        "winners equal",
+    )
+    for (name, tables), width in product(rows.items(), (1, 8)):
+        replays = [replay(bits, lengths, LEVELS, width) for bits, lengths in tables]
+        asked, vain, every, fewest = (sum(r[i] for r in replays) for i in range(4))
         ones = sum(bit for bits, _ in tables for row in bits for bit in row)
         right = sum(r.right for r in replays)
         table.add_row(
-            name, f"{ones / every:.0%}", f"{asked / every:.2f}", f"{asked / fewest:.2f}", f"{right} of {len(replays)}"
+            name if width == 1 else "",
+            f"{ones / every:.0%}" if width == 1 else "",
+            f"{width}",
+            f"{asked / every:.2f}",
+            f"{vain / asked:.2f}",
+            f"{asked / fewest:.2f}",
+            f"{right} of {len(replays)}",
         )
     console.print(table)
 
@@ -137,7 +152,18 @@ def main() -> None:
     speeds["c"], every = alone(with_this_engine, setting, traced, "exhaustive")
     speeds["d"], raced = alone(with_this_engine, setting, traced, "race")
 
-    table = Table("", "attempts", "attempts/s", "tokens/s", "of (b)", "prompt tokens from cache", "seconds")
+    table = Table(
+        "",
+        "attempts",
+        "attempts/s",
+        "tokens/s",
+        "of (b)",
+        "prompt tokens from cache",
+        "seconds",
+        "asked",
+        "in vain",
+        "spared",
+    )
     for name, speed in speeds.items():
         rate, top = speed.tokens / speed.seconds, speeds["b"].tokens / speeds["b"].seconds
         table.add_row(
@@ -148,6 +174,7 @@ def main() -> None:
             f"{rate / top:.2f}",
             f"{speed.cached_tokens / speed.prompt_tokens:.0%}",
             f"{speed.seconds:.0f}",
+            *(f"{speed.bits.get(what, 0):,}" if speed.bits else "" for what in ("asked", "in_vain", "spared")),
         )
     console.print(table)
 

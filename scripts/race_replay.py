@@ -15,20 +15,28 @@ class Replay(NamedTuple):
     """What a race asked of how many bits, the fewest that certify the winner, and whether it found the right one."""
 
     asked: int
+    in_vain: int
     bits: int
     fewest: int
     right: bool
 
 
-def replay(bits: Bits, lengths: Sequence[float], n: int) -> Replay:
-    """One race. The fewest: all of the winner's bits and, of each loser, the heaviest lost ones until it is beaten."""
+def replay(bits: Bits, lengths: Sequence[float], n: int, width: int = 1) -> Replay:
+    """One race, ``width`` bits at a time, which arrive in the order of asking.
+
+    The fewest: all of the winner's bits and, of each loser, the heaviest lost ones until it is beaten.
+    """
     weights = exact_weights(n, beta=0.5, normalization="reference")
     race = Race(weights, lengths, [[(c, level) for level in range(len(row))] for c, row in enumerate(bits)])
-    asked = 0
-    while wanted := race.wanted():
-        ((c, level),) = wanted
+    asked: dict[tuple[int, int], None] = {}
+    arrived = 0
+    while wanted := race.wanted(width):
+        for ask in wanted:
+            if ask not in asked and (ask == wanted[0] or len(asked) - arrived < width):
+                asked[ask] = None
+        c, level = list(asked)[arrived]
         race.tell((c, level), bits[c][level])
-        asked += 1
+        arrived += 1
     worth = [sum(w for w, bit in zip(weights, row, strict=False) if bit) for row in bits]
     best = min((-worth[c], lengths[c], c) for c in range(len(bits)))
     fewest = len(bits[best[2]])
@@ -41,7 +49,7 @@ def replay(bits: Bits, lengths: Sequence[float], n: int) -> Replay:
     most = [sum(w for w, bit in zip(weights, race.s_list(c), strict=False) if bit != 0) for c in range(len(bits))]
     found = min((-most[c], lengths[c], c) for c in range(len(bits)))
     right = found == best and race.s_list(found[2]) == tuple(bits[found[2]])
-    return Replay(asked, sum(map(len, bits)), fewest, right)
+    return Replay(len(asked), len(asked) - len(race.needed()), sum(map(len, bits)), fewest, right)
 
 
 def drawn(share: float, rng: random.Random, n: int, candidates: int) -> Bits:

@@ -39,6 +39,8 @@ class Speed(NamedTuple):
     prompt_tokens: int
     cached_tokens: int
     seconds: float
+    bits: dict[str, int]
+    """Mask levels asked, spared and asked in vain."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -191,7 +193,7 @@ def with_transformers(setting: Setting, prompts: list[Prompt]) -> Speed:
         out = model.generate(**inputs, do_sample=True, temperature=0.6, max_new_tokens=setting.new_tokens)
         read += inputs["input_ids"].shape[1]
         tokens += out.shape[1] - inputs["input_ids"].shape[1]
-    return Speed(len(prompts), tokens, read, 0, time.perf_counter() - began)
+    return Speed(len(prompts), tokens, read, 0, time.perf_counter() - began, {})
 
 
 def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
@@ -199,7 +201,7 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm._vllm_engine import _engine_args
+    from weak2wise.llm._vllm_engine import REPETITION, _engine_args
     from weak2wise.llm._vllm_log import EngineLog
 
     endpoint = setting.config("exhaustive").endpoints["weak"]
@@ -211,6 +213,7 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     params = []
     for prompt in prompts:
         own = base.clone()
+        own.repetition_detection = REPETITION if endpoint.end_repetition else None
         own.temperature, own.seed, own.max_tokens = prompt.temperature, prompt.seed, setting.new_tokens
         params.append(own)
     tokenizer = llm.get_tokenizer()
@@ -225,6 +228,7 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
         sum(len(output.prompt_token_ids or ()) for output in outputs),
         sum(output.num_cached_tokens or 0 for output in outputs),
         seconds,
+        {},
     )
 
 
@@ -248,11 +252,14 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
 
     scored = asyncio.run(score())
     work_dir = Path(setting.folder) / scoring
-    (use,) = json.loads((work_dir / "summary.json").read_text())["roles"]
+    summary = json.loads((work_dir / "summary.json").read_text())
+    (use,) = summary["roles"]
     events = [json.loads(line) for line in (work_dir / "run.log").read_text().splitlines()]
     at = {event["event"]: datetime.fromisoformat(event["timestamp"]) for event in events}
     seconds = (at["run.finished"] - at["run.started"]).total_seconds()
     return (
-        Speed(use["calls"], use["completion_tokens"], use["prompt_tokens"], use["cached_tokens"], seconds),
+        Speed(
+            use["calls"], use["completion_tokens"], use["prompt_tokens"], use["cached_tokens"], seconds, summary["bits"]
+        ),
         scored,
     )

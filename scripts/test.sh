@@ -26,7 +26,8 @@ say "ruff check" && "$PY" -m ruff check .
 say "ruff format" && "$PY" -m ruff format --check .
 say "mypy" && "$PY" -m mypy
 say "import-linter" && "$VENV/bin/lint-imports"
-say "quick tests" && "$PY" -m pytest -m "not slow and not vllm $gpu"
+# Most of them wait for something most of the time, so there are more workers than cores.
+say "quick tests" && "$PY" -m pytest -n "$(($(nproc) + 1))" --dist loadfile -m "not slow and not vllm $gpu"
 if [[ -n $quick ]]; then exit 0; fi
 
 say "Dockerfiles and compose file"

@@ -36,3 +36,44 @@ def check(answer: str, reference: str, expected: bool | None) -> None:
     assert quick_compare(answer, reference) in (expected, UNSURE)
     if expected is UNSURE:
         assert compare(reference, answer) is not YES
+
+
+PIECES = [
+    "=",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[",
+    "]",
+    "x",
+    "y",
+    "12",
+    "3.5",
+    "\\frac",
+    "\\boxed{",
+    "$",
+    ",",
+    "_",
+    "^",
+    "\\text{",
+    " and ",
+]
+PIECES += [
+    "\\pm",
+    "%",
+    "-",
+    "/",
+    "(B)",
+    "A",
+    "yes",
+    "\\left(",
+    "\\right)",
+    "\\sqrt",
+    "\n",
+    "answer is ",
+    "####",
+    "°",
+    "<",
+    " cm",
+]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.answer_cases import HOSTILE
+from tests.answer_cases import HOSTILE, PIECES
 from workers.answers import first_sentence_with
 from workers.answers.locate import sentences
 
@@ -29,6 +29,15 @@ LOCATED = [
     ("Is it Eve? No. It is Evelyn. Yes.", r"\text{Evelyn}", "Is it Eve? No. It is Evelyn."),
     ("A cat. Option B fails. So it is (C). Done.", r"\text{(C)}", "A cat. Option B fails. So it is (C)."),
     ("Line one\nthe total = 7\nline three", "7", "Line one\nthe total = 7"),
+    ("Half of it, 50% it is. Done.", "0.5", "Half of it, 50% it is."),
+    ("That makes 0.5. Done.", r"50\%", "That makes 0.5."),
+    ("It is 50 of them. Done.", "0.5", None),
+    ("Take one or two. So x equals five. Done.", "5", "Take one or two. So x equals five."),
+    ("Take one or two.", "2", None),
+    ("Try x = 1. Thus x = 1 and y = 2. Done.", "(1,2)", "Try x = 1. Thus x = 1 and y = 2."),
+    ("Thus n = 12.\nTherefore A = {1, 2, 3}. Done.", r"\{1,2,3\}", "Thus n = 12.\nTherefore A = {1, 2, 3}."),
+    ("Not {1, 2, 3, 4}. Done.", r"\{1,2,3\}", None),
+    ("所以答案是 18。让我再检查一下。", "18", "所以答案是 18。"),
     ("Nothing here.", "7", None),
     ("x^{14} and a_14 and 14x.", "14", None),
 ]
@@ -71,3 +80,40 @@ def test_sentences_cover_everything_but_white_space(text: str) -> None:
 def test_locating_is_quick_on_hostile_text(text: str) -> None:
     for reference in ("7", r"\frac{\pi}{2}", text):
         first_sentence_with(text, reference)
+
+
+LATEX = [
+    *PIECES,
+    "{}",
+    "\\frac{}{}",
+    "\\frac{",
+    "}{",
+    "\\sqrt{}",
+    "\\(",
+    "\\)",
+    "\\[",
+    "\\]",
+    "\\\\",
+    "&",
+    "½",
+    "²",
+    "٣",
+    "①",
+    "π",
+]
+LATEX += ["so ", ". ", "! ", "? ", " is ", "e.g. ", "1. ", "[[1,2],[3,4]]", "twelve", "\u2028", "\x00"]
+latex = st.lists(st.sampled_from(LATEX), max_size=30).map("".join)
+
+
+@settings(max_examples=500, deadline=2000)
+@given(latex, st.one_of(st.sampled_from(["5", "0.5", "\\frac{\\pi}{2}", "(1,2)", "B", "yes", "\\frac{}{}"]), latex))
+def test_no_text_upsets_the_search_for_the_answer(text: str, reference: str) -> None:
+    """Whatever a model writes: an end of a sentence or nothing, at once."""
+    for end in (first_sentence_with(text, reference), first_sentence_with(text * 50, reference)):
+        assert end is None or 0 < end <= 50 * len(text)
+
+
+@pytest.mark.parametrize("fraction", [r"\frac{}{}", r"\frac{}{2}", r"\frac{1}{}", r"\frac{}2"])
+def test_an_empty_fraction_is_no_accident(fraction: str) -> None:
+    assert first_sentence_with(f"So {fraction} it is.", r"\frac{\pi}{2}") is None
+    assert first_sentence_with("Nothing here.", fraction) is None

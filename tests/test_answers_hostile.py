@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.answer_cases import HOSTILE, YES
+from tests.answer_cases import HOSTILE, PIECES, YES
 from weak2wise.offload import Offload, OffloadTimeout
 from workers.answers import final_answer, in_brief, normalised, quick_verdict, verdict, warm_up, worth_parsing
 
@@ -49,45 +49,6 @@ def test_importing_the_rule_imports_no_computer_algebra() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-PIECES = [
-    "=",
-    "(",
-    ")",
-    "{",
-    "}",
-    "[",
-    "]",
-    "x",
-    "y",
-    "12",
-    "3.5",
-    "\\frac",
-    "\\boxed{",
-    "$",
-    ",",
-    "_",
-    "^",
-    "\\text{",
-    " and ",
-]
-PIECES += [
-    "\\pm",
-    "%",
-    "-",
-    "/",
-    "(B)",
-    "A",
-    "yes",
-    "\\left(",
-    "\\right)",
-    "\\sqrt",
-    "\n",
-    "answer is ",
-    "####",
-    "°",
-    "<",
-    " cm",
-]
 mathematical = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 

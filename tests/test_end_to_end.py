@@ -1,11 +1,14 @@
 """The quickstart as a user runs it: real models, an interruption, and the rest of the run."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 
 from tests.engine_runs import ROOT, lines
 from weak2wise.llm._vllm_guard import family
+from workers.race import Race
+from workers.scoring import exact_weights
 
 QUESTIONS = [
     ("What is 6 times 7?", "42"),
@@ -37,6 +42,27 @@ def quickstart(folder: Path) -> "subprocess.Popen[str]":
 def answers(journal: Path) -> list[dict[str, Any]]:
     """Every answer that was paid for, oldest first."""
     return [answer for shard in sorted(journal.glob("*.jsonl")) for answer in lines(shard)]
+
+
+def check_races(scored: list[dict[str, Any]], bits: dict[str, int]) -> None:
+    """Each winner has all its bits; what the race left out is null, says so, and could have made no other one win."""
+    questions = [list(rows) for _, rows in groupby(scored, key=itemgetter("row"))]
+    n = max(len(candidate["debug"]["s_list"]) for candidate in scored)
+    weights = exact_weights(n, beta=0.5, normalization="reference")
+    left_out = 0
+    for rows in questions:
+        shown = [row["debug"]["s_list"] for row in rows]
+        lengths = [len(row["normal"].split()) if row["normal_is_own"] else math.inf for row in rows]
+        assert [row["score_is_bound"] for row in rows] == [None in s_list for s_list in shown]
+        left_out += sum(s_list.count(None) for s_list in shown)
+        for missing in (0, 1):
+            bits_of = [[missing if bit is None else bit for bit in s_list] for s_list in shown]
+            race = Race(weights, lengths, [[(c, i) for i in range(len(row))] for c, row in enumerate(bits_of)])
+            while wanted := race.wanted():
+                race.tell(wanted[0], bits_of[wanted[0][0]][wanted[0][1]])
+            assert [list(race.s_list(c)) for c in range(len(rows))] == shown
+    assert left_out >= bits["spared"]
+    assert bits["asked"] > 0
 
 
 @pytest.mark.slow
@@ -67,7 +93,7 @@ def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tm
     summary = json.loads((tmp_path / "out" / "work" / "summary.json").read_text())
     totals = summary["totals"]
     assert totals["rows"] == len(QUESTIONS) == totals["emitted"] + sum(totals["dropped"].values())
-    assert summary["bits"]["asked"] > 0  # by racing, the default
+    check_races(lines(tmp_path / "out" / "work" / "scored_candidates.jsonl"), summary["bits"])
     bill = answers(journal)
     assert bill[: len(paid)] == paid
     assert len({(answer["row"], answer["key"]) for answer in bill}) == len(bill)  # no answer was asked for twice

@@ -150,7 +150,7 @@ def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_con
     [
         ("weak", "verdicts", {"rule": 6}),
         ("judge", "verdicts", {"llm_unclear": 6}),
-        ("trunc", "cuts", {"rule": 3, "written": 0}),
+        ("trunc", "cuts", {"rule": 3}),
     ],
 )
 def test_a_model_that_says_nothing_is_wrong_unclear_or_done_without(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from weak2wise.config import PromptTexts
 from weak2wise.llm.model import Completion, Prompt
+from workers.answers.locate import sentences
 from workers.prompts import Prompts
 from workers.truncate import Cut, Mode, Truncate, anchor_end
 
@@ -61,16 +62,34 @@ async def test_a_text_without_the_answer_stays_whole() -> None:
         "  13 - 4 = 9,\nand 9*2 = 18 dollars  ",
         "The last sentence is:\n\n13 - 4 = 9, and 9 * 2 = 18 dollars.",
         "１３ - 4 = 9, and 9 * 2 = 18 dollars.",
+        "And 9 * 2 = 18 dollars.",
+        "- 13 - 4 = 9, and $9 * 2 = 18$ dollars.",
+        "2. 13 - 4 = 9, and \\(9 * 2 = 18\\) dollars.",
+        "16 - 3 = 13 are left.\n\n13 - 4 = 9, and 9 * 2 = 18 dollars.",
     ],
 )
 async def test_the_quoted_sentence_is_found_however_it_is_dressed(quoted: str) -> None:
     assert await cut(quoted, "anchor") == Cut(KEPT, "anchor")
 
 
-@pytest.mark.parametrize("reply", ["", "Something else entirely.", "There are 16 eggs.", "8", "```\n```"])
+@pytest.mark.parametrize(
+    "reply", ["", "Something else entirely.", "There are 16 eggs.", "8", "18", "= 18", "dollars.", "```\n```"]
+)
 async def test_a_useless_quote_falls_back_on_the_rule(reply: str) -> None:
-    """Not in the text, before the answer, or the middle of a number."""
+    """Not in the text, before the answer, the middle of a number, or no more than a word or two of a sentence."""
     assert await cut(reply, "anchor") == Cut(KEPT, "rule")
+
+
+async def test_a_sentence_that_only_mentions_the_number_is_no_derivation() -> None:
+    text = "The farm starts with 18 hens. 9 * 2 = 18 dollars. Done."
+    assert await cut("The farm starts with 18 hens.", "anchor", text=text) == Cut(text[:-6], "rule")
+    assert await cut("9 * 2 = 18 dollars.", "anchor", text=text) == Cut(text[:-6], "anchor")
+
+
+@pytest.mark.parametrize("quoted", ["so x² = 4.", "So x^2 = 4.", "So \\(x^2 = 4\\)."])
+def test_exponents_capitals_and_dollar_signs_do_not_matter_to_a_quote(quoted: str) -> None:
+    text = "Thus $x$ it is, and\nSo $x^2 = 4$. Done."
+    assert anchor_end(text, quoted) == len(text) - len(" Done.")
 
 
 async def test_a_true_copy_is_kept_as_the_model_wrote_it() -> None:
@@ -120,15 +139,16 @@ async def test_every_cut_is_a_prefix(text: str, reply: str, answer: str, mode: M
     words=st.lists(st.sampled_from(["so", "x", "is", "18", "it's", "“ok”", "a–b", "=", "."]), min_size=3),
 )
 def test_white_space_does_not_matter_to_a_quote(data: st.DataObject, words: list[str]) -> None:
-    """A quote with other white space is found at or before the place it was taken from."""
+    """A quote with other white space is found as the quote itself is, and the cut is a sentence's end."""
     start = data.draw(st.integers(0, len(words) - 2))
     end = data.draw(st.integers(start + 1, len(words)))
     text = " ".join(words)
-    quote = "\n".join(words[start:end])
+    quote = "  ".join(words[start:end])
     assume(re.search(r"\w", quote))
     found = anchor_end(text, quote)
-    assert found is not None
-    assert found <= len(" ".join(words[:end])) + len(" . . .")
+    assert found == anchor_end(text, " ".join(words[start:end]))
+    assert found in {None, *(end for _, end in sentences(text))}
+    assert found is not None or end - start < len(words)
 
 
 @pytest.mark.timeout(60)

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from weak2wise.config.schema import GenerationKwargs, TransformersEndpoint, VllmEndpoint
+from weak2wise.config.schema import GenerationKwargs, PromptTexts, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family
 from weak2wise.llm._vllm_log import EngineLog
@@ -22,8 +24,17 @@ from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.vllm import EngineDied, VllmModel, check_vllm
+from weak2wise.offload import Offload
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.race import Race
+from workers.records import Candidate, Question, Traced
+from workers.scoring import exact_weights
+from workers.select import select
+from workers.stepmask import StepMask
 
 ROOT = Path(__file__).parents[1]
+PROMPTS = Prompts.of(PromptTexts())
 PATIENCE_SECONDS = 30.0
 """How long to wait for processes to be gone: far more than they need, so that a busy machine fails no test."""
 
@@ -47,6 +58,13 @@ def model_folder() -> str:
 
 def ask(text: str, seed: int = 0, temperature: float = 0.8) -> Prompt:
     return Prompt(messages=(Message("user", text),), temperature=temperature, seed=seed)
+
+
+class HalfYes(Judge):
+    """Judges by lengths alone."""
+
+    async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
+        return (len(attempt + answer) + cut_off) % 2 == 0
 
 
 def wait_until_gone(pids: list[int], started: float | None = None) -> None:
@@ -140,6 +158,39 @@ def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
     wait_until_gone(members)
 
 
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("replicas", "sequences"), [(None, 256), (8, 2048)])
+def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequences: int) -> None:
+    """What vLLM itself makes of the endpoint, without starting it."""
+    module = import_module("weak2wise.llm._vllm_engine")
+    endpoint = VllmEndpoint(model_id=model_folder(), max_model_len=2048, max_num_seqs=256, data_parallel_size=replicas)
+    engine_log = EngineLog(None)
+    try:
+        arguments = module._engine_args("weak", endpoint, engine_log)
+        assert module.sequences(arguments.create_engine_config(module.UsageContext.LLM_CLASS)) == sequences
+    finally:
+        engine_log.close()
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+def test_a_loop_of_any_length_up_to_a_paragraph_is_ended_and_a_list_is_not() -> None:
+    """By vLLM's own check: four times the pattern, or of a short one as many as make 68 tokens."""
+    check = import_module("vllm.v1.core.sched.utils").check_sequence_repetition
+    repetition = import_module("weak2wise.llm._vllm_engine").REPETITION
+    start = list(range(1000, 1050))
+    for period in range(1, 129):
+        tokens = start + 600 * list(range(period))
+        ended = next(n for n in range(len(start), len(tokens)) if check(tokens[:n], repetition))
+        assert 68 <= ended - len(start) <= max(4 * period, 128)
+    counting = [token for number in range(300) for token in (*range(20), 100 + number)]
+    assert not any(check(counting[:n], repetition) for n in range(1, len(counting), 7))
+    assert not check(start + 3 * list(range(100)), repetition)
+
+
 # --- one engine for many tests
 
 
@@ -156,8 +207,9 @@ class TestEngine:
             max_model_len=2048,
             max_num_seqs=32,
             enforce_eager=True,
+            enable_prefix_caching=True,
             generation_kwargs=GenerationKwargs(max_new_tokens=24),
-            engine_args={"kv_cache_memory_bytes": 2**30},
+            engine_args={"kv_cache_memory_bytes": 2**30, "block_size": 32},
         )
         model = VllmModel("weak", endpoint)
         await model.start()
@@ -191,6 +243,64 @@ class TestEngine:
         assert refused.endpoint == "weak"
         assert "2048" in str(refused)
         assert all(isinstance(outcome, Completion) for outcome in outcomes)
+
+    async def test_votes_share_one_prefill(self, model: VllmModel) -> None:
+        """Asked together, all but the first take the prompt's whole blocks from the prefix cache."""
+        text = "Add the numbers one after another and see what comes of it. " * 20
+        votes = await asyncio.gather(*(model.complete(ask(text, seed)) for seed in range(5)))
+        blocks = (votes[0].usage.prompt_tokens - 1) // 32
+        assert blocks > 6
+        assert [vote.usage.cached_tokens for vote in votes[1:]] == [32 * blocks] * 4
+
+    async def test_a_race_on_the_engine_leaves_out_what_cannot_matter(self, model: VllmModel) -> None:
+        """On real attempts at real hints, judged by a rule that says Yes to about half of them."""
+        candidates = tuple(
+            Candidate(
+                m_strong="m",
+                sample=sample,
+                step_reasoning="",
+                step_list=(
+                    f"## Step {sample}\nAdd {sample} and {sample + 7} first.",
+                    "## Step\nDouble what comes of it.",
+                ),
+                normal="word " * (sample + 1),
+                normal_is_own=True,
+            )
+            for sample in range(3)
+        )
+        record = Traced(question=Question(row=1, id=None, text="How many?", answer="5"), candidates=candidates)
+        bits: dict[int | None, Counter[str]] = {}
+        for width in (1, None):
+            worker = StepMask(
+                weak=model,
+                judge=HalfYes(prompts=PROMPTS, offload=Offload(), mode="rule"),
+                prompts=PROMPTS,
+                n=4,
+                votes=1,
+                beta=0.5,
+                normalization="reference",
+                scoring="race",
+                seed=0,
+                race_width=width,
+                free=model.free,
+            )
+            scores = (await worker(record)).scores
+            bits[width] = worker.bits
+            weights = exact_weights(4, beta=0.5, normalization="reference")
+            _, best = select(candidates, scores, weights)
+            assert None not in best.s_list
+            assert not best.is_bound
+            assert any(None in score.s_list for score in scores)
+            assert all(score.is_bound == (None in score.s_list) for score in scores)
+            for missing in (0, 1):  # whatever the other bits had been, the same one would have won, by the same bits
+                known = [[missing if bit is None else bit for bit in score.s_list] for score in scores]
+                race = Race(weights, [c.length for c in candidates], [[(c, i) for i in range(4)] for c in range(3)])
+                while wanted := race.wanted():
+                    race.tell(wanted[0], known[wanted[0][0]][wanted[0][1]])
+                assert [race.s_list(c) for c in range(3)] == [score.s_list for score in scores]
+        assert bits[1]["in_vain"] == 0
+        assert bits[1]["spared"] > 0
+        assert bits[None]["in_vain"] > 0
 
     async def test_admission_is_bounded_and_a_cancelled_call_frees_its_place(self, model: VllmModel) -> None:
         assert model.capacity == 36

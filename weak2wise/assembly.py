@@ -178,16 +178,19 @@ def build_stages(
     bits: Counter[str],
     cuts: Counter[str],
     room: int,
+    free: Callable[[], int] | None,
     redact: Callable[[str], str],
     overlap: Overlap | None = None,
 ) -> list[Stage[Any]]:
-    """The five stages, in order. ``room`` is how many calls the weak LLM takes at once; ``bits`` and ``cuts`` count.
+    """The five stages, in order. ``bits`` and ``cuts`` count.
 
+    ``room`` is how many calls the weak LLM takes at once, ``free`` how many more an embedded one would take just now.
     With an ``overlap`` the questions of evaluation sets are dropped before the first step.
     """
     params = config.params
     weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
     lanes = msgspec.structs.asdict(config.engine.lanes)
+    lanes["filter"] = lanes["filter"] or max(32, room)
     lanes["generate"] = lanes["generate"] or _lanes_for(config, config.models.mstrong, params.samples_per_model)
     lanes["stepmask"] = lanes["stepmask"] or max(32, room // params.majority)
     lanes["select"] = lanes["select"] or _lanes_for(config, filter(None, [config.models.truncation]), 1)
@@ -209,7 +212,7 @@ def build_stages(
         scoring=params.scoring,
         seed=params.seed,
         race_width=config.engine.race_width,
-        capacity=1 if isinstance(config.endpoints[config.models.mweak], OpenAIEndpoint) else room,
+        free=free,
         bits=bits,
     )
     filter_ = Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter)

@@ -128,6 +128,7 @@ class Engine:
                 bits: Counter[str] = Counter()
                 cuts: Counter[str] = Counter()
                 room = _room(self._config, endpoints)
+                weak = endpoints[self._config.models.mweak]
                 stages = build_stages(
                     self._config,
                     self._prompts,
@@ -137,6 +138,7 @@ class Engine:
                     bits=bits,
                     cuts=cuts,
                     room=room,
+                    free=weak.free if isinstance(weak, VllmModel) else None,
                     redact=self._redact,
                     overlap=overlap,
                 )[: len(self._steps)]

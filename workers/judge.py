@@ -101,9 +101,7 @@ class Judge:
             RecordError: the judge model cannot answer.
             StopRun: no call to it can succeed.
         """
-        whole = attempt.strip()
-        shown = whole if self.mode == "llm" else in_brief(whole)
-        cut_off = cut_off and shown == whole
+        shown, cut_off = self._shown(attempt, cut_off=cut_off)
         given = {} if given is None or self.mode == "llm" else given
         while (known := given.get((shown, cut_off))) is not None:
             await asyncio.wait([known])
@@ -120,6 +118,26 @@ class Judge:
         verdict = known.result()
         self.counts[verdict.by] += 1
         return verdict
+
+    async def asks_nobody(self, attempt: str, answer: str, *, cut_off: bool, given: Given) -> bool:
+        """Whether a verdict takes no call to the judge model; what the rule says is added to ``given``."""
+        if self.mode == "llm" or self.model is None:
+            return self.model is None
+        shown, cut_off = self._shown(attempt, cut_off=cut_off)
+        if (shown, cut_off) not in given:
+            ruled = await self.rule(shown, answer, cut_off=cut_off) if shown else False
+            if ruled is None:
+                return self.mode == "rule"
+            verdict = asyncio.get_running_loop().create_future()
+            verdict.set_result(Verdict(ruled, "rule"))
+            given.setdefault((shown, cut_off), verdict)
+        return True
+
+    def _shown(self, attempt: str, *, cut_off: bool) -> tuple[str, bool]:
+        """What of an attempt is looked at, and whether that was cut off."""
+        whole = attempt.strip()
+        shown = whole if self.mode == "llm" else in_brief(whole)
+        return shown, cut_off and shown == whole
 
     async def _verdict(self, question: str, attempt: str, answer: str, seed: int, *, cut_off: bool) -> Verdict:
         if not attempt:  # nothing was said, so there is nothing to ask about

@@ -41,18 +41,20 @@ class Race(Generic[A]):
     def wanted(self, width: int = 1) -> list[A]:
         """The bits to have in flight now, at most ``width``: the one the race waits for, then those it may need next.
 
-        A guess ahead takes the bits not known yet to come out as most have in this race. Empty once there is a winner.
+        A guess ahead takes the bits not known yet to come out as most have in this race; where that leads to a winner
+        before there are enough, as the others have. Empty once there is a winner.
         """
         while (ask := self._next(self._bounds, self._seen)) in self._bits:
             assert ask is not None
             self._walk(self._bounds, self._seen, self._bits[ask])
-        bounds, seen = self._bounds.copy(), self._seen.copy()
-        guess = int(2 * sum(self._bits.values()) > len(self._bits))
         wanted: dict[A, None] = {}
-        while len(wanted) < width and (ask := self._next(bounds, seen)) is not None:
-            if ask not in self._bits:
-                wanted[ask] = None
-            self._walk(bounds, seen, self._bits.get(ask, guess))
+        guess = int(2 * sum(self._bits.values()) > len(self._bits))
+        for bit in (guess, 1 - guess):
+            bounds, seen = self._bounds.copy(), self._seen.copy()
+            while len(wanted) < width and (ask := self._next(bounds, seen)) is not None:
+                if ask not in self._bits:
+                    wanted[ask] = None
+                self._walk(bounds, seen, self._bits.get(ask, bit))
         return list(wanted)
 
     def s_list(self, candidate: int) -> tuple[int | None, ...]:

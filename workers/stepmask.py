@@ -1,8 +1,9 @@
 """Step 3: how much of a trace can be masked until the weak LLM no longer reaches the answer (paper, section 3.3)."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +19,10 @@ from workers.scoring import Normalization, exact_weights, hint, score
 from workers.seeds import seed_of
 
 TEMPERATURE = 0.6
+EAGERNESS = 4
+"""How many times its fair share of the free places a race may take. It looks for some only when it has heard of a bit,
+more seldom than places become free: with 1, a hundred questions kept 73 % of 256 places busy where a verdict took as
+long as an attempt, with 4 it is 99 %; where verdicts take no time either keeps all of them busy."""
 Scoring = Literal["race", "exhaustive"]
 Ask = tuple[int, int]
 """A candidate's index and a mask level; where several have the same hint, the first of them."""
@@ -27,8 +32,13 @@ Ask = tuple[int, int]
 class StepMask:
     """Scores the candidates of a question at ``n`` mask levels, with ``votes`` attempts per level.
 
-    ``exhaustive`` asks for every bit; ``race`` for as few as prove the same winner. A race asks one bit after another,
-    or ``race_width`` at once; with ``None`` as many as keep ``capacity`` attempts in flight, all races together.
+    ``exhaustive`` asks for every bit; ``race`` for as few as prove the same winner, one after another.
+
+    ``free`` says how many attempts more the weak LLM could make at this moment. Each race then also asks ahead, for its
+    share of what is free whenever it has heard of a bit: together they keep the engine full, and where there are enough
+    of them no race asks ahead at all. ``None``: attempts are paid for, so none is made ahead, nor given up under way.
+    ``race_width`` overrules both with a fixed number of bits at once. What was asked ahead is judged by the rule alone
+    until the race needs it: it costs no call to the judge LLM.
     """
 
     weak: Model
@@ -41,10 +51,12 @@ class StepMask:
     scoring: Scoring
     seed: int
     race_width: int | None = None
-    capacity: int = 1
+    free: Callable[[], int] | None = None
     bits: Counter[str] = field(default_factory=Counter)
     """Bits ``asked``, ``spared`` by racing, asked ``in_vain``; ``too_long`` hints, beyond the weak LLM's context."""
     _racing: set[int] = field(default_factory=set)
+    starting: set[tuple[int, Ask]] = field(default_factory=set)
+    """Bits that are to be asked as soon as their task runs: their places are still among the free ones."""
 
     async def __call__(self, traced: Traced) -> Scored:
         """Score all candidates of one question."""
@@ -55,6 +67,8 @@ class StepMask:
 
     async def _exhaust(self, attempts: "_Attempts") -> list[tuple[int | None, ...]]:
         asks = list(dict.fromkeys(ask for row in attempts.asks for ask in row))
+        for ask in asks:
+            attempts.needed[ask].set()
         bits = dict(zip(asks, await fan_out(map(attempts.bit, asks)), strict=True))
         self.bits["asked"] += len(asks)
         return [tuple(bits[ask] for ask in row) for row in attempts.asks]
@@ -68,6 +82,9 @@ class StepMask:
             asked = await self._run(race, attempts)
         finally:
             self._racing.discard(attempts.traced.row)
+            self.starting.difference_update(
+                [starting for starting in self.starting if starting[0] == attempts.traced.row]
+            )
         self.bits["asked"] += asked
         self.bits["in_vain"] += asked - len(race.needed())
         self.bits["spared"] += len({ask for row in attempts.asks for ask in row}) - asked
@@ -79,11 +96,15 @@ class StepMask:
         failed: dict[Ask, RecordError] = {}
         asked = 0
         async with asyncio.TaskGroup() as group:
-            while (wanted := race.wanted(self._width())) and wanted[0] not in failed:
-                for ask in wanted:
-                    if ask not in asking and ask not in failed and (ask == wanted[0] or len(asking) < len(wanted)):
-                        asking[ask] = group.create_task(settled(attempts.bit(ask)))
-                        asked += 1
+            while (wanted := race.wanted()) and wanted[0] not in failed:
+                attempts.needed[wanted[0]].set()
+                waits = int(wanted[0] not in asking)
+                more = waits + self._ahead(len(asking) + waits, waits)
+                ahead = race.wanted(len(asking) + len(failed) + more) if more else []
+                for ask in [ask for ask in ahead if ask not in asking and ask not in failed][:more]:
+                    self.starting.add((attempts.traced.row, ask))
+                    asking[ask] = group.create_task(settled(attempts.bit(ask)))
+                    asked += 1
                 await asyncio.wait(asking.values(), return_when=asyncio.FIRST_COMPLETED)
                 for ask, task in [(ask, task) for ask, task in asking.items() if task.done()]:
                     del asking[ask]
@@ -92,14 +113,21 @@ class StepMask:
                         failed[ask] = bit
                     else:
                         race.tell(ask, bit)
-            for task in asking.values():
+            attempts.over()
+            for task in asking.values() if self.free else ():
                 task.cancel()
         if wanted:
             raise failed[wanted[0]]
         return asked
 
-    def _width(self) -> int:
-        return self.race_width or max(1, self.capacity // (self.votes * max(1, len(self._racing))))
+    def _ahead(self, asking: int, starting: int) -> int:
+        """How many bits a race may ask ahead that has ``asking`` in flight, of which ``starting`` are about to be."""
+        if self.race_width:
+            return max(0, self.race_width - asking)
+        if self.free is None:
+            return 0
+        free = self.free() // self.votes - len(self.starting) - starting
+        return min(free, math.ceil(EAGERNESS * free / len(self._racing))) if free > 0 else 0
 
 
 class _Attempts:
@@ -109,6 +137,9 @@ class _Attempts:
         self.traced = traced
         self._worker = worker
         self._verdicts: Given = {}
+        self.needed: defaultdict[Ask, asyncio.Event] = defaultdict(asyncio.Event)
+        """Which bits must be known, whatever their verdict costs; of the others the race may yet do without."""
+        self._over = False
         first: dict[str, Ask] = {}
         self.asks = [
             [first.setdefault(hint(candidate.step_list, level, worker.n), (c, level)) for level in range(worker.n)]
@@ -120,31 +151,49 @@ class _Attempts:
     async def bit(self, ask: Ask) -> int:
         """1 if the weak LLM reaches the answer with the trace masked at this level, else 0.
 
-        A hint that leaves the weak LLM no room to answer guides it to nothing: 0.
+        A hint that leaves the weak LLM no room to answer guides it to nothing: 0. Where only the judge LLM can say, it
+        is asked once the bit is needed.
         """
         worker, question = self._worker, self.traced.question
         candidate, level = self.traced.candidates[ask[0]], ask[1]
         prompt = worker.prompts.guided(question.text, hint(candidate.step_list, level, worker.n))
         draw = (worker.seed, question.row, candidate.m_strong, candidate.sample, level)
         try:
-            attempts = await fan_out(self._attempt(prompt, vote, seed_of(*draw, vote)) for vote in range(worker.votes))
+            attempts = await fan_out(
+                self._attempt(ask, prompt, vote, seed_of(*draw, vote)) for vote in range(worker.votes)
+            )
         except RecordError as error:
             if error.kind != "context_overflow":
                 raise
             worker.bits["too_long"] += 1
             return 0
         chosen = attempts[majority([attempt.text.strip() for attempt in attempts])]
+        attempt, cut_off = chosen.text.strip(), chosen.cut_off
+        needed = self.needed[ask]
+        if not (self._over or needed.is_set()):
+            free = await worker.judge.asks_nobody(attempt, question.answer, cut_off=cut_off, given=self._verdicts)
+            if not free:
+                await needed.wait()
+        if self._over:
+            return 0
         verdict = await worker.judge(
             question.text,
-            chosen.text.strip(),
+            attempt,
             question.answer,
             seed=seed_of(worker.seed, question.row, "judge"),
-            cut_off=chosen.cut_off,
+            cut_off=cut_off,
             given=self._verdicts,
         )
         return int(verdict.correct)
 
-    async def _attempt(self, prompt: str, vote: int, seed: int) -> Completion:
+    def over(self) -> None:
+        """The race needs nothing more; what is still under way ends without a verdict."""
+        self._over = True
+        for needed in self.needed.values():
+            needed.set()
+
+    async def _attempt(self, ask: Ask, prompt: str, vote: int, seed: int) -> Completion:
+        self._worker.starting.discard((self.traced.row, ask))  # from here on the model itself counts it
         asked = Prompt(messages=(Message("user", prompt),), temperature=TEMPERATURE, seed=seed, sample=vote)
         return await self._worker.weak.complete(asked)
 

@@ -4,6 +4,9 @@ Three ways, each falling back on the next where its result would not be a prefix
 ``rewrite`` (the truncation model copies the text up to there) and ``anchor`` (it quotes the last sentence to keep, and
 we cut behind that sentence) -> ``rule`` (the first sentence in which the rule finds the answer) -> ``whole``.
 
+A quote counts if it makes up most of its sentence, and the sentence is not before the first that derives the answer: to
+mention the number, as the question does, is not to derive it.
+
 "Holds the answer" is ``first_sentence_with``: a textual look for the answer by value or spelling. It is cheap and needs
 no model; an answer that the text only puts in other words counts as not held, and the rule finds no more than it. On a
 book-long text it takes a tenth of a second, so it runs in a thread.
@@ -12,6 +15,7 @@ book-long text it takes a tenth of a second, so it runs in a thread.
 import asyncio
 import re
 import unicodedata
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +24,8 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from weak2wise.llm.model import Message, Model, Prompt
-from workers.answers import first_sentence_with
+from workers.answers import bare_reference, first_sentence_with
+from workers.answers.locate import sentences
 
 Mode = Literal["rewrite", "anchor", "rule"]
 
@@ -53,7 +58,8 @@ class Truncate:
     mode: Mode = "anchor"
     temperature: float = 0.1
     counts: Counter[str] = field(default_factory=Counter)
-    """Cuts so far by what made them; ``written``: characters by the truncation model; ``kept``: those it might copy."""
+    """Cuts so far by what made them; ``written``: tokens by the truncation model, of so many ``characters``;
+    ``kept``: the characters that it would have copied."""
 
     async def __call__(self, normal: str, answer: str, *, seed: int) -> Cut:
         """Cut one reasoning text.
@@ -68,13 +74,15 @@ class Truncate:
             StopRun: no call to it can succeed.
         """
         if self.model is None or self.mode == "rule":
-            cut = await asyncio.to_thread(_by_rule, normal, answer)
+            cut = await asyncio.to_thread(_by_rule, normal, bare_reference(answer))
         else:
             ask = self.prompts.rewrite if self.mode == "rewrite" else self.prompts.anchor
             prompt = Prompt(messages=(Message("user", ask(normal, answer)),), temperature=self.temperature, seed=seed)
-            reply = (await self.model.complete(prompt)).text.strip()
-            cut = await asyncio.to_thread(_checked, self.mode, normal, reply, answer)
-            self.counts["written"] += len(reply)
+            completion = await self.model.complete(prompt)
+            reply = completion.text.strip()
+            cut = await asyncio.to_thread(_checked, self.mode, normal, reply, bare_reference(answer))
+            self.counts["written"] += completion.usage.completion_tokens
+            self.counts["characters"] += len(completion.text) + len(completion.reasoning or "")
             self.counts["kept"] += len(cut.text)
         self.counts[cut.by] += 1
         return cut
@@ -82,9 +90,14 @@ class Truncate:
 
 def _checked(mode: Literal["rewrite", "anchor"], normal: str, reply: str, answer: str) -> Cut:
     """The cut that the model's reply makes, if it makes one; else the rule's."""
-    text = _rewritten(normal, reply) if mode == "rewrite" else _anchored(normal, reply)
-    if text is not None and first_sentence_with(text, answer) is not None:
-        return Cut(text, mode)
+    if mode == "rewrite":
+        text = _rewritten(normal, reply)
+        if text is not None and first_sentence_with(text, answer) is not None:
+            return Cut(text, mode)
+        return _by_rule(normal, answer)
+    derived, end = first_sentence_with(normal, answer), anchor_end(normal, reply)
+    if derived is not None and end is not None and end >= derived:
+        return Cut(normal[:end].strip(), mode)
     return _by_rule(normal, answer)
 
 
@@ -98,52 +111,55 @@ def _rewritten(normal: str, reply: str) -> str | None:
     return reply if "".join(normal.split()).startswith("".join(reply.split())) else None
 
 
-def _anchored(normal: str, reply: str) -> str | None:
-    end = anchor_end(normal, reply)
-    return None if end is None else normal[:end].strip()
-
-
 _FENCE = re.compile(r"\A```[^\n]*\n(.*?)\n?```\Z", re.DOTALL)
 _WRAPPING = "\"'“”‘’«»`*_ \t\n"
 _MOST_OCCURRENCES = 300
-_CLOSING = re.compile(r"[.!?。][\"'”’)\]*]*")
+_LIST_MARK = re.compile(r"\A\s*(?:[-•+]|\(?\d{1,2}[.)])\s+")
+_MOST = 0.5
 
 
 def anchor_end(text: str, quoted: str) -> int | None:
     """Where the sentence that a model quoted ends in the text: its first occurrence; ``None`` if it is not there.
 
-    White space, Unicode variants (quotes, dashes, full-width forms) and emphasis may differ. Of a reply of several
-    lines that is not in the text as a whole, the last line counts. A full stop left off the quote is kept in the text.
+    White space, Unicode variants (quotes, dashes, full-width forms, exponents), emphasis, dollar signs and capitals may
+    differ. Of a reply of several lines that is not in the text as a whole, the last line counts. A quote of less than
+    half a sentence is none; of one that breaks off, or of several sentences, the last sentence is kept to its end.
     """
     quoted = quoted.strip()
     if fenced := _FENCE.match(quoted):
         quoted = fenced[1].strip()
+    last = quoted.rpartition("\n")[2].strip()
     candidates = dict.fromkeys(
-        (
-            quoted,
-            quoted.strip(_WRAPPING),
-            quoted.rpartition("\n")[2].strip(),
-            quoted.rpartition("\n")[2].strip(_WRAPPING),
-        )
+        (quoted, quoted.strip(_WRAPPING), last, last.strip(_WRAPPING), _LIST_MARK.sub("", last).strip(_WRAPPING))
     )
+    spans: list[tuple[int, int]] | None = None
     folded: tuple[str, list[int]] | None = None
     for candidate in candidates:
-        end = _whole_words(text, candidate)
-        if end is None and candidate:
-            folded = folded or _folded(text)
-            end = _find_folded(text, folded, candidate)
-        if end is not None:
-            closing = _CLOSING.match(text, end)
-            return closing.end() if closing is not None and text[end - 1] not in ".!?。" else end
+        spans = spans or list(sentences(text))
+        for start, end in _exact(text, candidate):
+            if (whole := _sentence_end(spans, start, end)) is not None:
+                return whole
+        folded = folded or _folded(text)
+        for start, end in _tolerant(folded, candidate):
+            if _is_whole(text, start, end) and (whole := _sentence_end(spans, start, end)) is not None:
+                return whole
     return None
 
 
-def _whole_words(text: str, quoted: str) -> int | None:
-    """The end of the first occurrence that splits no word or number."""
+def _sentence_end(spans: list[tuple[int, int]], start: int, end: int) -> int | None:
+    """The end of the sentence in which a quote ends, if the quote is most of it."""
+    at = bisect_left(spans, end, key=lambda span: span[1])
+    if at == len(spans):
+        return None
+    first, last = spans[at]
+    return last if min(end, last) - max(start, first) > _MOST * (last - first) else None
+
+
+def _exact(text: str, quoted: str) -> Iterator[tuple[int, int]]:
+    """Where it stands word for word and splits no word or number."""
     for at in _occurrences(text, quoted):
         if _is_whole(text, at, at + len(quoted)):
-            return at + len(quoted)
-    return None
+            yield at, at + len(quoted)
 
 
 def _occurrences(text: str, wanted: str) -> Iterator[int]:
@@ -163,32 +179,32 @@ def _is_whole(text: str, start: int, end: int) -> bool:
 
 
 _FOLDED = str.maketrans(
-    dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’‚`", "'") | dict.fromkeys("‐‑‒–—−", "-") | {"*": ""}
+    dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’‚`", "'") | dict.fromkeys("‐‑‒–—−", "-") | dict.fromkeys("*$^", "")
 )
+_PIECE = re.compile(r"\\[()\[\]]|.", re.DOTALL)
 
 
-def _fold(character: str) -> str:
-    folded = character.translate(_FOLDED)
+def _fold(piece: str) -> str:
+    if len(piece) > 1:
+        return ""  # an opener or closer of mathematics, as a dollar sign is
+    folded = piece.translate(_FOLDED)
     if not folded.isascii():
         folded = unicodedata.normalize("NFKD", folded).translate(_FOLDED)
-    return "".join(folded.split())
+    return "".join(folded.casefold().split())
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
     """The text without white space and in one spelling, and where each of its characters came from."""
     pieces, origins = [], []
-    for at, character in enumerate(text):
-        piece = _fold(character)
+    for found in _PIECE.finditer(text):
+        piece = _fold(found[0])
         pieces.append(piece)
-        origins.extend([at] * len(piece))
+        origins.extend([found.start()] * len(piece))
     return "".join(pieces), origins
 
 
-def _find_folded(text: str, folded: tuple[str, list[int]], quoted: str) -> int | None:
+def _tolerant(folded: tuple[str, list[int]], quoted: str) -> Iterator[tuple[int, int]]:
     haystack, origins = folded
-    needle = "".join(map(_fold, quoted))
+    needle = "".join(_fold(found[0]) for found in _PIECE.finditer(quoted))
     for at in _occurrences(haystack, needle):
-        start, end = origins[at], origins[at + len(needle) - 1] + 1
-        if _is_whole(text, start, end):
-            return end
-    return None
+        yield origins[at], origins[at + len(needle) - 1] + 1

@@ -118,7 +118,9 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     """A model on the vLLM engine embedded in this process.
 
     Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
-    them. Left out, vLLM's defaults hold. ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
+    them. Left out, vLLM's defaults hold. ``data_parallel_size`` copies of the model share the calls, each with room for
+    ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
+    ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
     ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
     answer that does nothing but repeat itself any more: it would go on to the token limit and never come to an end.
     """
@@ -140,6 +142,7 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     max_model_len: Count | None = None
     max_num_seqs: Count | None = None
     max_num_batched_tokens: Count | None = None
+    data_parallel_size: Count | None = None
     tensor_parallel_size: Count | None = None
     pipeline_parallel_size: Count | None = None
     gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -243,11 +246,11 @@ class PromptTexts(Section, frozen=True, kw_only=True):
 class Lanes(Section, frozen=True, kw_only=True):
     """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load.
 
-    Left out, ``generate`` and ``select`` are as many as fill their widest endpoint, at least 64; ``stepmask`` as many
-    as the weak LLM takes attempts at once, at least 32, as a race asks for one at a time.
+    Left out, ``generate`` and ``select`` are as many as fill their widest endpoint, at least 64; ``filter`` and
+    ``stepmask`` as many as the weak LLM takes attempts at once, at least 32: a race asks for one at a time.
     """
 
-    filter: Count = 128
+    filter: Count | None = None
     generate: Count | None = None
     stepmask: Count | None = None
     select: Count | None = None
@@ -258,7 +261,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     """What shapes speed and storage but no result.
 
     ``race_width`` is how many mask levels a race asks at once. Left out, it is 1 for a weak LLM over HTTP, where what
-    is asked in vain is paid for, and on the embedded engine whatever keeps it full when few questions are in flight.
+    is asked in vain is paid for, and on the embedded engine whatever keeps it full if too few questions are in flight.
     ``salvage_rounds``: how often questions that failed for what may pass are tried again, after all the others.
     ``max_engine_restarts``: how often a run starts an embedded engine again that has died. ``max_error_rate``: the run
     stops when a larger share of the last 100 calls failed, for every endpoint of one role; 1 never stops it.

@@ -7,8 +7,8 @@ Decisions:
   that was given up does not hold up the end of the program.
 - Engine processes are started with SIGINT blocked: a Ctrl-C goes to the terminal's whole process group, and the
   engine must not die under us before ``close``. The guard (``_vllm_guard``) sees to every other way out.
-- At most 1.1 x ``max_num_seqs`` calls are inside the engine: enough to keep its batch full, while the others wait
-  here as bare messages, not yet tokenised.
+- At most 1.1 x ``max_num_seqs`` calls are inside the engine, for each of its data parallel replicas: enough to keep
+  their batches full, while the others wait here as bare messages, not yet tokenised.
 - A dead engine is ``EngineDied`` for everybody who waits. ``close`` and ``start`` again give a new engine.
 """
 
@@ -204,6 +204,10 @@ class VllmModel:
             raise
         self.capacity = math.ceil(ADMISSION * self._engine.max_num_seqs)
         self._slots = asyncio.Semaphore(self.capacity)
+
+    def free(self) -> int:
+        """How many calls more would be inside the engine at once; negative if some wait already."""
+        return self.capacity - self.in_flight - self.waiting
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt; thinking that the model writes inline is split off its text.

@@ -49,7 +49,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     verdicts: dict[str, int]
     """Verdicts of this run by what decided them."""
     cuts: dict[str, int]
-    """Cuts of this run by what made them; characters ``written`` by the truncation model and ``kept`` of the traces."""
+    """Cuts of this run by what made them; tokens ``written`` by the truncation model, of so many ``characters``, and
+    characters ``kept`` of the traces."""
     bits: dict[str, int]
     """Step-Mask's bits in this run: asked, spared by racing, asked in vain; hints too long for the weak LLM."""
     output: str
@@ -98,7 +99,8 @@ def _counters(summary: Summary) -> Iterator[str]:
         yield "verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in summary.verdicts.items())
     if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in summary.bits.items() if count]:
         yield "Step-Mask bits: " + ", ".join(bits)
-    if cuts := [f"{count:,} by {by}" for by, count in summary.cuts.items() if by not in {"written", "kept"}]:
-        written, kept = summary.cuts.get("written", 0), summary.cuts.get("kept", 0)
-        share = f"; {written / kept:.0%} of the characters that copying them would have written" if kept else ""
-        yield "cuts: " + ", ".join(cuts) + share
+    told = ("written", "characters", "kept")
+    if cuts := [f"{count:,} by {by}" for by, count in summary.cuts.items() if by not in told]:
+        written, characters, kept = (summary.cuts.get(name, 0) for name in told)
+        copied = f", {kept * written / characters:,.0f} or so if it had copied them" if characters else ""
+        yield "cuts: " + ", ".join(cuts) + (f"; the model wrote {written:,} tokens{copied}" if written else "")

@@ -6,9 +6,11 @@ behind "the answer is", or behind "is", "gives", "get" and the like when other n
 plain mention instead: "she eats 3" should not end the reasoning behind a question whose answer is 3, as long as
 something better follows.
 
-Numbers match by value, as whole numbers of the text (14 is neither in 140 nor in 3.14), whatever unit follows. Other
-answers match by their compacted spelling. A sentence ends at a full stop, question or exclamation mark before white
-space, or at the end of a line; not inside mathematics, a decimal number, an abbreviation or a list number.
+Numbers match by value, as whole numbers of the text (14 is neither in 140 nor in 3.14), whatever unit follows; 50% is
+0.5, and one to twelve may be words where they are derived. Other answers match by their compacted spelling, a few
+numbers in brackets also where one sentence derives each of them. A sentence ends at a full stop, question or
+exclamation mark before white space, or at the end of a line; not inside mathematics, a decimal number, an abbreviation
+or a list number.
 """
 
 import re
@@ -23,7 +25,7 @@ _LONGEST_SENTENCE = 10_000
 """Characters; anything longer is no sentence, and is not searched."""
 _OPENERS = re.compile(r"\$\$|\\\[|\\\(|\$(?=[^\s$])")
 _CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$"}
-_END = re.compile(r"[.!?。！？]+[\"'”’)\]*_]*(?=\s|\Z)|\n")
+_END = re.compile(r"[.!?。！？]+[\"'”’)\]*_]*(?=\s|\Z)|[。！？]+[\"'”’)\]*_]*|\n")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|Dr|Mr|Mrs|Ms|St|No|Fig|Eq|ca)|(?:^|\n)[\s*#(]*(?:\d{1,3}|[A-Za-z]))\.\Z",
     re.IGNORECASE,
@@ -50,6 +52,10 @@ _COPULA = re.compile(
 )
 _OPERATOR = re.compile(r"[\s$)}*]*(?:[-+×÷·/−](?!-)|\*(?!\*)|\\(?:times|cdot|div|pm)(?![A-Za-z]))\s*[\d($\\A-Za-z]")
 _LOOK_BACK = 40
+_PERCENT = re.compile(r"\s?(?:\\?%|per\s?cent\b)", re.IGNORECASE)
+_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_BRACKETS = re.compile(r"\((.*)\)|\\\{(.*)\\\}")
+_MOST_ELEMENTS = 4
 
 
 def first_sentence_with(text: str, reference: str) -> int | None:
@@ -125,30 +131,59 @@ def _finder(reference: str) -> _Finder | None:
     if number is None and len(sides := split_top(bare, "=")) == 2:
         number = read_number(sides[1])  # "x = 5" is found wherever 5 is
     if number is not None:
-        return _number_finder(number.value)
+        return _number_finder(number.value, percent=number.percent)
     if letter := _LETTER.fullmatch(_compact(bare)):
         return _pattern_finder(re.compile(_CHOICE.format(letter[1].upper())))
     needle = _compact(bare)
     if not needle:
         return None
+    return _collection_finder(_spelling_finder(needle), bare)
+
+
+def _spelling_finder(needle: str) -> _Finder:
     before = r"(?<![\w.^√])" if needle[0].isalnum() else ""
-    after = r"(?!\w|\.\d|\^)" if needle[-1].isalnum() else ""
+    after = r"(?!\w|[.,]\d|\^)" if needle[-1].isalnum() else ""
     return _pattern_finder(re.compile(before + re.escape(needle) + after), _compact)
 
 
-def _number_finder(wanted: Fraction) -> _Finder:
-    values: dict[str, bool] = {}
+def _collection_finder(whole: _Finder, bare: str) -> _Finder:
+    """The whole, or else a sentence that derives each of its numbers: "x = 1 and y = 2" for "(1, 2)"."""
+    brackets = _BRACKETS.fullmatch(bare)
+    numbers = [read_number(part) for part in split_top(brackets[1] or brackets[2])] if brackets else []
+    if not 2 <= len(numbers) <= _MOST_ELEMENTS or None in numbers:
+        return whole
+    elements = [_number_finder(number.value, percent=number.percent) for number in numbers if number]
 
-    def equal(numeral: str) -> bool:
+    def find(text: str, start: int, end: int) -> Iterator[bool]:
+        found = list(whole(text, start, end))
+        yield from found
+        if not found and all(any(element(text, start, end)) for element in elements):
+            yield True
+
+    return find
+
+
+def _number_finder(wanted: Fraction, *, percent: bool) -> _Finder:
+    """A number by its value; 50% is also 0.5, and "five" counts where it stands as a result."""
+    values: dict[str, Fraction | None] = {}
+    word = re.compile(rf"\b{_WORDS[int(wanted) - 1]}\b", re.IGNORECASE) if wanted in range(1, len(_WORDS) + 1) else None
+
+    def equal(numeral: str, *, per_cent: bool) -> bool:
         if numeral not in values:
             number = read_number(numeral)
-            values[numeral] = number is not None and number.value == wanted
-        return values[numeral]
+            values[numeral] = None if number is None else number.value
+        value = values[numeral]
+        if value is None or value == wanted:
+            return value is not None
+        return value == (wanted / 100 if percent else wanted * 100) if percent != per_cent else False
 
     def find(text: str, start: int, end: int) -> Iterator[bool]:
         others = 0
+        for spelled in word.finditer(text, start, end) if word else ():
+            if _RESULT.search(text[max(start, spelled.start() - _LOOK_BACK) : spelled.start()]):
+                yield True
         for token in _TOKEN.finditer(text, start, end):
-            if equal(token["value"]):
+            if equal(token["value"], per_cent=bool(_PERCENT.match(text, token.end(), end))):
                 before = text[max(start, token.start() - _LOOK_BACK) : token.start()]
                 result = _RESULT.search(before) or (others and _COPULA.search(before))
                 yield bool(result) and not _OPERATOR.match(text, token.end(), end)
@@ -177,10 +212,10 @@ _WORD = re.compile(r"\w+")
 def _compact(text: str) -> str:
     r"""A spelling in which LaTeX and plain text meet: "\frac{\sqrt{3}}{2}" and "√3/2" are both "√3/2"."""
     text = clean(text).replace(r"\sqrt", "√").replace(r"\pi", "π").replace(r"\infty", "∞")
-    text = re.sub(r"\\(?:text|times|cdot)(?![A-Za-z])|[*·$]|\\[()\[\]]", " ", text)
+    text = re.sub(r"\\(?:text|times|cdot)(?![A-Za-z])|[*·$]|\\[()\[\]{}]", " ", text)
     for _ in range(3):  # nested ones from the inside out
         text = _ROOT.sub(lambda found: "√" + _group(found[1]), text)
-        text = _FRACTION.sub(lambda f: f"{_group(f[1] or f[2])}/{_group(f[3] or f[4])}", text)
+        text = _FRACTION.sub(lambda f: f"{_group(f[1] or f[2] or '')}/{_group(f[3] or f[4] or '')}", text)
     text = re.sub(r"(?<!\w)\s+|\s+(?!\w)|\s+(?=π)|(?<=π)\s+", "", re.sub(r"[{}]", "", text))
     return text.casefold()
 

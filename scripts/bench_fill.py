@@ -1,0 +1,147 @@
+"""How full Step-Mask races keep an engine of 256 places, by questions in flight and seconds that a verdict takes.
+
+The engine is made up: an attempt takes 0.3 to 0.5 s whatever else runs, two in five are right, and 282 calls may be
+inside (1.1 x 256). What is counted is real: ``workers.stepmask`` with a race for each question, six traces a question.
+
+    python scripts/bench_fill.py [--seconds 6]
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from hashlib import blake2b
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.console import Console
+from rich.table import Table
+
+from weak2wise.config import PromptTexts
+from weak2wise.llm.model import Completion, Prompt
+from weak2wise.offload import Offload
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.records import Candidate, Question, Traced
+from workers.stepmask import StepMask
+
+PLACES, ADMITTED = 256, 282
+WARM_UP = 5.0
+
+
+class MadeUp:
+    """A weak model that keeps account of how many attempts run."""
+
+    def __init__(self) -> None:
+        self._admission = asyncio.Semaphore(ADMITTED)
+        self._waiting = 0
+        self._inside = 0
+        self._since = time.monotonic()
+        self.area = 0.0
+        """Attempts run, times seconds."""
+
+    def free(self) -> int:
+        """Places that nobody has asked for."""
+        return ADMITTED - self._inside - self._waiting
+
+    def note(self, change: int = 0) -> None:
+        """Bring the account up to now."""
+        now = time.monotonic()
+        self.area += min(self._inside, PLACES) * (now - self._since)
+        self._since = now
+        self._inside += change
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Answer after a while."""
+        self._waiting += 1
+        try:
+            await self._admission.acquire()
+        finally:
+            self._waiting -= 1
+        self.note(1)
+        try:
+            await asyncio.sleep(random.uniform(0.3, 0.5))
+        finally:
+            self.note(-1)
+            self._admission.release()
+        drawn = blake2b(f"{prompt.messages[0].content}{prompt.seed}".encode(), digest_size=1).digest()[0]
+        return Completion(text="\\boxed{5}" if drawn < 0.4 * 256 else f"\\boxed{{{10 + drawn}}}")
+
+
+class Slow(Judge):
+    """A rule that takes its time."""
+
+    seconds = 0.0
+
+    async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
+        """Say it later."""
+        await asyncio.sleep(self.seconds)
+        return await super().rule(attempt, answer, cut_off=cut_off)
+
+
+def traced(row: int) -> Traced:
+    """A question with six traces of four steps."""
+    steps = [tuple(f"## Step {step} of {sample}\n" + "x" * 60 for step in range(4)) for sample in range(6)]
+    return Traced(
+        question=Question(row=row, id=None, text=f"question {row}", answer="5"),
+        candidates=tuple(
+            Candidate(
+                m_strong="m", sample=i, step_reasoning="", step_list=s, normal="word " * (i + 5), normal_is_own=True
+            )
+            for i, s in enumerate(steps)
+        ),
+    )
+
+
+async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[float, float]:
+    """The share of the places that were taken, and of the bits that were asked in vain."""
+    weak, prompts, rows = MadeUp(), Prompts.of(PromptTexts()), iter(range(10**9))
+    judge = Slow(prompts=prompts, offload=Offload(), mode="rule")
+    object.__setattr__(judge, "seconds", verdict_seconds)
+    worker = StepMask(
+        weak=weak,
+        judge=judge,
+        prompts=prompts,
+        n=6,
+        votes=1,
+        beta=0.5,
+        normalization="reference",
+        scoring="race",
+        seed=0,
+        free=weak.free,
+    )
+
+    async def lane() -> None:
+        for row in rows:
+            await worker(traced(row))
+
+    lanes = [asyncio.create_task(lane()) for _ in range(questions)]
+    await asyncio.sleep(WARM_UP)
+    weak.note()
+    weak.area, began = 0.0, time.monotonic()
+    await asyncio.sleep(seconds)
+    weak.note()
+    taken = weak.area / PLACES / (time.monotonic() - began)
+    for task in lanes:
+        task.cancel()
+    await asyncio.gather(*lanes, return_exceptions=True)
+    return taken, worker.bits["in_vain"] / worker.bits["asked"]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
+    options = parser.parse_args()
+    table = Table("questions", "seconds a verdict", "places taken", "bits in vain")
+    for questions in (300, 200, 100, 20):
+        for verdict in (0.0, 0.1, 0.4):
+            taken, vain = asyncio.run(fill(questions, verdict, options.seconds))
+            table.add_row(f"{questions}", f"{verdict}", f"{taken:.0%}", f"{vain:.0%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

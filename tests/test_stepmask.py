@@ -1,0 +1,213 @@
+"""Step-Mask on a weak LLM and a judge made up here: who is asked what, when, and what it changes."""
+
+import asyncio
+import random
+from hashlib import blake2b
+
+import pytest
+
+from weak2wise.config import PromptTexts
+from weak2wise.llm.model import Completion, Prompt
+from weak2wise.offload import Offload
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.records import Candidate, Question, Scored, Traced
+from workers.stepmask import Scoring, StepMask
+
+PROMPTS = Prompts.of(PromptTexts())
+
+
+def drawn(prompt: Prompt, among: int) -> int:
+    """A number below ``among`` that the question and its seed decide."""
+    asked = f"{prompt.messages[0].content} {prompt.seed}".encode()
+    return int.from_bytes(blake2b(asked, digest_size=4).digest(), "big") % among
+
+
+class Weak:
+    """Answers when told to: 5, which is right, in two of five cases, else 6 or, with ``prose``, what no rule reads."""
+
+    def __init__(self, places: int, *, prose: bool = False) -> None:
+        self.places = asyncio.Semaphore(places)
+        self.capacity = places
+        self.prose = prose
+        self.waiting = 0
+        self.under_way: dict[asyncio.Future[None], Prompt] = {}
+        self.asked: list[Prompt] = []
+        self.cancelled = 0
+
+    def free(self) -> int:
+        return self.capacity - self.waiting - len(self.under_way)
+
+    def release(self, rng: random.Random) -> None:
+        """Let one of those inside have its answer."""
+        rng.choice(list(self.under_way)).set_result(None)
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        self.asked.append(prompt)
+        self.waiting += 1
+        try:
+            await self.places.acquire()
+        finally:
+            self.waiting -= 1
+        release = asyncio.get_running_loop().create_future()
+        self.under_way[release] = prompt
+        try:
+            await release
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            del self.under_way[release]
+            self.places.release()
+        wrong = f"It may well be {drawn(prompt, 99)} or so, or not." if self.prose else "\\boxed{6}"
+        return Completion(text="\\boxed{5}" if drawn(prompt, 5) < 2 else wrong)
+
+
+class JudgeModel:
+    """Says No, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        self.asked.append(prompt.messages[0].content)
+        await asyncio.sleep(0)
+        return Completion(text="No")
+
+
+def traced(row: int, candidates: int = 4) -> Traced:
+    return Traced(
+        question=Question(row=row, id=None, text=f"question {row}", answer="5"),
+        candidates=tuple(
+            Candidate(
+                m_strong="m",
+                sample=sample,
+                step_reasoning="",
+                step_list=tuple(f"## Step {step} of {sample}\n" + "x" * 40 for step in range(3)),
+                normal="word " * (sample + 1),
+                normal_is_own=True,
+            )
+            for sample in range(candidates)
+        ),
+    )
+
+
+def step_mask(
+    weak: Weak,
+    *,
+    model: JudgeModel | None = None,
+    scoring: Scoring = "race",
+    votes: int = 1,
+    width: int | None = None,
+    embedded: bool = True,
+) -> StepMask:
+    return StepMask(
+        weak=weak,
+        judge=Judge(prompts=PROMPTS, offload=Offload(), model=model, mode="cascade" if model else "rule"),
+        prompts=PROMPTS,
+        n=6,
+        votes=votes,
+        beta=0.5,
+        normalization="reference",
+        scoring=scoring,
+        seed=0,
+        race_width=width,
+        free=weak.free if embedded else None,
+    )
+
+
+async def settle() -> None:
+    """Let everything that can happen without another answer happen."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def scored(weak: Weak, worker: StepMask, questions: int = 1, seed: int = 0) -> list[Scored]:
+    """Score questions, all at once, on answers that arrive in a random order."""
+    rng = random.Random(seed)
+    tasks = [asyncio.create_task(worker(traced(row))) for row in range(questions)]
+    while not all(task.done() for task in tasks):
+        await settle()
+        if weak.under_way:
+            weak.release(rng)
+    assert not worker.starting
+    return [task.result() for task in tasks]
+
+
+@pytest.mark.parametrize("questions", [20, 25, 45])
+async def test_races_keep_the_engine_full_as_long_as_there_is_work(questions: int) -> None:
+    """Whether there are more or fewer questions than places, 95 % of the places are taken."""
+    weak, rng = Weak(40), random.Random(1)
+    worker = step_mask(weak)
+    rows = iter(range(10_000))
+
+    async def lane() -> None:
+        for row in rows:
+            await worker(traced(row))
+
+    lanes = [asyncio.create_task(lane()) for _ in range(questions)]
+    inside = []
+    for _ in range(600):
+        await settle()
+        inside.append(len(weak.under_way))
+        weak.release(rng)
+    for task in lanes:
+        task.cancel()
+    await asyncio.gather(*lanes, return_exceptions=True)
+    assert sum(inside[50:]) >= 0.95 * 40 * len(inside[50:])
+
+
+async def test_with_enough_questions_no_race_asks_ahead() -> None:
+    weak = Weak(8)
+    worker = step_mask(weak)
+    rows, rng = iter(range(10_000)), random.Random(2)
+
+    async def lane() -> None:
+        for row in rows:
+            await worker(traced(row))
+
+    lanes = [asyncio.create_task(lane()) for _ in range(12)]
+    for step in range(400):
+        await settle()
+        outstanding = len(weak.under_way) + weak.waiting
+        assert outstanding <= 12 + 8  # the first to start found the engine empty
+        assert outstanding == 12 or step < 50
+        weak.release(rng)
+    for task in lanes:
+        task.cancel()
+    await asyncio.gather(*lanes, return_exceptions=True)
+
+
+@pytest.mark.parametrize("prose", [False, True])
+async def test_how_far_races_ask_ahead_changes_no_result(prose: bool) -> None:
+    """Nor what the judge LLM is asked: what is asked ahead goes there only once it is needed."""
+    results, judged = [], []
+    for places, width in ((1, 1), (8, 3), (5, None), (60, None), (400, None)):
+        weak, model = Weak(places, prose=prose), JudgeModel()
+        results.append(await scored(weak, step_mask(weak, model=model, width=width), questions=4, seed=places))
+        judged.append(sorted(model.asked))
+    assert all(result == results[0] for result in results)
+    assert all(asked == judged[0] for asked in judged)
+    assert bool(judged[0]) is prose
+
+    weak = Weak(400, prose=prose)
+    exhaustive = await scored(weak, step_mask(weak, model=JudgeModel(), scoring="exhaustive"), questions=4)
+    for raced, every in zip(results[0], exhaustive, strict=True):
+        best = max(every.scores, key=lambda score: score.score)
+        assert max(score.score for score in raced.scores) == best.score
+        assert best in raced.scores
+
+
+async def test_attempts_that_are_paid_for_are_not_given_up_when_the_race_ends() -> None:
+    weak = Weak(100)
+    worker = step_mask(weak, width=6, embedded=False)
+    await scored(weak, worker, questions=3)
+    assert worker.bits["in_vain"] > 0
+    assert weak.cancelled == 0
+
+
+async def test_the_engine_is_rid_of_attempts_that_nobody_needs_when_the_race_ends() -> None:
+    weak = Weak(100)
+    worker = step_mask(weak)
+    await scored(weak, worker, questions=3)
+    assert 0 < weak.cancelled <= worker.bits["in_vain"]
