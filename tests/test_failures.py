@@ -13,6 +13,8 @@ from tests.loopback import Fault, LoopbackProcess, Match
 from tests.loopback.faults import Kind
 from weak2wise.results import unreadable
 
+pytestmark = pytest.mark.slow
+
 
 def failed(folder: Path) -> dict[int, tuple[str, str, str | None, int]]:
     """Row to stage, kind, endpoint and attempts, out of ``failed.jsonl``."""

@@ -115,6 +115,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are(live: tuple[str, Path]) -
     assert {name for name in asked if name.removesuffix("_bucket").removesuffix("_count") not in text} == set()
 
 
+@pytest.mark.slow
 def test_earlier_failures_are_owed_until_they_are_tried_again_and_the_end_is_told(tmp_path: Path) -> None:
     with LoopbackProcess(faults=(Fault("400", Match(model="strong-a"), times=None),)) as server:
         config = config_for(tmp_path, server.base_url)
@@ -162,6 +163,7 @@ def test_the_log_says_what_became_of_each_row_and_whose_call_was_retried(tmp_pat
     assert retried == [("select", True)] * 2
 
 
+@pytest.mark.slow
 def test_piped_progress_says_rates_cost_and_bottleneck(tmp_path: Path) -> None:
     with LoopbackProcess(latency=0.5) as server:
         config = config_for(tmp_path, server.base_url)
@@ -189,6 +191,7 @@ def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
     assert "401" in last["ending"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None:
     """A screen reader hears the state when it changes, not every second; what costs nothing has no price."""
     with LoopbackProcess(latency=0.2) as server, chromium() as browser:
@@ -423,6 +426,7 @@ def test_what_costs_nothing_has_no_price_in_the_terminal() -> None:
     assert "cost" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 30)])
 def test_a_real_terminal_shows_the_run_and_then_how_it_ended(tmp_path: Path, width: int, height: int) -> None:
     tmux = shutil.which("tmux")
