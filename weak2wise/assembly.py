@@ -3,16 +3,13 @@
 An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
 """
 
-import math
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
@@ -21,28 +18,17 @@ from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.gate import Gate
-from weak2wise.llm.limits import MOST_IN_FLIGHT, Limits
+from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel, limits_of
 from weak2wise.llm.purse import Purse
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
-from weak2wise.pipeline import Stage
 from weak2wise.results import View
 from workers import views
-from workers.decontaminate import Decontaminate, Overlap
-from workers.faithful import FaithfulOnly
-from workers.filter import Filter
-from workers.generate import Generate
-from workers.judge import Judge
-from workers.prompts import Prompts
+from workers.decontaminate import Overlap
 from workers.records import Golden, Scored, SftRow, Traced, Unsolved
-from workers.scoring import exact_weights
-from workers.select import Select
-from workers.sft import Sft
-from workers.stepmask import StepMask
-from workers.truncate import Truncate
 
 STEPS: dict[str, tuple[type[Any], View, str]] = {
     "filter": (Unsolved, views.s_prime, "s_prime.jsonl"),
@@ -159,81 +145,3 @@ def read_overlap(config: Config) -> Overlap | None:
     alike = Counter(path.name for path in paths)
     names = [path.name if alike[path.name] == 1 else str(path) for path in paths]
     return Overlap((name, read_questions(path, dataset.columns)) for name, path in zip(names, paths, strict=True))
-
-
-def _lanes_for(config: Config, names: Iterable[str], calls: int) -> int:
-    """So many records fill the widest of some endpoints, each of which a record asks so often; at least 64."""
-    endpoints = [config.endpoints[name] for name in names]
-    most = [e.max_concurrent_requests or MOST_IN_FLIGHT for e in endpoints if isinstance(e, OpenAIEndpoint)]
-    return max(64, *(math.ceil(each / calls) for each in most), 0)
-
-
-def build_stages(
-    config: Config,
-    prompts: Prompts,
-    models: dict[str, Model],
-    judge: Judge,
-    books: Books,
-    *,
-    bits: Counter[str],
-    cuts: Counter[str],
-    room: int,
-    free: Callable[[], int] | None,
-    redact: Callable[[str], str],
-    overlap: Overlap | None = None,
-) -> list[Stage[Any]]:
-    """The five stages, in order. ``bits`` and ``cuts`` count.
-
-    ``room`` is how many calls the weak LLM takes at once, ``free`` how many more an embedded one would take just now.
-    With an ``overlap`` the questions of evaluation sets are dropped before the first step.
-    """
-    params = config.params
-    weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
-    lanes = msgspec.structs.asdict(config.engine.lanes)
-    lanes["filter"] = lanes["filter"] or max(32, room)
-    lanes["generate"] = lanes["generate"] or _lanes_for(config, config.models.mstrong, params.samples_per_model)
-    lanes["stepmask"] = lanes["stepmask"] or max(32, room // params.majority)
-    lanes["select"] = lanes["select"] or _lanes_for(config, filter(None, [config.models.truncation]), 1)
-    truncate = Truncate(
-        model=models.get("truncation"),
-        mode=params.truncation,
-        prompts=prompts,
-        temperature=params.trunc_temp,
-        counts=cuts,
-    )
-    step_mask = StepMask(
-        weak=models["weak"],
-        judge=judge,
-        prompts=prompts,
-        n=params.n_mask,
-        votes=params.majority,
-        beta=params.beta,
-        normalization=params.ew_normalization,
-        scoring=params.scoring,
-        seed=params.seed,
-        race_width=config.engine.race_width,
-        free=free,
-        bits=bits,
-    )
-    filter_ = Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter)
-    workers: dict[str, Any] = {
-        "filter": filter_ if overlap is None else Decontaminate(overlap, filter_),
-        "generate": Generate(
-            {name: models[f"strong/{name}"] for name in config.models.mstrong},
-            params.samples_per_model,
-            params.gen_temperature,
-            prompts,
-            params.seed,
-            outcomes=params.outcomes,
-            judge=judge,
-            least=params.min_candidates,
-        ),
-        "stepmask": FaithfulOnly(step_mask) if params.require_faithful else step_mask,
-        "select": Select(truncate, weights, params.seed),
-        "sft": Sft(),
-    }
-    most = config.engine.max_error_rate
-    return [
-        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
-        for name, worker in workers.items()
-    ]

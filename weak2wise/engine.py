@@ -4,7 +4,6 @@ import asyncio
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from weak2wise.assembly import STEPS, Books, build_stages, open_endpoints, read_overlap, wire
+from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
 from weak2wise.beside import ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
@@ -22,6 +21,7 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, mend, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
 from weak2wise.ledger.outcomes import Failed, Status
+from weak2wise.lineup import line_up
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.purse import Purse
@@ -36,12 +36,8 @@ from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from weak2wise.watch.board import Observer
 from workers.answers import warm_up
 from workers.decontaminate import Overlap
-from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Asked, Question
-
-UNLIMITED_ROOM = 256
-"""Calls that a weak LLM over HTTP is taken to have room for if nothing is configured."""
 
 log = structlog.get_logger()
 
@@ -116,32 +112,17 @@ class Engine:
                 endpoints = await stack.enter_async_context(open_endpoints(self._config, purse, self.gate))
                 offload = Offload(warm_up=warm_up)
                 stack.push_async_callback(offload.close)
-                models = wire(self._config, endpoints, books.journal, self.gate)
-                params = self._config.params
-                judge = Judge(
-                    model=models.get("judge"),
-                    mode=params.judge_mode,
-                    prompts=self._prompts,
-                    temperature=params.judge_temperature,
-                    offload=offload,
-                )
-                bits: Counter[str] = Counter()
-                cuts: Counter[str] = Counter()
-                room = _room(self._config, endpoints)
-                weak = endpoints[self._config.models.mweak]
-                stages = build_stages(
+                lineup = line_up(
                     self._config,
                     self._prompts,
-                    models,
-                    judge,
+                    endpoints,
                     books,
-                    bits=bits,
-                    cuts=cuts,
-                    room=room,
-                    free=weak.free if isinstance(weak, VllmModel) else None,
+                    gate=self.gate,
+                    offload=offload,
                     redact=self._redact,
                     overlap=overlap,
-                )[: len(self._steps)]
+                )
+                stages = lineup.stages[: len(self._steps)]
                 log.info("run.started", steps=self._steps, input=str(self._input), **self._named())
                 observer = Observer(
                     stages=stages,
@@ -149,8 +130,8 @@ class Engine:
                     journal=books.journal,
                     intake=books.intake,
                     queue_size=self._config.engine.queue_size,
-                    verdicts=judge.counts,
-                    bits=bits,
+                    verdicts=lineup.verdicts,
+                    bits=lineup.bits,
                     count=lambda: count_rows(self._input),
                     only=only,
                 )
@@ -188,9 +169,9 @@ class Engine:
                         for (role, name), spent in books.journal.spent.items()
                     ],
                     endpoints=_uses(endpoints),
-                    verdicts=dict(judge.counts),
-                    cuts=dict(cuts),
-                    bits=dict(bits),
+                    verdicts=dict(lineup.verdicts),
+                    cuts=dict(lineup.cuts),
+                    bits=dict(lineup.bits),
                     output=str(self._view_path(self._steps[-1])),
                 )
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
@@ -267,15 +248,6 @@ class Engine:
 def _counts(spent: Any) -> dict[str, Any]:
     counts: dict[str, Any] = msgspec.structs.asdict(spent)
     return counts
-
-
-def _room(config: Config, endpoints: dict[str, OpenAIModel | VllmModel]) -> int:
-    """How many calls the weak LLM takes at once."""
-    model, settings = endpoints[config.models.mweak], config.endpoints[config.models.mweak]
-    if isinstance(settings, OpenAIEndpoint):
-        return settings.max_concurrent_requests or UNLIMITED_ROOM
-    assert isinstance(model, VllmModel)
-    return model.capacity
 
 
 def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
