@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
+from weak2wise.llm import vllm
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.vllm import EngineDied
@@ -86,3 +88,28 @@ async def test_whoever_is_cancelled_while_restarting_leaves_that_to_the_next() -
     first.cancel()
     assert (await second).text == "1"
     assert first.cancelled()
+
+
+class Mute:
+    """A vLLM engine that answers so many prompts, a moment each, and then hangs."""
+
+    def __init__(self, answers: int) -> None:
+        self._left = answers
+
+    async def answer(self, _prompt: Prompt) -> Completion:
+        self._left -= 1
+        await asyncio.sleep(0.06 if self._left >= 0 else 60)
+        return Completion(text="4")
+
+
+async def test_an_engine_that_hangs_is_as_good_as_dead_and_one_that_answers_others_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vllm, "SILENCE_SECONDS", 0.1)
+    model = vllm.VllmModel("weak", VllmEndpoint(model_id="m"))
+    model._engine = Mute(3)  # type: ignore[assignment]
+    calls = ask(Restarted(model, max_restarts=0), 4)  # one place: each has to wait for those before it
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(end, Completion) for end in ends] == [True, True, True, False]
+    assert isinstance(ends[3], EngineDied)
+    assert (model.in_flight, model.waiting) == (0, 0)

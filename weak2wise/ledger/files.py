@@ -28,6 +28,16 @@ def make_private(folder: Path) -> None:
     for path in [*reversed(folder.parents), folder]:
         if not path.exists():
             path.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """See that what a folder holds is found there after a power cut. Blocks; raises ``OSError``."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
@@ -44,11 +54,7 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def holder(folder: Path) -> int | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import make_private, mend
+from weak2wise.ledger.files import make_private, mend, sync_folder
 
 _NAME = re.compile(r"\d{5}\.jsonl")
 _OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its number
@@ -122,11 +122,7 @@ class Shards:
         path = self.folder / f"{shard:05d}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._shard, self._size = shard, os.fstat(self._fd).st_size
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.folder)
 
     async def append(self, line: bytes) -> int:
         """Append one line (without its newline) and return its location once the kernel has it.

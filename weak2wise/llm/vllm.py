@@ -9,7 +9,8 @@ Decisions:
   engine must not die under us before ``close``. The guard (``_vllm_guard``) sees to every other way out.
 - At most 1.1 x ``max_num_seqs`` calls are inside the engine, for each of its data parallel replicas: enough to keep
   their batches full, while the others wait here as bare messages, not yet tokenised.
-- A dead engine is ``EngineDied`` for everybody who waits. ``close`` and ``start`` again give a new engine.
+- A dead engine is ``EngineDied`` for everybody who waits, and so is one that has calls inside and answers none of them
+  for an hour. ``close`` and ``start`` again give a new engine.
 """
 
 import ast
@@ -19,11 +20,12 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -43,6 +45,8 @@ ADMISSION = 1.1
 ABANDON_SECONDS = 2.5
 """How long a cancelled ``start`` waits for its engine to be gone; after that, the guard's turn comes at our exit."""
 CHECK_SECONDS = 120.0
+SILENCE_SECONDS = 3600.0
+"""Longer than any answer takes that is worth waiting for, the slowest machine included."""
 INSTALL = "pip install '.[gpu]', or '.[cpu]' on a machine without a GPU"
 HINT = (
     "start again to go on where it stopped; if it ran out of memory, "
@@ -177,6 +181,7 @@ class VllmModel:
         """Calls inside the engine now."""
         self.waiting = 0
         """Calls that wait for one of those places."""
+        self._heard_at = 0.0
 
     async def start(self) -> None:
         """Bring the engine up; takes half a minute and more. Cancelled, it leaves no process behind.
@@ -228,11 +233,14 @@ class VllmModel:
             self.waiting -= 1
         try:
             await self._gate.enter()
+            began = time.monotonic()
+            if not self.in_flight:
+                self._heard_at = began
             self.in_flight += 1
             self.meter.sent += 1
-            began = time.monotonic()
             try:
-                completion = await engine.answer(prompt)
+                completion = await self._unless_silent(engine.answer(prompt))
+                self._heard_at = time.monotonic()
             finally:
                 self.in_flight -= 1
                 self._gate.leave()
@@ -242,6 +250,17 @@ class VllmModel:
         self.meter.took.note(time.monotonic() - began)
         thinking, text = split_thinking(completion.text)
         return structs.replace(completion, reasoning=thinking, text=text)
+
+    async def _unless_silent(self, answering: Coroutine[Any, Any, Completion]) -> Completion:
+        """The answer, as long as the engine answers anybody. Raises ``EngineDied``."""
+        answer = asyncio.ensure_future(answering)
+        try:
+            while not (await asyncio.wait([answer], timeout=SILENCE_SECONDS))[0]:
+                if time.monotonic() - self._heard_at >= SILENCE_SECONDS:
+                    raise EngineDied(f"the engine of {self.name} has answered nothing for an hour", hint=HINT)
+            return answer.result()
+        finally:
+            answer.cancel()
 
     async def close(self) -> None:
         """End the engine within 3 s, whatever state it is in; calls still inside raise ``EngineDied``."""
