@@ -244,7 +244,7 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
             for record in records:
                 await ledger.append(Done(record.row, record))
             await ledger.close()
-        await Engine(config, up_to_step=3).run()
+        await Engine(config, up_to_step=3, resume="force").run()  # no manifest tells whose ledger that is
         ledger = Books.of(config).steps["stepmask"]
         ledger.open()
         outcomes = [ledger.read(record.row) for record in traced]
