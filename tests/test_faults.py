@@ -116,7 +116,9 @@ def is_whole(completion: Completion) -> bool:
 async def test_fault(kind: Kind, stream: bool) -> None:
     outcome, requests = TABLE[kind]
     fault = Fault(kind, retry_after=0.1, seconds=0.5 if kind in {"slow_drip", "429_storm", "sse_keep_alive"} else 60)
-    slow: dict[str, Any] = {"request_timeout": 5.0} if kind in {"gzip_bomb", "huge_body"} else {}
+    slow: dict[str, Any] = (
+        {"request_timeout": 5.0} if kind in {"gzip_bomb", "huge_body", "slow_drip", "sse_keep_alive"} else {}
+    )
     async with serve(faults=(fault,)) as server, endpoint(server.base_url, stream=stream, **slow) as model:
         if outcome == "rejected":
             with pytest.raises(Rejected):
