@@ -332,9 +332,13 @@ async def test_a_day_s_quota_by_the_headers_is_asked_about_again_after_an_hour()
 
 
 @pytest.mark.parametrize("chance", [0.001, 0.002, 0.005])
-@pytest.mark.parametrize("seed", range(3))
-def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance: float, seed: int) -> None:
-    """Of 400 requests a second that could be sent; a refusal arrives 0.3 s after its request and asks for a second."""
+def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance: float) -> None:
+    """Over 75% of what could be sent between the pauses is, on an average."""
+    assert sum(refused_by_chance(chance, seed) for seed in range(5)) / 5 > 0.75
+
+
+def refused_by_chance(chance: float, seed: int) -> float:
+    """The share sent of 400 requests a second; a refusal arrives 0.3 s after its request and asks for a second."""
     pace, rng, now, refusals, paused = Pace(0.0), random.Random(seed), 0.0, deque[tuple[float, Epoch, int]](), 0.0
     sent = 0
     while now < 300:
@@ -351,7 +355,7 @@ def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance
         now, epoch, sent = at, pace.send(at), sent + 1
         if rng.random() < chance:
             refusals.append((now + 0.3, epoch, sent))
-    assert sent > 0.7 * 400 * (now - paused)
+    return sent / 400 / (now - paused)
 
 
 def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() -> None:
