@@ -4,7 +4,8 @@ Against a server that allows so many requests a minute, with 2% of 500s and rese
 long run achieves once it has settled, and what share of requests is refused. A server may tell its limit in
 x-ratelimit-* headers and Retry-After, or in Retry-After alone, and count by the second or by the minute; once its
 limit is configured. Then a thousand requests against one that allows a hundred in any second, 64 in flight: how long
-they take from the first to the last, and how many are refused. Last against a server without limits: answers a second
+they take from the first to the last, and how many are refused. Against one that refuses some by chance, how much of
+what the pauses leave is used. Last against a server without limits: answers a second
 with several fixed numbers of requests in flight, and 25 to 30 seconds after the start with the adaptive limit.
 
 Run: python scripts/bench_limits.py
@@ -136,6 +137,20 @@ def thousand(options: argparse.Namespace) -> None:
             print(f"{known:26} {seconds:5.1f} s, {refused} refused, all answered")
 
 
+def by_chance(options: argparse.Namespace) -> None:
+    """Print what 429s cost that do not follow the rate, beyond the second's pause that each of them asks for."""
+    chance = 0.005
+    print(f"a server that refuses {chance:.1%} of requests by chance, 64 in flight, 60 s")
+    rates = []
+    for faults in (None, Mix({"429": chance})):
+        with LoopbackProcess(faults=faults, latency=options.latency) as server:
+            ((rate, _, _),) = run([Run(server.base_url, 64)], SPAN, 60)
+            rates.append(rate)
+    undisturbed, rate = rates
+    left = undisturbed / (1 + undisturbed * chance)
+    print(f"{rate:,.0f} answers/s: {rate / left:.0%} of the {left:,.0f} that the pauses leave of {undisturbed:,.0f}")
+
+
 def unlimited(options: argparse.Namespace) -> None:
     """Print answers a second with a fixed number in flight and with the adaptive limit.
 
@@ -162,16 +177,16 @@ def unlimited(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measure both."""
+    """Measure all, or one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--settle", type=float, default=120)
     parser.add_argument("--measure", type=float, default=180)
     parser.add_argument("--latency", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", choices=["limited", "thousand", "unlimited"])
+    parser.add_argument("--only", choices=["limited", "thousand", "by_chance", "unlimited"])
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    for measurement in (limited, thousand, unlimited):
+    for measurement in (limited, thousand, by_chance, unlimited):
         if options.only in {None, measurement.__name__}:
             measurement(options)
 
