@@ -123,7 +123,7 @@ class Engine:
                     overlap=overlap,
                 )
                 stages = lineup.stages[: len(self._steps)]
-                log.info("run.started", steps=self._steps, input=str(self._input), **self._named())
+                log.info("run.started", steps=self._steps, **self._named())
                 observer = Observer(
                     stages=stages,
                     endpoints=endpoints,
@@ -208,9 +208,15 @@ class Engine:
             raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
     def _named(self) -> dict[str, Any]:
-        """The other files that no export may take the place of."""
-        sets = [name for name in self._config.dataset.decontaminate if not is_hub(Path(name))]
-        return {"sets": [str(Path(name).resolve()) for name in sets], "output": str(self._output.resolve())}
+        """The input and the other files that no export may take the place of, by names that hold in any folder."""
+        dataset = self._config.dataset
+        source = Path(dataset.input_path)
+        sets = [name for name in dataset.decontaminate if not is_hub(Path(name))]
+        return {
+            "input": str(source if is_hub(source) else source.resolve()),
+            "sets": [str(Path(name).resolve()) for name in sets],
+            "output": str(self._output.resolve()),
+        }
 
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
         self._rows = 0

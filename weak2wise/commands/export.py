@@ -41,7 +41,8 @@ def export(
     Args:
         work_dir: The run's dataset.work_dir; left out, the one that --config names.
         out: The file to write, .jsonl or .parquet; any other name is a folder, which gets a train.jsonl. A dataset
-            card (README.md) is put beside it, and an entry into the dataset_info.json there, for LLaMA-Factory.
+            card is put beside it, README.md or, for x.jsonl, x.md; and an entry into the dataset_info.json there, for
+            LLaMA-Factory. A file that is there already is written over only if the card says that it is an export.
         format_: prompt_completion and messages are for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory.
         provenance: Add a column that says where each row comes from: score, s_list, strong model, candidate, judge.
         top: At most so many rows, the highest scores first.
@@ -90,7 +91,8 @@ def export(
         say(f"{target.card}, {target.info}")
     if push_to_hub:
         # What else is listed there is nobody's business but this folder's.
-        files = [path, target.card, *([target.info] if target.is_alone(entry) else [])]
+        files = {path.name: path, "README.md": target.card}
+        files |= {target.info.name: target.info} if target.is_alone(entry) else {}
         for line in push(push_to_hub, files, dry_run=dry_run):
             say(line)
     return 0

@@ -10,8 +10,7 @@ from weak2wise.ledger.manifest import digest
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
 from weak2wise.outputs.work_dir import WorkDir
 
-MARK = "<!-- written by weak2wise export -->"
-"""A card that holds it may be written over."""
+_MARK = "<!-- written by weak2wise export -->"
 
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
 
@@ -26,6 +25,17 @@ HOLDS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question;
 def entry_of(file_name: str, layout: LayoutName) -> dict[str, object]:
     """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``."""
     return {"file_name": file_name, **LAYOUTS[layout].info}
+
+
+def described(card: Path) -> str | None:
+    """The name of the data file that a card of ours is about; ``None`` if it is not one of ours."""
+    text = card.read_text(errors="replace")
+    if _MARK not in text:
+        return None
+    try:
+        return str(yaml.safe_load(text.split("---")[1])["configs"][0]["data_files"][0]["path"])
+    except (yaml.YAMLError, LookupError, TypeError):
+        return None
 
 
 def public(model: str) -> str:
@@ -43,7 +53,7 @@ def dataset_card(
     selection: str,
     columns: Mapping[str, str],
 ) -> str:
-    """The ``README.md`` of a data set on the Hub.
+    """What a data set on the Hub has for its ``README.md``.
 
     Args:
         work: the run it comes from.
@@ -72,7 +82,7 @@ def dataset_card(
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
 ---
-{MARK}
+{_MARK}
 
 # {name}
 
