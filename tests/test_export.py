@@ -131,6 +131,19 @@ def test_the_card_has_a_header_the_hub_reads_and_counts_that_balance(finished: F
     assert all(f"{key}: {value}" in text for key, value in manifest["shape"].items())
 
 
+def test_the_card_says_which_rows_were_taken(finished: FinishedRun, tmp_path: Path) -> None:
+    """Not what was asked for: there may be fewer rows than ``--top``, and then nothing is left to balance."""
+    all_of_them = len(finished.emitted)
+    for arguments, says in {
+        (): f"**{all_of_them} rows**, all that the run emitted;",
+        ("--top", 2, "--balance-by", "subject"): "**2 rows**, the 2 with the highest scores, balanced by `subject`;",
+        ("--top", 1000, "--balance-by", "subject"): f"**{all_of_them} rows**, all that the run emitted;",
+        ("--top", 1000, "--min-score", 0): f"{all_of_them} rows**, all that the run emitted, scores of at least 0;",
+    }.items():
+        assert command("export", finished.work, "--out", tmp_path, *arguments) == 0
+        assert says in (tmp_path / "README.md").read_text()
+
+
 def test_top_takes_the_highest_scores_and_min_score_a_floor(finished: FinishedRun, tmp_path: Path) -> None:
     scores = sorted((line["score"] for line in finished.selected), reverse=True)
     assert command("export", finished.work, "--out", tmp_path / "top", "--top", 4, "--provenance") == 0
@@ -188,6 +201,7 @@ def test_a_dry_run_says_what_would_be_uploaded_and_uploads_nothing(
         (["--dry-run"], "--push-to-hub"),
         (["--push-to-hub", "no name!", "--dry-run"], "expected user/name"),
         (["--top", "1", "--balance-by", "nowhere"], "has no column 'nowhere'"),
+        (["--top", "1000", "--balance-by", "nowhere"], "has no column 'nowhere'"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(

@@ -83,7 +83,7 @@ def export(
             file_name=path.name,
             layout=format_,
             rows=count,
-            selection=_selection(top, min_score, balance_by),
+            selection=_selection(count, top, min_score, balance_by),
             columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
         )
         write_atomic(target.card, [written.encode()])
@@ -107,8 +107,10 @@ def _check_push(repo: str | None, *, card: bool, dry_run: bool) -> None:
         check_name(repo)
 
 
-def _selection(top: int | None, min_score: float | None, balance_by: str | None) -> str:
-    said = f"the {top:,} with the highest scores" if top else "all that the run emitted"
+def _selection(count: int, top: int | None, min_score: float | None, balance_by: str | None) -> str:
+    """Which of the run's rows these are; where there were no more than ``top``, it chose none of them."""
+    chosen = top is not None and count == top
+    said = f"the {count:,} with the highest scores" if chosen else "all that the run emitted"
     if min_score is not None:
         said += f", scores of at least {min_score:g}"
-    return said + (f", balanced by `{balance_by}`" if balance_by else "")
+    return said + (f", balanced by `{balance_by}`" if balance_by and chosen else "")
