@@ -8,14 +8,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from tests.engine_runs import ROOT, config_for, finish, lines, write_run
 from tests.finished_run import SUBJECTS, FinishedRun, command
 from tests.loopback import LoopbackProcess
+from weak2wise.config import load_config
+from weak2wise.config.shape import result_shape
 from weak2wise.outputs.choice import shares
 from weak2wise.outputs.layouts import LAYOUTS
+from workers.prompts import Prompts
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 
@@ -128,7 +132,26 @@ def test_the_card_has_a_header_the_hub_reads_and_counts_that_balance(finished: F
     assert count["in this data set"] == len(lines(tmp_path / "golden" / "train.jsonl")) == 3
     manifest = json.loads((finished.work / "manifest.json").read_text())
     assert manifest["input"]["sha256"] in text
-    assert all(f"{key}: {value}" in text for key, value in manifest["shape"].items())
+
+
+def test_the_cards_settings_can_be_pasted_into_a_config(tmp_path: Path) -> None:
+    """With prompts and addresses added, that config is the same run's; an endpoint's name may hold dots."""
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2, beta=1e-05, outcomes={"length": "retry"})
+        config["models"] |= {"mstrong": ["strong-2.5"], "truncation": None}
+        config["model_endpoints"]["strong-2.5"] = config["model_endpoints"]["strong-a"]
+        write_run(tmp_path, config, 4)
+        finish(tmp_path)
+    assert command("export", tmp_path / "work", "--out", tmp_path / "golden") == 0
+    pasted = yaml.safe_load((tmp_path / "golden" / "README.md").read_text().split("```yaml")[1].split("```")[0])
+    pasted["dataset"] |= config["dataset"]
+    for endpoint in pasted["model_endpoints"].values():
+        endpoint["base_url"] = config["model_endpoints"]["weak"]["base_url"]
+    path = tmp_path / "pasted.yaml"
+    path.write_text(yaml.safe_dump(pasted | {"prompts": config["prompts"]}))
+    loaded = load_config(path)
+    shape = result_shape(loaded, msgspec.to_builtins(Prompts.of(loaded.prompts)))
+    assert shape == json.loads((tmp_path / "work" / "manifest.json").read_text())["shape"]
 
 
 def test_the_card_says_which_rows_were_taken(finished: FinishedRun, tmp_path: Path) -> None:
@@ -347,7 +370,7 @@ def test_a_card_tells_numbers_as_they_are_and_no_place_on_this_machine(tmp_path:
     manifest.write_text(manifest.read_text().replace('.model": "strong-a"', '.model": "/home/me/models/Strong-A"'))
     assert command("export", tmp_path / "work", "--out", tmp_path / "golden", "--provenance") == 0
     text = (tmp_path / "golden" / "README.md").read_text()
-    assert "model_endpoints.strong-a.max_tokens: 777" in text
+    assert "max_tokens: 777\n" in text
     assert "| `prompt` | the question |" in text
     assert "/home/me" not in text + (tmp_path / "golden" / "train.jsonl").read_text()
     assert "| strong/strong-a | Strong-A |" in text

@@ -8,6 +8,7 @@ import yaml
 
 from weak2wise.ledger.manifest import digest
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
+from weak2wise.outputs.settings import as_yaml
 from weak2wise.outputs.work_dir import WorkDir
 
 _MARK = "<!-- written by weak2wise export -->"
@@ -77,7 +78,6 @@ def dataset_card(
     failed = sum(totals.failed.values())
     models = "".join(f"| {_cell(role)} | {_cell(public(model))} |\n" for role, model in work.models.items())
     shown = {key: public(value) if key.endswith(".model") else value for key, value in shape.items()}
-    settings = "".join(f"{key}: {value}\n" for key, value in sorted(shown.items()))
     listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
@@ -113,8 +113,8 @@ the answer is first derived.
 
 ## How to reproduce
 
-`weak2wise` {version("weak2wise")}, with a config of these settings (texts and free-form values are shown as
-digests) and the same input:
+`weak2wise` {version("weak2wise")}, on the same input, with a config of the settings below. It also says where each
+endpoint is reached, and what is shown as a digest alone (prompts, free-form values):
 
 ```bash
 python -m weak2wise.engine --config config.yaml
@@ -123,7 +123,7 @@ python -m weak2wise.engine --config config.yaml
 Digest of the settings: `{digest(shape)}`. Input: {source.size:,} bytes, SHA-256 `{source.sha256}`.
 
 ```yaml
-{settings.strip()}
+{as_yaml(shown).strip()}
 ```
 
 The licence is for whoever publishes this to state: it depends on that of the questions and on the terms of the models.
