@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.manifest import digest
 
@@ -30,7 +30,7 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
     try:
         from datasets import load_dataset  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise ConfigError(f"{source}: needs datasets: pip install '.[formats]' in weak2wise's folder") from None
+        raise ConfigError(f"{source}: needs datasets: {FORMATS}") from None
     name, *rest = str(source).removeprefix(_PREFIX).split(":")
     if not name or len(rest) > 2:
         raise ConfigError(f"{source}: expected hf:owner/name, or hf:owner/name:config:split")

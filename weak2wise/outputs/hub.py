@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import FORMATS, ConfigError
 
-_MISSING = "--push-to-hub needs huggingface_hub: pip install '.[formats]' in weak2wise's folder"
+_MISSING = f"--push-to-hub needs huggingface_hub: {FORMATS}"
 
 
 def check_name(repo: str) -> None:
