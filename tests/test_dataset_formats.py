@@ -162,18 +162,30 @@ def test_a_run_reads_parquet(tmp_path: Path) -> None:
 def test_a_data_set_by_name_is_kept_in_the_work_dir_and_read_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder stands in for the Hub: to ``datasets`` both are names. It goes away, and the run does not mind."""
+    """A folder stands in for the Hub: to ``datasets`` both are names. It goes away, and the run does not mind.
+
+    The same holds for evaluation sets; ``check`` reads what the run has kept, and keeps nothing itself.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)
         write_run(tmp_path, config, 6)
-        (tmp_path / "data").mkdir()
+        for name in ("data", "sets"):
+            (tmp_path / name).mkdir()
         (tmp_path / "in.jsonl").rename(tmp_path / "data" / "test.jsonl")
-        overrides = ("--set", f"dataset.input_path=hf:{tmp_path / 'data'}::test")
+        (tmp_path / "sets" / "test.jsonl").write_text('{"question": "Another?"}\n')
+        sources = {"input_path": f"hf:{tmp_path / 'data'}::test", "decontaminate": f"[hf:{tmp_path / 'sets'}::test]"}
+        overrides = [part for key, name in sources.items() for part in ("--set", f"dataset.{key}={name}")]
+        check = ("check", "--config", tmp_path / "config.yaml", *overrides)
+        assert command(*check) == 0
+        assert not (tmp_path / "work").exists()
         finish(tmp_path, "--up-to-step", "1", *overrides)
-        (tmp_path / "data" / "test.jsonl").unlink()
+        for name in ("data", "sets"):
+            (tmp_path / name / "test.jsonl").unlink()
+        assert command(*check) == 0
         finish(tmp_path, *overrides)
+        capsys.readouterr()
     assert lines(tmp_path / "out.jsonl")
     assert command("status", tmp_path / "work", "--json") == 0
     assert json.loads(capsys.readouterr().out)["totals"]["rows"] == 6
@@ -185,6 +197,6 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ConfigError, match=r"^hf:"):
+    with pytest.raises(ConfigError, match=r"^hf:.*(expected hf:owner/name|Check its name and the network)"):
         keep(Path(source), tmp_path)
     assert not list(tmp_path.iterdir())

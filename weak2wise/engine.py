@@ -16,7 +16,7 @@ from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
 from weak2wise.beside import ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import asked_by, count_rows, is_hub, keep, kept_at, read_rows
+from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, mend, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
@@ -95,10 +95,9 @@ class Engine:
         began = time.monotonic()
         with locked(self._work_dir):
             self._prepare()
-            if is_hub(self._input):
-                with asked_by("dataset.input_path"):
-                    self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
-            overlap = await asyncio.to_thread(read_overlap, self._config)
+            with asked_by("dataset.input_path"):
+                self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
+            overlap = await asyncio.to_thread(read_overlap, self._config, keep)
             shape = self._shape(overlap)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
@@ -185,7 +184,7 @@ class Engine:
         Raises:
             ConfigError: it may not go on.
         """
-        source = kept_at(self._input, self._work_dir) if is_hub(self._input) else self._input
+        source = at_hand(self._input, self._work_dir)
         if not source.exists():  # a data set that no run has kept yet
             return None, []
         old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume)

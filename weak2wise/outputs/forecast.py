@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
-from weak2wise.dataset import InputRow, read_rows
+from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
@@ -66,7 +66,8 @@ class Disk(Struct, frozen=True):
 async def survey(config: Config, overlap: Overlap | None) -> Source:
     """Count an input's questions and what is wrong with the other lines. Raises ``ConfigError``."""
     source = Source()
-    async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
+    dataset = config.dataset
+    async for row in read_rows(at_hand(Path(dataset.input_path), Path(dataset.work_dir)), dataset.columns):
         if isinstance(row, InputRow):
             source.good += 1
             if overlap and overlap.find(row.question):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weak2wise.assembly import STEPS
-from weak2wise.dataset import count_rows, is_hub, kept_at
+from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.journal import Journal
@@ -75,8 +75,7 @@ class WorkDir:
         Raises:
             ConfigError: it is not there any more, or has changed.
         """
-        source = Path(self.history.input or "?")
-        path = kept_at(source, self.folder) if is_hub(source) else source
+        path = at_hand(Path(self.history.input or "?"), self.folder)
         if not path.is_file():
             raise ConfigError(f"{path}: the run's input is not there any more; put it back")
         if path.stat().st_size != self.manifest.input.size:
