@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.engine_runs import ROOT, finish, lines, run_in, save, start
-from tests.finished_run import FinishedRun, command
+from tests.finished_run import command
 from tests.loopback import Fault, LoopbackProcess, Match, Mix
 from weak2wise.ledger.files import locked
+from weak2wise.outputs.forecast import JUDGED, RACED
 
 
 def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
@@ -34,15 +35,18 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
     assert "5 questions; 1 row is no question: line 6" in found["findings"][1]["said"]
-    calls = {part["role"]: part["calls"] for part in found["forecast"]}
+    calls = {part["role"]: (part["calls"], part["most_calls"]) for part in found["forecast"]}
     traces = 5 * 2 * 2
     assert calls == {
-        "weak": 5 + traces * 3,
-        "strong/strong-a": traces // 2,
-        "strong/strong-b": traces // 2,
-        "judge": 5 + traces * 3,
-        "truncation": 5,
+        "weak": (5 + traces * 3 * RACED, 5 + traces * 3),
+        "strong/strong-a": (traces // 2, traces // 2),
+        "strong/strong-b": (traces // 2, traces // 2),
+        "judge": (round((5 + traces * 3 * RACED) * JUDGED), 5 + traces * 3),
+        "truncation": (5, 5),
     }
+    assert [
+        words for words in ("solves no", "races", "judge") if not any(words in said for said in found["assumed"])
+    ] == []
     priced = next(part for part in found["forecast"] if part["role"] == "strong/strong-a")
     tokens = priced["prompt_tokens"] + 10 * priced["completion_tokens"]
     assert priced["cost_usd"] == pytest.approx(tokens / 1e6, rel=1e-3)
@@ -52,17 +56,63 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     assert not (tmp_path / "work" / "ledger").exists()
 
 
-def test_check_goes_by_what_the_work_dir_has_spent_so_far(
-    finished: FinishedRun, server: LoopbackProcess, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_check_goes_by_what_the_work_dir_has_seen_so_far_and_counts_what_is_left(
+    server: LoopbackProcess, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    config = yaml.safe_load((finished.folder / "config.yaml").read_text())
-    for endpoint in config["model_endpoints"].values():
-        endpoint["base_url"] = server.base_url
-    assert command("check", "--config", save(tmp_path, config), "--json") == 0
-    weak = next(part for part in json.loads(capsys.readouterr().out)["forecast"] if part["role"] == "weak")
-    journal = [answer for shard in finished.work.glob("ledger/journal/*") for answer in lines(shard)]
-    spent = [a["completion"]["usage"]["completion_tokens"] for a in journal if a["role"] == "weak"]
-    assert weak["completion_tokens"] == pytest.approx(weak["calls"] * sum(spent) / len(spent), rel=1e-3)
+    """Of a finished run nothing is left; of one whose input has grown, the new ones, at the rates of the old."""
+    run_in(tmp_path, server.base_url, 80)
+    pairs = (tmp_path / "in.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "in.jsonl").write_text("".join(pairs[:60]))
+
+    def checked(*arguments: str) -> Any:
+        assert command("check", "--config", tmp_path / "config.yaml", "--json", *arguments) == 0
+        found = json.loads(capsys.readouterr().out)
+        return found | {"forecast": {part["role"]: part for part in found["forecast"]}}
+
+    def asked() -> dict[str, list[int]]:
+        tokens: dict[str, list[int]] = defaultdict(list)
+        for answer in (answer for shard in tmp_path.glob("work/ledger/journal/*") for answer in lines(shard)):
+            tokens[answer["role"]].append(answer["completion"]["usage"]["completion_tokens"])
+        return tokens
+
+    finish(tmp_path)
+    over = checked()
+    assert over["left"] == 0
+    assert {part["calls"] for part in over["forecast"].values()} == {0}
+    assert {part["most_calls"] for part in over["forecast"].values()} == {0}
+    assert command("check", "--config", tmp_path / "config.yaml") == 0
+    assert "Nothing is left to ask" in capsys.readouterr().out
+    assert checked("--resume", "never")["left"] == 60
+    (tmp_path / "in.jsonl").write_text("".join(pairs))
+    more, before = checked("--resume", "force"), asked()
+    assert (more["left"], more["assumed"]) == (20, [])
+    finish(tmp_path, "--resume", "force")
+    for role, tokens in asked().items():
+        part, used = more["forecast"][role], len(tokens) - len(before[role])
+        assert used <= part["most_calls"]
+        assert part["calls"] == pytest.approx(used, rel=0.5, abs=3)
+        assert part["completion_tokens"] == pytest.approx(
+            part["calls"] * sum(before[role]) / len(before[role]), rel=1e-3, abs=1
+        )
+    assert more["forecast"]["weak"]["calls"] < 0.8 * more["forecast"]["weak"]["most_calls"]
+
+
+def test_check_counts_out_the_steps_that_a_stopped_run_has_taken(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_in(tmp_path, server.base_url, 6, n_mask=2)
+    finish(tmp_path, "--up-to-step", "2")
+    traced = len(lines(tmp_path / "work" / "candidates.jsonl")) // 2
+    assert command("check", "--config", tmp_path / "config.yaml", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["left"] == traced
+    assert {part["role"]: part["most_calls"] for part in found["forecast"]} == {
+        "weak": traced * 2 * 2,
+        "strong/strong-a": 0,
+        "strong/strong-b": 0,
+        "judge": traced * 2 * 2,
+        "truncation": traced,
+    }
 
 
 def test_no_answer_is_expected_to_be_longer_than_it_may_be(
