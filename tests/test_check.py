@@ -146,6 +146,26 @@ def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) ->
     assert not json.loads(done.stdout)["ok"]
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://no-such-host.invalid/v1", "cannot connect: "),
+        ("http://127.0.0.1:9/v1", "cannot connect: [Errno 111]"),  # nobody listens there
+        ("https{}", "cannot connect: [SSL"),
+    ],
+)
+def test_check_says_where_it_looked_for_an_endpoint_that_it_could_not_reach(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str], address: str, says: str
+) -> None:
+    config = run_in(tmp_path, server.base_url)
+    url = address.format(server.base_url.removeprefix("http"))
+    config["model_endpoints"]["judge"]["base_url"] = url
+    assert command("check", "--config", save(tmp_path, config)) == 1
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("✗ endpoint judge"))
+    assert says in said
+    assert f"{url} (model_endpoints.judge.base_url): is the host misspelt, its server not up yet" in said
+
+
 def test_check_finds_what_a_run_would_refuse_and_writes_nothing(
     tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
