@@ -95,8 +95,9 @@ class Engine:
         began = time.monotonic()
         with locked(self._work_dir):
             self._prepare()
-            with asked_by("dataset.input_path"):
-                self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
+            if is_hub(self._input):
+                with asked_by("dataset.input_path"):
+                    self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
             overlap = await asyncio.to_thread(read_overlap, self._config, keep)
             shape = self._shape(overlap)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
