@@ -56,7 +56,12 @@ def test_init_of_nothing_names_the_choices(capsys: pytest.CaptureFixture[str]) -
     ("arguments", "says"),
     [
         (["status", "/nowhere"], "holds no run"),
-        (["status", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),
+        (["status", "--config", "/nowhere.yaml"], "no such file; pass --config FILE, or name a WORK_DIR"),
+        (["report", "--config", "/nowhere.yaml"], "no such file; pass --config FILE, or name a WORK_DIR"),
+        (
+            ["export", "--out", "/x", "--config", "/nowhere.yaml"],
+            "no such file; pass --config FILE, or name a WORK_DIR",
+        ),
         (["status", "/dev/null/work"], "/dev/null/work/manifest.json: cannot be read: Not a directory"),
         (
             ["check", "--set", "dataset.work_dir=/dev/null/work"],
@@ -80,6 +85,35 @@ def test_mistakes_are_told_in_a_line_with_exit_2(
     told = capsys.readouterr().err
     assert says in told
     assert len(told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "written"),
+    [("/proc/x.jsonl", "/proc/x.jsonl"), ("/proc/x.parquet", "/proc/x.parquet"), ("/proc/x", "/proc/x/train.jsonl")],
+)
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(
+    finished: FinishedRun, capsys: pytest.CaptureFixture[str], out: str, written: str
+) -> None:
+    assert command("export", finished.work, "--out", out) == 3
+    assert capsys.readouterr().err.startswith(f"{written}: cannot be written: ")
+    assert command("report", finished.work, "--out", "/proc/x.html") == 3
+    assert capsys.readouterr().err.startswith("/proc/x.html: cannot be written: ")
+
+
+@pytest.mark.parametrize("out", ["x.jsonl", "x.parquet", "x.html"])
+def test_a_full_disk_is_told_with_the_file_that_has_no_room(finished: FinishedRun, tmp_path: Path, out: str) -> None:
+    """No file of this process may grow beyond a few bytes."""
+    name = "report" if out.endswith("html") else "export"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))"
+    full = f"{limit}; from weak2wise.commands import main; main()"
+    arguments = [name, str(finished.work), "--out", str(tmp_path / out)]
+    done = subprocess.run(
+        [sys.executable, "-c", full, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"{tmp_path / out}: cannot be written: File too large. ")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_of_a_run_that_goes_on_says_so(finished: FinishedRun, tmp_path: Path) -> None:

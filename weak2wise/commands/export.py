@@ -15,7 +15,7 @@ from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
-from weak2wise.outputs.target import Target
+from weak2wise.outputs.target import Target, writing
 from weak2wise.outputs.work_dir import WorkDir
 
 
@@ -68,10 +68,11 @@ def export(
     if first is None and push_to_hub:
         raise ConfigError(f"--push-to-hub {push_to_hub}: there are no rows to upload")
     rows = rows_of(work, () if first is None else chain([first], chosen), layout, provenance=provenance)
-    if path.suffix == ".parquet":
-        count = write_parquet(path, rows, layout, provenance=provenance)
-    else:
-        count = write_jsonl(path, rows)
+    with writing(path):
+        if path.suffix == ".parquet":
+            count = write_parquet(path, rows, layout, provenance=provenance)
+        else:
+            count = write_jsonl(path, rows)
     say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
     if not count:
         say(f"Warning: the run has emitted no row{' of such a score' if min_score is not None else ''} (see status).")
@@ -86,8 +87,9 @@ def export(
             selection=_selection(count, top, min_score, balance_by),
             columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
         )
-        write_atomic(target.card, [written.encode()])
-        write_atomic(target.info, [entry])
+        for beside, content in ((target.card, written.encode()), (target.info, entry)):
+            with writing(beside):
+                write_atomic(beside, [content])
         say(f"{target.card}, {target.info}")
     if push_to_hub:
         # What else is listed there is nobody's business but this folder's.

@@ -1,5 +1,8 @@
 """Where an export goes, and that it takes the place of nothing that is not an earlier export."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.assembly import STEPS
-from weak2wise.errors import ConfigError
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.ledger.files import mend
 from weak2wise.outputs.card import described
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.places import is_own
@@ -28,6 +32,24 @@ _OTHER_FILES = {
     ".html",
     ".ndjson",
 }
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be written which one it is: the error itself names a temporary one beside it, or none.
+
+    Raises:
+        StopRun: naming the file that was to be written.
+        OSError: about any other file, as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        about = Path(error.filename) if error.filename else path
+        if about.name != f".{path.name}.tmp" and not path.is_relative_to(about):
+            raise
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StopRun(f"{path}: cannot be written: {why}", hint=f"{mend(error)}, or choose another --out.") from None
 
 
 class Target(Struct, frozen=True):
