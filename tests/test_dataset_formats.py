@@ -19,7 +19,9 @@ from tests.loopback import LoopbackProcess
 from weak2wise.config import Columns
 from weak2wise.dataset import InputRow, count_rows, keep, read_rows, read_values
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.manifest import digest_input
 from weak2wise.ledger.outcomes import Failed
+from weak2wise.results import unreadable
 
 Rows = list[dict[str, Any]]
 
@@ -78,6 +80,25 @@ async def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> No
     assert [(number, json.loads(value)) for number, value in values] == [
         (number, q["subject"]) for number, q in enumerate(QUESTIONS, 1)
     ]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "lines.json"])
+async def test_the_advice_to_append_a_corrected_row_is_given_where_a_run_goes_on_with_it(
+    tmp_path: Path, name: str
+) -> None:
+    """What is packed is appended to as its format allows; it is no longer what the run was begun with."""
+    path = tmp_path / name
+    path.write_bytes(WRITERS[name](QUESTIONS[:5]))
+    known, _ = digest_input(path)
+    if name not in {"in.json", "in.parquet"}:
+        more = WRITERS[name](QUESTIONS[5:6])
+        with path.open("ab") as file:
+            file.write(more.partition(b"\n")[2] if name == "in.csv" else more)
+        assert count_rows(path) == 6
+    _, grown = digest_input(path, known=known)
+    advice = unreadable(1, Path("failed.jsonl"), path)
+    assert ("append corrected lines" in advice) == (grown and count_rows(path) == 6)
+    assert ("a work_dir of its own" in advice) == (name not in {"in.jsonl", "in.csv"})
 
 
 @pytest.mark.parametrize(
