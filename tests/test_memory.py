@@ -42,20 +42,22 @@ def test_the_memory_a_model_needs_is_read_from_its_folder(tmp_path: Path) -> Non
 
 def test_a_hub_model_is_found_in_the_local_cache(tmp_path: Path) -> None:
     """The cache's layout is the Hub's own: refs name a commit, snapshots hold its files."""
-    endpoint = VllmEndpoint(model_name="org/name")
-    folder = tmp_path / "hub" / "models--org--name"
+
+    def there(revision: str | None = None) -> Path | None:
+        endpoint = VllmEndpoint(model_name="org/name", download_dir=str(tmp_path), revision=revision)
+        return cached("org/name", endpoint)
+
+    folder = tmp_path / "models--org--name"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("abc123")
     snapshot = folder / "snapshots" / "abc123"
     snapshot.mkdir(parents=True)
-    env = {"HF_HOME": str(tmp_path)}
-    assert cached("org/name", endpoint, env) is None, "nothing was fetched"
+    assert there() is None, "nothing was fetched"
     (snapshot / "config.json").write_text("{}")
-    assert cached("org/name", endpoint, env) == snapshot
-    assert cached("org/name", endpoint, {"HF_HUB_CACHE": str(tmp_path / "hub")}) == snapshot
-    assert cached("org/name", VllmEndpoint(model_name="org/name", download_dir=str(tmp_path / "hub")), {}) == snapshot
-    assert cached("org/name", VllmEndpoint(model_name="org/name", revision="abc123"), env) == snapshot
-    assert cached("org/name", VllmEndpoint(model_name="org/name", revision="other"), env) is None
+    assert there() == snapshot
+    assert there(revision="abc123") == snapshot
+    assert there(revision="other") is None
+    assert cached("no/such/name", VllmEndpoint(model_name="no/such/name")) is None
 
 
 def test_a_models_needs_are_compared_with_the_gpus_that_it_is_to_have() -> None:
@@ -64,13 +66,13 @@ def test_a_models_needs_are_compared_with_the_gpus_that_it_is_to_have() -> None:
     assert fit(needs, large, []) == (True, "no GPU was seen here to compare that with")
     assert fit(needs, large, [24 * gigabyte]) == (
         True,
-        "0.9 of 1 x 24.0 GB leaves room for at most 66,000 tokens in flight",
+        "0.92 of 1 x 24.0 GB leaves room for at most 70,800 tokens in flight",
     )
     assert fit(needs, large, [18 * gigabyte]) == (
         False,
-        "0.9 of 1 x 18.0 GB has no room for one answer of max_model_len 16,384",
+        "0.92 of 1 x 18.0 GB has no room for one answer of max_model_len 16,384",
     )
-    assert fit(needs, large, [12 * gigabyte]) == (False, "0.9 of 1 x 12.0 GB has no room for the weights")
+    assert fit(needs, large, [12 * gigabyte]) == (False, "0.92 of 1 x 12.0 GB has no room for the weights")
     two = VllmEndpoint(model_name="m", tensor_parallel_size=2)
     assert fit(needs, two, [12 * gigabyte] * 2)[0]
     assert fit(needs, two, [80 * gigabyte]) == (False, "it is to run on 2 GPUs, of which 1 were seen")
