@@ -55,6 +55,19 @@ def write_run(folder: Path, config: dict[str, Any], questions: int) -> list[tupl
     return pairs
 
 
+def run_in(folder: Path, base_url: str, questions: int = 5, **params: Any) -> dict[str, Any]:
+    """``config_for`` and ``write_run``; returns the config."""
+    config = config_for(folder, base_url, **params)
+    write_run(folder, config, questions)
+    return config
+
+
+def save(folder: Path, config: dict[str, Any]) -> Path:
+    """Put a config into the folder in place of the one that is there; returns its path."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder / "config.yaml"
+
+
 def start(folder: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
     """The engine on the folder's config, in a session of its own."""
     return subprocess.Popen(

@@ -19,7 +19,9 @@ from tests.loopback import LoopbackProcess
 from weak2wise.config import Columns
 from weak2wise.dataset import InputRow, count_rows, keep, read_rows, read_values
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.manifest import digest_input
 from weak2wise.ledger.outcomes import Failed
+from weak2wise.results import unreadable
 
 Rows = list[dict[str, Any]]
 
@@ -78,6 +80,25 @@ async def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> No
     assert [(number, json.loads(value)) for number, value in values] == [
         (number, q["subject"]) for number, q in enumerate(QUESTIONS, 1)
     ]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name != "lines.json"])
+async def test_the_advice_to_append_a_corrected_row_is_given_where_a_run_goes_on_with_it(
+    tmp_path: Path, name: str
+) -> None:
+    """What is packed is appended to as its format allows; it is no longer what the run was begun with."""
+    path = tmp_path / name
+    path.write_bytes(WRITERS[name](QUESTIONS[:5]))
+    known, _ = digest_input(path)
+    if name not in {"in.json", "in.parquet"}:
+        more = WRITERS[name](QUESTIONS[5:6])
+        with path.open("ab") as file:
+            file.write(more.partition(b"\n")[2] if name == "in.csv" else more)
+        assert count_rows(path) == 6
+    _, grown = digest_input(path, known=known)
+    advice = unreadable(1, Path("failed.jsonl"), path)
+    assert ("append corrected lines" in advice) == (grown and count_rows(path) == 6)
+    assert ("a work_dir of its own" in advice) == (name not in {"in.jsonl", "in.csv"})
 
 
 @pytest.mark.parametrize(
@@ -162,18 +183,30 @@ def test_a_run_reads_parquet(tmp_path: Path) -> None:
 def test_a_data_set_by_name_is_kept_in_the_work_dir_and_read_from_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder stands in for the Hub: to ``datasets`` both are names. It goes away, and the run does not mind."""
+    """A folder stands in for the Hub: to ``datasets`` both are names. It goes away, and the run does not mind.
+
+    The same holds for evaluation sets; ``check`` reads what the run has kept, and keeps nothing itself.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)
         write_run(tmp_path, config, 6)
-        (tmp_path / "data").mkdir()
+        for name in ("data", "sets"):
+            (tmp_path / name).mkdir()
         (tmp_path / "in.jsonl").rename(tmp_path / "data" / "test.jsonl")
-        overrides = ("--set", f"dataset.input_path=hf:{tmp_path / 'data'}::test")
+        (tmp_path / "sets" / "test.jsonl").write_text('{"question": "Another?"}\n')
+        sources = {"input_path": f"hf:{tmp_path / 'data'}::test", "decontaminate": f"[hf:{tmp_path / 'sets'}::test]"}
+        overrides = [part for key, name in sources.items() for part in ("--set", f"dataset.{key}={name}")]
+        check = ("check", "--config", tmp_path / "config.yaml", *overrides)
+        assert command(*check) == 0
+        assert not (tmp_path / "work").exists()
         finish(tmp_path, "--up-to-step", "1", *overrides)
-        (tmp_path / "data" / "test.jsonl").unlink()
+        for name in ("data", "sets"):
+            (tmp_path / name / "test.jsonl").unlink()
+        assert command(*check) == 0
         finish(tmp_path, *overrides)
+        capsys.readouterr()
     assert lines(tmp_path / "out.jsonl")
     assert command("status", tmp_path / "work", "--json") == 0
     assert json.loads(capsys.readouterr().out)["totals"]["rows"] == 6
@@ -185,6 +218,6 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ConfigError, match=r"^hf:"):
+    with pytest.raises(ConfigError, match=r"^hf:.*(expected hf:owner/name|Check its name and the network)"):
         keep(Path(source), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -8,14 +8,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from tests.engine_runs import ROOT, config_for, finish, lines, write_run
 from tests.finished_run import SUBJECTS, FinishedRun, command
 from tests.loopback import LoopbackProcess
+from weak2wise.config import load_config
+from weak2wise.config.shape import result_shape
 from weak2wise.outputs.choice import shares
 from weak2wise.outputs.layouts import LAYOUTS
+from workers.prompts import Prompts
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 
@@ -128,7 +132,39 @@ def test_the_card_has_a_header_the_hub_reads_and_counts_that_balance(finished: F
     assert count["in this data set"] == len(lines(tmp_path / "golden" / "train.jsonl")) == 3
     manifest = json.loads((finished.work / "manifest.json").read_text())
     assert manifest["input"]["sha256"] in text
-    assert all(f"{key}: {value}" in text for key, value in manifest["shape"].items())
+
+
+def test_the_cards_settings_can_be_pasted_into_a_config(tmp_path: Path) -> None:
+    """With prompts and addresses added, that config is the same run's; an endpoint's name may hold dots."""
+    with LoopbackProcess() as server:
+        config = config_for(tmp_path, server.base_url, n_mask=2, beta=1e-05, outcomes={"length": "retry"})
+        config["models"] |= {"mstrong": ["strong-2.5"], "truncation": None}
+        config["model_endpoints"]["strong-2.5"] = config["model_endpoints"]["strong-a"]
+        write_run(tmp_path, config, 4)
+        finish(tmp_path)
+    assert command("export", tmp_path / "work", "--out", tmp_path / "golden") == 0
+    pasted = yaml.safe_load((tmp_path / "golden" / "README.md").read_text().split("```yaml")[1].split("```")[0])
+    pasted["dataset"] |= config["dataset"]
+    for endpoint in pasted["model_endpoints"].values():
+        endpoint["base_url"] = config["model_endpoints"]["weak"]["base_url"]
+    path = tmp_path / "pasted.yaml"
+    path.write_text(yaml.safe_dump(pasted | {"prompts": config["prompts"]}))
+    loaded = load_config(path)
+    shape = result_shape(loaded, msgspec.to_builtins(Prompts.of(loaded.prompts)))
+    assert shape == json.loads((tmp_path / "work" / "manifest.json").read_text())["shape"]
+
+
+def test_the_card_says_which_rows_were_taken(finished: FinishedRun, tmp_path: Path) -> None:
+    """Not what was asked for: there may be fewer rows than ``--top``, and then nothing is left to balance."""
+    all_of_them = len(finished.emitted)
+    for arguments, says in {
+        (): f"**{all_of_them} rows**, all that the run emitted;",
+        ("--top", 2, "--balance-by", "subject"): "**2 rows**, the 2 with the highest scores, balanced by `subject`;",
+        ("--top", 1000, "--balance-by", "subject"): f"**{all_of_them} rows**, all that the run emitted;",
+        ("--top", 1000, "--min-score", 0): f"{all_of_them} rows**, all that the run emitted, scores of at least 0;",
+    }.items():
+        assert command("export", finished.work, "--out", tmp_path, *arguments) == 0
+        assert says in (tmp_path / "README.md").read_text()
 
 
 def test_top_takes_the_highest_scores_and_min_score_a_floor(finished: FinishedRun, tmp_path: Path) -> None:
@@ -188,6 +224,7 @@ def test_a_dry_run_says_what_would_be_uploaded_and_uploads_nothing(
         (["--dry-run"], "--push-to-hub"),
         (["--push-to-hub", "no name!", "--dry-run"], "expected user/name"),
         (["--top", "1", "--balance-by", "nowhere"], "has no column 'nowhere'"),
+        (["--top", "1000", "--balance-by", "nowhere"], "has no column 'nowhere'"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(
@@ -229,59 +266,6 @@ def test_no_rows_are_a_warning_and_are_not_uploaded(
     assert "there are no rows to upload" in capsys.readouterr().err
 
 
-def test_the_entries_of_other_data_sets_stay(
-    finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """LLaMA-Factory keeps all its data sets in one folder with one dataset_info.json."""
-    info = tmp_path / "dataset_info.json"
-    others = {"alpaca_en": {"file_name": "alpaca.json", "columns": {"prompt": "instruction"}}}
-    info.write_text(json.dumps(others))
-    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 0
-    assert command("export", finished.work, "--out", tmp_path / "top.jsonl", "--top", 2) == 0
-    found = json.loads(info.read_text())
-    assert list(found) == ["alpaca_en", "golden", "top"]
-    assert found["alpaca_en"] == others["alpaca_en"]
-    assert found["golden"]["file_name"] == "golden.jsonl"
-    capsys.readouterr()
-    push = ("--push-to-hub", "me/golden", "--dry-run")
-    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *push) == 0
-    assert "dataset_info.json  " not in capsys.readouterr().err, "what else is in the folder is not told to the Hub"
-    info.write_text(json.dumps({"golden": {"file_name": "mine.json"}}))
-    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 2
-    info.write_text("[]")
-    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 2
-    assert info.read_text() == "[]"
-    assert "is no JSON object" in capsys.readouterr().err
-
-
-def test_an_export_takes_the_place_of_none_of_the_runs_files(
-    finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for out, says in {
-        finished.folder / "in.jsonl": "is the run's input",
-        finished.folder / "out.jsonl": "is the run's training data",
-        finished.work / "candidates.jsonl": "is a file of the run itself",
-        finished.work / "ledger" / "x.jsonl": "is a file of the run itself",
-        tmp_path / "x.json": "ends in .jsonl or .parquet",
-        tmp_path / "x.csv": "ends in .jsonl or .parquet",
-    }.items():
-        before = out.read_bytes() if out.exists() else None
-        assert command("export", finished.work, "--out", out, "--no-card") == 2
-        assert says in capsys.readouterr().err
-        assert (out.read_bytes() if out.exists() else None) == before
-
-
-def test_an_evaluation_set_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with LoopbackProcess() as server:
-        config = config_for(tmp_path, server.base_url, n_mask=2)
-        config["dataset"]["decontaminate"] = [str(tmp_path / "set.jsonl")]
-        write_run(tmp_path, config, 2)
-        (tmp_path / "set.jsonl").write_text('{"question": "Any other?"}\n')
-        finish(tmp_path)
-    assert command("export", tmp_path / "work", "--out", tmp_path / "set.jsonl", "--no-card") == 2
-    assert "is an evaluation set of the run" in capsys.readouterr().err
-
-
 def test_a_card_tells_numbers_as_they_are_and_no_place_on_this_machine(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)
@@ -292,20 +276,10 @@ def test_a_card_tells_numbers_as_they_are_and_no_place_on_this_machine(tmp_path:
     manifest.write_text(manifest.read_text().replace('.model": "strong-a"', '.model": "/home/me/models/Strong-A"'))
     assert command("export", tmp_path / "work", "--out", tmp_path / "golden", "--provenance") == 0
     text = (tmp_path / "golden" / "README.md").read_text()
-    assert "model_endpoints.strong-a.max_tokens: 777" in text
+    assert "max_tokens: 777\n" in text
     assert "| `prompt` | the question |" in text
     assert "/home/me" not in text + (tmp_path / "golden" / "train.jsonl").read_text()
     assert "| strong/strong-a | Strong-A |" in text
-
-
-def test_a_readme_of_somebody_elses_is_left_alone(
-    finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "README.md").write_text("mine")
-    assert command("export", finished.work, "--out", tmp_path) == 2
-    assert "--no-card" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
-    assert command("export", finished.work, "--out", tmp_path, "--no-card") == 0
 
 
 def test_a_folder_without_a_run_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

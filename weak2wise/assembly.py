@@ -5,7 +5,7 @@ An ``Assembly`` is a value: several may live in one process, each with its own w
 
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
-from weak2wise.dataset import read_questions
+from weak2wise.dataset import asked_by, at_hand, read_questions
+from weak2wise.errors import ConfigError
 from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.error_rate import ErrorRate
@@ -136,12 +137,24 @@ def wire(
     return wired
 
 
-def read_overlap(config: Config) -> Overlap | None:
-    """The evaluation sets to keep out, if there are any. Blocks. Raises ``ConfigError``."""
+def read_overlap(config: Config, find: Callable[[Path, Path], Path] = at_hand) -> Overlap | None:
+    """The evaluation sets to keep out, if there are any. Blocks. Raises ``ConfigError``.
+
+    ``find`` says where a set is read from; a run, which may write, gives ``keep``.
+    """
     dataset = config.dataset
     if not dataset.decontaminate:
         return None
     paths = [Path(name) for name in dataset.decontaminate]
     alike = Counter(path.name for path in paths)
     names = [path.name if alike[path.name] == 1 else str(path) for path in paths]
-    return Overlap((name, read_questions(path, dataset.columns)) for name, path in zip(names, paths, strict=True))
+
+    def questions(path: Path) -> Iterator[str]:
+        with asked_by("dataset.decontaminate"):
+            file = find(path, Path(dataset.work_dir))
+        try:
+            yield from read_questions(file, dataset.columns)
+        except ConfigError as error:
+            raise (error if file == path else ConfigError(f"{path}: {error}")) from None
+
+    return Overlap((name, questions(path)) for name, path in zip(names, paths, strict=True))

@@ -16,7 +16,7 @@ from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
 from weak2wise.beside import ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
-from weak2wise.dataset import asked_by, count_rows, is_hub, keep, kept_at, read_rows
+from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, mend, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
@@ -98,7 +98,7 @@ class Engine:
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
                     self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
-            overlap = await asyncio.to_thread(read_overlap, self._config)
+            overlap = await asyncio.to_thread(read_overlap, self._config, keep)
             shape = self._shape(overlap)
             for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
@@ -123,7 +123,7 @@ class Engine:
                     overlap=overlap,
                 )
                 stages = lineup.stages[: len(self._steps)]
-                log.info("run.started", steps=self._steps, input=str(self._input), **self._named())
+                log.info("run.started", steps=self._steps, **self._named())
                 observer = Observer(
                     stages=stages,
                     endpoints=endpoints,
@@ -185,7 +185,7 @@ class Engine:
         Raises:
             ConfigError: it may not go on.
         """
-        source = kept_at(self._input, self._work_dir) if is_hub(self._input) else self._input
+        source = at_hand(self._input, self._work_dir)
         if not source.exists():  # a data set that no run has kept yet
             return None, []
         old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume)
@@ -208,9 +208,15 @@ class Engine:
             raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
     def _named(self) -> dict[str, Any]:
-        """The other files that no export may take the place of."""
-        sets = [name for name in self._config.dataset.decontaminate if not is_hub(Path(name))]
-        return {"sets": [str(Path(name).resolve()) for name in sets], "output": str(self._output.resolve())}
+        """The input and the other files that no export may take the place of, by names that hold in any folder."""
+        dataset = self._config.dataset
+        source = Path(dataset.input_path)
+        sets = [name for name in dataset.decontaminate if not is_hub(Path(name))]
+        return {
+            "input": str(source if is_hub(source) else source.resolve()),
+            "sets": [str(Path(name).resolve()) for name in sets],
+            "output": str(self._output.resolve()),
+        }
 
     async def _questions(self) -> AsyncIterator[Asked | Failed]:
         self._rows = 0

@@ -19,6 +19,9 @@ Anything else that escapes is a bug; it stops the run too, with its traceback in
 
 from typing import Any, ClassVar, Literal
 
+FORMATS = "pip install '.[formats]' in weak2wise's folder"
+"""What gets the packages for Parquet, the Hub and ``.zst``, which a plain install does without."""
+
 Kind = Literal[
     # The input line is no question.
     "too_long",

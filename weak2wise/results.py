@@ -89,11 +89,15 @@ def _under_way(row: int, ledgers: Sequence[Ledger[Any]]) -> bool:
     return latest is not ledgers[-1] and latest.status(row) is Status.DONE
 
 
+_CLOSED = {".json", ".parquet", ".gz", ".zst"}
+"""Inputs that cannot grow at their end and stay, up to there, what a run was begun with."""
+
+
 def unreadable(count: int, failed: Path, source: Path) -> str:
     """What to do about rows of the input that are no questions: trying them again changes nothing."""
     what = f"{unit(source)}{'' if count == 1 else 's'}"
     said = f"{count:,} input {what} cannot be read, see {failed}. Trying again does not mend that: "
-    if is_hub(source) or source.suffix in {".json", ".parquet"}:
+    if is_hub(source) or source.suffix in _CLOSED:
         return said + "put corrected rows into an input with a work_dir of its own"
     return said + "append corrected lines to the input and go on with --resume force"
 

@@ -20,16 +20,22 @@ from weak2wise.config import Config, load_config
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
-from weak2wise.outputs.forecast import Forecast, forecast, survey
+from weak2wise.outputs.forecast import MEASURED_FROM, Forecast, forecast, survey
+from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.telemetry.plain import plain
 
 
 class Checked(Struct, frozen=True):
-    """What ``--json`` prints. The costs are the expected one and the most it can be, of what has ``prices``."""
+    """What ``--json`` prints. ``left`` questions need more work; the forecast is for those, and says what it assumed.
+
+    The costs are the expected one and the most it can be, of what has ``prices``.
+    """
 
     ok: bool
     findings: list[Finding]
+    left: int
     forecast: list[Forecast]
+    assumed: list[str]
     cost_usd: float | None
     most_usd: float | None
 
@@ -82,20 +88,30 @@ async def _check(
 
     note(Finding("config", "good", "read and consistent; every key it names is set"))
     overlap = await asyncio.to_thread(read_overlap, config)
-    source = await survey(config, overlap)
-    note(input_finding(source))
     folder = Path(config.dataset.work_dir)
+    work = await asyncio.to_thread(_begun, folder)
+    source = await survey(config, overlap, None if resume == "never" else work)
+    note(input_finding(source))
     note(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
     async for finding in endpoint_findings(config, load=load):
         note(finding)
-    expected, disk = await asyncio.to_thread(forecast, config, source)
+    outlook = await asyncio.to_thread(forecast, config, source, work)
+    disk = outlook.disk
     note(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.said()))
     ok = all(finding.verdict != "bad" for finding in findings)
-    costs = [(part.cost_usd, part.most_usd) for part in expected if part.cost_usd is not None]
+    costs = [(part.cost_usd, part.most_usd) for part in outlook.parts if part.cost_usd is not None]
     cost, most = (
         (round(sum(usd or 0 for usd in column), 2) for column in zip(*costs, strict=True)) if costs else (None,) * 2
     )
-    return Checked(ok, findings, expected, cost, most)
+    return Checked(ok, findings, outlook.left, outlook.parts, outlook.assumed, cost, most)
+
+
+def _begun(folder: Path) -> WorkDir | None:
+    """The work_dir, if there is a run in it that can be read."""
+    try:
+        return WorkDir(folder)
+    except ConfigError:
+        return None
 
 
 def _nothing(_finding: Finding) -> None:
@@ -108,24 +124,26 @@ def _tell(finding: Finding, console: Console) -> None:
 
 
 def _show(checked: Checked, console: Console) -> None:
-    console.print(Text("\nIf the weak LLM solves no question beforehand:", style="bold"))
-    for part in checked.forecast:
-        tokens = f"about {_short(part.prompt_tokens)} prompt and {_short(part.completion_tokens)} answer tokens"
-        cost = "" if part.cost_usd is None else f", {part.cost_usd:,.2f} US dollars"
-        most = "" if part.most_usd is None else f", {part.most_usd:,.2f} US dollars"
-        console.print(
-            Text(
-                f"  {part.role} on {part.endpoint}: {part.calls:,} calls, {tokens} ({part.basis}){cost}; "
-                f"at most {_short(part.most_tokens)} answer tokens{most}"
-            ),
-            soft_wrap=True,
-        )
-    if checked.cost_usd is not None:
-        most = f"at most {checked.most_usd:,.2f}, if every answer takes all of its max_tokens"
-        console.print(Text(f"  together about {checked.cost_usd:,.2f} US dollars; {most}"), soft_wrap=True)
-    else:
-        console.print(Text("  For what that costs set model_endpoints.NAME.prices."))
-    console.print(Text("\nReady to run." if checked.ok else "\nNot ready: mend what is marked ✗ and check again."))
+    def tell(text: str, style: str = "") -> None:
+        console.print(Text(text, style), soft_wrap=True)
+
+    if checked.left:
+        tell(f"\nStill to be asked, for {checked.left:,} questions:", "bold")
+        for part in checked.forecast:
+            tokens = f"{_short(part.prompt_tokens)} prompt and {_short(part.completion_tokens)} answer tokens"
+            cost = "" if part.cost_usd is None else f", {part.cost_usd:,.2f} US dollars"
+            most = "" if part.most_usd is None else f", {part.most_usd:,.2f} US dollars"
+            tell(f"  {part.role} on {part.endpoint}: about {part.calls:,} calls, {tokens} ({part.basis}){cost}")
+            tell(f"    at most {part.most_calls:,} calls, {_short(part.most_tokens)} answer tokens{most}")
+        if checked.cost_usd is None:
+            tell("  For what that costs set model_endpoints.NAME.prices.")
+        else:
+            tell(f"  together about {checked.cost_usd:,.2f} US dollars, at most {checked.most_usd:,.2f}")
+        if checked.assumed:
+            tell(f"  Assumed until {MEASURED_FROM} questions are through: {'; '.join(checked.assumed)}.")
+        tell("  At most: nothing is solved, spared or decided by rule, and every answer takes all of its max_tokens.")
+    ready = "Ready to run." if checked.left else "Nothing is left to ask: every question is emitted or dropped."
+    tell(f"\n{ready}" if checked.ok else "\nNot ready: mend what is marked ✗ and check again.")
 
 
 def _short(number: int) -> str:

@@ -15,7 +15,7 @@ from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
-from weak2wise.outputs.target import Target
+from weak2wise.outputs.target import Target, writing
 from weak2wise.outputs.work_dir import WorkDir
 
 
@@ -41,7 +41,8 @@ def export(
     Args:
         work_dir: The run's dataset.work_dir; left out, the one that --config names.
         out: The file to write, .jsonl or .parquet; any other name is a folder, which gets a train.jsonl. A dataset
-            card (README.md) is put beside it, and an entry into the dataset_info.json there, for LLaMA-Factory.
+            card is put beside it, README.md or, for x.jsonl, x.md; and an entry into the dataset_info.json there, for
+            LLaMA-Factory. A file that is there already is written over only if the card says that it is an export.
         format_: prompt_completion and messages are for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory.
         provenance: Add a column that says where each row comes from: score, s_list, strong model, candidate, judge.
         top: At most so many rows, the highest scores first.
@@ -67,10 +68,11 @@ def export(
     if first is None and push_to_hub:
         raise ConfigError(f"--push-to-hub {push_to_hub}: there are no rows to upload")
     rows = rows_of(work, () if first is None else chain([first], chosen), layout, provenance=provenance)
-    if path.suffix == ".parquet":
-        count = write_parquet(path, rows, layout, provenance=provenance)
-    else:
-        count = write_jsonl(path, rows)
+    with writing(path):
+        if path.suffix == ".parquet":
+            count = write_parquet(path, rows, layout, provenance=provenance)
+        else:
+            count = write_jsonl(path, rows)
     say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
     if not count:
         say(f"Warning: the run has emitted no row{' of such a score' if min_score is not None else ''} (see status).")
@@ -82,15 +84,17 @@ def export(
             file_name=path.name,
             layout=format_,
             rows=count,
-            selection=_selection(top, min_score, balance_by),
+            selection=_selection(count, top, min_score, balance_by),
             columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
         )
-        write_atomic(target.card, [written.encode()])
-        write_atomic(target.info, [entry])
+        for beside, content in ((target.card, written.encode()), (target.info, entry)):
+            with writing(beside):
+                write_atomic(beside, [content])
         say(f"{target.card}, {target.info}")
     if push_to_hub:
         # What else is listed there is nobody's business but this folder's.
-        files = [path, target.card, *([target.info] if target.is_alone(entry) else [])]
+        files = {path.name: path, "README.md": target.card}
+        files |= {target.info.name: target.info} if target.is_alone(entry) else {}
         for line in push(push_to_hub, files, dry_run=dry_run):
             say(line)
     return 0
@@ -105,8 +109,10 @@ def _check_push(repo: str | None, *, card: bool, dry_run: bool) -> None:
         check_name(repo)
 
 
-def _selection(top: int | None, min_score: float | None, balance_by: str | None) -> str:
-    said = f"the {top:,} with the highest scores" if top else "all that the run emitted"
+def _selection(count: int, top: int | None, min_score: float | None, balance_by: str | None) -> str:
+    """Which of the run's rows these are; where there were no more than ``top``, it chose none of them."""
+    chosen = top is not None and count == top
+    said = f"the {count:,} with the highest scores" if chosen else "all that the run emitted"
     if min_score is not None:
         said += f", scores of at least {min_score:g}"
-    return said + (f", balanced by `{balance_by}`" if balance_by else "")
+    return said + (f", balanced by `{balance_by}`" if balance_by and chosen else "")

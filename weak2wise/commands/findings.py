@@ -85,7 +85,7 @@ async def _ask(name: str, endpoint: OpenAIEndpoint, config: Config) -> Finding:
         async with asyncio.timeout(ASK_SECONDS), OpenAIModel(name, endpoint) as model:
             completion = await model.complete(_prompt(config))
     except (RecordError, StopRun) as error:
-        return _refused(name, error)
+        return _refused(name, error, endpoint)
     except TimeoutError:
         waits = endpoint.idle_timeout if endpoint.stream else endpoint.request_timeout
         said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would wait {waits:g} s for each"
@@ -138,8 +138,12 @@ def _prompt(config: Config) -> Prompt:
     return Prompt(messages=(Message("user", QUESTION),), temperature=0.6, seed=config.params.seed)
 
 
-def _refused(name: str, error: ConfigError | RecordError | StopRun) -> Finding:
+def _refused(name: str, error: ConfigError | RecordError | StopRun, endpoint: OpenAIEndpoint | None = None) -> Finding:
     hint = f". {error.hint}" if isinstance(error, StopRun) else ""
+    if endpoint and isinstance(error, RecordError) and error.kind == "connection":
+        key, urls = ("base_urls", endpoint.base_urls) if endpoint.base_urls else ("base_url", [endpoint.base_url])
+        hint = f". Asked was {', '.join(urls)} (model_endpoints.{name}.{key}): is the host misspelt, its server not up"
+        hint += " yet, or https written for http?"
     return Finding(f"endpoint {name}", "bad", f"{str(error).removeprefix(f'{name}: ')}{hint}")
 
 

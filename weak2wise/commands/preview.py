@@ -15,10 +15,11 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from weak2wise.assembly import read_overlap
 from weak2wise.commands.run import INTERRUPTED, supervise
 from weak2wise.commands.say import begin, explain, say
-from weak2wise.config import Columns, Config, load_config
-from weak2wise.dataset import InputRow, read_rows
+from weak2wise.config import Config, Dataset, load_config
+from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, Status
@@ -40,8 +41,8 @@ def preview(
 ) -> int:
     """Take a few questions all the way through and show what was made of them.
 
-    They are the first good ones of the input; the filter is left out, so that none is dropped. The calls are real and
-    cost what they cost; the run's own work_dir is not touched, and nothing is kept.
+    They are the first good ones of the input that are in no evaluation set; the filter is left out, so that none is
+    dropped. The calls are real and cost what they cost; the run's own work_dir is not touched, and nothing is kept.
 
     Args:
         n: How many questions.
@@ -65,21 +66,27 @@ def preview(
 
 
 async def _small(config: Config, folder: Path, n: int) -> Config:
-    """The same run over the first few good rows, in a folder of its own."""
+    """The same run over the first few good rows that it would not drop unasked, in a folder of its own."""
     rows: list[InputRow] = []
-    async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
+    contaminated = 0
+    given = config.dataset
+    overlap = await asyncio.to_thread(read_overlap, config)
+    async for row in read_rows(at_hand(Path(given.input_path), Path(given.work_dir)), given.columns):
         if isinstance(row, InputRow):
-            rows.append(row)
+            if overlap and overlap.find(row.question):
+                contaminated += 1
+            else:
+                rows.append(row)
         if len(rows) == n:
             break
+    if not rows and contaminated:
+        raise ConfigError(f"{given.input_path}: every question of it is in an evaluation set (dataset.decontaminate)")
     if not rows:
-        raise ConfigError(f"{config.dataset.input_path}: no line of it is a question (dataset.input_path)")
+        raise ConfigError(f"{given.input_path}: no line of it is a question (dataset.input_path)")
     lines = [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
     source = folder / "questions.jsonl"
     source.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    dataset = structs.replace(
-        config.dataset, input_path=str(source), work_dir=str(folder / "work"), finetune_out=None, columns=Columns()
-    )
+    dataset = Dataset(input_path=str(source), work_dir=str(folder / "work"))
     return structs.replace(config, dataset=dataset, params=structs.replace(config.params, skip_filter=True))
 
 
@@ -92,11 +99,15 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
             _show_golden(golden.record, scored.record, config.params.n_mask, console)
-    failed = [end for end in ends([work.intake, *work.steps.values()]) if isinstance(end, Failed)]
-    for failure in failed:
+    failed = False
+    for end in ends([work.intake, *work.steps.values()]):
         console.print(Rule(style="red"))
-        console.print(Text(f"failed in {failure.stage}: {failure.kind}: {plain(failure.message)}", style="red"))
-        console.print(_cut(failure.title))
+        if isinstance(end, Failed):
+            failed = True
+            console.print(Text(f"failed in {end.stage}: {end.kind}: {plain(end.message)}", style="red"))
+            console.print(_cut(end.title))
+        else:
+            console.print(Text(f"question {end.row} was dropped: {plain(end.reason)}", style="red"))
     spent = work.totals()[0]
     console.print(Rule())
     say(f"{spent.emitted} of {spent.rows} questions went all the way through. Nothing was kept.")
@@ -112,7 +123,8 @@ def _show_golden(golden: Golden, scored: Scored, levels: int, console: Console) 
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = candidate == winner
         said = Text("  ").append(_bits(score.s_list))
-        said.append(f"  {score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
+        bound = "at most " if None in score.s_list else ""
+        said.append(f"  {bound}{score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
         said.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
         console.print(said.append("  wins", style="bold") if won else said)
     for level in range(levels if winner.step_list else 0):

@@ -7,6 +7,7 @@ from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.outputs.report.page import page
+from weak2wise.outputs.target import writing
 from weak2wise.outputs.work_dir import WorkDir
 
 
@@ -25,6 +26,7 @@ def report(work_dir: Path | None = None, *, out: Path | None = None, config: Pat
     path = out or work.folder / "report.html"
     if path.is_dir() or path.suffix not in {".html", ".htm"}:
         raise ConfigError(f"--out {path}: expected a file that ends in .html")
-    write_atomic(path, (part.encode() for part in page(work)))
+    with writing(path):
+        write_atomic(path, (part.encode() for part in page(work)))
     say(f"{path}: {path.stat().st_size / 1024:,.0f} KiB; open it in any browser")
     return 0

@@ -13,6 +13,7 @@ from typing import ParamSpec
 import structlog
 
 from weak2wise.errors import ConfigError, StopRun
+from weak2wise.telemetry.log import silence
 from weak2wise.telemetry.plain import plain
 
 log = structlog.get_logger()
@@ -34,8 +35,11 @@ def explain(error: Exception, again: str, *, kept: bool = True) -> int:
             say(cause.hint)
             say(f"{lasting}: {again}")
             return 3
+    if not kept:  # nor does its log
+        silence()
     log.error("run.broken", exc_info=error)
-    say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is in run.log.")
+    where = "in run.log" if kept else "above"
+    say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is {where}.")
     say(f"{lasting}: {again}")
     return os.EX_SOFTWARE
 

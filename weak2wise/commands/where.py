@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from weak2wise.config import read_config
+from weak2wise.errors import ConfigError
 
 
 def work_dir_of(given: Path | None, config: Path) -> Path:
@@ -11,4 +12,8 @@ def work_dir_of(given: Path | None, config: Path) -> Path:
     Raises:
         ConfigError: the config cannot be read.
     """
-    return given if given is not None else Path(read_config(config).dataset.work_dir)
+    if given is not None:
+        return given
+    if not config.exists():
+        raise ConfigError(f"{config}: no such file; pass --config FILE, or name a WORK_DIR")
+    return Path(read_config(config).dataset.work_dir)

@@ -114,13 +114,17 @@ class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field
         return name
 
 
+DEFAULT_NEW_TOKENS = 8192
+"""Of one answer of an embedded model, where ``max_new_tokens`` is left out: the reference's."""
+
+
 class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="type"):
     """A model on the vLLM engine embedded in this process.
 
     Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
     them. Left out, vLLM's defaults hold. ``data_parallel_size`` copies of the model share the calls, each with room for
     ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
-    ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
+    ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, at most the model's room.
     ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
     answer that does nothing but repeat itself any more: it would go on to the token limit and never come to an end.
     """

@@ -1,6 +1,7 @@
 """Questions from a data set on the Hugging Face Hub: ``hf:owner/name``, ``hf:owner/name:config:split``.
 
-A run keeps them as a file in its work_dir: it goes on from there, whatever becomes of the data set or the network.
+A run keeps them as a file in its work_dir, evaluation sets too: it goes on from there, whatever becomes of the data set
+or the network.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.manifest import digest
 
@@ -30,7 +31,7 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
     try:
         from datasets import load_dataset  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise ConfigError(f"{source}: needs datasets: pip install '.[formats]' in weak2wise's folder") from None
+        raise ConfigError(f"{source}: needs datasets: {FORMATS}") from None
     name, *rest = str(source).removeprefix(_PREFIX).split(":")
     if not name or len(rest) > 2:
         raise ConfigError(f"{source}: expected hf:owner/name, or hf:owner/name:config:split")
@@ -39,21 +40,29 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
         yield from load_dataset(name, config or None, split=split or "train", streaming=True)
     except Exception as error:  # noqa: BLE001 - datasets raises what its many readers raise; each is about the input
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{source}: {said}") from None
+        mend = "Check its name and the network; a private one needs HF_TOKEN or `hf auth login`"
+        raise ConfigError(f"{source}: {said.rstrip('.')}. {mend}") from None
 
 
-def kept_at(source: Path, folder: Path) -> Path:
-    """The file in which a folder keeps, or would keep, a data set."""
+def _kept_at(source: Path, folder: Path) -> Path:
     return folder / f"input-{digest(str(source))}.jsonl"
 
 
+def at_hand(source: Path, folder: Path) -> Path:
+    """What to read a source from without writing anything: the file in which a folder keeps it, else the source."""
+    kept = _kept_at(source, folder)
+    return kept if is_hub(source) and kept.exists() else source
+
+
 def keep(source: Path, folder: Path) -> Path:
-    """The data set as a file of JSON lines in a folder, fetched unless it is there already. Blocks.
+    """The source as a file: a data set as JSON lines in a folder, fetched unless it is there already. Blocks.
 
     Raises:
         ConfigError: it cannot be fetched or written.
     """
-    path = kept_at(source, folder)
+    if not is_hub(source):
+        return source
+    path = _kept_at(source, folder)
     if not path.exists():
         encode = msgspec.json.Encoder(enc_hook=str).encode
         try:

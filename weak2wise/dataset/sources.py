@@ -16,13 +16,12 @@ import msgspec
 
 from weak2wise.dataset.hub import is_hub, stream
 from weak2wise.dataset.unpack import unpacked
-from weak2wise.errors import ConfigError, Kind
+from weak2wise.errors import FORMATS, ConfigError, Kind
 
 LONGEST_LINE = 64 << 20
 """Bytes; a longer line is no question but a file in another format."""
 
 _CHUNK = 1 << 20
-_EXTRA = "pip install '.[formats]' in weak2wise's folder"
 
 
 class Broken(NamedTuple):
@@ -184,7 +183,7 @@ def _parquet(source: Path) -> Iterator[dict[str, Any]]:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(f"{source}: Parquet needs pyarrow: {_EXTRA}") from None
+        raise ConfigError(f"{source}: Parquet needs pyarrow: {FORMATS}") from None
     try:
         with parquet.ParquetFile(source) as file:
             for batch in file.iter_batches(batch_size=256):

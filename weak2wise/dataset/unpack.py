@@ -7,7 +7,7 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, Any, cast
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import FORMATS, ConfigError
 
 _CHUNK = 64 << 10
 
@@ -38,7 +38,7 @@ class _Zstandard(RawIOBase):
         try:
             import zstandard  # noqa: PLC0415 - an extra
         except ImportError:
-            raise ConfigError(f"{source}: needs zstandard: pip install '.[formats]' in weak2wise's folder") from None
+            raise ConfigError(f"{source}: needs zstandard: {FORMATS}") from None
         self._damage = zstandard.ZstdError
         self._new_frame = zstandard.ZstdDecompressor().decompressobj
         self._packed = packed

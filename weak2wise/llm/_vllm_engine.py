@@ -37,7 +37,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-from weak2wise.config.schema import VllmEndpoint
+from weak2wise.config.schema import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family, kill
 from weak2wise.llm._vllm_log import USER_CONFIGURES_LOGGING, EngineLog
@@ -65,7 +65,6 @@ NATIVE_ARGS = (
 )
 SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
 CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
-DEFAULT_NEW_TOKENS = 8192
 SEED_MASK = 2**63 - 1
 """vLLM keeps a seed in a signed 64-bit integer."""
 REPETITION = RepetitionDetectionParams(min_pattern_size=17, max_pattern_size=128, min_count=4)

@@ -8,10 +8,10 @@ import yaml
 
 from weak2wise.ledger.manifest import digest
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
+from weak2wise.outputs.settings import as_yaml
 from weak2wise.outputs.work_dir import WorkDir
 
-MARK = "<!-- written by weak2wise export -->"
-"""A card that holds it may be written over."""
+_MARK = "<!-- written by weak2wise export -->"
 
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
 
@@ -26,6 +26,17 @@ HOLDS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question;
 def entry_of(file_name: str, layout: LayoutName) -> dict[str, object]:
     """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``."""
     return {"file_name": file_name, **LAYOUTS[layout].info}
+
+
+def described(card: Path) -> str | None:
+    """The name of the data file that a card of ours is about; ``None`` if it is not one of ours."""
+    text = card.read_text(errors="replace")
+    if _MARK not in text:
+        return None
+    try:
+        return str(yaml.safe_load(text.split("---")[1])["configs"][0]["data_files"][0]["path"])
+    except (yaml.YAMLError, LookupError, TypeError):
+        return None
 
 
 def public(model: str) -> str:
@@ -43,7 +54,7 @@ def dataset_card(
     selection: str,
     columns: Mapping[str, str],
 ) -> str:
-    """The ``README.md`` of a data set on the Hub.
+    """What a data set on the Hub has for its ``README.md``.
 
     Args:
         work: the run it comes from.
@@ -67,12 +78,11 @@ def dataset_card(
     failed = sum(totals.failed.values())
     models = "".join(f"| {_cell(role)} | {_cell(public(model))} |\n" for role, model in work.models.items())
     shown = {key: public(value) if key.endswith(".model") else value for key, value in shape.items()}
-    settings = "".join(f"{key}: {value}\n" for key, value in sorted(shown.items()))
     listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
 ---
-{MARK}
+{_MARK}
 
 # {name}
 
@@ -103,8 +113,8 @@ the answer is first derived.
 
 ## How to reproduce
 
-`weak2wise` {version("weak2wise")}, with a config of these settings (texts and free-form values are shown as
-digests) and the same input:
+`weak2wise` {version("weak2wise")}, on the same input, with a config of the settings below. It also says where each
+endpoint is reached, and what is shown as a digest alone (prompts, free-form values):
 
 ```bash
 python -m weak2wise.engine --config config.yaml
@@ -113,7 +123,7 @@ python -m weak2wise.engine --config config.yaml
 Digest of the settings: `{digest(shape)}`. Input: {source.size:,} bytes, SHA-256 `{source.sha256}`.
 
 ```yaml
-{settings.strip()}
+{as_yaml(shown).strip()}
 ```
 
 The licence is for whoever publishes this to state: it depends on that of the questions and on the terms of the models.

@@ -22,7 +22,7 @@ class _Winner(Struct):
     m_strong: str
 
 
-class Scored(Struct):
+class _Golden(Struct):
     """What choosing needs of a golden trace; its texts are skipped."""
 
     score: _Score
@@ -42,7 +42,7 @@ def choose(work: WorkDir, *, top: int | None, min_score: float | None, balance_b
     Raises:
         ConfigError: there is no such column, or the input cannot be read any more.
     """
-    golden: Ledger[Scored] = work.ledger("select", Scored)
+    golden: Ledger[_Golden] = work.ledger("select", _Golden)
     golden.look()
     done = work.steps["sft"]
     rows, scores, groups = array("Q"), array("d"), array("L")
@@ -56,7 +56,7 @@ def choose(work: WorkDir, *, top: int | None, min_score: float | None, balance_b
             rows.append(row)
             scores.append(outcome.record.score.score)
             groups.append(strong.setdefault(outcome.record.winner.m_strong, len(strong)))
-    if top is None or top >= len(rows):
+    if top is None:
         return iter(rows)
     if balance_by is None:
         groups = array("L", bytes(len(rows) * groups.itemsize))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import make_private, write_atomic
 from weak2wise.ledger.journal import Receipt
 from weak2wise.ledger.outcomes import Done
@@ -116,7 +116,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *,
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
-        raise ConfigError(f"{path}: Parquet needs pyarrow: pip install '.[formats]' in weak2wise's folder") from None
+        raise ConfigError(f"{path}: Parquet needs pyarrow: {FORMATS}") from None
     types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "ints": pa.list_(pa.int8())}
     types["texts"] = pa.list_(pa.string())
     fields = {}

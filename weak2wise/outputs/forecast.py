@@ -1,49 +1,69 @@
-"""What a run will ask for, before it starts: calls exactly, tokens by what is known of them, disk by tokens."""
+"""What a run will still ask for: calls and tokens, expected and at most, and the disk they take.
+
+A row that has a step's outcome owes it no more. Where enough questions of the work_dir are through, calls a question
+and tokens a call are taken from those; else they are assumed (``ASSUMED``, ``RACED``, ``JUDGED``), and it is said so.
+"""
 
 import shutil
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from weak2wise.assembly import STEPS
 from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
-from weak2wise.dataset import InputRow, read_rows
-from weak2wise.errors import ConfigError
+from weak2wise.config.schema import DEFAULT_NEW_TOKENS
+from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.ledger.journal import Receipt, Spent
+from weak2wise.ledger.outcomes import Dropped, Status
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.results import ends
 from workers.decontaminate import Overlap
 
 CHARACTERS_PER_TOKEN = 3.5
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
 """Answer tokens of one call where nothing is known yet."""
-DEFAULT_MAX_NEW_TOKENS = 8192
-"""Of an embedded model (``VllmEndpoint``)."""
+RACED = 0.6
+"""Share of all mask levels that races ask for: the middle of README's figures, 0.25 where nearly every attempt succeeds
+and 0.95 where nearly none does."""
+JUDGED = 0.01
+"""Share of verdicts that the cascade leaves to the judge LLM: by README's figures not even that of final answers like
+those of GSM8K and MATH; of prose nearly all."""
 _BYTES_PER_TOKEN = 14
 """A token's text stands in the journal, in about two ledgers and in a view."""
 MEASURED_FROM = 20
-"""Calls of a role in this work_dir from which on their average is taken."""
+"""Calls of a role, or questions through its step, in this work_dir from which on their average is taken."""
+_LAST_ASKED = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "truncation": "select"}
+"""The step after which a role is asked no more for a question."""
 
 
 class Source(Struct):
-    """What an input file holds."""
+    """What an input file holds, and where it goes on."""
 
     good: int = 0
     bad: int = 0
     first_bad: str = ""
     contaminated: int = 0
     """Good ones that are in evaluation sets and will be dropped unpaid."""
+    begins: Counter[str] = field(default_factory=Counter)
+    """The other good ones that need more work, by the step that they owe next."""
     characters: int = 0
-    """Of all other good questions."""
+    """Of those."""
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """One role's part of a run, if no question is solved beforehand; costs where it is priced.
+    """One role's part of what is left; costs where it is priced.
 
-    ``basis`` says where the tokens come from; ``most_tokens`` and ``most_usd``: if every answer takes all it may.
+    ``most_calls``: if the weak LLM solves no question beforehand, races spare nothing and the rule decides nothing.
+    ``most_tokens`` and ``most_usd``: if, besides, every answer takes all it may. What has to be asked for again is in
+    neither. ``basis`` says where the tokens come from.
     """
 
     role: str
     endpoint: str
     calls: int
+    most_calls: int
     prompt_tokens: int
     completion_tokens: int
     most_tokens: int
@@ -63,74 +83,200 @@ class Disk(Struct, frozen=True):
         return f"{self.free / 1e9:,.1f} GB free, the run may take {self.needed / 1e9:,.1f} GB (dataset.work_dir)"
 
 
-async def survey(config: Config, overlap: Overlap | None) -> Source:
-    """Count an input's questions and what is wrong with the other lines. Raises ``ConfigError``."""
-    source = Source()
-    async for row in read_rows(Path(config.dataset.input_path), config.dataset.columns):
-        if isinstance(row, InputRow):
-            source.good += 1
-            if overlap and overlap.find(row.question):
-                source.contaminated += 1
-            else:
-                source.characters += len(row.question)
-        else:
+class Outlook(Struct, frozen=True):
+    """How many questions are left, each role's part in them, what that assumes in words, and the disk it takes."""
+
+    left: int
+    parts: list[Forecast]
+    assumed: list[str]
+    disk: Disk
+
+
+async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) -> Source:
+    """Count an input's questions, what is wrong with the other lines, and what is left to do.
+
+    Args:
+        config: names the input.
+        overlap: its evaluation sets.
+        work: the run to go on with, if there is one.
+
+    Raises:
+        ConfigError: the input cannot be read.
+    """
+    source, dataset = Source(), config.dataset
+    async for row in read_rows(at_hand(Path(dataset.input_path), Path(dataset.work_dir)), dataset.columns):
+        if not isinstance(row, InputRow):
             source.bad += 1
             source.first_bad = source.first_bad or row.message
+            continue
+        source.good += 1
+        if overlap and overlap.find(row.question):
+            source.contaminated += 1
+        elif step := _owed(work, row.number):
+            source.begins[step] += 1
+            source.characters += len(row.question)
     return source
 
 
-def forecast(config: Config, source: Source) -> tuple[list[Forecast], Disk]:
-    """Each role's part, if no question is solved beforehand and none fails; and the disk it takes. Blocks.
+def _owed(work: WorkDir | None, row: int) -> str | None:
+    """The step that a row owes next; ``None`` if it needs no more work."""
+    if work is None:
+        return next(iter(STEPS))
+    for step, ledger in work.steps.items():
+        if (status := ledger.status(row)) is not Status.DONE:
+            return None if status is Status.DROPPED else step
+    return None
 
-    Tokens are the average of the work_dir's earlier calls where there are enough, else assumed.
+
+def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
+    """What is left to ask for, and the disk it takes, if nothing fails. Blocks.
+
+    Args:
+        config: the run.
+        source: its input (``survey``).
+        work: the earlier run of the work_dir, if there is one, to measure by.
     """
-    params, questions = config.params, source.good - source.contaminated
-    traces = questions * params.samples_per_model
-    scored = traces * len(config.models.mstrong) * params.n_mask
-    attempts = scored * params.majority + (0 if params.skip_filter else questions)
-    judged = scored + (0 if params.skip_filter else questions)
-    calls = {"weak": attempts, "judge": judged if params.judge_mode != "rule" else 0}
-    calls["truncation"] = questions if params.truncation != "rule" else 0
-    question = source.characters / max(1, questions) / CHARACTERS_PER_TOKEN
-    strong = ASSUMED["strong"] * 0.25  # the steps alone, which hints are made of
-    prompts = {"weak": question + strong / 2, "strong": question + 100, "judge": question + ASSUMED["weak"] + 150}
+    spent, through, kept = _seen(work) if work else ({}, {}, None)
+    likely, assumed = _likely(config, source, through, kept)
+    calls, most = _calls(config, source, likely), _calls(config, source, _utmost(config))
+    question = source.characters / max(1, source.begins.total()) / CHARACTERS_PER_TOKEN
+    steps = ASSUMED["strong"] * 0.25  # of a trace, the steps alone, which hints are made of
+    prompts = {"weak": question + steps / 2, "strong": question + 100, "judge": question + ASSUMED["weak"] + 150}
     prompts["truncation"] = ASSUMED["strong"] + 150
-    known = _known(Path(config.dataset.work_dir))
     parts = []
     for role, endpoint in config.roles().items():
         kind = role.partition("/")[0]
-        number = traces if kind == "strong" else calls[kind]
+        number, utmost = round(calls[role]), round(max(calls[role], most[role]))
         longest = _longest(config.endpoints[endpoint])
-        spent = known.get(role)
-        if spent:
-            prompt, answer = spent.prompt_tokens / spent.calls, spent.completion_tokens / spent.calls
+        use = spent.get(role, Spent())
+        measured = use.calls >= MEASURED_FROM
+        if measured:
+            prompt, answer = use.prompt_tokens / use.calls, use.completion_tokens / use.calls
         else:
             prompt, answer = prompts[kind], float(min(ASSUMED[kind], longest))
-        cached = spent.cached_tokens / spent.calls if spent else 0.0
+        cached = use.cached_tokens / use.calls if measured else 0.0
         parts.append(
             Forecast(
                 role=role,
                 endpoint=endpoint,
                 calls=number,
+                most_calls=utmost,
                 prompt_tokens=round(number * prompt),
                 completion_tokens=round(number * answer),
-                most_tokens=number * longest,
-                basis=f"{'as' if spent else 'assumed'} {answer:,.0f} an answer{' so far' if spent else ''}",
+                most_tokens=utmost * longest,
+                basis=f"{'as' if measured else 'assumed'} {answer:,.0f} an answer{' so far' if measured else ''}",
                 cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
-                most_usd=_cost(config, endpoint, number * prompt, 0, number * longest),
+                most_usd=_cost(config, endpoint, utmost * prompt, 0, utmost * longest),
             )
         )
     needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
     place = Path(config.dataset.work_dir).resolve()
     while not place.exists():
         place = place.parent
-    return parts, Disk(shutil.disk_usage(place).free, needed)
+    return Outlook(source.begins.total(), parts, assumed, Disk(shutil.disk_usage(place).free, needed))
+
+
+class _Rates(Struct):
+    """How many calls a question takes.
+
+    ``kept``: the share of questions that the weak LLM does not solve beforehand; ``traces`` by strong role;
+    ``attempts``: of the weak LLM with hints; ``judged``: the share of verdicts that the judge LLM is asked for.
+    """
+
+    kept: float
+    traces: dict[str, float]
+    attempts: float
+    judged: float
+    cuts: float
+
+
+def _utmost(config: Config) -> _Rates:
+    """The most there can be."""
+    params = config.params
+    traces = {f"strong/{name}": float(params.samples_per_model) for name in config.models.mstrong}
+    return _Rates(
+        kept=1.0,
+        traces=traces,
+        attempts=sum(traces.values()) * params.n_mask * params.majority,
+        judged=float(params.judge_mode != "rule"),
+        cuts=float(params.truncation != "rule"),
+    )
+
+
+def _likely(
+    config: Config, source: Source, through: Mapping[str, float], kept: float | None
+) -> tuple[_Rates, list[str]]:
+    """What is to be expected, by what was seen (``_seen``), and in words what had to be assumed for it."""
+    params, rates, assumed = config.params, _utmost(config), []
+    bare = _bare(config)
+    if kept is not None:
+        rates.kept = kept
+    elif bare and source.begins["filter"]:
+        assumed.append("the weak LLM solves no question beforehand")
+    rates.traces |= {role: through[role] for role in rates.traces if role in through}
+    if "weak" in through:
+        rates.attempts = through["weak"] - bare
+    elif params.scoring == "race":
+        rates.attempts *= RACED
+        assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")
+    if params.judge_mode == "cascade" and config.models.judge:
+        verdicts = bare + rates.attempts / params.majority
+        if "weak" in through:
+            rates.judged = through.get("judge", 0.0) / max(1.0, verdicts)
+        else:
+            rates.judged = JUDGED
+            figures = "README: less for answers like those of GSM8K and MATH; more for prose"
+            assumed.append(f"the judge LLM is asked for {100 * JUDGED:.0f} % of verdicts ({figures})")
+    return rates, assumed
+
+
+def _bare(config: Config) -> int:
+    """Calls of the weak LLM for a question in the first step."""
+    return 0 if config.params.skip_filter else 1
+
+
+def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, float]:
+    """Calls by role, for what is left."""
+    begins, bare = source.begins, _bare(config) * source.begins["filter"]
+    traced = begins["filter"] * rates.kept + begins["generate"]
+    scored = traced + begins["stepmask"]
+    hinted = rates.attempts * scored
+    calls = {role: each * traced for role, each in rates.traces.items()}
+    calls |= {"weak": bare + hinted, "judge": rates.judged * (bare + hinted / config.params.majority)}
+    return calls | {"truncation": rates.cuts * (scored + begins["select"])}
+
+
+def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | None]:
+    """What the work_dir tells of its earlier runs.
+
+    Returns:
+        What each role has spent; its calls for a question that it is done with, and the share of questions that the
+        weak LLM did not solve, both where there are enough to go by.
+    """
+    spent: dict[str, Spent] = {}
+    calls: Counter[str] = Counter()
+    last = {kind: work.steps[step] for kind, step in _LAST_ASKED.items()}
+
+    def count(receipt: Receipt) -> None:
+        spent.setdefault(receipt.role, Spent()).add(receipt)
+        if receipt.key and last[receipt.role.partition("/")[0]].status(receipt.row) is Status.DONE:
+            calls[receipt.role] += 1
+
+    work.journal.look(count)
+    through = {}
+    for role, number in calls.items():
+        done = last[role.partition("/")[0]].tally[Status.DONE]
+        if done >= MEASURED_FROM:
+            through[role] = number / done
+    solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in ends([work.steps["filter"]]))
+    kept = work.steps["filter"].tally[Status.DONE]
+    return spent, through, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 
 
 def _longest(endpoint: Endpoint) -> int:
     """The most tokens that an answer may take."""
     allowed = endpoint.generation_kwargs.max_new_tokens
-    return allowed or (endpoint.max_tokens if isinstance(endpoint, OpenAIEndpoint) else DEFAULT_MAX_NEW_TOKENS)
+    return allowed or (endpoint.max_tokens if isinstance(endpoint, OpenAIEndpoint) else DEFAULT_NEW_TOKENS)
 
 
 def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:
@@ -138,17 +284,3 @@ def _cost(config: Config, name: str, prompt: float, cached: float, answer: float
     if not isinstance(endpoint, OpenAIEndpoint) or endpoint.prices == Prices():
         return None
     return endpoint.prices.cost(round(prompt), round(cached), round(answer))
-
-
-def _known(work_dir: Path) -> dict[str, Spent]:
-    """What each role has spent in this work_dir, where that is enough to go by."""
-    spent: dict[str, Spent] = {}
-
-    def count(receipt: Receipt) -> None:
-        spent.setdefault(receipt.role, Spent()).add(receipt)
-
-    try:
-        WorkDir(work_dir).journal.look(count)
-    except ConfigError:
-        return {}
-    return {role: use for role, use in spent.items() if use.calls >= MEASURED_FROM}

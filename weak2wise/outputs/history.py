@@ -32,6 +32,7 @@ class History(Struct, kw_only=True):
     last: datetime | None = None
     finished: bool = False
     rows: int | None = None
+    """How many the input has, once the run has counted them."""
     stopped: str | None = None
 
     def per_minute(self) -> dict[str, float]:
@@ -92,6 +93,8 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
             outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
             history.progress.append(Progress(event.timestamp, outcomes))
+            if isinstance(rows := fields.get("rows"), int):
+                history.rows = rows
         case "run.finished":
             history.finished = True
             history.rows = int(fields["totals"]["rows"])

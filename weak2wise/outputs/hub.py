@@ -1,11 +1,11 @@
 """Exports on the Hugging Face Hub."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import FORMATS, ConfigError
 
-_MISSING = "--push-to-hub needs huggingface_hub: pip install '.[formats]' in weak2wise's folder"
+_MISSING = f"--push-to-hub needs huggingface_hub: {FORMATS}"
 
 
 def check_name(repo: str) -> None:
@@ -23,30 +23,29 @@ def check_name(repo: str) -> None:
         raise ConfigError(f"--push-to-hub {repo}: expected user/name")
 
 
-def push(repo: str, files: Sequence[Path], *, dry_run: bool) -> Iterator[str]:
+def push(repo: str, files: Mapping[str, Path], *, dry_run: bool) -> Iterator[str]:
     """Upload files to a data set, which is made private if it is new; yields what was, or would be, done. Blocks.
 
-    The token is the one that ``hf auth login`` left, or ``HF_TOKEN``.
+    ``files`` are by the names that they have there. The token is the one that ``hf auth login`` left, or ``HF_TOKEN``.
 
     Raises:
         ConfigError: huggingface_hub is not installed, or the Hub cannot be reached or refused.
     """
     try:
-        from huggingface_hub import HfApi  # noqa: PLC0415 - an extra
+        from huggingface_hub import CommitOperationAdd, HfApi  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigError(_MISSING) from None
     if dry_run:
         yield f"Would upload to the data set {repo}, private if it is new (nothing was sent):"
-        yield from (f"  {file.name}  {file.stat().st_size:,} bytes" for file in files)
+        yield from (f"  {name}  {file.stat().st_size:,} bytes" for name, file in files.items())
         return
     api = HfApi(library_name="weak2wise")
     try:
         url = api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo,
+        api.create_commit(
+            repo,
+            [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()],
             repo_type="dataset",
-            folder_path=files[0].parent,
-            allow_patterns=[file.name for file in files],
             commit_message="Export from weak2wise",
         )
     except Exception as error:  # noqa: BLE001 - whatever HTTP library huggingface_hub stands on raises its own

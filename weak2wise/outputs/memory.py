@@ -1,30 +1,29 @@
 """Whether an embedded model fits into the GPUs of this machine, as far as its files tell without loading it."""
 
-import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from weak2wise.config import VllmEndpoint
 from weak2wise.llm.footprint import Footprint
 
-UTILIZATION = 0.9
-"""vLLM's default ``gpu_memory_utilization``."""
+UTILIZATION = 0.92
+"""The default ``gpu_memory_utilization`` of vLLM 0.32."""
 _QUERY = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
 
 
-def cached(model: str, endpoint: VllmEndpoint, env: Mapping[str, str] = os.environ) -> Path | None:
+def cached(model: str, endpoint: VllmEndpoint) -> Path | None:
     """The folder of a hub model in the local Hugging Face cache; ``None`` where it has none. Blocks."""
-    home = Path(env.get("HF_HOME") or Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
-    cache = Path(endpoint.download_dir or env.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    folder = cache / f"models--{model.replace('/', '--')}"
-    revision = endpoint.revision or "main"
     try:
-        commit = (folder / "refs" / revision).read_text().strip()
-    except OSError:
-        commit = revision  # may be a commit itself
-    found = folder / "snapshots" / commit
-    return found if (found / "config.json").is_file() else None
+        from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - comes with vLLM
+        from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+    except ImportError:
+        return None
+    folder = endpoint.download_dir and Path(endpoint.download_dir).expanduser()
+    try:
+        found = try_to_load_from_cache(model, "config.json", cache_dir=folder, revision=endpoint.revision)
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def gpus() -> list[int]:

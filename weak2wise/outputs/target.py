@@ -1,5 +1,8 @@
 """Where an export goes, and that it takes the place of nothing that is not an earlier export."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.assembly import STEPS
-from weak2wise.errors import ConfigError
-from weak2wise.outputs.card import MARK
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.ledger.files import mend
+from weak2wise.outputs.card import described
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.places import is_own
 
@@ -30,8 +34,30 @@ _OTHER_FILES = {
 }
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be written which one it is: the error itself names a temporary one beside it, or none.
+
+    Raises:
+        StopRun: naming the file that was to be written.
+        OSError: about any other file, as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        about = Path(error.filename) if error.filename else path
+        if about.name != f".{path.name}.tmp" and not path.is_relative_to(about):
+            raise
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StopRun(f"{path}: cannot be written: {why}", hint=f"{mend(error)}, or choose another --out.") from None
+
+
 class Target(Struct, frozen=True):
-    """The data file, and the dataset card and LLaMA-Factory's ``dataset_info.json`` beside it."""
+    """The data file, and the dataset card and LLaMA-Factory's ``dataset_info.json`` beside it.
+
+    The card of a folder's ``train`` file is its ``README.md``, that of any other file has the file's name: several
+    exports may share a folder, and each card is the proof that the file it names came from here.
+    """
 
     data: Path
     card: Path
@@ -45,7 +71,8 @@ class Target(Struct, frozen=True):
         if out.suffix in _OTHER_FILES and not out.is_dir():
             raise ConfigError(f"--out {out}: expected a name that ends in .jsonl or .parquet, or a folder's")
         data = out if out.suffix in _WRITTEN else out / "train.jsonl"
-        return cls(data, data.with_name("README.md"), data.with_name("dataset_info.json"))
+        card = data.with_name("README.md") if data.stem == "train" else data.with_suffix(".md")
+        return cls(data, card, data.with_name("dataset_info.json"))
 
     @property
     def name(self) -> str:
@@ -80,10 +107,6 @@ class Target(Struct, frozen=True):
 
     def check(self, work: WorkDir, *, card: bool) -> None:
         """See that nothing is overwritten but an earlier export. Raises ``ConfigError``."""
-        if card and self.card.exists() and MARK not in self.card.read_text(errors="replace"):
-            raise ConfigError(
-                f"{self.card}: is no card of ours; choose a folder of its own for --out, or pass --no-card"
-            )
         history = work.history
         taken = {"the run's input": [history.input], "an evaluation set of the run": history.sets}
         taken["the run's training data"] = [history.output, str(work.folder / STEPS["sft"][2])]
@@ -93,3 +116,12 @@ class Target(Struct, frozen=True):
             for what, names in taken.items():
                 if any(name and Path(name).resolve() == path.resolve() for name in names):
                     raise ConfigError(f"{path}: is {what}; choose another --out")
+        about = described(self.card) if self.card.is_file() else None
+        if card and self.card.exists() and about != self.data.name:
+            whose = f"is the card of {about}" if about else "is no card of ours"
+            raise ConfigError(f"{self.card}: {whose}; choose a folder of its own for --out, or pass --no-card")
+        if self.data.exists() and about != self.data.name:
+            raise ConfigError(
+                f"{self.data}: is there already, and no card beside it says that it is an earlier export; "
+                "choose another --out, or move it away"
+            )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weak2wise.assembly import STEPS
-from weak2wise.dataset import count_rows
+from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.journal import Journal
@@ -75,16 +75,16 @@ class WorkDir:
         Raises:
             ConfigError: it is not there any more, or has changed.
         """
-        path = Path(self.history.input or "?")
+        path = at_hand(Path(self.history.input or "?"), self.folder)
         if not path.is_file():
-            raise ConfigError(f"{path}: the run's input is not there; run this from the folder the run was started in")
+            raise ConfigError(f"{path}: the run's input is not there any more; put it back")
         if path.stat().st_size != self.manifest.input.size:
             raise ConfigError(f"{path}: the run's input has changed since; put it back")
         return path
 
     def rows_known(self) -> int | None:
         """How many rows the input has; ``None`` if the run has not said so and the file is not there any more."""
-        if self.history.finished:
+        if self.history.rows is not None:
             return self.history.rows
         try:
             return count_rows(self.input_path())

@@ -40,7 +40,7 @@ def page(work: WorkDir) -> Iterator[str]:
     yield f"{_wins(work, facts)}{_cuts(facts)}</section>"
     yield tables.tokens(work, facts)
     yield tables.slowest(work, facts)
-    yield tables.failed(facts)
+    yield tables.failed(work, facts)
     rows = sample(facts)
     if rows:
         said = f"{len(rows)} of {len(facts.rows):,}, from the best score to the worst."

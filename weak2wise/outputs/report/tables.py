@@ -1,12 +1,14 @@
 """The report's tables: tokens, the slowest questions, the failed ones, the settings."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from weak2wise.ledger.manifest import digest
 from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
 from weak2wise.outputs.report.text import line
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.results import unreadable
 
 
 def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
@@ -78,8 +80,8 @@ def _title(work: WorkDir, row: int) -> str:
     return ""
 
 
-def failed(facts: Facts) -> str:
-    """What failed, by kind and by question."""
+def failed(work: WorkDir, facts: Facts) -> str:
+    """What failed, by kind and by question, and what can be done about it."""
     total = sum(facts.totals.failed.values())
     if not total:
         return ""
@@ -88,10 +90,15 @@ def failed(facts: Facts) -> str:
         [f"{f.row:,}", line(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
         for f in facts.failures
     ]
+    unread = sum(count for kind, count in facts.totals.failed.items() if kind.startswith("input/"))
+    others = "them" if not unread else "the others"
+    again = f"The next run tries {others} again, and <code>retry-failed</code> tries nothing else."
+    if unread:
+        advice = line(f"{unreadable(unread, Path('failed.jsonl'), Path(work.history.input or ''))}.", 400)
+        again = advice if unread == total else f"{advice} {again}"
     more = f"<p>The first {LISTED_FAILURES}; all are in failed.jsonl.</p>" if total > len(rows) else ""
     return (
-        f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>The next run tries them again, and "
-        "<code>retry-failed</code> tries nothing else.</p>"
+        f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>{again}</p>"
         f"{table('Failed questions', ['row', 'question', 'what failed', 'message'], rows, words=4)}{more}</section>"
     )
 
