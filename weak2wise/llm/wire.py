@@ -24,7 +24,7 @@ LONGEST_MESSAGE = 400
 LAST_BYTES_SECONDS = 0.5
 """How long a finished stream may take to end, so that its connection can be used again."""
 UNKNOWN_SECONDS = 15.0
-"""How long an endpoint's host, never reached so far, may be unknown before that counts as a mistake in the config."""
+"""How long an endpoint's host, never found so far, may be unknown before that counts as a mistake in the config."""
 
 
 class Wire:
@@ -113,9 +113,10 @@ class Wire:
     def _unreached(self, error: aiohttp.ClientConnectorError) -> Transient | Unusable:
         """A host that cannot be found may be a passing trouble; one that never could is most likely misspelled."""
         now = time.monotonic()
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            self._sought_since = self._sought_since or now
-        if self._found or self._sought_since is None or now - self._sought_since < UNKNOWN_SECONDS:
+        if not isinstance(error, aiohttp.ClientConnectorDNSError):
+            self._found = True  # though it refuses
+        self._sought_since = self._sought_since or now
+        if self._found or now - self._sought_since < UNKNOWN_SECONDS:
             return self._transient("connection", f"cannot connect: {error.os_error or error}")
         return Unusable(
             f"{self._name}: cannot find the host {error.host}",
