@@ -143,7 +143,7 @@ class Wire:
                     raise self._timeout()
                 if stream.done:
                     break
-        except (ModelError, TimeoutError, aiohttp.ClientError, OSError):
+        except (ModelError, Unusable, TimeoutError, aiohttp.ClientError, OSError):
             if not stream.whole:  # else it is paid for, and not to be bought again for its last bytes
                 raise
         completion = stream.completion()
