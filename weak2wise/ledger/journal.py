@@ -66,8 +66,8 @@ class Receipt(Struct):
 class Spent(Struct):
     """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir.
 
-    ``estimated`` of the calls did not say what they took. ``wasted_usd`` is the part of ``cost_usd`` that went for
-    answers that could not be used.
+    Of ``estimated`` answers nobody said what they took, of some of them because they broke off. ``wasted_usd`` is the
+    part of ``cost_usd`` that went for answers that could not be used.
     """
 
     calls: int = 0
@@ -83,9 +83,9 @@ class Spent(Struct):
         usage = line.completion.usage
         if line.key:
             self.calls += 1
-            self.estimated += usage.estimated
         else:
             self.wasted_usd += line.cost_usd
+        self.estimated += usage.estimated
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens

@@ -76,6 +76,7 @@ class Wire:
             error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
             if isinstance(error, ModelError):
                 error.usage = error.usage or stream.usage
+                error.characters = error.characters or stream.characters
             raise
 
     async def _exchange(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
