@@ -55,7 +55,7 @@ async def endpoint(base_url: str, requests: int, in_flight: int) -> None:
     settings = OpenAIEndpoint(model_id="weak", base_url=base_url, max_concurrent_requests=in_flight)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), max_bytes=1 << 28, fsync_seconds=1.0)
-        journal.open(lambda _row: True)
+        journal.open(lambda _row, _role: True)
         async with OpenAIModel("bench", settings) as model:
             retried = Retried(model, max_retries=6)
             journaled = Journaled(retried, journal, role="weak", endpoint="bench", settings={})

@@ -6,7 +6,9 @@ import os
 import resource
 import signal
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -199,9 +201,12 @@ def ask(text: str, sample: int = 0) -> Prompt:
     return Prompt(messages=(Message("user", text),), temperature=0.5, seed=1, sample=sample)
 
 
+KEY = "0123456789abcdef" * 2
+
+
 def journal_in(folder: Path, owed: bool = True) -> Journal:
     journal = Journal(folder, max_bytes=MEGABYTE, fsync_seconds=0.01)
-    journal.open(lambda _row: owed)
+    journal.open(lambda _row, _role: owed)
     return journal
 
 
@@ -232,15 +237,48 @@ async def test_an_answer_that_arrived_is_never_asked_for_again(tmp_path: Path) -
 
 async def test_answers_of_finished_rows_are_not_held(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
-    answer = Answer(1, "k", "weak", "e", Completion(text="x"))
+    answer = Answer(1, KEY, "weak", "e", Completion(text="x"))
     await journal.record(answer)
-    assert await journal.find(1, "k") == answer.completion
+    assert await journal.find(1, KEY) == answer.completion
     journal.release(1)
-    assert await journal.find(1, "k") is None
+    assert await journal.find(1, KEY) is None
     await journal.close()
     finished = journal_in(tmp_path, owed=False)
-    assert await finished.find(1, "k") is None
+    assert await finished.find(1, KEY) is None
     await finished.close()
+
+
+async def test_answers_whose_keys_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    alike = KEY[:16] + "0" * 16
+    journal = journal_in(tmp_path)
+    for key, text in ((KEY, "one"), (alike, "other")):
+        await journal.record(Answer(1, key, "weak", "e", Completion(text=text)))
+    assert (await journal.find(1, KEY), await journal.find(1, alike)) == (
+        Completion(text="one"),
+        Completion(text="other"),
+    )
+    assert await journal.find(1, KEY[:16] + "1" * 16) is None
+    await journal.close()
+
+
+def test_an_answer_that_a_row_is_owed_takes_some_bytes_of_memory(tmp_path: Path) -> None:
+    """So that a hundred thousand rows put aside, of thirty answers each, take less than a hundred megabytes."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    rows, answers = 300, 30
+    keys = (blake2b(str(number).encode(), digest_size=16).hexdigest() for number in range(rows * answers))
+    lines = (
+        msgspec.json.encode(Answer(row, next(keys), "weak", "e", Completion(text=""))) + b"\n"
+        for _ in range(answers)
+        for row in range(rows)
+    )
+    (folder / "00000.jsonl").write_bytes(b"".join(lines))
+    tracemalloc.start()
+    journal = journal_in(tmp_path)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert journal.spent["weak", "e"].calls == rows * answers
+    assert size < 33 * rows * answers
 
 
 async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:

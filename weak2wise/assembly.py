@@ -39,6 +39,8 @@ STEPS: dict[str, tuple[type[Any], View, str]] = {
 }
 """The method's five steps in order: what each makes of a record, and the file that shows it."""
 
+_ASKED_LAST = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "truncation": "select"}
+"""The last step that asks a role."""
 
 OPEN_FILES = 65_536
 
@@ -68,10 +70,14 @@ class Books:
             ledger.open()
         self.journal.open(self.owed)
 
-    def owed(self, row: int) -> bool:
-        """Whether a row may still need its answers: the first step that is not done has not dropped it."""
-        statuses = (ledger.status(row) for ledger in self.steps.values())
-        return next((status for status in statuses if status is not Status.DONE), Status.DROPPED) is not Status.DROPPED
+    def owed(self, row: int, role: str) -> bool:
+        """Whether a row may still ask for a role's answers: it is not through, nor past the last step that asks."""
+        for step, ledger in self.steps.items():
+            if (status := ledger.status(row)) is not Status.DONE:
+                return status is not Status.DROPPED
+            if step == _ASKED_LAST[role.partition("/")[0]]:
+                return False
+        return False
 
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""

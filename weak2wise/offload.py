@@ -115,7 +115,7 @@ class _Slot:
     def __init__(self, warm_up: Callable[[], object] | None) -> None:
         self._warm_up = warm_up
         self._starting: asyncio.Future[ProcessPool] | None = None
-        """The pool, once it has started. A call that is cancelled meanwhile leaves it to the next one, or to ``stop``."""
+        """The pool, once it has started; a call cancelled meanwhile leaves it to the next one, or to ``stop``."""
 
     async def run(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
         try:
