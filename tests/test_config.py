@@ -156,6 +156,15 @@ def test_what_shapes_a_local_models_answers_is_another_setting(file: Path, given
     assert shape("engine_args={block_size: 32, swap_space: 1}", "max_num_seqs=4") == before
 
 
+def test_the_temperature_that_nobody_looks_at_is_no_setting(file: Path) -> None:
+    for name in ("Small-1.5B", "strong-a"):
+        shapes = []
+        for temperature in ("0.1", "0.9"):
+            config = load(file, f"model_endpoints.{name}.generation_kwargs.temperature={temperature}")
+            shapes.append((result_shape(config, {}), answer_settings(config.endpoints[name])))
+        assert shapes[0] == shapes[1]
+
+
 MISTAKES = [
     ("params.n_msk=1", "params.n_msk: unknown key; did you mean n_mask?"),
     ("nonsense=1", "nonsense: unknown key; known here: "),
