@@ -134,6 +134,34 @@ def test_a_key_that_no_header_can_carry_is_refused_by_its_variables_name(file: P
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "variables"),
+    [
+        ({}, {"Authorization": "OPENAI_API_KEY"}),
+        ({"base_url": "https://api.openai.com"}, {"Authorization": "OPENAI_API_KEY"}),
+        ({"base_url": "https://api.openai.com.example/v1"}, {}),
+        ({"base_url": "https://proxy.example/api.openai.com"}, {}),
+        ({"base_urls": ("https://a.example",)}, {}),
+        ({"base_urls": ("https://a.example",), "api_key_env": "A"}, {"Authorization": "A"}),
+        ({"headers": {"authorization": "$B", "X-Team": "us"}}, {"authorization": "B"}),
+        ({"api_key_env": "A", "headers": {"X-Team": "$TEAM"}}, {"X-Team": "TEAM", "Authorization": "A"}),
+    ],
+)
+def test_an_endpoint_knows_which_variables_hold_its_secrets(
+    endpoint: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """A key is for its own provider alone."""
+    assert OpenAIEndpoint(model_id="m", **endpoint).secrets() == variables
+
+
+def test_a_proxy_with_openai_in_its_name_needs_no_key_of_openai_s(file: Path) -> None:
+    assert load_config(
+        file,
+        ["model_endpoints.new={model_id: m, base_url: 'https://proxy.example/api.openai.com'}", "models.judge=new"],
+        ENV | {"OPENAI_API_KEY": "odd\n"},
+    )
+
+
+@pytest.mark.parametrize(
     "given",
     [
         "engine_args={generation_config: vllm}",

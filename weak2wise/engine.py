@@ -265,11 +265,8 @@ def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
 
 def _secrets(config: Config) -> list[str]:
     """The values that must never be shown: API keys and header values from the environment."""
-    names = []
-    for endpoint in config.endpoints.values():
-        if isinstance(endpoint, OpenAIEndpoint):
-            names += [endpoint.api_key_env or "", *(v[1:] for v in endpoint.headers.values() if v.startswith("$"))]
-    return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
+    endpoints = [endpoint for endpoint in config.endpoints.values() if isinstance(endpoint, OpenAIEndpoint)]
+    return [os.environ.get(variable, "") for endpoint in endpoints for variable in endpoint.secrets().values()]
 
 
 if __name__ == "__main__":

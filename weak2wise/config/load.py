@@ -288,20 +288,17 @@ def _check_limit_groups(config: Config) -> None:
 def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
     if endpoint.api_key_env and not endpoint.api_key_env.isidentifier():
         raise ConfigError(f"{where}.api_key_env: expected the name of an environment variable, not a key itself")
-    if endpoint.api_key_env and not env.get(endpoint.api_key_env):
-        # Some keys could be names; no one writes a variable for one in small letters.
-        name = endpoint.api_key_env if endpoint.api_key_env.isupper() else "of that name"
-        raise ConfigError(f"{where}.api_key_env: environment variable {name} is not set")
-    key = endpoint.api_key_env or "OPENAI_API_KEY"
-    if endpoint.api_key_env or (key in env and "api.openai.com" in endpoint.base_url):
-        _check_value(f"{where}.api_key_env", key, env)
-    for header, value in endpoint.headers.items():
-        if _SECRET_HEADER.search(header) and not value.startswith("$"):
+    variables = endpoint.secrets()
+    for header in endpoint.headers:
+        if _SECRET_HEADER.search(header) and header not in variables:
             raise ConfigError(f"{where}.headers.{header}: expected $NAME of an environment variable, not a key itself")
-        if value.startswith("$") and not env.get(value[1:]):
-            raise ConfigError(f"{where}.headers.{header}: environment variable {value[1:]} is not set")
-        if value.startswith("$"):
-            _check_value(f"{where}.headers.{header}", value[1:], env)
+    for header, variable in variables.items():
+        key = f"{where}.headers.{header}" if header in endpoint.headers else f"{where}.api_key_env"
+        if not env.get(variable):
+            # Some keys could be names; no one writes a variable for one in small letters.
+            name = variable if variable.isupper() else "of that name"
+            raise ConfigError(f"{key}: environment variable {name} is not set")
+        _check_value(key, variable, env)
 
 
 def _check_value(where: str, name: str, env: Mapping[str, str]) -> None:

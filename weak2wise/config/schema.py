@@ -113,6 +113,18 @@ class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field
         assert name is not None  # checked when loading
         return name
 
+    def secrets(self) -> dict[str, str]:
+        """Header to the environment variable that its value comes from; the API key's header is ``Authorization``.
+
+        Without ``api_key_env`` there is a key only for OpenAI itself, in ``OPENAI_API_KEY``.
+        """
+        variables = {header: value[1:] for header, value in self.headers.items() if value.startswith("$")}
+        of_openai = not self.base_urls and f"{self.base_url}/".startswith("https://api.openai.com/")
+        key = self.api_key_env or ("OPENAI_API_KEY" if of_openai else None)
+        if key and not any(header.casefold() == "authorization" for header in self.headers):
+            variables["Authorization"] = key
+        return variables
+
 
 class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="type"):
     """A model on the vLLM engine embedded in this process.

@@ -33,16 +33,10 @@ class Wire:
     def __init__(self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
         self._name = name
         self._endpoint = endpoint
-        named = {k: env[v[1:]] for k, v in endpoint.headers.items() if v.startswith("$")}
-        self._headers = {"Content-Type": "application/json"} | endpoint.headers | named
-        secrets = list(named.values())
-        key_variable = endpoint.api_key_env
-        if key_variable is None and endpoint.base_url.startswith("https://api.openai.com/") and not endpoint.base_urls:
-            key_variable = "OPENAI_API_KEY"
-        if key_variable and (key := env.get(key_variable)):
-            self._headers.setdefault("Authorization", f"Bearer {key}")
-            secrets.append(key)
-        self._redact = redactor(secrets)
+        secrets = {header: env[variable] for header, variable in endpoint.secrets().items() if variable in env}
+        self._redact = redactor(secrets.values())
+        self._headers = {"Content-Type": "application/json"} | endpoint.headers
+        self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
         self._session: aiohttp.ClientSession | None = None
         self._found = False
         self._sought_since: float | None = None
