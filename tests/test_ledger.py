@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.journal import Answer, Journal, Journaled, asking_for
-from weak2wise.ledger.manifest import digest, settle
+from weak2wise.ledger.manifest import settle
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
 from weak2wise.ledger.shards import DiskError, Shards
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
@@ -354,14 +354,6 @@ class TestManifest:
         settle(tmp_path, {"params.beta": "1", "same": "x"}, data, "auto")
         with pytest.raises(ConfigError, match=r"Changed since: params\.beta, params\.n_mask\."):
             settle(tmp_path, {"params.beta": "2", "params.n_mask": "3", "same": "x"}, data, "auto")
-
-    def test_the_digest_of_a_number_in_an_earlier_versions_manifest_is_that_number(
-        self, tmp_path: Path, data: Path
-    ) -> None:
-        settle(tmp_path, {"max_tokens": digest(8192), "max_model_len": digest(None), "dtype": "auto"}, data, "auto")
-        settle(tmp_path, {"max_tokens": "8192", "max_model_len": "null", "dtype": "auto"}, data, "auto")
-        with pytest.raises(ConfigError, match=r"Changed since: max_tokens\."):
-            settle(tmp_path, {"max_tokens": "8193", "max_model_len": "null", "dtype": "auto"}, data, "auto")
 
     def test_force_goes_on_and_says_what_changed(self, tmp_path: Path, data: Path) -> None:
         settle(tmp_path, {"a": "1"}, data, "auto")

@@ -1,6 +1,7 @@
-"""Builds one run from its config: endpoints behind their wrappers, the five workers, their ledgers.
+"""Builds from its config what one run works with: endpoints behind their wrappers, and the books of its work_dir.
 
-An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
+The five workers are lined up on these in ``weak2wise.lineup``. All of it is values: several runs may live in one
+process, each with its own work_dir.
 """
 
 import resource

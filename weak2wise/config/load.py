@@ -13,9 +13,9 @@ from msgspec import structs
 
 from weak2wise.config.document import parse
 from weak2wise.config.schema import (
-    AnyEndpoint,
     Config,
     Dataset,
+    Endpoint,
     EngineOptions,
     Models,
     OpenAIEndpoint,
@@ -29,14 +29,7 @@ from weak2wise.errors import ConfigError
 
 T = TypeVar("T")
 
-SECTIONS: dict[str, type[Section]] = {
-    "models": Models,
-    "dataset": Dataset,
-    "params": Params,
-    "prompts": PromptTexts,
-    "engine": EngineOptions,
-}
-ENDPOINTS: dict[str, type[AnyEndpoint]] = {
+ENDPOINTS: dict[str, type[Endpoint]] = {
     "openai": OpenAIEndpoint,
     "vllm": VllmEndpoint,
     "transformers": TransformersEndpoint,
@@ -123,12 +116,12 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _decode(raw: dict[str, Any]) -> Config:
-    known = [*SECTIONS, "model_endpoints"]
+    known = {field.encode_name: field.required for field in structs.fields(Config)}
     for key in raw:
         if key not in known:
             raise ConfigError(_unknown(str(key), known))
-    for key in ("models", "model_endpoints", "dataset"):
-        if key not in raw:
+    for key, required in known.items():
+        if required and key not in raw:
             raise ConfigError(f"{key}: missing")
     endpoints = raw["model_endpoints"]
     if not isinstance(endpoints, dict):
@@ -160,18 +153,18 @@ def _at_home(config: Config) -> Config:
         finetune_out=dataset.finetune_out and home(dataset.finetune_out),
         decontaminate=tuple(home(path) for path in dataset.decontaminate),
     )
-    endpoints: dict[str, AnyEndpoint] = {
+    endpoints: dict[str, Endpoint] = {
         name: structs.replace(end, model_name=home(end.model)) if _in_home(end) else end
         for name, end in config.endpoints.items()
     }
     return structs.replace(config, dataset=placed, endpoints=endpoints)
 
 
-def _in_home(endpoint: AnyEndpoint) -> bool:
+def _in_home(endpoint: Endpoint) -> bool:
     return isinstance(endpoint, VllmEndpoint) and endpoint.model.startswith("~")
 
 
-def _endpoint(value: object, where: str) -> AnyEndpoint:
+def _endpoint(value: object, where: str) -> Endpoint:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a mapping")
     kind = value.get("type", "openai")  # the reference's default

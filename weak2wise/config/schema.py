@@ -68,8 +68,8 @@ class Prices(Section, frozen=True, kw_only=True):
 class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field="type"):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
-    The three limits are ceilings that hold together; what is left out is found by asking, and a 429 lowers what is
-    asked in any case. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
+    The three limits are ceilings that hold together; one left out is learned, and a 429 slows requests down, configured
+    or not. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
     ``base_urls``, in place of ``base_url``, are replicas of one model; a call goes where fewest are in flight.
 
     ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
@@ -134,7 +134,7 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
     ``max_new_tokens`` defaults to the reference's 8192, at most the model's room.
     ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
-    answer that does nothing but repeat itself any more: it would go on to the token limit and never come to an end.
+    answer that only repeats itself: it would go on to the token limit and never come to an end.
     """
 
     model_id: Name | None = None
@@ -177,7 +177,6 @@ class TransformersEndpoint(VllmEndpoint, frozen=True, kw_only=True, tag="transfo
 
 
 Endpoint = OpenAIEndpoint | VllmEndpoint
-AnyEndpoint = OpenAIEndpoint | VllmEndpoint | TransformersEndpoint
 
 
 Policy = Literal["retry", "accept", "fail"]
@@ -295,14 +294,14 @@ class Config(Section, frozen=True, kw_only=True):
     """A whole run. ``endpoints`` is the file's ``model_endpoints``, each decoded by its ``type``."""
 
     models: Models
-    endpoints: dict[str, AnyEndpoint] = field(name="model_endpoints")
+    endpoints: dict[str, Endpoint] = field(name="model_endpoints")
     dataset: Dataset
     params: Params = Params()
     prompts: PromptTexts = PromptTexts()
     engine: EngineOptions = EngineOptions()
 
     def roles(self) -> dict[str, str]:
-        """Role to endpoint name, in the order of the method; a strong model's role is ``strong``."""
+        """Role to endpoint name, in the order of the method; a strong model's role is ``strong/NAME``."""
         roles = {"weak": self.models.mweak}
         roles |= {f"strong/{name}": name for name in self.models.mstrong}
         if self.models.judge:

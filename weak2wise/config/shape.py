@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from weak2wise.config.schema import AnyEndpoint, Config, OpenAIEndpoint
+from weak2wise.config.schema import Config, Endpoint, OpenAIEndpoint
 from weak2wise.ledger.manifest import digest
 
 _VLLM_SHAPING = (
@@ -51,14 +51,13 @@ _VLLM_ARGS_SHAPING = (
 where it runs and how fast."""
 
 
-def answer_settings(endpoint: AnyEndpoint) -> dict[str, Any]:
+def answer_settings(endpoint: Endpoint) -> dict[str, Any]:
     """What else than the prompt decides an endpoint's answers; where it runs, how fast and with which key does not."""
     sampling = structs.replace(endpoint.generation_kwargs, temperature=None)  # the method's rules, not this one
     settings: dict[str, Any] = {"model": endpoint.model, "generation_kwargs": sampling}
     if isinstance(endpoint, OpenAIEndpoint):
         return settings | {"max_tokens": endpoint.max_tokens, "extra_body": endpoint.extra_body}
     settings |= {key: getattr(endpoint, key) for key in _VLLM_SHAPING}
-    # Only where they are given: without them, what earlier versions have asked is still the same question.
     given = {key: endpoint.engine_args[key] for key in _VLLM_ARGS_SHAPING if key in endpoint.engine_args}
     settings |= {f"engine_args.{key}": value for key, value in given.items()}
     for key in ("trust_remote_code", "revision"):  # vLLM is told no other key of the tokenizer's
