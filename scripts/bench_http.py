@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.ledger.journal import Journal, Journaled, asking_for
+from weak2wise.llm.journal import Journal, Journaled, asking_for
 from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.retry import Retried

@@ -15,10 +15,10 @@ from typing import Any
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.dataset import read_questions
-from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.gate import Gate
+from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel, limits_of

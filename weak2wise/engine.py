@@ -30,9 +30,9 @@ from weak2wise.offload import Offload
 from weak2wise.pipeline import Stage, run
 from weak2wise.places import check_places, output_of
 from weak2wise.results import failed_rows, totals, unreadable, write_views
+from weak2wise.summary import EndpointUse, RoleUse, Summary
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
-from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from weak2wise.watch.board import Observer
 from workers.answers import warm_up
 from workers.decontaminate import Overlap

@@ -8,7 +8,7 @@ from msgspec import Struct
 from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
 from weak2wise.dataset import InputRow, read_rows
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.journal import Receipt, Spent
+from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.decontaminate import Overlap
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from weak2wise.ledger.journal import Journal
 from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.journal import Journal
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Stage
