@@ -93,6 +93,20 @@ async def test_a_host_that_was_found_after_all_but_refuses_is_an_outage(monkeypa
             await asyncio.sleep(0.06)
 
 
+async def test_an_endpoint_says_how_long_it_has_been_down_until_it_answers_again() -> None:
+    async with serve(faults=(Fault("500", times=20),)) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
+        async with OpenAIModel("a", settings) as model:
+            told = [model.down_for]
+            for _ in range(20):
+                with pytest.raises(RecordError):
+                    await model.complete(PROMPT)
+            told.append(model.down_for)
+            await model.complete(PROMPT)  # waits for the first probe
+            told.append(model.down_for)
+    assert told == [None, pytest.approx(0, abs=1), None]
+
+
 async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:
     """A hundred calls wait for it; the living one of the same key gets what there is."""
     async with serve(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:

@@ -163,6 +163,11 @@ class OpenAIModel:
         slot.answered(completion.usage.tokens)
         return completion
 
+    @property
+    def down_for(self) -> float | None:
+        """Seconds for which nobody has answered there; ``None`` as long as somebody does."""
+        return self._replicas.down_for
+
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
         return self._endpoint.prices.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
