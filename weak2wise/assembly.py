@@ -4,7 +4,6 @@ The five workers are lined up on these in ``weak2wise.lineup``. All of it is val
 process, each with its own work_dir.
 """
 
-import resource
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.dataset import read_questions
 from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.connections import allow
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.journal import Journal, Journaled
@@ -42,8 +42,6 @@ STEPS: dict[str, tuple[type[Any], View, str]] = {
 
 _ASKED_LAST = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "truncation": "select"}
 """The last step that asks a role."""
-
-OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True)
@@ -90,18 +88,19 @@ class Books:
 
 @asynccontextmanager
 async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
-    """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
-    _allow_connections()
+    """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out.
+
+    Raises:
+        ConfigError: more requests in flight are configured than this process may have connections.
+    """
+    limits = _limits(config)
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenAIModel | VllmModel] = {}
-        shared: dict[tuple[str, str], Limits] = {}
         for number, name in enumerate(dict.fromkeys(config.roles().values())):
             endpoint = config.endpoints[name]
             if isinstance(endpoint, OpenAIEndpoint):
-                whose = ("group", endpoint.limit_group) if endpoint.limit_group else ("endpoint", name)
-                limits = shared.setdefault(whose, limits_of(name, endpoint))
                 several = name in config.models.mstrong and len(config.models.mstrong) > 1
-                model = OpenAIModel(name, endpoint, limits, purse, gate, one_of_several=several)
+                model = OpenAIModel(name, endpoint, limits[name], purse, gate, one_of_several=several)
                 opened[name] = await stack.enter_async_context(model)
             else:
                 engine_log = Path(config.dataset.work_dir) / f"vllm-{number}.log"
@@ -111,12 +110,15 @@ async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncItera
         yield opened
 
 
-def _allow_connections() -> None:
-    """Let this process open enough files: each request in flight is one, and 1,024 is a usual limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _limits(config: Config) -> dict[str, Limits]:
+    """The limits of each endpoint over HTTP that plays a role; those of one group share theirs."""
+    found = {name: config.endpoints[name] for name in config.roles().values()}
+    over_http = {name: end for name, end in found.items() if isinstance(end, OpenAIEndpoint)}
+    whose = {name: (end.limit_group is not None, end.limit_group or name) for name, end in over_http.items()}
+    one_each = {whose[name]: end for name, end in over_http.items()}
+    most = allow([end.max_concurrent_requests for end in one_each.values()])
+    shared = {who: limits_of(who[1], end, most) for who, end in one_each.items()}
+    return {name: shared[who] for name, who in whose.items()}
 
 
 def wire(

@@ -30,7 +30,7 @@ from weak2wise.llm.window import Window
 
 FIRST_WINDOW = 32
 MOST_IN_FLIGHT = 1024
-"""Where none is configured; each is a connection, and so an open file."""
+"""Where none is configured, and there are connections for so many (``weak2wise.llm.connections``)."""
 SHORTEST_TIMER = 0.002
 """Seconds; event loops count in milliseconds, and a timer of less would spin."""
 LONG_PAUSE = 10.0
@@ -89,12 +89,16 @@ class Limits:
         name: str = "",
         *,
         in_flight: int | None = None,
+        most_in_flight: int = MOST_IN_FLIGHT,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
+        """What is configured, in requests and tokens; ``most_in_flight`` bounds what is found out instead."""
         self._name = name
         now = time.monotonic()
-        self.window = Window(now, ceiling=in_flight or MOST_IN_FLIGHT, first=in_flight or FIRST_WINDOW)
+        self.window = Window(
+            now, ceiling=in_flight or most_in_flight, first=in_flight or min(FIRST_WINDOW, most_in_flight)
+        )
         self.pace = Pace(now, requests_per_minute and requests_per_minute / 60)
         self.in_flight = 0
         # Windows of about a second keep bursts short; a slow rate gets one request per window.

@@ -18,7 +18,7 @@ from msgspec import structs
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.errors import Down, ModelError, RateLimited
 from weak2wise.llm.gate import Gate
-from weak2wise.llm.limits import Limits, Slot
+from weak2wise.llm.limits import MOST_IN_FLIGHT, Limits, Slot
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt, Usage
 from weak2wise.llm.purse import Purse, write_off
@@ -36,11 +36,12 @@ LONGEST_PATIENCE = 60.0
 log = structlog.get_logger()
 
 
-def limits_of(name: str, endpoint: OpenAIEndpoint) -> Limits:
-    """The limits that an endpoint's settings ask for."""
+def limits_of(name: str, endpoint: OpenAIEndpoint, most_in_flight: int = MOST_IN_FLIGHT) -> Limits:
+    """The limits that an endpoint's settings ask for; ``most_in_flight`` where they do not say how many those are."""
     return Limits(
         endpoint.limit_group or name,
         in_flight=endpoint.max_concurrent_requests,
+        most_in_flight=most_in_flight,
         requests_per_minute=endpoint.max_requests_per_minute,
         tokens_per_minute=endpoint.max_tokens_per_minute,
     )
