@@ -33,6 +33,10 @@ if [[ -n $quick ]]; then exit 0; fi
 say "Dockerfiles and compose file"
 "$VENV/bin/hadolint" docker/Dockerfile docker/Dockerfile.cpu
 PATH="$VENV/bin:$PATH" npx --yes dclint@3.1.0 --quiet docker/compose.yaml
+# Compose's own judgement, where it is installed; it needs no Docker engine for that.
+if docker compose version >/dev/null 2>&1; then
+    W2W_PAGE_TOKEN=any docker compose --file docker/compose.yaml --profile '*' config --quiet
+fi
 
 say "models" && "$PY" scripts/fetch_models.py --models weak,strong
 export W2W_TEST_WEAK_MODEL="$MODELS/smollm2-135m-instruct"

@@ -57,7 +57,7 @@ class Slot:
 
     def refused(self, retry_after: float | None) -> bool:
         """A 429 arrived, which may have said how many seconds to wait; whether it was the first of its burst."""
-        return self._limits.refused(self.epoch, retry_after)
+        return self._limits.refused(self, retry_after)
 
     def told(self, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
         """The reply said how many requests and tokens remain, and in how many seconds that is over."""
@@ -227,9 +227,9 @@ class Limits:
         self._pause = self.FIRST_PAUSE
         self.window.answered(self.in_flight, time.monotonic())
 
-    def refused(self, epoch: Epoch, retry_after: float | None) -> bool:
-        """A 429 arrived for a request of an epoch; whether it ended that epoch."""
-        now = time.monotonic()
+    def refused(self, slot: Slot, retry_after: float | None) -> bool:
+        """A 429 arrived for a request; whether it ended the request's epoch."""
+        now, epoch = time.monotonic(), slot.epoch
         self.pace.refused(epoch)
         first = epoch is self.pace.epoch
         if not first and retry_after is None:  # this burst is being waited out already
@@ -241,7 +241,7 @@ class Limits:
         if first:
             if self.pace.rate is None or self.in_flight >= int(self.window.size):
                 self.window.cut(self.in_flight)
-            self.pace.end_epoch(now, self._paused_until)
+            self.pace.end_epoch(now, self._paused_until, followers=self._sent - slot.number)
         elif longer:
             self.pace.prolong(self._paused_until)
         if longer:
