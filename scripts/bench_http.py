@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.ledger.journal import Journal, Journaled, asking_for
+from weak2wise.llm.journal import Journal, Journaled, asking_for
 from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
@@ -55,7 +55,7 @@ async def endpoint(base_url: str, requests: int, in_flight: int) -> None:
     settings = OpenAIEndpoint(model_id="weak", base_url=base_url, max_concurrent_requests=in_flight)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), max_bytes=1 << 28, fsync_seconds=1.0)
-        journal.open(lambda _row: True)
+        journal.open(lambda _row, _role: True)
         async with OpenAIModel("bench", settings) as model:
             retried = Retried(model, max_retries=6)
             journaled = Journaled(retried, journal, role="weak", endpoint="bench", settings={})

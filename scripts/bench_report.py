@@ -21,9 +21,9 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from weak2wise.ledger.journal import Answer
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Dropped
+from weak2wise.llm.journal import Answer
 from weak2wise.llm.model import Completion, Usage
 from workers.records import Candidate, Golden, Question, Scored, SftRow, Traced, Unsolved
 from workers.scoring import score

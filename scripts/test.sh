@@ -40,7 +40,6 @@ fi
 
 say "models" && "$PY" scripts/fetch_models.py --models weak,strong
 export W2W_TEST_WEAK_MODEL="$MODELS/smollm2-135m-instruct"
-export W2W_TEST_STRONG_MODEL="$MODELS/qwen2.5-coder-0.5b-instruct"
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
 say "slow tests" && "$PY" -m pytest -n "$(nproc)" --dist loadfile --timeout 900 -m "slow and not vllm $gpu"
 say "vLLM" && "$PY" -m pytest --timeout 900 -m "vllm $gpu"

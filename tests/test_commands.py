@@ -43,7 +43,7 @@ def test_the_readmes_way_works_in_a_fresh_clone(
     assert command(*init[1:]) == 0
     said = capsys.readouterr().err
     assert said.rstrip().endswith(" ".join(check))
-    assert command(*check[1:], "--set", "model_endpoints.weak={model_id: m}") == 2
+    assert command(*check[1:], "--set", "model_endpoints.weak={model_id: m, base_url: 'http://a.example'}") == 2
     assert "data/questions.jsonl: no such file (dataset.input_path)" in capsys.readouterr().err
 
 

@@ -134,6 +134,34 @@ def test_a_key_that_no_header_can_carry_is_refused_by_its_variables_name(file: P
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "variables"),
+    [
+        ({}, {"Authorization": "OPENAI_API_KEY"}),
+        ({"base_url": "https://api.openai.com"}, {"Authorization": "OPENAI_API_KEY"}),
+        ({"base_url": "https://api.openai.com.example/v1"}, {}),
+        ({"base_url": "https://proxy.example/api.openai.com"}, {}),
+        ({"base_urls": ("https://a.example",)}, {}),
+        ({"base_urls": ("https://a.example",), "api_key_env": "A"}, {"Authorization": "A"}),
+        ({"headers": {"authorization": "$B", "X-Team": "us"}}, {"authorization": "B"}),
+        ({"api_key_env": "A", "headers": {"X-Team": "$TEAM"}}, {"X-Team": "TEAM", "Authorization": "A"}),
+    ],
+)
+def test_an_endpoint_knows_which_variables_hold_its_secrets(
+    endpoint: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """A key is for its own provider alone."""
+    assert OpenAIEndpoint(model_id="m", **endpoint).secrets() == variables
+
+
+def test_a_proxy_with_openai_in_its_name_needs_no_key_of_openai_s(file: Path) -> None:
+    assert load_config(
+        file,
+        ["model_endpoints.new={model_id: m, base_url: 'https://proxy.example/api.openai.com'}", "models.judge=new"],
+        ENV | {"OPENAI_API_KEY": "odd\n"},
+    )
+
+
+@pytest.mark.parametrize(
     "given",
     [
         "engine_args={generation_config: vllm}",
@@ -154,6 +182,15 @@ def test_what_shapes_a_local_models_answers_is_another_setting(file: Path, given
     before = shape()
     assert all(now != then for now, then in zip(shape(given), before, strict=True))
     assert shape("engine_args={block_size: 32, swap_space: 1}", "max_num_seqs=4") == before
+
+
+def test_the_temperature_that_nobody_looks_at_is_no_setting(file: Path) -> None:
+    for name in ("Small-1.5B", "strong-a"):
+        shapes = []
+        for temperature in ("0.1", "0.9"):
+            config = load(file, f"model_endpoints.{name}.generation_kwargs.temperature={temperature}")
+            shapes.append((result_shape(config, {}), answer_settings(config.endpoints[name])))
+        assert shapes[0] == shapes[1]
 
 
 MISTAKES = [

@@ -74,6 +74,7 @@ TABLE: dict[str, tuple[str, int]] = {
     "sse_without_done": AT_ONCE,
     "sse_keep_alive": AT_ONCE,
     "sse_reset_at_end": AT_ONCE,
+    "sse_error_at_end": AT_ONCE,
     "duplicate_id": AT_ONCE,
     "no_usage": AT_ONCE,
     "length": ("cut short", 1),
@@ -88,7 +89,9 @@ TABLE: dict[str, tuple[str, int]] = {
     "404": ("stops", 1),
     "429_quota": ("stops", 1),
 }
-STREAMED = {"sse_without_done", "sse_keep_alive", "broken_sse", "sse_reset_at_end"}
+CUT_SHORT = {"sse_reset_at_end", "sse_error_at_end"}
+"""Streams that end after the finish reason and before the usage."""
+STREAMED = {"sse_without_done", "sse_keep_alive", "broken_sse", *CUT_SHORT}
 RETRYABLE = [kind for kind, (outcome, _) in TABLE.items() if outcome == "answered"]
 
 
@@ -136,7 +139,7 @@ async def test_fault(kind: Kind, stream: bool) -> None:
                 assert completion.finish_reason == {"empty_content": "stop", "empty_length": "length"}.get(kind, kind)
             else:
                 assert is_whole(completion)
-            unsaid = kind in {"no_usage", "sse_reset_at_end"} or (kind in STREAMED and requests == 1 and not stream)
+            unsaid = kind in {"no_usage", *CUT_SHORT} or (kind in STREAMED and requests == 1 and not stream)
             assert completion.usage.estimated is unsaid
             assert completion.usage.completion_tokens > 0
             assert completion.usage.prompt_tokens == pytest.approx(SAID.prompt_tokens, abs=15 if unsaid else 0)

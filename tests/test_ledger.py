@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import locked, write_atomic
-from weak2wise.ledger.journal import Answer, Journal, Journaled, asking_for
-from weak2wise.ledger.manifest import digest, settle
+from weak2wise.ledger.manifest import settle
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
 from weak2wise.ledger.shards import DiskError, Shards
-from weak2wise.llm.model import Completion, Message, Prompt, Usage
 
 MEGABYTE = 1 << 20
 
@@ -180,100 +178,6 @@ async def test_a_rows_last_outcome_counts_and_survives_reopening(tmp_path: Path)
     await again.close()
 
 
-class Counting:
-    """A model that says which request it is answering, and can be told to wait."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-
-    async def complete(self, prompt: Prompt, /) -> Completion:
-        self.asked += 1
-        number = self.asked
-        await self.may_answer.wait()
-        return Completion(text=f"{number}: {prompt.messages[0].content}", usage=Usage(10, 5, 2))
-
-
-def ask(text: str, sample: int = 0) -> Prompt:
-    return Prompt(messages=(Message("user", text),), temperature=0.5, seed=1, sample=sample)
-
-
-def journal_in(folder: Path, owed: bool = True) -> Journal:
-    journal = Journal(folder, max_bytes=MEGABYTE, fsync_seconds=0.01)
-    journal.open(lambda _row: owed)
-    return journal
-
-
-async def test_an_answer_that_arrived_is_never_asked_for_again(tmp_path: Path) -> None:
-    counting = Counting()
-    journal = journal_in(tmp_path)
-    model = Journaled(counting, journal, role="weak", endpoint="e", settings={})
-    with asking_for(1):
-        first = await model.complete(ask("a"))
-        assert await model.complete(ask("a")) == first
-        assert await model.complete(ask("a", sample=1)) != first
-    await journal.close()
-    assert counting.asked == 2
-
-    reopened = journal_in(tmp_path)
-    model = Journaled(counting, reopened, role="weak", endpoint="e", settings={})
-    with asking_for(1):
-        assert await model.complete(ask("a")) == first
-    with asking_for(2):
-        assert await model.complete(ask("a")) != first, "rows are kept apart, also when they ask the same"
-    other = Journaled(counting, reopened, role="weak", endpoint="e", settings={"max_tokens": 9})
-    with asking_for(1):
-        assert await other.complete(ask("a")) != first, "other settings are another question"
-    assert reopened.spent["weak", "e"].calls == 4
-    assert reopened.spent["weak", "e"].prompt_tokens == 40
-    await reopened.close()
-
-
-async def test_answers_of_finished_rows_are_not_held(tmp_path: Path) -> None:
-    journal = journal_in(tmp_path)
-    answer = Answer(1, "k", "weak", "e", Completion(text="x"))
-    await journal.record(answer)
-    assert await journal.find(1, "k") == answer.completion
-    journal.release(1)
-    assert await journal.find(1, "k") is None
-    await journal.close()
-    finished = journal_in(tmp_path, owed=False)
-    assert await finished.find(1, "k") is None
-    await finished.close()
-
-
-async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:
-    counting = Counting()
-    counting.may_answer.clear()
-    journal = journal_in(tmp_path)
-    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
-    with asking_for(1):
-        calls = [asyncio.create_task(model.complete(ask("a"))) for _ in range(5)]
-    await asyncio.sleep(0)
-    counting.may_answer.set()
-    answers = await asyncio.gather(*calls)
-    assert counting.asked == 1
-    assert len({a.text for a in answers}) == 1
-    await journal.close()
-
-
-async def test_whoever_waits_for_an_answer_outlives_the_one_who_asked_being_cancelled(tmp_path: Path) -> None:
-    counting = Counting()
-    counting.may_answer.clear()
-    journal = journal_in(tmp_path)
-    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
-    with asking_for(1):
-        first, second = (asyncio.create_task(model.complete(ask("a"))) for _ in range(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.wait([first])
-    counting.may_answer.set()
-    assert (await second).text == "2: a"
-    assert first.cancelled()
-    await journal.close()
-
-
 def test_two_engines_cannot_hold_one_work_dir(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "w"),
@@ -316,14 +220,6 @@ class TestManifest:
         settle(tmp_path, {"params.beta": "1", "same": "x"}, data, "auto")
         with pytest.raises(ConfigError, match=r"Changed since: params\.beta, params\.n_mask\."):
             settle(tmp_path, {"params.beta": "2", "params.n_mask": "3", "same": "x"}, data, "auto")
-
-    def test_the_digest_of_a_number_in_an_earlier_versions_manifest_is_that_number(
-        self, tmp_path: Path, data: Path
-    ) -> None:
-        settle(tmp_path, {"max_tokens": digest(8192), "max_model_len": digest(None), "dtype": "auto"}, data, "auto")
-        settle(tmp_path, {"max_tokens": "8192", "max_model_len": "null", "dtype": "auto"}, data, "auto")
-        with pytest.raises(ConfigError, match=r"Changed since: max_tokens\."):
-            settle(tmp_path, {"max_tokens": "8193", "max_model_len": "null", "dtype": "auto"}, data, "auto")
 
     def test_force_goes_on_and_says_what_changed(self, tmp_path: Path, data: Path) -> None:
         settle(tmp_path, {"a": "1"}, data, "auto")

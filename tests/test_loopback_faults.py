@@ -85,12 +85,13 @@ ODD: dict[str, Callable[[bytes], bool]] = {
     "sse_keep_alive": lambda body: body.startswith(b": keep-alive") and body.endswith(b"data: [DONE]\r\n\r\n"),
     "no_usage": lambda body: msgspec.json.decode(body)["usage"] is None and message_in(body)["content"] == SAID.content,
     "duplicate_id": lambda body: msgspec.json.decode(body)["id"] == "chatcmpl-the-same-for-all",
+    "sse_error_at_end": lambda body: body.split(b"\n\n")[-2].startswith(b"event: error"),
     "sse_without_done": lambda body: events_of(body)[-1]["choices"][0]["finish_reason"] == "stop",
 }
 ELSEWHERE = {"502", "redirect", "429_storm", "429_words", "403_moderation", "latin1_error", "sse_reset_at_end"}
 STILL_WHOLE = {
     *("parts_content", "length", "slow_drip", "sse_without_done", "sse_keep_alive", "duplicate_id", "no_usage"),
-    *("empty_content", "empty_length", "content_filter", "sse_reset_at_end"),
+    *("empty_content", "empty_length", "content_filter", "sse_reset_at_end", "sse_error_at_end"),
 }
 
 

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from tests.engine_runs import config_for, finish, lines, write_run
-from tests.loopback import Fault, LoopbackProcess, Match
+from tests.loopback import Fault, LoopbackProcess, Match, serve
 from tests.loopback.faults import Kind
-from weak2wise.config import load_config
-from weak2wise.config.schema import Prices
+from weak2wise.config import OpenAIEndpoint, Prices, load_config
 from weak2wise.errors import ConfigError
+from weak2wise.llm.errors import Transient
+from weak2wise.llm.model import Message, Prompt, Usage
+from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.purse import Purse, write_off
 
 PRICES = {"input": 1.0, "cached_input": 0.5, "output": 10.0}
 
@@ -74,6 +77,33 @@ def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path
     costs = [line["cost_usd"] for line in journal]
     assert 0.01 <= sum(costs) < 0.01 + 2 * 2 * max(costs)
     assert len(costs) == asked
+
+
+@pytest.mark.parametrize("fault", ["broken_sse", "hang_in_body"])
+async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(fault: Kind) -> None:
+    """Its provider had no chance to say what it took; of one that broke off before any word nothing is known."""
+    wasted: list[Usage] = []
+
+    async def note(usage: Usage) -> None:
+        wasted.append(usage)
+
+    prompt = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=5)
+    async with serve(faults=(Fault(fault), Fault("hang_before_headers", Match(nth=2)))) as server:
+        settings = OpenAIEndpoint(
+            base_url=server.base_url, model_id="strong-a", stream=True, idle_timeout=0.3, prices=Prices(output=1e6)
+        )
+        purse = Purse()
+        async with OpenAIModel("a", settings, purse=purse) as model:
+            token = write_off.set(note)
+            for _ in range(2):
+                with pytest.raises(Transient):
+                    await model.complete(prompt)
+            write_off.reset(token)
+            (usage,) = wasted
+            assert usage.estimated
+            whole = await model.complete(prompt)
+    assert 0 < usage.completion_tokens < whole.usage.completion_tokens
+    assert purse.spent == usage.completion_tokens + whole.usage.completion_tokens
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])

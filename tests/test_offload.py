@@ -67,18 +67,18 @@ def wait_until_gone(pid: int, seconds: float) -> bool:
 
 async def test_results_and_exceptions_come_back() -> None:
     async with Offload() as offload:
-        assert await offload.run(double, 21) == 42
+        assert await offload.run(double, 21, time_limit=5) == 42
         with pytest.raises(LookupError, match="nothing there"):
-            await offload.run(fail)
-        assert await offload.run(double, 4) == 8
+            await offload.run(fail, time_limit=5)
+        assert await offload.run(double, 4, time_limit=5) == 8
 
 
 async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
     async with Offload() as offload:
-        before = await offload.run(worker_id)
+        before = await offload.run(worker_id, time_limit=5)
         with pytest.raises(OffloadTimeout):
             await offload.run(hang, time_limit=0.3)
-        assert await offload.run(worker_id) != before
+        assert await offload.run(worker_id, time_limit=5) != before
         assert not alive(before)
 
 
@@ -87,13 +87,15 @@ async def test_a_hang_inside_c_code_is_killed_too() -> None:
     async with Offload() as offload:
         with pytest.raises(OffloadTimeout):
             await offload.run(hang_deep_in_c, time_limit=0.5)
-        assert await offload.run(double, 1) == 2
+        assert await offload.run(double, 1, time_limit=5) == 2
 
 
 async def test_a_crash_fails_none_of_its_neighbours() -> None:
     """Crashing and innocent calls wait in one crowd; each gets what it deserves."""
     async with Offload(workers=2) as offload:
-        calls = [offload.run(crash) if n % 5 == 2 else offload.run(double, n) for n in range(15)]
+        calls = [
+            offload.run(crash, time_limit=5) if n % 5 == 2 else offload.run(double, n, time_limit=5) for n in range(15)
+        ]
         results = await asyncio.gather(*calls, return_exceptions=True)
     for n, result in enumerate(results):
         if n % 5 == 2:
@@ -104,54 +106,57 @@ async def test_a_crash_fails_none_of_its_neighbours() -> None:
 
 async def test_a_worker_killed_while_idle_fails_no_call() -> None:
     async with Offload() as offload:
-        os.kill(await offload.run(worker_id), signal.SIGKILL)
-        assert await offload.run(double, 3) == 6
+        os.kill(await offload.run(worker_id, time_limit=5), signal.SIGKILL)
+        assert await offload.run(double, 3, time_limit=5) == 6
 
 
 async def test_a_call_that_wants_too_much_memory_fails_alone() -> None:
     async with Offload() as offload:
         with pytest.raises(OffloadCrashed):
-            await offload.run(devour)
-        assert await offload.run(double, 3) == 6
+            await offload.run(devour, time_limit=5)
+        assert await offload.run(double, 3, time_limit=5) == 6
 
 
 async def test_start_up_does_not_count_against_the_time_limit() -> None:
-    async with Offload(time_limit=0.5, warm_up=slow_start) as offload:
-        assert await offload.run(double, 5) == 10
+    async with Offload(warm_up=slow_start) as offload:
+        assert await offload.run(double, 5, time_limit=0.5) == 10
 
 
 async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
     """All are answered by the few workers there are."""
     async with Offload(workers=2) as offload, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(offload.run(double, n)) for n in range(3000)]
-        workers = [group.create_task(offload.run(worker_id)) for _ in range(50)]
+        tasks = [group.create_task(offload.run(double, n, time_limit=5)) for n in range(3000)]
+        workers = [group.create_task(offload.run(worker_id, time_limit=5)) for _ in range(50)]
     assert [task.result() for task in tasks] == [2 * n for n in range(3000)]
     assert len({task.result() for task in workers}) <= 2
 
 
 async def test_a_cancelled_call_frees_its_worker() -> None:
     async with Offload() as offload:
-        await offload.run(double, 1)
+        await offload.run(double, 1, time_limit=5)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(offload.run(hang, time_limit=60), 0.3)
-        assert await offload.run(double, 2) == 4
+        assert await offload.run(double, 2, time_limit=5) == 4
 
 
-async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind() -> None:
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind(times: int) -> None:
     """Closing ends every worker that was ever started."""
     before = set(multiprocessing.active_children())
     async with Offload(warm_up=slow_start) as offload:
-        call = asyncio.create_task(offload.run(double, 1))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        call.cancel()
+        call = asyncio.create_task(offload.run(double, 1, time_limit=5))
+        for _ in range(times):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            call.cancel()
         await asyncio.gather(call, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()  # nothing is starting any more
     assert set(multiprocessing.active_children()) <= before
 
 
 async def test_closing_ends_a_hanging_worker() -> None:
     offload = Offload()
-    pid = await offload.run(worker_id)
+    pid = await offload.run(worker_id, time_limit=5)
     hanging = asyncio.create_task(offload.run(hang, time_limit=60))
     await asyncio.sleep(0.2)
     await offload.close()
@@ -163,7 +168,7 @@ async def test_closing_ends_a_hanging_worker() -> None:
 def test_it_works_under_uvloop() -> None:
     async def main() -> None:
         async with Offload() as offload:
-            assert await offload.run(double, 8) == 16
+            assert await offload.run(double, 8, time_limit=5) == 16
             with pytest.raises(OffloadTimeout):
                 await offload.run(hang, time_limit=0.3)
 
@@ -178,9 +183,9 @@ from test_offload import hang, worker_id
 from weak2wise.offload import Offload
 
 async def main():
-    async with Offload(workers=2, time_limit=2.0) as offload:
-        first, second = await asyncio.gather(offload.run(worker_id), offload.run(worker_id))
-        call = asyncio.create_task(offload.run(hang))
+    async with Offload(workers=2) as offload:
+        first, second = await asyncio.gather(offload.run(worker_id, time_limit=5), offload.run(worker_id, time_limit=5))
+        call = asyncio.create_task(offload.run(hang, time_limit=2.0))
         await asyncio.sleep(0.3)
         print(first, second, flush=True)
         await asyncio.sleep(60)

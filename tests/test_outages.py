@@ -1,15 +1,17 @@
 """Endpoints that stop answering: who waits for them, for how long, and what they take from others meanwhile."""
 
 import asyncio
+import socket
 
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import structs
 
 from tests.loopback import Fault, Match, serve
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError
 from weak2wise.llm import wire
-from weak2wise.llm.errors import Down, Unusable
+from weak2wise.llm.errors import Down, Transient, Unusable
 from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.openai import OpenAIModel
@@ -61,6 +63,48 @@ async def test_a_host_that_was_never_found_is_a_mistake_and_not_an_outage(monkey
     async with OpenAIModel("a", settings) as model:
         with pytest.raises(Unusable, match="cannot find the host misspelled"):
             await Retried(model, max_retries=100, first_wait=0.05, longest_wait=0.1).complete(PROMPT)
+
+
+class Patchy(AbstractResolver):
+    """Finds a host not at first, but at this machine from then on."""
+
+    asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("no such name")
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_host_that_was_found_after_all_but_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long ago the network knew no such name."""
+    monkeypatch.setattr(wire, "UNKNOWN_SECONDS", 0.05)
+    monkeypatch.setattr("aiohttp.connector.DefaultResolver", lambda **_: Patchy())
+    async with OpenAIModel("a", OpenAIEndpoint(base_url="http://late.invalid:9/v1", model_id="strong-a")) as model:
+        for _ in range(3):
+            with pytest.raises(Transient, match="cannot connect"):
+                await model.complete(PROMPT)
+            await asyncio.sleep(0.06)
+
+
+async def test_an_endpoint_says_how_long_it_has_been_down_until_it_answers_again() -> None:
+    async with serve(faults=(Fault("500", times=20),)) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
+        async with OpenAIModel("a", settings) as model:
+            told = [model.down_for]
+            for _ in range(20):
+                with pytest.raises(RecordError):
+                    await model.complete(PROMPT)
+            told.append(model.down_for)
+            await model.complete(PROMPT)  # waits for the first probe
+            told.append(model.down_for)
+    assert told == [None, pytest.approx(0, abs=1), None]
 
 
 async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:

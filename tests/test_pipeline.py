@@ -91,6 +91,12 @@ class Line:
         return next(s for s in self.stages if s.name == stage).ledger.status(row)
 
 
+async def turns() -> None:
+    """Give whoever could go on the chance to."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def test_every_row_ends_once_and_the_totals_balance(tmp_path: Path) -> None:
     async def second(item: Item) -> Item | Drop:
         if item.row % 5 == 0:
@@ -124,11 +130,12 @@ async def test_a_slow_stage_holds_back_the_reading_of_the_input(tmp_path: Path) 
 
     line = Line(tmp_path, {"a": through("a"), "slow": slow}, lanes=3, queue_size=2)
     going = asyncio.create_task(line.go(range(1, 1001)))
-    while line.stages[1].busy < 3:
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.05)
-    in_flight_at_most = 2 * (3 + 2) + 1
-    assert line.read <= in_flight_at_most + 1
+    first, second = line.stages
+    async with asyncio.timeout(30):  # until both queues are full, and all lanes behind them
+        while (first.counts["done"], first.waiting(), second.busy) != (3 + 2 + 3, 2, 3):
+            await asyncio.sleep(0.001)
+    await turns()
+    assert line.read == 3 + 2 + 3 + 2 + 1, "the feeder holds one more"
     may_go.set()
     await going
     assert line.read == 1000
@@ -221,6 +228,7 @@ class Gated:
     """A model that says ``late`` once released; it goes out through a gate."""
 
     def __init__(self, gate: Gate) -> None:
+        self.asked = asyncio.Event()
         self.release = asyncio.Event()
         self.begun: list[str] = []
         self._gate = gate
@@ -228,6 +236,7 @@ class Gated:
     async def complete(self, prompt: Prompt, /) -> Completion:
         await self._gate.enter()
         self.begun.append(prompt.messages[0].content)
+        self.asked.set()
         try:
             await self.release.wait()
         finally:
@@ -258,9 +267,11 @@ async def test_a_shut_gate_lets_calls_under_way_arrive_and_none_begin() -> None:
 
 async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> None:
     """Also for the other calls of its own record, which its TaskGroup would cancel."""
+    refused = asyncio.Event()
 
     class Spent:
         async def complete(self, _prompt: Prompt, /) -> Completion:
+            refused.set()
             raise Unusable("no credit left", hint="Pay.")
 
     gate = Gate()
@@ -273,11 +284,12 @@ async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> Non
     async def record() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(keep())
-            await asyncio.sleep(0.01)
+            await paid.asked.wait()
             group.create_task(gate.guard(Spent()).complete(Prompt(messages=(), temperature=0, seed=0)))
 
     working = asyncio.create_task(record())
-    await asyncio.sleep(0.05)
+    await refused.wait()
+    await turns()
     assert not working.done()
     paid.release.set()
     with pytest.raises(ExceptionGroup):

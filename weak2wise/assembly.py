@@ -1,9 +1,9 @@
-"""Builds one run from its config: endpoints behind their wrappers, the five workers, their ledgers.
+"""Builds from its config what one run works with: endpoints behind their wrappers, and the books of its work_dir.
 
-An ``Assembly`` is a value: several may live in one process, each with its own work_dir.
+The five workers are lined up on these in ``weak2wise.lineup``. All of it is values: several runs may live in one
+process, each with its own work_dir.
 """
 
-import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,10 +15,11 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.dataset import asked_by, at_hand, read_questions
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.journal import Journal, Journaled
 from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.connections import allow
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.gate import Gate
+from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel, limits_of
@@ -40,8 +41,8 @@ STEPS: dict[str, tuple[type[Any], View, str]] = {
 }
 """The method's five steps in order: what each makes of a record, and the file that shows it."""
 
-
-OPEN_FILES = 65_536
+ASKED_LAST = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "truncation": "select"}
+"""The last step that asks a role."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,14 @@ class Books:
             ledger.open()
         self.journal.open(self.owed)
 
-    def owed(self, row: int) -> bool:
-        """Whether a row may still need its answers: the first step that is not done has not dropped it."""
-        statuses = (ledger.status(row) for ledger in self.steps.values())
-        return next((status for status in statuses if status is not Status.DONE), Status.DROPPED) is not Status.DROPPED
+    def owed(self, row: int, role: str) -> bool:
+        """Whether a row may still ask for a role's answers: it is not through, nor past the last step that asks."""
+        for step, ledger in self.steps.items():
+            if (status := ledger.status(row)) is not Status.DONE:
+                return status is not Status.DROPPED
+            if step == ASKED_LAST[role.partition("/")[0]]:
+                return False
+        return False
 
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""
@@ -84,18 +89,19 @@ class Books:
 
 @asynccontextmanager
 async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
-    """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out."""
-    _allow_connections()
+    """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out.
+
+    Raises:
+        ConfigError: more requests in flight are configured than this process may have connections.
+    """
+    limits = _limits(config)
     async with AsyncExitStack() as stack:
         opened: dict[str, OpenAIModel | VllmModel] = {}
-        shared: dict[tuple[str, str], Limits] = {}
         for number, name in enumerate(dict.fromkeys(config.roles().values())):
             endpoint = config.endpoints[name]
             if isinstance(endpoint, OpenAIEndpoint):
-                whose = ("group", endpoint.limit_group) if endpoint.limit_group else ("endpoint", name)
-                limits = shared.setdefault(whose, limits_of(name, endpoint))
                 several = name in config.models.mstrong and len(config.models.mstrong) > 1
-                model = OpenAIModel(name, endpoint, limits, purse, gate, one_of_several=several)
+                model = OpenAIModel(name, endpoint, limits[name], purse, gate, one_of_several=several)
                 opened[name] = await stack.enter_async_context(model)
             else:
                 engine_log = Path(config.dataset.work_dir) / f"vllm-{number}.log"
@@ -105,12 +111,15 @@ async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncItera
         yield opened
 
 
-def _allow_connections() -> None:
-    """Let this process open enough files: each request in flight is one, and 1,024 is a usual limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _limits(config: Config) -> dict[str, Limits]:
+    """The limits of each endpoint over HTTP that plays a role; those of one group share theirs."""
+    found = {name: config.endpoints[name] for name in config.roles().values()}
+    over_http = {name: end for name, end in found.items() if isinstance(end, OpenAIEndpoint)}
+    whose = {name: (end.limit_group is not None, end.limit_group or name) for name, end in over_http.items()}
+    one_each = {whose[name]: end for name, end in over_http.items()}
+    most = allow([end.max_concurrent_requests for end in one_each.values()])
+    shared = {who: limits_of(who[1], end, most) for who, end in one_each.items()}
+    return {name: shared[who] for name, who in whose.items()}
 
 
 def wire(

@@ -54,6 +54,7 @@ async def progress(observer: Observer) -> None:
         for endpoint in board.endpoints:
             facts[f"{endpoint.name}_per_minute"] = endpoint.per_minute
             facts |= {f"{endpoint.name}_faults": endpoint.faults} if endpoint.faults else {}
+            facts |= {} if endpoint.down is None else {f"{endpoint.name}_down": round(endpoint.down)}
         for engine in board.engines:
             facts[f"{engine.name}_tokens_per_second"] = engine.tokens_per_second
         log.info("progress", **facts)

@@ -30,9 +30,9 @@ from weak2wise.offload import Offload
 from weak2wise.pipeline import Stage, run
 from weak2wise.places import check_places, output_of
 from weak2wise.results import failed_rows, totals, unreadable, write_views
+from weak2wise.summary import EndpointUse, RoleUse, Summary
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
-from weak2wise.telemetry.summary import EndpointUse, RoleUse, Summary
 from weak2wise.watch.board import Observer
 from workers.answers import warm_up
 from workers.decontaminate import Overlap
@@ -271,11 +271,8 @@ def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:
 
 def _secrets(config: Config) -> list[str]:
     """The values that must never be shown: API keys and header values from the environment."""
-    names = []
-    for endpoint in config.endpoints.values():
-        if isinstance(endpoint, OpenAIEndpoint):
-            names += [endpoint.api_key_env or "", *(v[1:] for v in endpoint.headers.values() if v.startswith("$"))]
-    return [os.environ.get(name, "") for name in [*names, "OPENAI_API_KEY"] if name]
+    endpoints = [endpoint for endpoint in config.endpoints.values() if isinstance(endpoint, OpenAIEndpoint)]
+    return [os.environ.get(variable, "") for endpoint in endpoints for variable in endpoint.secrets().values()]
 
 
 if __name__ == "__main__":

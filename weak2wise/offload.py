@@ -61,16 +61,11 @@ class Offload:
     Args:
         workers: how many processes, and so how many calls at once; ``None``: one for every eight CPUs, at least two,
             so that a call that hangs stops nobody else. Only those that are needed start.
-        time_limit: seconds one call may take.
         warm_up: runs in every new worker before its first call, for imports; a module-level function.
     """
 
-    def __init__(
-        self, workers: int | None = None, time_limit: float = 5.0, *, warm_up: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, workers: int | None = None, *, warm_up: Callable[[], object] | None = None) -> None:
         workers = workers or max(2, len(os.sched_getaffinity(0)) // 8)
-        self.time_limit = time_limit
-        self._warm_up = warm_up
         self._free: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
         self._slots = tuple(_Slot(warm_up) for _ in range(workers))
         for slot in reversed(self._slots):
@@ -84,7 +79,7 @@ class Offload:
     ) -> None:
         await self.close()
 
-    async def run(self, fn: Callable[..., T], *args: Any, time_limit: float | None = None) -> T:
+    async def run(self, fn: Callable[..., T], *args: Any, time_limit: float) -> T:
         """Call ``fn(*args)`` in a worker and return its result.
 
         ``fn`` must be a module-level function; arguments and result are pickled. What ``fn`` raises is raised here.
@@ -93,18 +88,17 @@ class Offload:
         Args:
             fn: the function.
             *args: its arguments.
-            time_limit: seconds for this call, instead of the instance's own limit.
+            time_limit: seconds it may take, its worker's start-up not counted.
 
         Raises:
             OffloadTimeout: the time limit has passed.
             OffloadCrashed: the process died under the call, or the call ran out of memory.
         """
-        limit = self.time_limit if time_limit is None else time_limit
         slot = await self._free.get()
         try:
-            return await slot.run(fn, args, limit)
+            return await slot.run(fn, args, time_limit)
         except FutureTimeout:
-            raise OffloadTimeout(f"{_name(fn)} took longer than {limit:g} s") from None
+            raise OffloadTimeout(f"{_name(fn)} took longer than {time_limit:g} s") from None
         except (ProcessExpired, BrokenProcessPool, MemoryError) as error:
             raise OffloadCrashed(f"{_name(fn)} ended its worker: {error!r}") from None
         finally:
@@ -120,7 +114,8 @@ class _Slot:
 
     def __init__(self, warm_up: Callable[[], object] | None) -> None:
         self._warm_up = warm_up
-        self._pool: ProcessPool | None = None
+        self._starting: asyncio.Future[ProcessPool] | None = None
+        """The pool, once it has started; a call cancelled meanwhile leaves it to the next one, or to ``stop``."""
 
     async def run(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
         try:
@@ -145,18 +140,19 @@ class _Slot:
         return result
 
     async def _running_pool(self) -> ProcessPool:
-        if self._pool is None or not self._pool.active:
+        starting = self._starting
+        if starting is None or (starting.done() and (starting.exception() or not starting.result().active)):
             await self.stop()
-            starting = asyncio.ensure_future(asyncio.to_thread(_start, self._warm_up))
-            try:
-                await asyncio.shield(starting)
-            finally:  # a call cancelled meanwhile must not lose the pool: it would never be stopped
-                self._pool = await starting
-        return self._pool
+            starting = self._starting = asyncio.ensure_future(asyncio.to_thread(_start, self._warm_up))
+        await asyncio.wait([starting])  # unlike awaiting it, cancels nothing
+        return starting.result()
 
     async def stop(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        starting, self._starting = self._starting, None
+        if starting is not None and not starting.exception():
+            pool = starting.result()
             pool.stop()
             await asyncio.to_thread(pool.join)
 

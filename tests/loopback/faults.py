@@ -56,6 +56,7 @@ Kind = Literal[
     "sse_without_done",
     "sse_keep_alive",
     "sse_reset_at_end",
+    "sse_error_at_end",
     "duplicate_id",
     "no_usage",
     "length",

@@ -241,6 +241,12 @@ def _sse_reset_at_end(exchange: Exchange, _fault: Fault) -> Reply:
     return Reply((*stream(_events_without_usage(exchange))[:-1], 0.02), whole=True, end="reset")
 
 
+def _sse_error_at_end(exchange: Exchange, _fault: Fault) -> Reply:
+    """The whole answer has come; then its provider says that the credit is spent."""
+    error = b'event: error\ndata: {"error": {"message": "no credit left", "code": 402}}\n\n'
+    return Reply(stream([*_events_without_usage(exchange), error]), whole=True)
+
+
 def _events_without_usage(exchange: Exchange) -> list[bytes]:
     return [event for event in events(exchange) if b'"choices":[]' not in event]
 
@@ -282,6 +288,7 @@ _SPOILERS: dict[Kind, Callable[[Exchange, Fault], Reply]] = {
     "broken_off": _broken_off,
     "empty_length": _empty_length,
     "sse_reset_at_end": _sse_reset_at_end,
+    "sse_error_at_end": _sse_error_at_end,
     "reset_before_headers": _reset_before_headers,
     "reset_in_body": _reset_in_body,
     "hang_before_headers": _hang_before_headers,

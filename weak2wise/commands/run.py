@@ -23,7 +23,7 @@ from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
 from weak2wise.results import unreadable
-from weak2wise.telemetry.summary import Summary, show
+from weak2wise.summary import Summary, show
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 

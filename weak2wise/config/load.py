@@ -13,9 +13,9 @@ from msgspec import structs
 
 from weak2wise.config.document import parse
 from weak2wise.config.schema import (
-    AnyEndpoint,
     Config,
     Dataset,
+    Endpoint,
     EngineOptions,
     Models,
     OpenAIEndpoint,
@@ -29,14 +29,7 @@ from weak2wise.errors import ConfigError
 
 T = TypeVar("T")
 
-SECTIONS: dict[str, type[Section]] = {
-    "models": Models,
-    "dataset": Dataset,
-    "params": Params,
-    "prompts": PromptTexts,
-    "engine": EngineOptions,
-}
-ENDPOINTS: dict[str, type[AnyEndpoint]] = {
+ENDPOINTS: dict[str, type[Endpoint]] = {
     "openai": OpenAIEndpoint,
     "vllm": VllmEndpoint,
     "transformers": TransformersEndpoint,
@@ -123,12 +116,12 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _decode(raw: dict[str, Any]) -> Config:
-    known = [*SECTIONS, "model_endpoints"]
+    known = {field.encode_name: field.required for field in structs.fields(Config)}
     for key in raw:
         if key not in known:
             raise ConfigError(_unknown(str(key), known))
-    for key in ("models", "model_endpoints", "dataset"):
-        if key not in raw:
+    for key, required in known.items():
+        if required and key not in raw:
             raise ConfigError(f"{key}: missing")
     endpoints = raw["model_endpoints"]
     if not isinstance(endpoints, dict):
@@ -160,18 +153,18 @@ def _at_home(config: Config) -> Config:
         finetune_out=dataset.finetune_out and home(dataset.finetune_out),
         decontaminate=tuple(home(path) for path in dataset.decontaminate),
     )
-    endpoints: dict[str, AnyEndpoint] = {
+    endpoints: dict[str, Endpoint] = {
         name: structs.replace(end, model_name=home(end.model)) if _in_home(end) else end
         for name, end in config.endpoints.items()
     }
     return structs.replace(config, dataset=placed, endpoints=endpoints)
 
 
-def _in_home(endpoint: AnyEndpoint) -> bool:
+def _in_home(endpoint: Endpoint) -> bool:
     return isinstance(endpoint, VllmEndpoint) and endpoint.model.startswith("~")
 
 
-def _endpoint(value: object, where: str) -> AnyEndpoint:
+def _endpoint(value: object, where: str) -> Endpoint:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: expected a mapping")
     kind = value.get("type", "openai")  # the reference's default
@@ -288,20 +281,17 @@ def _check_limit_groups(config: Config) -> None:
 def _check_environment(where: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
     if endpoint.api_key_env and not endpoint.api_key_env.isidentifier():
         raise ConfigError(f"{where}.api_key_env: expected the name of an environment variable, not a key itself")
-    if endpoint.api_key_env and not env.get(endpoint.api_key_env):
-        # Some keys could be names; no one writes a variable for one in small letters.
-        name = endpoint.api_key_env if endpoint.api_key_env.isupper() else "of that name"
-        raise ConfigError(f"{where}.api_key_env: environment variable {name} is not set")
-    key = endpoint.api_key_env or "OPENAI_API_KEY"
-    if endpoint.api_key_env or (key in env and "api.openai.com" in endpoint.base_url):
-        _check_value(f"{where}.api_key_env", key, env)
-    for header, value in endpoint.headers.items():
-        if _SECRET_HEADER.search(header) and not value.startswith("$"):
+    variables = endpoint.secrets()
+    for header in endpoint.headers:
+        if _SECRET_HEADER.search(header) and header not in variables:
             raise ConfigError(f"{where}.headers.{header}: expected $NAME of an environment variable, not a key itself")
-        if value.startswith("$") and not env.get(value[1:]):
-            raise ConfigError(f"{where}.headers.{header}: environment variable {value[1:]} is not set")
-        if value.startswith("$"):
-            _check_value(f"{where}.headers.{header}", value[1:], env)
+    for header, variable in variables.items():
+        key = f"{where}.headers.{header}" if header in endpoint.headers else f"{where}.api_key_env"
+        if not env.get(variable):
+            # Some keys could be names; no one writes a variable for one in small letters.
+            name = variable if variable.isupper() else "of that name"
+            raise ConfigError(f"{key}: environment variable {name} is not set")
+        _check_value(key, variable, env)
 
 
 def _check_value(where: str, name: str, env: Mapping[str, str]) -> None:

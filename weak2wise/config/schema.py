@@ -68,8 +68,8 @@ class Prices(Section, frozen=True, kw_only=True):
 class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field="type"):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
-    The three limits are ceilings that hold together; what is left out is found by asking, and a 429 lowers what is
-    asked in any case. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
+    The three limits are ceilings that hold together; one left out is learned, and a 429 slows requests down, configured
+    or not. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
     ``base_urls``, in place of ``base_url``, are replicas of one model; a call goes where fewest are in flight.
 
     ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
@@ -113,6 +113,18 @@ class OpenAIEndpoint(Section, frozen=True, kw_only=True, tag="openai", tag_field
         assert name is not None  # checked when loading
         return name
 
+    def secrets(self) -> dict[str, str]:
+        """Header to the environment variable that its value comes from; the API key's header is ``Authorization``.
+
+        Without ``api_key_env`` there is a key only for OpenAI itself, in ``OPENAI_API_KEY``.
+        """
+        variables = {header: value[1:] for header, value in self.headers.items() if value.startswith("$")}
+        of_openai = not self.base_urls and f"{self.base_url}/".startswith("https://api.openai.com/")
+        key = self.api_key_env or ("OPENAI_API_KEY" if of_openai else None)
+        if key and not any(header.casefold() == "authorization" for header in self.headers):
+            variables["Authorization"] = key
+        return variables
+
 
 DEFAULT_NEW_TOKENS = 8192
 """Of one answer of an embedded model, where ``max_new_tokens`` is left out: the reference's."""
@@ -126,7 +138,7 @@ class VllmEndpoint(Section, frozen=True, kw_only=True, tag="vllm", tag_field="ty
     ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
     ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, at most the model's room.
     ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
-    answer that does nothing but repeat itself any more: it would go on to the token limit and never come to an end.
+    answer that only repeats itself: it would go on to the token limit and never come to an end.
     """
 
     model_id: Name | None = None
@@ -169,7 +181,6 @@ class TransformersEndpoint(VllmEndpoint, frozen=True, kw_only=True, tag="transfo
 
 
 Endpoint = OpenAIEndpoint | VllmEndpoint
-AnyEndpoint = OpenAIEndpoint | VllmEndpoint | TransformersEndpoint
 
 
 Policy = Literal["retry", "accept", "fail"]
@@ -287,14 +298,14 @@ class Config(Section, frozen=True, kw_only=True):
     """A whole run. ``endpoints`` is the file's ``model_endpoints``, each decoded by its ``type``."""
 
     models: Models
-    endpoints: dict[str, AnyEndpoint] = field(name="model_endpoints")
+    endpoints: dict[str, Endpoint] = field(name="model_endpoints")
     dataset: Dataset
     params: Params = Params()
     prompts: PromptTexts = PromptTexts()
     engine: EngineOptions = EngineOptions()
 
     def roles(self) -> dict[str, str]:
-        """Role to endpoint name, in the order of the method; a strong model's role is ``strong``."""
+        """Role to endpoint name, in the order of the method; a strong model's role is ``strong/NAME``."""
         roles = {"weak": self.models.mweak}
         roles |= {f"strong/{name}": name for name in self.models.mstrong}
         if self.models.judge:

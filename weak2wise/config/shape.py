@@ -3,8 +3,9 @@
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from weak2wise.config.schema import AnyEndpoint, Config, OpenAIEndpoint
+from weak2wise.config.schema import Config, Endpoint, OpenAIEndpoint
 from weak2wise.ledger.manifest import digest
 
 _VLLM_SHAPING = (
@@ -50,13 +51,13 @@ _VLLM_ARGS_SHAPING = (
 where it runs and how fast."""
 
 
-def answer_settings(endpoint: AnyEndpoint) -> dict[str, Any]:
+def answer_settings(endpoint: Endpoint) -> dict[str, Any]:
     """What else than the prompt decides an endpoint's answers; where it runs, how fast and with which key does not."""
-    settings: dict[str, Any] = {"model": endpoint.model, "generation_kwargs": endpoint.generation_kwargs}
+    sampling = structs.replace(endpoint.generation_kwargs, temperature=None)  # the method's rules, not this one
+    settings: dict[str, Any] = {"model": endpoint.model, "generation_kwargs": sampling}
     if isinstance(endpoint, OpenAIEndpoint):
         return settings | {"max_tokens": endpoint.max_tokens, "extra_body": endpoint.extra_body}
     settings |= {key: getattr(endpoint, key) for key in _VLLM_SHAPING}
-    # Only where they are given: without them, what earlier versions have asked is still the same question.
     given = {key: endpoint.engine_args[key] for key in _VLLM_ARGS_SHAPING if key in endpoint.engine_args}
     settings |= {f"engine_args.{key}": value for key, value in given.items()}
     for key in ("trust_remote_code", "revision"):  # vLLM is told no other key of the tokenizer's
@@ -81,12 +82,12 @@ def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, str]:
 
     ``prompts`` are the texts in use, the config's or the defaults.
     """
-    shape = {f"params.{key}": str(value) for key, value in msgspec.structs.asdict(config.params).items()}
-    for key, value in msgspec.structs.asdict(config.models).items():
+    shape = {f"params.{key}": str(value) for key, value in structs.asdict(config.params).items()}
+    for key, value in structs.asdict(config.models).items():
         shape[f"models.{key}"] = ", ".join(value) if isinstance(value, tuple) else str(value)
     for name in dict.fromkeys(config.roles().values()):
         for key, value in answer_settings(config.endpoints[name]).items():
             shape[f"model_endpoints.{name}.{key}"] = _shown(value)
-    for key, value in msgspec.structs.asdict(config.dataset.columns).items():
+    for key, value in structs.asdict(config.dataset.columns).items():
         shape[f"dataset.columns.{key}"] = value
     return shape | {f"prompts.{key}": digest(text) for key, text in prompts.items()}

@@ -1,1 +1,1 @@
-"""What is never lost: stage outcomes and paid answers in append-only JSONL shards, a manifest and a lock."""
+"""What is never lost: append-only JSONL shards, the outcomes of stages in them, a manifest and a lock."""

@@ -110,7 +110,7 @@ def compare(
     current, grown = digest_input(input_path, known=old.input if old else None)
     changed: list[str] = []
     if old:
-        changed = sorted(k for k in old.shape.keys() | shape.keys() if not _same(old.shape.get(k), shape.get(k)))
+        changed = sorted(k for k in old.shape.keys() | shape.keys() if old.shape.get(k) != shape.get(k))
         same_input = current == old.input
         if resume == "auto" and (changed or not same_input):
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
@@ -126,16 +126,6 @@ def compare(
                 "dataset.work_dir, or pass --resume never (start anew)"
             )
     return old, current, changed
-
-
-def _same(old: str | None, new: str | None) -> bool:
-    """Whether a setting is what it was; earlier versions wrote digests of numbers, too."""
-    if old == new or old is None or new is None:
-        return old == new
-    try:
-        return old == digest(msgspec.json.decode(new))
-    except msgspec.DecodeError:
-        return False
 
 
 def load_manifest(path: Path) -> Manifest | None:

@@ -70,8 +70,8 @@ SEED_MASK = 2**63 - 1
 REPETITION = RepetitionDetectionParams(min_pattern_size=17, max_pattern_size=128, min_count=4)
 """Ends an answer that says the same 1 to 128 tokens again and again: after four times, and 68 tokens at least.
 
-A shorter pattern repeated is one of these sizes as well. vLLM looks for each size after each token, 0.3 us a size on
-the README's machine: 5 us a token in answers of 128 tokens, 17 us at 256, 40 us from 512 on; a paragraph that
+A shorter pattern repeated is one of these sizes as well. vLLM looks for each size after each token; on one core of a
+server that took 0.3 us a size: 5 us a token in answers of 128 tokens, 17 us at 256, 40 us from 512 on; a paragraph that
 repeats up to a limit of 8,192 tokens costs far more. An honest text is cut only where 68 tokens or more are four exact
 copies: no list that counts and no table, but perhaps a row of zeros, or a ruler of dashes."""
 CPU_KV_BYTES = 4 * 2**30

@@ -8,7 +8,7 @@ type             for example                                                who 
 ===============  =========================================================  ==========================
 ``Transient``    5xx, reset, time-out, broken off or senseless body         retried in place
 ``RateLimited``  429                                                        the limiter pauses, then retried
-``Down``         no reply for longer than calls are to wait               condemns the one record
+``Down``         no reply for longer than calls are to wait                 condemns the one record
 ``Rejected``     400, context overflow, prompt refused                      condemns the one record
 ``Unusable``     401, 402, 403, 404, unknown model                          stops the run
 ===============  =========================================================  ==========================
@@ -21,10 +21,12 @@ from weak2wise.llm.model import Usage
 class ModelError(RecordError):
     """A call that gave no answer; left uncaught it condemns the record that asked.
 
-    ``usage`` is what the endpoint says it took all the same: it will be charged.
+    ``usage`` is what the endpoint says it took all the same: it will be charged. Where it says nothing, ``characters``
+    tells how much of an answer had arrived; none, and it is not known whether there is anything to charge.
     """
 
     usage: Usage | None = None
+    characters: int = 0
 
 
 class Transient(ModelError):

@@ -2,9 +2,8 @@
 
 A configured limit is a ceiling; all of them hold together. Below the ceilings two limits adapt:
 
-- The *window*, how many requests are in flight. Without a configured limit it starts small and doubles a round trip
-  (slow start) until a 429, or until doubling has stopped bringing answers faster; then it grows by steps. Of a burst
-  of 429s one cuts it: those that answer requests sent before the cut do not cut again.
+- The *window*, how many requests are in flight (``weak2wise.llm.window``). Of a burst of 429s one cuts it: those that
+  answer requests sent before the cut do not cut again.
 - The *rate*, learned from 429s (``weak2wise.llm.pace``). Where the rate was what held requests back, a 429 says
   nothing about the window and leaves it alone.
 
@@ -25,103 +24,19 @@ from typing import NamedTuple
 import structlog
 from asyncio_throttle import Throttler
 
+from weak2wise.llm.budget import TokenBudget
 from weak2wise.llm.pace import Epoch, Pace
+from weak2wise.llm.window import Window
 
 FIRST_WINDOW = 32
 MOST_IN_FLIGHT = 1024
-"""Where none is configured; each is a connection, and so an open file."""
-CUT = 0.75
-STEPS_BACK = 32
-"""After a cut the window grows by the refused one over this, each round trip: it is back after eight."""
-FLAT_ROUNDS = 2
-LONGEST_ROUND = 60.0
-"""Seconds; answers may take half an hour, but a provider that does not want a request says so at once."""
+"""Where none is configured, and there are connections for so many (``weak2wise.llm.connections``)."""
 SHORTEST_TIMER = 0.002
 """Seconds; event loops count in milliseconds, and a timer of less would spin."""
 LONG_PAUSE = 10.0
 """Seconds; a longer one is worth a line in the log."""
-TOKENS_AT_ONCE = 6.0
-"""Seconds' worth of a token budget; with all of a minute's, twice the budget would fit into the first minute."""
 
 log = structlog.get_logger()
-
-
-class TokenBudget:
-    """Tokens per minute as a leaky bucket; a request is charged what is expected, then settled by what it used."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._rate = per_minute / 60
-        self._capacity = TOKENS_AT_ONCE * self._rate
-        self._left = self._capacity
-        self._filled_at = time.monotonic()
-
-    def wait(self, now: float, expected: float) -> float:
-        """Seconds until a request of so many tokens fits, or the bucket is full; not above 0 if it does now."""
-        self._left = min(self._capacity, self._left + (now - self._filled_at) * self._rate)
-        self._filled_at = now
-        return (max(min(expected, self._capacity), 1) - self._left) / self._rate
-
-    def charge(self, expected: float) -> float:
-        """Take the tokens of one request; returns how many."""
-        self._left -= expected
-        return expected
-
-    def settle(self, charged: float, used: int) -> None:
-        """Correct a charge once the true number of tokens is known."""
-        self._left += charged - used
-
-
-class Window:
-    """How many requests may be in flight, and what makes that more or fewer."""
-
-    def __init__(self, ceiling: int, first: int) -> None:
-        self.size = float(first)
-        self._ceiling = ceiling
-        self._slow_start = first < ceiling
-        self._step = 1.0
-        self._best = 0.0
-        self._flat = 0
-        self._new_round(time.monotonic())
-
-    def _new_round(self, now: float) -> None:
-        self._round_began, self._round_size, self._answers = now, int(self.size), 0
-
-    def answered(self, in_flight: int, now: float) -> None:
-        """An answer arrived while so many were in flight; only a window that was full grows."""
-        if in_flight < int(self.size):
-            self._new_round(now)
-        elif not self._slow_start:
-            self.size = min(self._ceiling, self.size + self._step / self.size)
-        else:
-            self.size = min(self._ceiling, self.size + 1)
-            self._answers += 1
-            if self._answers >= self._round_size:
-                self._end_round(now)
-
-    def _end_round(self, now: float) -> None:
-        rate = self._answers / max(now - self._round_began, 1e-6)
-        self._flat = 0 if rate > 1.1 * self._best else self._flat + 1
-        self._best = max(rate, self._best)
-        self._slow_start = self._flat < FLAT_ROUNDS
-        self._new_round(now)
-
-    def overdue(self, now: float) -> float:
-        """Seconds until a full window grows although its answers are not there yet; not above 0 if it does now."""
-        if not self._slow_start or self.size >= self._ceiling:
-            return float("inf")
-        return self._round_began + LONGEST_ROUND - now
-
-    def grow_unasked(self, now: float) -> None:
-        """Nothing was refused for as long as that."""
-        self.size = min(self._ceiling, 2 * self.size)
-        self._new_round(now)
-
-    def cut(self, in_flight: int) -> None:
-        """A 429 arrived while so many were in flight."""
-        refused = min(float(in_flight), self.size)
-        self.size = max(1.0, CUT * refused)
-        self._step = max(1.0, refused / STEPS_BACK)
-        self._slow_start = False
 
 
 class Slot:
@@ -174,13 +89,17 @@ class Limits:
         name: str = "",
         *,
         in_flight: int | None = None,
+        most_in_flight: int = MOST_IN_FLIGHT,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
+        """What is configured, in requests and tokens; ``most_in_flight`` bounds what is found out instead."""
         self._name = name
-        ceiling = in_flight or MOST_IN_FLIGHT
-        self.window = Window(ceiling, in_flight or FIRST_WINDOW)
-        self.pace = Pace(time.monotonic(), requests_per_minute and requests_per_minute / 60)
+        now = time.monotonic()
+        self.window = Window(
+            now, ceiling=in_flight or most_in_flight, first=in_flight or min(FIRST_WINDOW, most_in_flight)
+        )
+        self.pace = Pace(now, requests_per_minute and requests_per_minute / 60)
         self.in_flight = 0
         # Windows of about a second keep bursts short; a slow rate gets one request per window.
         burst = max(1, round((requests_per_minute or 0) / 60))
@@ -188,7 +107,7 @@ class Limits:
             Throttler(rate_limit=burst, period=60 * burst / requests_per_minute) if requests_per_minute else None
         )
         self._turn = asyncio.Lock()
-        self._tokens = TokenBudget(tokens_per_minute) if tokens_per_minute else None
+        self._tokens = TokenBudget(now, tokens_per_minute) if tokens_per_minute else None
         self._mean_tokens = 0.0
         self._line: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None

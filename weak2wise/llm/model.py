@@ -30,7 +30,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached.
 
-    ``estimated`` tells that it reported none, and that they were told by the length of the texts.
+    ``estimated`` tells that it reported none, and that they were told by the length of the texts, as far as these came.
     """
 
     prompt_tokens: int = 0

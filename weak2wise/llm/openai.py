@@ -18,7 +18,7 @@ from msgspec import structs
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.errors import Down, ModelError, RateLimited
 from weak2wise.llm.gate import Gate
-from weak2wise.llm.limits import Limits, Slot
+from weak2wise.llm.limits import MOST_IN_FLIGHT, Limits, Slot
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Prompt, Usage
 from weak2wise.llm.purse import Purse, write_off
@@ -36,11 +36,12 @@ LONGEST_PATIENCE = 60.0
 log = structlog.get_logger()
 
 
-def limits_of(name: str, endpoint: OpenAIEndpoint) -> Limits:
-    """The limits that an endpoint's settings ask for."""
+def limits_of(name: str, endpoint: OpenAIEndpoint, most_in_flight: int = MOST_IN_FLIGHT) -> Limits:
+    """The limits that an endpoint's settings ask for; ``most_in_flight`` where they do not say how many those are."""
     return Limits(
         endpoint.limit_group or name,
         in_flight=endpoint.max_concurrent_requests,
+        most_in_flight=most_in_flight,
         requests_per_minute=endpoint.max_requests_per_minute,
         tokens_per_minute=endpoint.max_tokens_per_minute,
     )
@@ -141,10 +142,11 @@ class OpenAIModel:
             replied, cause = error.kind not in DEAD, str(error)
             if isinstance(error, RateLimited) and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
-            if error.usage:
-                self._purse.pay(self.cost(error.usage))
-                slot.tokens = error.usage.tokens
-                await write_off.get()(error.usage)
+            usage = error.usage or (self._estimated(prompt, error.characters) if error.characters else None)
+            if usage:
+                self._purse.pay(self.cost(usage))
+                slot.tokens = usage.tokens
+                await write_off.get()(usage)
             raise
         finally:
             self._gate.leave()
@@ -153,24 +155,32 @@ class OpenAIModel:
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)
         if not completion.usage.tokens:
-            completion = self._counted(prompt, completion)
+            if self._counts_tokens:
+                self._counts_tokens = False
+                log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
+            said = len(completion.text) + len(completion.reasoning or "")
+            completion = structs.replace(completion, usage=self._estimated(prompt, said))
         self._purse.pay(self.cost(completion.usage))
         slot.answered(completion.usage.tokens)
         return completion
+
+    @property
+    def down_for(self) -> float | None:
+        """Seconds for which nobody has answered there; ``None`` as long as somebody does."""
+        return self._replicas.down_for
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
         return self._endpoint.prices.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
 
-    def _counted(self, prompt: Prompt, completion: Completion) -> Completion:
-        """The same with an estimate of its tokens, without which it would seem to cost nothing."""
-        if self._counts_tokens:
-            self._counts_tokens = False
-            log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
+    def _estimated(self, prompt: Prompt, said: int) -> Usage:
+        """What a call took whose endpoint does not say so, ``said`` being the characters of the answer.
+
+        Without it the call would seem to cost nothing.
+        """
         asked = sum(len(message.content) for message in prompt.messages)
-        said = len(completion.text) + len(completion.reasoning or "")
         prompt_tokens, completion_tokens = (math.ceil(n / CHARACTERS_PER_TOKEN) for n in (asked, said))
-        return structs.replace(completion, usage=Usage(prompt_tokens, completion_tokens, estimated=True))
+        return Usage(prompt_tokens, completion_tokens, estimated=True)
 
     def _log_limits(self, said: float | None) -> None:
         rate = self.limits.pace.rate

@@ -64,6 +64,12 @@ class Replicas:
         self._changed = asyncio.Event()
 
     @property
+    def down_for(self) -> float | None:
+        """Seconds for which all have been down; ``None`` if one is not."""
+        down = all(replica.down for replica in self._replicas)
+        return time.monotonic() - self._down_since if down else None
+
+    @property
     def available(self) -> bool:
         """Whether there is somewhere to go."""
         return self._choice(time.monotonic()) is not None

@@ -93,10 +93,12 @@ def completion_in(choice: Choice, usage: Usage | None, name: str) -> Completion:
     assert choice.message is not None
     ended = choice.finish_reason.strip().casefold() if choice.finish_reason else None
     ended = _WORDS.get(ended, ended) if ended else None
-    if choice.error or ended in _BROKEN_OFF:
-        raise _no_answer("truncated", f"{name}: the answer broke off ({choice.error or ended})", name, usage)
     text = text_in(choice.message.content)
     reasoning = choice.message.reasoning_content or choice.message.reasoning
+    if choice.error or ended in _BROKEN_OFF:
+        error = _no_answer("truncated", f"{name}: the answer broke off ({choice.error or ended})", name, usage)
+        error.characters = len(text) + len(reasoning if isinstance(reasoning, str) else "")
+        raise error
     if not isinstance(reasoning, str):
         reasoning, text = split_thinking(text)
     completion = Completion(text=text, reasoning=reasoning, finish_reason=ended, usage=usage or Usage())

@@ -51,6 +51,11 @@ class Stream:
         self._finish_reason: str | None = None
 
     @property
+    def characters(self) -> int:
+        """How many of text and thinking have come so far."""
+        return sum(map(len, (*self._content, *self._reasoning["reasoning_content"], *self._reasoning["reasoning"])))
+
+    @property
     def whole(self) -> bool:
         """Whether nothing of the answer is missing any more."""
         return self._finish_reason is not None

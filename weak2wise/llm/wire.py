@@ -24,7 +24,7 @@ LONGEST_MESSAGE = 400
 LAST_BYTES_SECONDS = 0.5
 """How long a finished stream may take to end, so that its connection can be used again."""
 UNKNOWN_SECONDS = 15.0
-"""How long an endpoint's host, never reached so far, may be unknown before that counts as a mistake in the config."""
+"""How long an endpoint's host, never found so far, may be unknown before that counts as a mistake in the config."""
 
 
 class Wire:
@@ -33,16 +33,10 @@ class Wire:
     def __init__(self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
         self._name = name
         self._endpoint = endpoint
-        named = {k: env[v[1:]] for k, v in endpoint.headers.items() if v.startswith("$")}
-        self._headers = {"Content-Type": "application/json"} | endpoint.headers | named
-        secrets = list(named.values())
-        key_variable = endpoint.api_key_env
-        if key_variable is None and endpoint.base_url.startswith("https://api.openai.com/") and not endpoint.base_urls:
-            key_variable = "OPENAI_API_KEY"
-        if key_variable and (key := env.get(key_variable)):
-            self._headers.setdefault("Authorization", f"Bearer {key}")
-            secrets.append(key)
-        self._redact = redactor(secrets)
+        secrets = {header: env[variable] for header, variable in endpoint.secrets().items() if variable in env}
+        self._redact = redactor(secrets.values())
+        self._headers = {"Content-Type": "application/json"} | endpoint.headers
+        self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
         self._session: aiohttp.ClientSession | None = None
         self._found = False
         self._sought_since: float | None = None
@@ -76,6 +70,7 @@ class Wire:
             error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
             if isinstance(error, ModelError):
                 error.usage = error.usage or stream.usage
+                error.characters = error.characters or stream.characters
             raise
 
     async def _exchange(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
@@ -113,9 +108,10 @@ class Wire:
     def _unreached(self, error: aiohttp.ClientConnectorError) -> Transient | Unusable:
         """A host that cannot be found may be a passing trouble; one that never could is most likely misspelled."""
         now = time.monotonic()
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            self._sought_since = self._sought_since or now
-        if self._found or self._sought_since is None or now - self._sought_since < UNKNOWN_SECONDS:
+        if not isinstance(error, aiohttp.ClientConnectorDNSError):
+            self._found = True  # though it refuses
+        self._sought_since = self._sought_since or now
+        if self._found or now - self._sought_since < UNKNOWN_SECONDS:
             return self._transient("connection", f"cannot connect: {error.os_error or error}")
         return Unusable(
             f"{self._name}: cannot find the host {error.host}",
@@ -142,7 +138,7 @@ class Wire:
                     raise self._timeout()
                 if stream.done:
                     break
-        except (ModelError, TimeoutError, aiohttp.ClientError, OSError):
+        except (ModelError, Unusable, TimeoutError, aiohttp.ClientError, OSError):
             if not stream.whole:  # else it is paid for, and not to be bought again for its last bytes
                 raise
         completion = stream.completion()

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import make_private, write_atomic
-from weak2wise.ledger.journal import Receipt
 from weak2wise.ledger.outcomes import Done
+from weak2wise.llm.journal import Receipt
 from weak2wise.outputs.card import public
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.work_dir import WorkDir

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from weak2wise.assembly import STEPS
+from weak2wise.assembly import ASKED_LAST, STEPS
 from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
 from weak2wise.config.schema import DEFAULT_NEW_TOKENS
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.ledger.journal import Receipt, Spent
 from weak2wise.ledger.outcomes import Dropped, Status
+from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import ends
 from workers.decontaminate import Overlap
@@ -34,8 +34,6 @@ _BYTES_PER_TOKEN = 14
 """A token's text stands in the journal, in about two ledgers and in a view."""
 MEASURED_FROM = 20
 """Calls of a role, or questions through its step, in this work_dir from which on their average is taken."""
-_LAST_ASKED = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "truncation": "select"}
-"""The step after which a role is asked no more for a question."""
 
 
 class Source(Struct):
@@ -255,7 +253,7 @@ def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | No
     """
     spent: dict[str, Spent] = {}
     calls: Counter[str] = Counter()
-    last = {kind: work.steps[step] for kind, step in _LAST_ASKED.items()}
+    last = {kind: work.steps[step] for kind, step in ASKED_LAST.items()}
 
     def count(receipt: Receipt) -> None:
         spent.setdefault(receipt.role, Spent()).add(receipt)

@@ -11,9 +11,9 @@ from weak2wise.assembly import STEPS
 from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder
-from weak2wise.ledger.journal import Journal
 from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.journal import Journal
 from weak2wise.outputs.history import read_history
 from weak2wise.results import Totals, totals
 

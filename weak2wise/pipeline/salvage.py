@@ -1,7 +1,7 @@
 """Rows put aside after a fault that may pass, to be tried again once all the others are through.
 
-Only their numbers are kept: the records come from the ledgers again, as after a restart, and what was answered of them
-comes from the journal.
+Only their numbers are kept, and where their answers stand: the records come from the ledgers again, as after a restart,
+and what was answered of them comes from the journal.
 """
 
 import asyncio

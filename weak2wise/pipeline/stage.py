@@ -9,9 +9,9 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from weak2wise.errors import RecordError
-from weak2wise.ledger.journal import asking_for
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
 from weak2wise.llm.error_rate import WINDOW, Recent
+from weak2wise.llm.journal import asking_for
 from weak2wise.telemetry.durations import Durations
 from weak2wise.telemetry.plain import plain
 from weak2wise.worker import Drop, Record, Worker, patient, trials

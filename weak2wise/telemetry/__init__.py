@@ -1,1 +1,1 @@
-"""What a run says about itself: its log and its summary."""
+"""The log of a run, how long things take, and text made safe to show."""

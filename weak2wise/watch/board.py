@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from weak2wise.ledger.journal import Journal
 from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.llm.journal import Journal
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Stage
@@ -43,7 +43,7 @@ class StageFacts(Struct, frozen=True):
 
 
 class EndpointFacts(Struct, frozen=True):
-    """One HTTP endpoint in this run; tokens and US dollars in all runs."""
+    """One HTTP endpoint in this run; tokens and US dollars in all runs. ``down``: seconds without any answer."""
 
     name: str
     in_flight: int
@@ -55,6 +55,7 @@ class EndpointFacts(Struct, frozen=True):
     tokens_per_minute: float
     tokens: int
     cost_usd: float
+    down: float | None = None
 
 
 class EngineFacts(Struct, frozen=True):
@@ -242,6 +243,7 @@ class Observer:
             tokens_per_minute=round(tokens_per_minute),
             tokens=sum(s.prompt_tokens + s.completion_tokens for s in spent),
             cost_usd=sum(s.cost_usd for s in spent),
+            down=model.down_for,
         )
 
     def _engine(self, name: str, model: VllmModel, tokens_per_second: float) -> EngineFacts:

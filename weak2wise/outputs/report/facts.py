@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from weak2wise.ledger.journal import Receipt, Spent
 from weak2wise.ledger.outcomes import Done, Failed
+from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import Totals, ends
 

@@ -14,7 +14,7 @@ from weak2wise.results import Totals
 class RoleUse(Struct, frozen=True, kw_only=True):
     """What one role used on one endpoint over all runs of the work_dir; ``replayed`` answers came from the journal.
 
-    The tokens of ``estimated`` calls were not reported; ``wasted_usd`` of the cost went for unusable answers.
+    The tokens of ``estimated`` answers were not reported; ``wasted_usd`` of the cost went for unusable answers.
     """
 
     role: str

@@ -1,12 +1,15 @@
 """Every paid answer by itself, written before it is used: a crash in the middle of a record never pays for it twice.
 
 An answer is found again by what was asked: the digest of the endpoint's settings and the prompt. It belongs to
-the row that asked; the index holds only rows that are not finished, so memory is bounded by rows in flight.
+the row that asked. The index holds what may be asked again: the answers of rows that are in flight, put aside, or under
+way when an earlier run stopped. Each costs sixteen bytes, half of its key and where its line stands; the line has the
+whole key.
 
 What was charged for an answer that cannot be used is a line without key and text: it is never found, but it counts.
 """
 
 import asyncio
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,8 +69,8 @@ class Receipt(Struct):
 class Spent(Struct):
     """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir.
 
-    ``estimated`` of the calls did not say what they took. ``wasted_usd`` is the part of ``cost_usd`` that went for
-    answers that could not be used.
+    Of ``estimated`` answers nobody said what they took, of some of them because they broke off. ``wasted_usd`` is the
+    part of ``cost_usd`` that went for answers that could not be used.
     """
 
     calls: int = 0
@@ -83,9 +86,9 @@ class Spent(Struct):
         usage = line.completion.usage
         if line.key:
             self.calls += 1
-            self.estimated += usage.estimated
         else:
             self.wasted_usd += line.cost_usd
+        self.estimated += usage.estimated
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens
@@ -96,18 +99,23 @@ _ANSWER = msgspec.json.Decoder(Answer)
 _RECEIPT = msgspec.json.Decoder(Receipt)
 
 
+def _short(key: str) -> int:
+    return int(key[:16], 16)
+
+
 class Journal:
     """The answers of all endpoints; one per work_dir."""
 
     def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
         self._shards = Shards(folder / "journal", max_bytes=max_bytes, fsync_seconds=fsync_seconds)
-        self._index: dict[int, dict[str, int]] = {}
+        self._index: dict[int, array[int]] = {}
+        """By row, and there in turn the short key and the location of each answer."""
         self._encoder = msgspec.json.Encoder()
         self.spent: dict[tuple[str, str], Spent] = {}
         self.replayed: Counter[str] = Counter()
 
-    def open(self, owed: Callable[[int], bool]) -> None:
-        """Index the answers of rows still ``owed`` and count what all of them cost.
+    def open(self, owed: Callable[[int, str], bool]) -> None:
+        """Index the answers that are still ``owed`` to a row by a role, and count what all of them cost.
 
         Blocks; raises as ``Shards.open``.
         """
@@ -115,8 +123,8 @@ class Journal:
         def on_line(location: int, line: bytes) -> None:
             receipt = _RECEIPT.decode(line)
             self._count(receipt)
-            if receipt.key and owed(receipt.row):
-                self._index.setdefault(receipt.row, {})[receipt.key] = location
+            if receipt.key and owed(receipt.row, receipt.role):
+                self._note(receipt, location)
 
         self._shards.open(on_line)
 
@@ -127,20 +135,25 @@ class Journal:
     def _count(self, line: Answer | Receipt) -> None:
         self.spent.setdefault((line.role, line.endpoint), Spent()).add(line)
 
+    def _note(self, line: Answer | Receipt, location: int) -> None:
+        self._index.setdefault(line.row, array("Q")).extend((_short(line.key), location))
+
     async def find(self, row: int, key: str) -> Completion | None:
         """The answer that the row was given for this key, if there is one."""
-        location = self._index.get(row, {}).get(key)
-        if location is None:
-            return None
-        line = await asyncio.to_thread(self._shards.read, location)
-        return _ANSWER.decode(line).completion
+        known = self._index.get(row, array("Q"))
+        short = _short(key)
+        for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
+            answer = _ANSWER.decode(await asyncio.to_thread(self._shards.read, location))
+            if answer.key == key:
+                return answer.completion
+        return None
 
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""
         location = await self._shards.append(self._encoder.encode(answer))
         self._count(answer)
         if answer.key:
-            self._index.setdefault(answer.row, {})[answer.key] = location
+            self._note(answer, location)
 
     def release(self, row: int) -> None:
         """The row is finished: its answers need not be found any more."""

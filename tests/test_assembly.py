@@ -1,0 +1,41 @@
+"""What a run holds of earlier ones: which answers a row may still ask for."""
+
+from pathlib import Path
+
+import pytest
+
+from weak2wise.assembly import STEPS, Books
+from weak2wise.config import Config, Dataset, Models
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Outcome
+
+ROLES = ("weak", "judge", "strong/a", "truncation")
+ALL = set(ROLES)
+
+
+@pytest.mark.parametrize(
+    ("through", "then", "wanted"),
+    [
+        (0, None, ALL),
+        (1, None, ALL),
+        (2, None, ALL - {"strong/a"}),
+        (3, None, {"truncation"}),
+        (4, None, set()),
+        (5, None, set()),
+        (0, Dropped(1, "weak_solves"), set()),
+        (1, Failed(1, "generate", "timeout", "no answer"), ALL),
+        (2, Failed(1, "stepmask", "timeout", "no answer"), ALL - {"strong/a"}),
+    ],
+)
+async def test_a_row_is_owed_the_answers_of_those_whom_its_next_steps_ask(
+    tmp_path: Path, through: int, then: Outcome[object] | None, wanted: set[str]
+) -> None:
+    """None of the strong models' once its traces are there, however many rows a later run begins with."""
+    dataset = Dataset(input_path="in.jsonl", work_dir=str(tmp_path))
+    books = Books.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints={}, dataset=dataset))
+    books.open()
+    for number, step in enumerate(STEPS):
+        outcome = Done(1, {}) if number < through else then if number == through else None
+        if outcome is not None:
+            await books.steps[step].append(outcome)
+    assert {role for role in ROLES if books.owed(1, role)} == wanted
+    await books.close()

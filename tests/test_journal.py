@@ -1,0 +1,143 @@
+"""The journal: what arrived is never asked for again, and memory holds where it stands."""
+
+import asyncio
+import tracemalloc
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from weak2wise.llm.journal import Answer, Journal, Journaled, asking_for
+from weak2wise.llm.model import Completion, Message, Prompt, Usage
+
+MEGABYTE = 1 << 20
+
+
+class Counting:
+    """A model that says which request it is answering, and can be told to wait."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        self.asked += 1
+        number = self.asked
+        await self.may_answer.wait()
+        return Completion(text=f"{number}: {prompt.messages[0].content}", usage=Usage(10, 5, 2))
+
+
+def ask(text: str, sample: int = 0) -> Prompt:
+    return Prompt(messages=(Message("user", text),), temperature=0.5, seed=1, sample=sample)
+
+
+KEY = "0123456789abcdef" * 2
+
+
+def journal_in(folder: Path, owed: bool = True) -> Journal:
+    journal = Journal(folder, max_bytes=MEGABYTE, fsync_seconds=0.01)
+    journal.open(lambda _row, _role: owed)
+    return journal
+
+
+async def test_an_answer_that_arrived_is_never_asked_for_again(tmp_path: Path) -> None:
+    counting = Counting()
+    journal = journal_in(tmp_path)
+    model = Journaled(counting, journal, role="weak", endpoint="e", settings={})
+    with asking_for(1):
+        first = await model.complete(ask("a"))
+        assert await model.complete(ask("a")) == first
+        assert await model.complete(ask("a", sample=1)) != first
+    await journal.close()
+    assert counting.asked == 2
+
+    reopened = journal_in(tmp_path)
+    model = Journaled(counting, reopened, role="weak", endpoint="e", settings={})
+    with asking_for(1):
+        assert await model.complete(ask("a")) == first
+    with asking_for(2):
+        assert await model.complete(ask("a")) != first, "rows are kept apart, also when they ask the same"
+    other = Journaled(counting, reopened, role="weak", endpoint="e", settings={"max_tokens": 9})
+    with asking_for(1):
+        assert await other.complete(ask("a")) != first, "other settings are another question"
+    assert reopened.spent["weak", "e"].calls == 4
+    assert reopened.spent["weak", "e"].prompt_tokens == 40
+    await reopened.close()
+
+
+async def test_answers_of_finished_rows_are_not_held(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    answer = Answer(1, KEY, "weak", "e", Completion(text="x"))
+    await journal.record(answer)
+    assert await journal.find(1, KEY) == answer.completion
+    journal.release(1)
+    assert await journal.find(1, KEY) is None
+    await journal.close()
+    finished = journal_in(tmp_path, owed=False)
+    assert await finished.find(1, KEY) is None
+    await finished.close()
+
+
+async def test_answers_whose_keys_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    alike = KEY[:16] + "0" * 16
+    journal = journal_in(tmp_path)
+    for key, text in ((KEY, "one"), (alike, "other")):
+        await journal.record(Answer(1, key, "weak", "e", Completion(text=text)))
+    assert (await journal.find(1, KEY), await journal.find(1, alike)) == (
+        Completion(text="one"),
+        Completion(text="other"),
+    )
+    assert await journal.find(1, KEY[:16] + "1" * 16) is None
+    await journal.close()
+
+
+def test_an_answer_that_a_row_is_owed_takes_some_bytes_of_memory(tmp_path: Path) -> None:
+    """So that a hundred thousand rows put aside, of thirty answers each, take less than a hundred megabytes."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    rows, answers = 300, 30
+    keys = (blake2b(str(number).encode(), digest_size=16).hexdigest() for number in range(rows * answers))
+    lines = (
+        msgspec.json.encode(Answer(row, next(keys), "weak", "e", Completion(text=""))) + b"\n"
+        for _ in range(answers)
+        for row in range(rows)
+    )
+    (folder / "00000.jsonl").write_bytes(b"".join(lines))
+    tracemalloc.start()
+    journal = journal_in(tmp_path)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert journal.spent["weak", "e"].calls == rows * answers
+    assert size < 33 * rows * answers
+
+
+async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:
+    counting = Counting()
+    counting.may_answer.clear()
+    journal = journal_in(tmp_path)
+    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
+    with asking_for(1):
+        calls = [asyncio.create_task(model.complete(ask("a"))) for _ in range(5)]
+    await asyncio.sleep(0)
+    counting.may_answer.set()
+    answers = await asyncio.gather(*calls)
+    assert counting.asked == 1
+    assert len({a.text for a in answers}) == 1
+    await journal.close()
+
+
+async def test_whoever_waits_for_an_answer_outlives_the_one_who_asked_being_cancelled(tmp_path: Path) -> None:
+    counting = Counting()
+    counting.may_answer.clear()
+    journal = journal_in(tmp_path)
+    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
+    with asking_for(1):
+        first, second = (asyncio.create_task(model.complete(ask("a"))) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    counting.may_answer.set()
+    assert (await second).text == "2: a"
+    assert first.cancelled()
+    await journal.close()

@@ -1,0 +1,149 @@
+"""The rate that a provider allows is learned from its refusals, kept, and found again when it changes."""
+
+import math
+import random
+from collections import deque
+
+import pytest
+
+from weak2wise.llm.pace import LONGEST_WINDOW, Epoch, Pace
+
+
+def simulated(pace: Pace, allowed: float, start: float) -> tuple[int, int]:
+    """A thousand seconds of a server with a token bucket ten seconds deep; returns requests answered and refused."""
+    answered, refused, left = 0, 0, 10 * allowed
+    for tick in range(50_000):
+        now = start + tick / 50
+        left = min(10 * allowed, left + allowed / 50)
+        while now >= pace.resumes_at and pace.wait(now) <= 0:
+            epoch = pace.send(now)
+            if left < 1:
+                refused += 1
+                pace.refused(epoch)
+                pace.end_epoch(now, now + 1.0)
+            else:
+                left -= 1
+                answered += 1
+    return answered, refused
+
+
+@pytest.mark.parametrize("rate", [5, 200])
+def test_a_rate_is_learned_kept_and_left_when_it_rises_or_falls(rate: float) -> None:
+    """In the long run over 95% of what is allowed and less than 1% refused, also after the limit has changed."""
+    pace = Pace(0.0)
+    for number, allowed in enumerate((rate, rate * 2, rate / 2)):
+        simulated(pace, allowed, number * 2000)
+        answered, refused = simulated(pace, allowed, number * 2000 + 1000)
+        assert answered > 0.95 * 1000 * allowed
+        assert refused < 0.01 * answered
+
+
+def counted_by_the_window(pace: Pace, rate: float, window: float, seconds: float) -> tuple[int, int]:
+    """A server that admits ``rate * window`` requests in any window, and whose Retry-After is in whole seconds.
+
+    Requests arrive some milliseconds after they were sent, no two as late. Returns requests answered and refused in the
+    second half of the time.
+    """
+    rng = random.Random(0)
+    quota, admitted = round(rate * window), deque[float]()
+    answered, refused, now, pause = 0, 0, 0.0, 0.0
+    while now < seconds:
+        now = max(now + 0.0005, pause, now + pace.wait(now)) + rng.expovariate(1000)
+        epoch = pace.send(now)
+        arrives = now + rng.expovariate(500)
+        while admitted and admitted[0] <= arrives - window:
+            admitted.popleft()
+        late = now > seconds / 2
+        if len(admitted) < quota:
+            admitted.append(arrives)
+            answered += late
+            continue
+        refused += late
+        pace.refused(epoch)
+        pause = now + math.ceil(admitted[0] + window - arrives)
+        pace.end_epoch(now, pause)
+    return answered, refused
+
+
+@pytest.mark.parametrize("rate", [20, 100])
+@pytest.mark.parametrize("window", [1, 10, 60])
+def test_a_rate_is_learned_whatever_window_the_server_counts_in(rate: float, window: float) -> None:
+    """Over 95% of what is allowed and less than 1% refused, though each pause is longer than it need be."""
+    answered, refused = counted_by_the_window(Pace(0.0), rate, window, 600)
+    assert answered > 0.95 * 300 * rate
+    assert refused < 0.01 * answered
+
+
+def test_a_configured_rate_is_kept_and_never_passed_where_the_server_counts_by_the_second() -> None:
+    answered, refused = counted_by_the_window(Pace(0.0, configured=100), 100, 1, 600)
+    assert answered > 0.95 * 300 * 100
+    assert refused < 0.001 * answered
+
+
+def test_one_early_refusal_teaches_nothing_and_two_do() -> None:
+    pace = Pace(0.0)
+    for number in range(1000):
+        pace.send(number / 100)
+    pace.end_epoch(10.0, 11.0)
+    now = 11.0
+    for expected in (
+        pytest.approx(1000 / 11, rel=0.05),
+        pytest.approx(1000 / 11, rel=0.05),
+        pytest.approx(30, rel=0.5),
+    ):
+        for number in range(30):
+            epoch = pace.send(now + number / 100)
+            assert pace.rate == expected
+        pace.refused(epoch)
+        pace.end_epoch(now + 0.3, now + 1.0)
+        now += 1.0
+
+
+@pytest.mark.parametrize("chance", [0.001, 0.002, 0.005])
+def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance: float) -> None:
+    """Over 75% of what could be sent between the pauses is, on an average."""
+    assert sum(refused_by_chance(chance, seed) for seed in range(5)) / 5 > 0.75
+
+
+def refused_by_chance(chance: float, seed: int) -> float:
+    """The share sent of 400 requests a second; a refusal arrives 0.3 s after its request and asks for a second."""
+    pace, rng, now, refusals, paused = Pace(0.0), random.Random(seed), 0.0, deque[tuple[float, Epoch, int]](), 0.0
+    sent = 0
+    while now < 300:
+        at = max(now + rng.expovariate(400), pace.resumes_at, now + pace.wait(now))
+        if refusals and refusals[0][0] <= at:
+            now, epoch, number = refusals.popleft()
+            pace.refused(epoch)
+            if epoch is pace.epoch:
+                paused += 1.0
+                pace.end_epoch(now, now + 1.0, followers=sent - number)
+            else:
+                pace.prolong(now + 1.0)
+            continue
+        now, epoch, sent = at, pace.send(at), sent + 1
+        if rng.random() < chance:
+            refusals.append((now + 0.3, epoch, sent))
+    return sent / 400 / (now - paused)
+
+
+def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() -> None:
+    """Every tenth request is refused however slowly one asks."""
+    pace, now, rates = Pace(0.0), 0.0, []
+    for number in range(1, 2000):
+        now = max(now + 0.01, pace.resumes_at, now + pace.wait(now))
+        epoch = pace.send(now)
+        rates.append(pace.rate)
+        if number % 10 == 0:
+            pace.refused(epoch)
+            pace.end_epoch(now, now + 1)
+    assert min(rate for rate in rates if rate) > 0.5
+    assert rates[-1] is None or rates[-1] > 10, rates[-1]
+
+
+def test_a_day_s_quota_is_waited_out_and_not_taken_for_a_rate() -> None:
+    pace = Pace(0.0)
+    for number in range(50):
+        pace.send(number / 10)
+    pace.refused(pace.send(5))
+    pace.end_epoch(5, until=5 + LONGEST_WINDOW + 1)
+    assert pace.rate is None

@@ -1,0 +1,40 @@
+"""How many connections this process may have open: each request in flight is one, and each connection an open file."""
+
+import resource
+from collections.abc import Sequence
+
+from weak2wise.errors import ConfigError
+from weak2wise.llm.limits import MOST_IN_FLIGHT
+
+OPEN_FILES = 65_536
+"""As many as are asked for where the machine has no limit of its own; 1,024 is a usual one to begin with."""
+KEPT_BACK = 128
+"""Files for all the rest: ledgers, log, pipes to worker processes, who looks at the page."""
+
+
+def allow(configured: Sequence[int | None]) -> int:
+    """Let this process open as many files as its requests in flight need.
+
+    Args:
+        configured: the requests in flight that each provider allows, ``None`` where that is to be found out.
+
+    Returns:
+        How many may be in flight where nothing is configured: what is left is shared out evenly.
+
+    Raises:
+        ConfigError: the hard limit of this process is too low for what is configured.
+    """
+    known = sum(filter(None, configured))
+    open_ended = configured.count(None)
+    needed = known + open_ended + KEPT_BACK
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max(OPEN_FILES, needed) if hard == resource.RLIM_INFINITY else min(hard, max(OPEN_FILES, needed))
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    if needed > files:
+        raise ConfigError(
+            f"model_endpoints: {known:,} requests in flight are configured (max_concurrent_requests), but this process "
+            f"may open no more than {files:,} files, {KEPT_BACK} of them for other things. Lower the former, or raise "
+            "the latter (ulimit -Hn)"
+        )
+    return min(MOST_IN_FLIGHT, (files - KEPT_BACK - known) // open_ended) if open_ended else MOST_IN_FLIGHT
