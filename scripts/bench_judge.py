@@ -5,7 +5,7 @@ and the answers of other questions where they are clearly different (wrong). Fam
 of (mixed numbers, intervals, units, huge numbers, ...) are made up, as the row "constructed". Wrong verdicts are listed
 and make the exit code 1; so does a share of undecided ones above ``--most-unsure`` in any file.
 
-    python scripts/bench_judge.py --data ../shared/data
+    python scripts/bench_judge.py --data folder
     python scripts/bench_judge.py --data questions.jsonl --work-dir work
 """
 
@@ -23,13 +23,15 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from weak2wise.config import PromptTexts
 from weak2wise.offload import Offload
 from workers.answers import bare_reference, quick_verdict, warm_up
 from workers.judge import Judge, Verdict
+from workers.prompts import Prompts
 
 ROOT = Path(__file__).parents[1]
-DATA = (ROOT.parent / "shared" / "data", ROOT / "scripts" / "quickstart" / "questions.jsonl")
-"""What is measured unless something else is asked for: the first that is there."""
+DATA = ROOT / "scripts" / "quickstart" / "questions.jsonl"
+"""What is measured unless something else is asked for."""
 FRAMES = (
     "We add them up. The answer is $\\boxed{{{}}}$.",
     "So we are done.\n\n\\[\\boxed{{{}}}\\]",
@@ -55,14 +57,6 @@ class Pair(NamedTuple):
     reference: str
     right: bool
     cut_off: bool = False
-
-
-class Silent:
-    """Prompts of a judge that asks nobody."""
-
-    def judge(self, question: str, attempt: str, answer: str) -> str:
-        """No model is there to read it."""
-        return f"{question}{attempt}{answer}"
 
 
 def spellings(answer: str) -> Iterator[str]:
@@ -315,11 +309,8 @@ def decided(work_dir: Path) -> str:
 
 async def main() -> int:
     """Measure every file and print the table."""
-    default = next((path for path in DATA if path.exists()), DATA[-1])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, default=default, help="a .jsonl file of questions and answers, or a folder"
-    )
+    parser.add_argument("--data", type=Path, default=DATA, help="a .jsonl file of questions and answers, or a folder")
     parser.add_argument("--work-dir", type=Path, help="tell also how the run in this work_dir was decided")
     parser.add_argument("--workers", type=int, help="processes for the parsing tier")
     parser.add_argument("--most-unsure", type=float, default=0.10, help="largest undecided share that passes")
@@ -331,7 +322,7 @@ async def main() -> int:
     table.caption = "undecided pairs are on stderr" if chosen.show_unsure else None
     most = 0.0
     async with Offload(workers=chosen.workers, warm_up=warm_up) as offload:
-        judge = Judge(prompts=Silent(), offload=offload, mode="rule")
+        judge = Judge(prompts=Prompts.of(PromptTexts()), offload=offload, mode="rule")
         await judge("", r"\boxed{\sqrt{4}}", r"\sqrt{5}", seed=0)  # starts the worker
         wrong, _ = await measure("constructed", list(constructed(random.Random(0))), judge, table)
         for name, references in files:

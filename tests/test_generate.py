@@ -2,7 +2,7 @@
 
 import pytest
 
-from weak2wise.config import Outcomes
+from weak2wise.config import Outcomes, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.offload import Offload
 from weak2wise.worker import Drop
@@ -10,26 +10,30 @@ from workers.answers import warm_up
 from workers.faithful import FaithfulOnly
 from workers.generate import Generate
 from workers.judge import Judge
+from workers.outcomes import flaws
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Scored, Traced, Unsolved
 from workers.scoring import score
+
+PROMPTS = Prompts.of(PromptTexts())
 
 
 class Saying:
     """A strong model that always says the same."""
 
-    def __init__(self, conclusion: str) -> None:
+    def __init__(self, conclusion: str, finish_reason: str = "stop") -> None:
         self.text = f"## Step 1: add\nIt grows.\n\n## Final Answer\n{conclusion}"
+        self.finish_reason = finish_reason
 
     async def complete(self, _prompt: Prompt, /) -> Completion:
-        return Completion(text=self.text, reasoning="Let me think.", finish_reason="stop")
+        return Completion(text=self.text, reasoning="Let me think.", finish_reason=self.finish_reason)
 
 
 class NoCalls:
-    """A judge's prompts that must not be asked for."""
+    """A judge's model that must not be asked."""
 
-    def judge(self, question: str, attempt: str, answer: str) -> str:
-        raise AssertionError((question, attempt, answer))
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        raise AssertionError(prompt)
 
 
 async def traced(*conclusions: str, answer: str) -> Traced:
@@ -39,10 +43,10 @@ async def traced(*conclusions: str, answer: str) -> Traced:
         {f"strong-{number}": Saying(conclusion) for number, conclusion in enumerate(conclusions)},
         1,
         0.6,
-        Prompts(cgen="explain", pqr=None, pjudge=None, ptrunc=None, panchor=None),  # type: ignore[arg-type]
+        PROMPTS,
         0,
         outcomes=Outcomes(),
-        judge=Judge(prompts=NoCalls(), offload=offload, mode="llm", model=Saying("No")),
+        judge=Judge(prompts=PROMPTS, offload=offload, mode="llm", model=NoCalls()),
         least=None,
     )
     question = Question(row=1, id=None, text="What is 2 + 2?", answer=answer)
@@ -83,3 +87,14 @@ async def test_unfaithful_candidates_are_kept_from_scoring_and_a_question_withou
     await step(await traced(r"\boxed{5}", r"\boxed{4}", answer="4"))
     assert [candidate.m_strong for candidate in seen] == ["strong-1"]
     assert await step(await traced(r"\boxed{5}", answer="4")) == Drop("unfaithful")
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "marks"), [("stop", ()), ("length", ("length",)), ("repetition", ("length",))]
+)
+async def test_a_trace_that_a_limit_or_a_loop_ended_is_marked_as_cut_off(
+    finish_reason: str, marks: tuple[str, ...]
+) -> None:
+    """An embedded engine ends an answer that only repeats itself."""
+    completion = await Saying("4", finish_reason).complete(Prompt(messages=(), temperature=0.6, seed=0))
+    assert flaws(completion) == marks

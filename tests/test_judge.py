@@ -31,9 +31,13 @@ class Scripted:
 
 
 class Refusing:
-    """A model that answers nothing."""
+    """A model that answers nothing, in its own time."""
+
+    calls = 0
 
     async def complete(self, prompt: Prompt, /) -> Completion:
+        self.calls += 1
+        await asyncio.sleep(0.01)
         raise Rejected("content_filter", f"no: {prompt.messages[0].content}", endpoint="judge")
 
 
@@ -161,6 +165,18 @@ async def test_who_waits_for_a_verdict_that_never_comes_judges_for_itself() -> N
     others[0].cancel()  # one that only waited takes nothing away
     assert [verdict.by for verdict in await asyncio.gather(*others[1:])] == ["llm", "llm"]
     assert (len(model.asked), decide.counts) == (1, {"llm": 2})
+
+
+async def test_a_verdict_that_cannot_be_given_is_asked_for_once_by_all_who_wait_for_it() -> None:
+    """Each of its calls may take all its retries; later attempts ask anew."""
+    model = Refusing()
+    decide = judge(model)
+    given: Given = {}
+    for calls in (1, 2):
+        waiting = (decide("q", "prose", "5", seed=1, given=given) for _ in range(12))
+        failures = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(failure) for failure in failures] == [Rejected] * 12
+        assert (model.calls, given) == (calls, {})
 
 
 async def test_an_attempt_cut_off_before_its_answer_needs_no_model() -> None:

@@ -11,14 +11,15 @@ What decided is told with the verdict, so that a run can count it.
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import ConfigError, RecordError
 from weak2wise.llm.model import Message, Model, Prompt
 from weak2wise.offload import Offload, OffloadError
 from workers.answers import final_answer, in_brief, quick_verdict, verdict, worth_parsing
+from workers.prompts import Prompts
 
 Mode = Literal["rule", "llm", "cascade"]
 TIME_LIMIT = 2.0
@@ -41,14 +42,6 @@ Given = dict[tuple[str, bool], "asyncio.Future[Verdict]"]
 """Verdicts on one question, given or under way, by the attempt as it is shown and whether it was cut off."""
 
 
-class JudgePrompts(Protocol):
-    """What the judge needs of the run's prompts."""
-
-    def judge(self, question: str, attempt: str, answer: str) -> str:
-        """Ask whether an attempt reaches the reference answer."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Judge:
     """Judges attempts.
@@ -60,7 +53,7 @@ class Judge:
         ConfigError: on construction, for mode ``llm`` without a model.
     """
 
-    prompts: JudgePrompts
+    prompts: Prompts
     offload: Offload
     model: Model | None = None
     mode: Mode = "cascade"
@@ -111,9 +104,13 @@ class Judge:
             known = given[shown, cut_off] = asyncio.get_running_loop().create_future()
             try:
                 known.set_result(await self._verdict(question, shown, answer, seed, cut_off=cut_off))
-            except BaseException:
+            except BaseException as error:
                 del given[shown, cut_off]
-                known.cancel()  # who waits for it judges for itself
+                if isinstance(error, RecordError):
+                    known.set_exception(error)  # who waits for it would only wait for the same again
+                    known.exception()
+                else:
+                    known.cancel()  # who waits for it judges for itself
                 raise
         verdict = known.result()
         self.counts[verdict.by] += 1

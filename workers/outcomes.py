@@ -16,7 +16,7 @@ from workers.scoring import split_steps, states_answer
 Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
 
 _SAID: dict[Flaw, str] = {
-    "length": "the token limit cut the answer off",
+    "length": "the answer was cut off, by the token limit or as it only repeated itself",
     "content_filter": "the provider's content filter cut the answer off",
     "empty": "the answer has no text",
     "no_final_answer": "the answer has no step '## Final Answer'",
@@ -27,7 +27,7 @@ def flaws(completion: Completion) -> tuple[Flaw, ...]:
     """What is wrong with an answer, the cause before the effect; of one that says nothing at all, the cause alone."""
     empty = not completion.text.strip()
     found: dict[Flaw, bool] = {
-        "length": completion.finish_reason == "length",
+        "length": completion.cut_off,
         "content_filter": completion.finish_reason == "content_filter",
         "empty": empty,
         "no_final_answer": not empty and not any(map(states_answer, split_steps(completion.text))),

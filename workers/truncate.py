@@ -19,13 +19,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 
 from weak2wise.llm.model import Message, Model, Prompt
 from workers.answers import bare_reference, first_sentence_with
 from workers.answers.locate import sentences
+from workers.prompts import Prompts
 
 Mode = Literal["rewrite", "anchor", "rule"]
 
@@ -37,23 +38,11 @@ class Cut(Struct, frozen=True):
     by: Literal["rewrite", "anchor", "rule", "whole"]
 
 
-class TruncatePrompts(Protocol):
-    """What truncation needs of the run's prompts."""
-
-    def rewrite(self, normal: str, answer: str) -> str:
-        """Ask for the reasoning up to where the answer is first derived."""
-        ...
-
-    def anchor(self, normal: str, answer: str) -> str:
-        """Ask for the last sentence to keep, word for word."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Truncate:
     """Cuts reasoning texts. Without a ``model`` the rule cuts, whatever the mode."""
 
-    prompts: TruncatePrompts
+    prompts: Prompts
     model: Model | None = None
     mode: Mode = "anchor"
     temperature: float = 0.1
