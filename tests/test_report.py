@@ -236,7 +236,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "ledger" / name).mkdir(parents=True)
         lines_of = b"".join(msgspec.json.encode(outcome) + b"\n" for outcome in all_of)
         (folder / "ledger" / name / "00000.jsonl").write_bytes(lines_of)
-    shape = {"models.mweak": HOSTILE, "models.mstrong": HOSTILE, "models.judge": "None", "models.truncation": "None"}
+    shape = {"models.mweak": HOSTILE, "models.mstrong": [HOSTILE], "models.judge": None, "models.truncation": None}
     manifest = Manifest(created=HOSTILE, shape=shape, input=InputDigest(0, HOSTILE))
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     (folder / "run.log").write_text(json.dumps({"event": "run.started", "input": HOSTILE, "timestamp": HOSTILE}) + "\n")

@@ -191,7 +191,7 @@ class Engine:
         old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume)
         return old, changed
 
-    def _shape(self, overlap: Overlap | None) -> dict[str, str]:
+    def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
         shape = result_shape(self._config, msgspec.to_builtins(self._prompts))
         return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
 

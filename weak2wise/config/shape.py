@@ -6,7 +6,7 @@ import msgspec
 from msgspec import structs
 
 from weak2wise.config.schema import Config, Endpoint, OpenAIEndpoint
-from weak2wise.ledger.manifest import digest
+from weak2wise.ledger.manifest import DIGEST, digest
 
 _VLLM_SHAPING = (
     "chat_template",
@@ -68,26 +68,27 @@ def answer_settings(endpoint: Endpoint) -> dict[str, Any]:
     return settings
 
 
-def _shown(value: object) -> str:
-    """A text or a number as it is, what may be long or hold a secret as a digest."""
-    if isinstance(value, str):
-        return value
-    if value == {}:
-        return "{}"
-    return msgspec.json.encode(value).decode() if value is None or isinstance(value, int | float) else digest(value)
+def _shown(value: object) -> object:
+    """A text, a number or nothing as it is; what may be long or hold a secret as a digest."""
+    return value if not value or isinstance(value, str | int | float) else _digest(value)
 
 
-def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, str]:
-    """Dotted config keys that shape results, with their values; free-form ones as digests.
+def _digest(value: object) -> str:
+    return f"{DIGEST}{digest(value)}"
+
+
+def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, Any]:
+    """Dotted config keys that shape results, with their values as JSON has them; free-form ones as digests.
 
     ``prompts`` are the texts in use, the config's or the defaults.
     """
-    shape = {f"params.{key}": str(value) for key, value in structs.asdict(config.params).items()}
-    for key, value in structs.asdict(config.models).items():
-        shape[f"models.{key}"] = ", ".join(value) if isinstance(value, tuple) else str(value)
+    shape: dict[str, Any] = {f"params.{key}": value for key, value in structs.asdict(config.params).items()}
+    shape |= {f"models.{key}": value for key, value in structs.asdict(config.models).items()}
     for name in dict.fromkeys(config.roles().values()):
         for key, value in answer_settings(config.endpoints[name]).items():
             shape[f"model_endpoints.{name}.{key}"] = _shown(value)
     for key, value in structs.asdict(config.dataset.columns).items():
         shape[f"dataset.columns.{key}"] = value
-    return shape | {f"prompts.{key}": digest(text) for key, text in prompts.items()}
+    shape |= {f"prompts.{key}": _digest(text) for key, text in prompts.items()}
+    as_kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(shape))  # to be compared with a manifest's
+    return as_kept

@@ -7,7 +7,7 @@ shapes speed, and never a secret: long or free-form values are kept as digests.
 import hashlib
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,8 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 
 Resume = Literal["auto", "never", "force"]
+DIGEST = "digest "
+"""What a digest in place of a value begins with."""
 _CHUNK = 1 << 20
 
 
@@ -27,11 +29,11 @@ class InputDigest(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """``shape`` maps dotted config keys to values or digests of values."""
+    """``shape`` maps dotted config keys to JSON values or digests of values."""
 
     version: int = 1
     created: str
-    shape: dict[str, str]
+    shape: dict[str, Any]
     input: InputDigest
 
 
@@ -70,7 +72,7 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resume) -> list[str]:
+def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume) -> list[str]:
     """Decide whether the work_dir's earlier run goes on, and write the manifest.
 
     ``auto`` goes on if nothing that shapes results changed. ``force`` goes on all the same: finished rows stay as they
@@ -97,7 +99,7 @@ def settle(work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resu
 
 
 def compare(
-    work_dir: Path, shape: dict[str, str], input_path: Path, resume: Resume
+    work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume
 ) -> tuple[Manifest | None, InputDigest, list[str]]:
     """``settle`` without writing anything: the manifest to go on with, if any, the input, and the keys that changed."""
     path = work_dir / "manifest.json"

@@ -53,16 +53,16 @@ class WorkDir:
         names = {"weak": shape["models.mweak"]}
         names |= {f"strong/{name}": name for name in self.strong}
         names |= {role: shape[f"models.{role}"] for role in ("judge", "truncation")}
-        return {role: self.model_of(name) for role, name in names.items() if name != "None"}
+        return {role: self.model_of(name) for role, name in names.items() if name}
 
     def model_of(self, endpoint: str) -> str:
         """What an endpoint serves; its name where the settings know it no more (``--resume force``)."""
-        return self.manifest.shape.get(f"model_endpoints.{endpoint}.model", endpoint)
+        return str(self.manifest.shape.get(f"model_endpoints.{endpoint}.model", endpoint))
 
     @property
     def strong(self) -> list[str]:
         """The strong models' endpoint names, in the config's order."""
-        return self.manifest.shape["models.mstrong"].split(", ")
+        return list(self.manifest.shape["models.mstrong"])
 
     @property
     def through(self) -> list[str]:

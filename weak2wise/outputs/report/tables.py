@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from weak2wise.ledger.manifest import digest
 from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
@@ -106,7 +108,10 @@ def failed(work: WorkDir, facts: Facts) -> str:
 def settings(work: WorkDir) -> str:
     """What the results depend on."""
     shape = work.manifest.shape
-    rows = [[f"<code>{line(key)}</code>", line(value, 300)] for key, value in sorted(shape.items())]
+    texts = {
+        key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in shape.items()
+    }
+    rows = [[f"<code>{line(key)}</code>", line(text, 300)] for key, text in sorted(texts.items())]
     return (
         f"<details><summary>Settings that shape results (digest <code>{digest(shape)}</code>)</summary>"
         f"{table('Settings', ['key', 'value or digest'], rows, words=2)}</details>"
