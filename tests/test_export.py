@@ -45,7 +45,9 @@ def prompts_and_responses(layout: str, rows: Any) -> list[tuple[str, str]]:
             assert all(row["input"] == "" for row in rows)
             return [(row["instruction"], row["output"]) for row in rows]
         case "prompt_completion":
-            return [(row["prompt"], row["completion"]) for row in rows]
+            turns = [(row["prompt"], row["completion"]) for row in rows]
+            assert all([p["role"], c["role"]] == ["user", "assistant"] for (p,), (c,) in turns)
+            return [(p["content"], c["content"]) for (p,), (c,) in turns]
     return [(row["prompt"], row["response"]) for row in rows]
 
 
@@ -65,20 +67,21 @@ def test_each_layout_is_read_by_datasets_and_holds_every_emitted_row_in_order(
 
 @pytest.mark.parametrize("layout", ["messages", "prompt_completion"])
 def test_trl_takes_the_columns_for_what_they_are(finished: FinishedRun, tmp_path: Path, layout: str) -> None:
-    """TRL's rule: ``messages`` or ``prompt`` with ``completion``; turns of role and content make it conversational."""
+    """TRL's rule: ``messages`` or ``prompt`` with ``completion``; turns of role and content make it conversational.
+
+    Where they are plain texts, it puts them together without the model's chat template.
+    """
     assert command("export", finished.work, "--out", tmp_path, "--format", layout) == 0
     rows = load(tmp_path / "train.jsonl")
     kinds = {"messages": {"messages"}, "prompt_completion": {"prompt", "completion"}}
     assert set(rows.column_names) == kinds[layout]
     for row in rows:
-        if layout == "messages":
-            assert row["messages"][-1]["role"] == "assistant"
-            assert all(set(turn) == {"role", "content"} for turn in row["messages"])
-        else:
-            assert all(isinstance(text, str) and text for text in row.values())
+        turns = row["messages"] if layout == "messages" else [*row["prompt"], *row["completion"]]
+        assert [turn["role"] for turn in turns] == ["user", "assistant"]
+        assert all(set(turn) == {"role", "content"} and turn["content"] for turn in turns)
 
 
-@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("layout", [name for name, layout in LAYOUTS.items() if layout.info is not None])
 def test_llama_factorys_entry_names_columns_and_tags_that_are_there(
     finished: FinishedRun, tmp_path: Path, layout: str
 ) -> None:
@@ -93,6 +96,18 @@ def test_llama_factorys_entry_names_columns_and_tags_that_are_there(
         user, assistant = row[info["columns"]["messages"]]
         assert set(user) == {tags["role_tag"], tags["content_tag"]}
         assert (user[tags["role_tag"]], assistant[tags["role_tag"]]) == (tags["user_tag"], tags["assistant_tag"])
+
+
+def test_a_layout_that_llama_factory_does_not_read_has_no_entry(finished: FinishedRun, tmp_path: Path) -> None:
+    """One that an earlier export in another layout left would say what is not so."""
+    info = tmp_path / "dataset_info.json"
+    to_trl = ("--format", "prompt_completion")
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *to_trl) == 0
+    assert not info.exists()
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 0
+    assert command("export", finished.work, "--out", tmp_path / "other.jsonl") == 0
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *to_trl) == 0
+    assert list(json.loads(info.read_text())) == ["other"]
 
 
 def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: Path) -> None:

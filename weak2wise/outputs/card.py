@@ -23,9 +23,10 @@ HOLDS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
 HOLDS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
 
 
-def entry_of(file_name: str, layout: LayoutName) -> dict[str, object]:
-    """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``."""
-    return {"file_name": file_name, **LAYOUTS[layout].info}
+def entry_of(file_name: str, layout: LayoutName) -> dict[str, object] | None:
+    """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``; ``None`` in a layout it does not read."""
+    info = LAYOUTS[layout].info
+    return info and {"file_name": file_name, **info}
 
 
 def described(card: Path) -> str | None:
