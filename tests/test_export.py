@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -110,6 +111,28 @@ def test_a_layout_that_llama_factory_does_not_read_has_no_entry(finished: Finish
     assert list(json.loads(info.read_text())) == ["other"]
 
 
+def test_a_mark_that_comes_late_is_read_by_who_guesses_types_from_the_first_rows(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    """``datasets`` reads a file in pieces, and takes the first one's types for all."""
+    import datasets  # noqa: PLC0415 - a second
+
+    work = tmp_path / "work"
+    shutil.copytree(finished.work, work)
+    (shard,) = (work / "ledger" / "select").glob("*.jsonl")
+    *before, last = lines(shard)
+    last["record"]["winner"]["marks"] = ["length", "unfaithful"]
+    shard.write_text("".join(json.dumps(line) + "\n" for line in [*before, last]))
+    out = tmp_path / "train.jsonl"
+    assert command("export", work, "--out", out, "--provenance") == 0
+    rows = datasets.load_dataset(
+        "json", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache"), chunksize=4000
+    )
+    marks = {provenance["row"]: provenance["marks"] for provenance in rows["provenance"]}
+    assert marks.pop(last["row"]) == "length, unfaithful"
+    assert set(marks.values()) == {""}
+
+
 def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: Path) -> None:
     assert command("export", finished.work, "--out", tmp_path, "--provenance") == 0
     found = [line["provenance"] for line in lines(tmp_path / "train.jsonl")]
@@ -117,7 +140,7 @@ def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: P
     for provenance, golden in zip(found, finished.selected, strict=True):
         assert provenance["row"] == golden["row"]
         assert provenance["id"] == golden["id"]
-        assert provenance["marks"] == []
+        assert provenance["marks"] == ""
         assert provenance["s_list"] == golden["debug"]["s_list"]
         assert provenance["strong_model"] == models[golden["m_strong"]]
         assert provenance["candidate"] == f"{golden['row']}/{golden['m_strong']}/{golden['sample']}"
