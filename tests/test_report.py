@@ -78,6 +78,31 @@ def test_the_step_mask_curve_is_that_of_the_scored_candidates(
     assert expected
     with opened(browser, report) as view:
         assert table(view.page, "Step-Mask") == expected
+        said = view.page.get_by_role("img", name="Success of the weak LLM").get_attribute("aria-label")
+    assert ", ".join(f"n={sum(asked[name][i] for name in asked)}" for i in range(6)) in said
+
+
+def test_what_racing_left_unasked_is_said_beside_what_it_bends(
+    finished: FinishedRun, report: Path, hostile: Path, browser: "Browser"
+) -> None:
+    """Losers are not asked at light levels, so that those look better than they are; not where all was asked."""
+    unknown = sum(
+        None in candidate["debug"]["s_list"] for candidate in lines(finished.work / "scored_candidates.jsonl")
+    )
+    assert unknown
+    with opened(browser, report) as view:
+        said = view.page.inner_text("figure:has(h2:text-is('Step-Mask')) figcaption")
+        assert "light levels look better than they are" in said
+        assert f"{unknown} of " in said
+        scores = view.page.locator("figure:has(h2:text-is('Scores'))")
+        assert scores.locator(".legend").inner_text().split("\n") == ["golden traces", "golden traces and close losers"]
+        assert f"of {unknown} other losers only an upper bound is known" in scores.inner_text()
+    assert command("report", hostile) == 0
+    with opened(browser, hostile / "report.html") as view:
+        said = view.page.inner_text("main")
+        assert "look better" not in said
+        assert "upper bound" not in said
+        assert view.page.locator("figure:has(h2:text-is('Scores')) .legend li").all_inner_texts()[1] == "all traces"
 
 
 def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, browser: "Browser") -> None:

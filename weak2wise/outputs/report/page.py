@@ -97,8 +97,19 @@ def _levels(facts: Facts) -> str:
         charts.Series(name, [level.right / level.asked if level.asked else None for level in levels])
         for name, levels in sorted(facts.levels.items())
     ]
+    asked = [0] * deepest
+    for levels in facts.levels.values():
+        for at, level in enumerate(levels):
+            asked[at] += level.asked
     drawn = charts.lines(
-        "Success of the weak LLM by mask level", series, labels, "of each step hidden", "weak LLM reaches the answer"
+        "Success of the weak LLM by mask level",
+        series,
+        labels,
+        "of each step hidden" + ("; attempts asked" if facts.bounds else ""),
+        "weak LLM reaches the answer",
+        below=[f"n={spread.short(count) if count >= 10_000 else f'{count:,}'}" for count in asked]
+        if facts.bounds
+        else (),
     )
     rows = [
         [line(name), *(f"{level.right:,}/{level.asked:,}" for level in levels), *[""] * (deepest - len(levels))]
@@ -108,9 +119,11 @@ def _levels(facts: Facts) -> str:
     numbers = f"<details><summary>Numbers</summary>{shown}</details>"
     note = "How often the weak LLM still answers correctly when more and more of a strong model's trace is hidden."
     if facts.bounds:
+        # Racing asks the heaviest level first, and the next ones only of traces that have survived it well enough.
         note += (
-            f" {facts.bounds:,} traces were not asked at every level, as they could not win any more; "
-            "the shares are of the attempts asked."
+            " <strong>Asked only of traces that could still win: light levels look better than they are.</strong> "
+            f"{facts.bounds:,} of {facts.candidates.total():,} traces were not asked at every level; "
+            "<code>scoring: exhaustive</code> gives the true curve."
         )
     return _card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
 
@@ -119,11 +132,14 @@ def _scores(facts: Facts) -> str:
     if not facts.scores:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
-    names = ("golden traces", "all fully scored traces")
+    # What racing leaves half known are losers, and those the further behind: the rest stands for nothing but itself.
+    others = "golden traces and close losers" if facts.bounds else "all traces"
+    names = ("golden traces", others)
     drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
-    note = f"Median of the golden traces {median(facts.scores):.3f}, of all fully scored traces " + (
-        f"{median(facts.candidate_scores):.3f}." if facts.candidate_scores else "unknown."
-    )
+    note = f"Median of the golden traces {median(facts.scores):.3f}"
+    if facts.candidate_scores:
+        note += f", of {others} {median(facts.candidate_scores):.3f}"
+    note += f"; of {facts.bounds:,} other losers only an upper bound is known." if facts.bounds else "."
     return _card("Scores", drawn + charts.legend(names), note)
 
 
