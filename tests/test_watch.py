@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -256,6 +257,51 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
         assert "owned" not in page.title()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert seen == []
+
+
+@contextmanager
+def going(folder: Path, page: str = "0") -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A run that goes on, slowly, and the URL of its page."""
+    words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", page]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
+        assert engine.stderr
+        yield engine, engine.stderr.readline().removeprefix("The page: ").strip()
+        engine.kill()
+
+
+def slow_run(folder: Path, base_url: str) -> None:
+    config = config_for(folder, base_url, n_mask=2, skip_filter=True)
+    config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
+    write_run(folder, config, 400)
+
+
+@pytest.mark.slow
+def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Path) -> None:
+    """Also under who walks through the list by keyboard; a button says how many there are, and brings them."""
+    top = "document.querySelector('#traces > [open]').getBoundingClientRect().top"
+    with LoopbackProcess(latency=0.5) as server, chromium() as browser:
+        slow_run(tmp_path, server.base_url)
+        with going(tmp_path) as (_, url):
+            page = browser.new_page(viewport={"width": 1200, "height": 800})
+            page.goto(url)
+            page.locator("details.trace").nth(2).wait_for(timeout=30_000)
+            page.locator("details.trace > summary").first.focus()
+            page.keyboard.press("Enter")
+            page.locator("#traces > [open] .hint").first.wait_for()
+            before, shown = page.evaluate(top), page.locator("details.trace").count()
+            page.locator("#newer", has_text=re.compile(r"^([2-9]|\d\d).* newer traces$")).wait_for(timeout=30_000)
+            assert (page.evaluate(top), page.locator("details.trace").count()) == (before, shown)
+            page.keyboard.press("Enter")  # closed, but the focus is still in the list
+            page.wait_for_timeout(1500)
+            assert page.locator("details.trace").count() == shown
+            page.keyboard.press("Shift+Tab")
+            assert page.evaluate("document.activeElement.id") == "newer"
+            page.keyboard.press("Enter")
+            assert page.locator("details.trace").count() > shown
+            assert page.evaluate("document.activeElement === document.querySelector('details.trace > summary')")
+            page.evaluate("document.activeElement.blur()")
+            page.locator("details.trace").nth(shown + 4).wait_for(timeout=30_000)
+            assert page.locator("#newer").is_hidden()
 
 
 def test_the_page_answers_to_loopback_names_alone_and_forbids_foreign_scripts(live: tuple[str, Path]) -> None:

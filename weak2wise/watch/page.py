@@ -115,7 +115,7 @@ class _Page:
     async def trace(self, request: web.Request) -> web.Response:
         text = await gallery.one(self._observer.result(), int(request.match_info["row"])) if self._ready else None
         if text is None:
-            raise web.HTTPNotFound(text="Not among the newest traces any more.\n")
+            raise web.HTTPNotFound(text="There is no such trace.\n")
         return web.Response(text=text, content_type="text/html")
 
     async def metrics(self, _request: web.Request) -> web.Response:

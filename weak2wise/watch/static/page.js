@@ -102,35 +102,43 @@ function charts() {
   byId("charts").replaceChildren(...(points.length > 1 ? drawn.map(chart) : []));
 }
 
-function traces(entries) {
-  const box = byId("traces");
-  byId("none").hidden = entries.length > 0;
-  const shown = new Map([...box.children].map((child) => [child.dataset.row, child]));
-  const kept = entries.map((entry) => {
-    const old = shown.get(String(entry.row));
-    if (old) return old;
-    const made = element("details", { class: "trace", name: "trace", "data-row": entry.row });
-    const summary = element("summary");
-    const title = element("span", { class: "title" });
-    const facts = element("span", { class: "facts" });
-    title.innerHTML = entry.title;
-    facts.innerHTML = entry.facts;
-    summary.append(title, facts);
-    const body = element("div");
-    made.append(summary, body);
-    made.addEventListener("toggle", async () => {
-      if (!made.open || body.hasChildNodes()) return;
-      try {
-        const reply = await fetch(`/trace/${entry.row}`);
-        const text = await reply.text();
-        if (reply.ok) body.innerHTML = text;
-        else body.textContent = text;
-      } catch {
-        body.textContent = "The engine is gone; the report shows its traces.";
-      }
-    });
-    return made;
+let newest = []; // traces, as the engine last told them
+
+function trace(entry) {
+  const made = element("details", { class: "trace", name: "trace", "data-key": JSON.stringify(entry) });
+  const summary = element("summary");
+  const title = element("span", { class: "title" });
+  const facts = element("span", { class: "facts" });
+  title.innerHTML = entry.title;
+  facts.innerHTML = entry.facts;
+  summary.append(title, facts);
+  const body = element("div");
+  made.append(summary, body);
+  made.addEventListener("toggle", async () => {
+    if (!made.open || body.hasChildNodes()) return;
+    try {
+      const reply = await fetch(`/trace/${entry.row}`);
+      const text = await reply.text();
+      if (reply.ok) body.innerHTML = text;
+      else body.textContent = text;
+    } catch {
+      body.textContent = "The engine is gone; the report shows its traces.";
+    }
   });
+  return made;
+}
+
+// Nothing moves under who reads a trace or walks through the list: what is new waits behind a button.
+function traces(asked = false) {
+  const box = byId("traces");
+  const shown = new Map([...box.children].map((child) => [child.dataset.key, child]));
+  const fresh = newest.filter((entry) => !shown.has(JSON.stringify(entry))).length;
+  const held = !asked && (box.querySelector(":scope > [open]") !== null || box.contains(document.activeElement));
+  byId("newer").hidden = !held || fresh === 0;
+  byId("newer").textContent = `${whole.format(fresh)}${fresh === newest.length ? " or more" : ""} newer trace${fresh === 1 ? "" : "s"}`;
+  byId("none").hidden = newest.length + shown.size > 0;
+  if (held) return;
+  const kept = newest.map((entry) => shown.get(JSON.stringify(entry)) || trace(entry));
   const opened = [...box.children].filter((child) => child.open && !kept.includes(child)); // still being read
   const wanted = [...kept, ...opened];
   // Only what changed is touched: moving an element would take the focus from it.
@@ -139,6 +147,11 @@ function traces(entries) {
     wanted.forEach((child, at) => box.children[at] === child || box.insertBefore(child, box.children[at] || null));
   }
 }
+
+byId("newer").addEventListener("click", () => {
+  traces(true);
+  byId("traces").querySelector("summary").focus(); // the button is gone
+});
 
 // What is seen changes every second; what a screen reader says, with the run's state, or every half a minute.
 const heard = { state: "", at: 0 };
@@ -178,7 +191,8 @@ function show(event) {
     points.splice(0, points.length - 720);
     charts();
   }
-  traces(event.traces);
+  newest = event.traces;
+  traces();
   if (board.ending) {
     document.body.classList.add("ended");
     source.close(); // nothing more will come
