@@ -3,9 +3,11 @@
 import asyncio
 import io
 import json
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -260,10 +262,13 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
 
 
 @contextmanager
-def going(folder: Path, page: str = "0") -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A run that goes on, slowly, and the URL of its page."""
     words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", page]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
+    env = {**os.environ, "W2W_PAGE_TOKEN": token}
+    with subprocess.Popen(
+        words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as engine:
         assert engine.stderr
         yield engine, engine.stderr.readline().removeprefix("The page: ").strip()
         engine.kill()
@@ -304,6 +309,41 @@ def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Pa
             assert page.locator("#newer").is_hidden()
 
 
+@pytest.mark.slow
+def test_a_page_left_open_finds_the_run_again_whatever_ended_it(tmp_path: Path) -> None:
+    """A death, a clean end, and a start with another token, which it can only tell about."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with LoopbackProcess(latency=0.5) as server, chromium() as browser:
+        slow_run(tmp_path, server.base_url)
+        context = browser.new_context()
+        page = context.new_page()
+
+        def told(beginning: str) -> None:
+            page.locator("#state", has_text=re.compile(f"^{beginning}")).wait_for(timeout=30_000)
+
+        with going(tmp_path, port, "one"):
+            page.goto(f"http://127.0.0.1:{port}/?token=one")
+            page.locator("details.trace").first.wait_for(timeout=30_000)
+        told("The engine is gone")
+        page.locator("details.trace > summary").first.click()
+        page.locator("#traces > [open]", has_text="The engine is gone").wait_for()
+        with going(tmp_path, port, "one") as (engine, _):
+            told("Running")
+            page.locator("#traces > [open] .hint").first.wait_for()
+            engine.terminate()
+            told("Interrupted")
+        with going(tmp_path, port, "one"):
+            told("Running")
+            assert page.locator("body.ended").count() == 0
+        told("The engine is gone")
+        with going(tmp_path, port, "two"):
+            told("The engine wants another token")
+            context.new_page().goto(f"http://127.0.0.1:{port}/?token=two")
+            told("Running")
+
+
 def test_the_page_answers_to_loopback_names_alone_and_forbids_foreign_scripts(live: tuple[str, Path]) -> None:
     url, _ = live
     assert get(url, Host="evil.example")[0] == 403
@@ -331,7 +371,11 @@ async def test_others_need_a_token_and_are_told_an_address_that_works() -> None:
         assert (await asyncio.to_thread(get, url))[0] == 401
         assert (await asyncio.to_thread(get, f"{url}?token=wrong"))[0] == 401
         assert (await asyncio.to_thread(lambda: get(url, Authorization="Bearer open-sesame")))[0] == 200
-        assert (await asyncio.to_thread(lambda: get(url, Cookie="weak2wise=open-sesame")))[0] == 200
+        _, fields = await _raw(url, b"Host: localhost:8000", target=b"/?token=open-sesame")
+        cookie = fields["set-cookie"].partition(";")[0]
+        assert (await _raw(url, b"Host: localhost:8000", b"Cookie: " + cookie.encode()))[0] == 200
+        assert "open-sesame" not in cookie, "a server on another port of this host is sent it, too"
+        assert (await _raw(url, b"Host: localhost:8001", b"Cookie: " + cookie.encode()))[0] == 401
 
 
 async def _raw(url: str, *head: bytes, target: bytes = b"/") -> tuple[int, dict[str, str]]:
@@ -362,7 +406,9 @@ async def test_no_web_site_reaches_the_page_through_a_name_of_its_own(token: str
     """With a token as well: a browser that was given the cookie may be led there by another name."""
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(nobody, Address.of("0"), {"W2W_PAGE_TOKEN": token}) as url:
-        found, fields = await _raw(url, b"Host: " + host, b"Cookie: weak2wise=open-sesame")
+        _, given = await _raw(url, b"Host: localhost", target=b"/?token=open-sesame")
+        cookie = given.get("set-cookie", "").partition(";")[0].encode()
+        found, fields = await _raw(url, b"Host: " + host, b"Cookie: " + cookie)
     assert found == status
     assert "default-src 'none'" in fields["content-security-policy"]
     assert fields["x-content-type-options"] == "nosniff"
@@ -372,7 +418,7 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         assert (await _raw(url, b"Host: run:8000", b"Authorization: Bearer open-sesame", target=b"/metrics"))[0] == 200
-        for wrong in (b"Authorization: Bearer \xff\xfe", b"Authorization: open-sesame", b"Cookie: weak2wise=\xff"):
+        for wrong in (b"Authorization: Bearer \xff\xfe", b"Authorization: open-sesame", b"Cookie: weak2wise-8000=\xff"):
             status, fields = await _raw(url, b"Host: 192.0.2.1:8000", wrong)
             assert status == 401
             assert "default-src 'none'" in fields["content-security-policy"]
@@ -381,7 +427,8 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
             assert (status, fields.get("location")) in {(303, "/"), (403, None)}
             assert "evil" not in fields.get("location", "")
             assert status == 403 or "SameSite=Strict" in fields["set-cookie"]
-        status, fields = await _raw(url, b"Host: localhost", b"Cookie: weak2wise=open-sesame", target=b"/nothing")
+        cookie = fields["set-cookie"].partition(";")[0].encode()
+        status, fields = await _raw(url, b"Host: localhost", b"Cookie: " + cookie, target=b"/nothing")
         assert (status, fields["x-content-type-options"]) == (404, "nosniff")
 
 

@@ -114,12 +114,14 @@ function trace(entry) {
   summary.append(title, facts);
   const body = element("div");
   made.append(summary, body);
+  let read = false;
   made.addEventListener("toggle", async () => {
-    if (!made.open || body.hasChildNodes()) return;
+    if (!made.open || read) return;
     try {
       const reply = await fetch(`/trace/${entry.row}`);
       const text = await reply.text();
-      if (reply.ok) body.innerHTML = text;
+      read = reply.ok;
+      if (read) body.innerHTML = text;
       else body.textContent = text;
     } catch {
       body.textContent = "The engine is gone; the report shows its traces.";
@@ -170,11 +172,10 @@ function saying(board) {
   return `Running for ${time(board.seconds)}; ${ended}, ${whole.format(board.per_minute)} a minute${again}.`;
 }
 
-const source = new EventSource("/events");
-
 function show(event) {
-  document.body.classList.remove("lost");
   const { board } = event;
+  document.body.classList.remove("lost");
+  document.body.classList.toggle("ended", board !== null && board.ending !== null);
   if (board === null) {
     say("opening", "Opening ledgers and endpoints …");
     return;
@@ -191,17 +192,38 @@ function show(event) {
     points.splice(0, points.length - 720);
     charts();
   }
-  newest = event.traces;
+  if (event.traces) newest = event.traces;
   traces();
-  if (board.ending) {
-    document.body.classList.add("ended");
-    source.close(); // nothing more will come
-  }
 }
 
-source.addEventListener("open", () => points.splice(0));
-source.addEventListener("message", (message) => show(JSON.parse(message.data)));
-source.addEventListener("error", () => {
-  document.body.classList.add("lost");
-  say("lost", "The engine is gone, without a word. This page shows its last moment and looks for it.");
-});
+// A browser takes a broken stream up again by itself, but one that was refused or has said its last word only we do.
+function follow() {
+  const source = new EventSource("/events");
+  const again = (seconds) => {
+    source.close();
+    setTimeout(follow, 1000 * seconds);
+  };
+  source.addEventListener("open", () => {
+    points.splice(0);
+    document.querySelectorAll("details.trace[open]").forEach((trace) => trace.dispatchEvent(new Event("toggle")));
+  });
+  source.addEventListener("message", (message) => {
+    const event = JSON.parse(message.data);
+    show(event);
+    if (event.board?.ending) again(10); // the run may be gone on with, and this page with it
+  });
+  source.addEventListener("error", async () => {
+    if (document.body.classList.contains("ended")) {
+      again(10);
+      return;
+    }
+    const refused = source.readyState === EventSource.CLOSED;
+    if (refused) again(5);
+    document.body.classList.add("lost");
+    const status = refused ? await fetch("/page.css", { method: "HEAD" }).then((reply) => reply.status, () => 0) : 0;
+    if (status === 401) say("locked", "The engine wants another token than before: open its page with ?token= and what W2W_PAGE_TOKEN holds.");
+    else say("lost", "The engine is gone, without a word. This page shows its last moment and looks for it.");
+  });
+}
+
+follow();
