@@ -5,7 +5,7 @@ from typing import Any
 
 from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report import charts
-from weak2wise.outputs.report.text import line, prose
+from weak2wise.outputs.report.text import line, prose, title
 from weak2wise.outputs.report.traces import opened
 from weak2wise.pipeline import Stage
 from weak2wise.watch.board import Observer
@@ -58,7 +58,7 @@ def _shown(golden: Golden, scored: Scored | None) -> str:
 
 def _entry(golden: Golden) -> dict[str, object]:
     facts = f"{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · {line(golden.winner.m_strong, 40)}"
-    return {"row": golden.row, "title": line(golden.title, 140), "facts": facts}
+    return {"row": golden.row, "title": title(golden.title, 140), "facts": facts}
 
 
 def _stage(observer: Observer, name: str) -> Stage[Any] | None:

@@ -8,7 +8,7 @@ import msgspec
 from weak2wise.ledger.manifest import digest
 from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
-from weak2wise.outputs.report.text import line
+from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import unreadable
 
@@ -61,7 +61,7 @@ def slowest(work: WorkDir, facts: Facts) -> str:
     listed = [
         [
             f"{row:,}",
-            line(_title(work, row), 110),
+            title(_title(work, row), 110),
             f"{facts.seconds[row]:,.1f}",
             f"{facts.tokens[row] if row < len(facts.tokens) else 0:,}",
         ]
@@ -89,7 +89,7 @@ def failed(work: WorkDir, facts: Facts) -> str:
         return ""
     kinds = "".join(f"<li>{line(kind)}: {count:,}</li>" for kind, count in facts.totals.failed.items())
     rows = [
-        [f"{f.row:,}", line(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
+        [f"{f.row:,}", title(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
         for f in facts.failures
     ]
     unread = sum(count for kind, count in facts.totals.failed.items() if kind.startswith("input/"))
