@@ -33,6 +33,7 @@ from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import Picture
 
 QUESTIONS = 30
+LONG = "an-endpoint-of-a-reseller-with-" + "a-very-long-name-" * 4
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e</details>\x1b[31m $\\frac{1}{2}$"
 
 
@@ -247,7 +248,7 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
             for row in page.locator("#stages tr").all()
             if (cells := row.locator("td").all_text_contents())
         }
-        assert stages["sft"][0] == str(emitted)
+        assert stages["sft"][:2] == ["0", str(emitted)]
         hostile = page.locator("details.trace", has_text="document.title")
         hostile.locator("> summary").focus()
         page.keyboard.press("Enter")
@@ -277,7 +278,43 @@ def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["sub
 def slow_run(folder: Path, base_url: str) -> None:
     config = config_for(folder, base_url, n_mask=2, skip_filter=True)
     config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
+    config["model_endpoints"][LONG] = config["model_endpoints"]["strong-b"]
+    config["models"]["mstrong"] = ["strong-a", LONG]
     write_run(folder, config, 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_says_what_fails_and_why_on_a_phone_too(tmp_path: Path, width: int) -> None:
+    """However long an endpoint's name is, its errors are beside it; charts have a scale."""
+    item = Match(model="weak", contains="(item 2)")
+    faults = (Fault("400", item), Fault("500", Match(model="weak"), times=3))
+    with LoopbackProcess(latency=0.5, faults=faults) as server, chromium() as browser:
+        slow_run(tmp_path, server.base_url)
+        with going(tmp_path) as (_, url):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.goto(url)
+            page.locator("#faults", has_text=re.compile("weak: [23] server_error, 1 bad_request")).wait_for(
+                timeout=30_000
+            )
+            rows = {
+                row.locator("td").first.inner_text(): row.locator("td") for row in page.locator("#endpoints tr").all()
+            }
+            assert rows["weak"].nth(1).inner_text() in {"3", "4"}
+            for cells in rows.values():
+                name, errors = cells.nth(0).bounding_box(), cells.nth(1).bounding_box()
+                assert name
+                assert errors
+                assert name["x"] + name["width"] <= errors["x"] + 1 <= errors["x"] + errors["width"] <= width
+            page.locator("section:has(#endpoints) .scroll").evaluate("e => e.scrollLeft = 9999")
+            box = page.locator("#endpoints td").first.bounding_box()
+            assert box
+            assert box["x"] >= 0
+            page.locator("#charts .trend").first.wait_for(timeout=30_000)
+            for svg in page.locator("#charts svg").all():
+                labels = [float(text.replace(",", "")) for text in svg.locator("text").all_text_contents()]
+                assert labels[0] == 0 < labels[1] < labels[2]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.slow
