@@ -18,6 +18,7 @@ from tests.engine_runs import finish, lines
 from tests.finished_run import FinishedRun, command
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Failed
+from weak2wise.outputs.report.charts import mark
 from weak2wise.outputs.report.spread import doubling, even
 from weak2wise.outputs.report.text import answer, escape, prose, title
 from weak2wise.outputs.report.traces import end_of_prefix
@@ -130,6 +131,31 @@ def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, br
     assert set(cost.values()) == {0.0}
     summary = json.loads((finished.work / "summary.json").read_text())
     assert f"{sum(role['cost_usd'] for role in summary['roles']) / len(finished.emitted):,.4f} a row emitted" in said
+
+
+def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
+    finished: FinishedRun, tmp_path: Path, browser: "Browser"
+) -> None:
+    shutil.copytree(finished.work, tmp_path / "work")
+    (shard,) = (tmp_path / "work" / "ledger" / "journal").glob("*")
+    journal = lines(shard)
+    for paid in journal[2:5]:
+        paid["completion"]["usage"] = {"prompt_tokens": 10, "completion_tokens": 10, "estimated": True}
+    lost = journal[0] | {"key": "", "cost_usd": 0.0042}
+    shard.write_text("".join(json.dumps(paid) + "\n" for paid in [*journal, lost]))
+    assert command("report", tmp_path / "work") == 0
+    with opened(browser, tmp_path / "work" / "report.html") as view:
+        said = view.page.locator("section:has(h2:text-is('Tokens')) > p").inner_text()
+        costs = [float(row[7]) for row in table(view.page, "Tokens")]
+    assert "; those of 3 answers, which came without or broke off, are estimated." in said
+    assert "0.0042 went for answers that could not be used." in said
+    whole = float(said.partition("They cost ")[2].split()[0])
+    assert 0 < whole < 1
+    assert whole == pytest.approx(sum(costs), abs=0.001)
+
+
+def test_twelve_strong_models_have_marks_of_their_own() -> None:
+    assert len({mark(number, 0, 0) for number in range(12)}) == 12
 
 
 def test_winners_lengths_and_failures_are_those_of_the_files(

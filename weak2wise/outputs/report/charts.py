@@ -25,14 +25,13 @@ def _svg(title: str, said: str, height: float, body: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
 
 
-def bars(title: str, rows: Sequence[tuple[str, int, str]]) -> str:
-    """Horizontal bars: name, count, and what is said beside the count."""
-    most = max((number for _, number, _ in rows), default=0) or 1
+def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
+    """Horizontal bars, as parts of the ``whole``: name, count, and what is said beside the count."""
     pitch = 40
     parts = []
     for at, (name, number, note) in enumerate(rows):
         y = at * pitch
-        width = number / most * WIDTH
+        width = number / (whole or 1) * WIDTH
         parts.append(
             f'<text x="0" y="{y + 13}">{line(name, 34)}</text>'
             f'<text x="{WIDTH}" y="{y + 13}" text-anchor="end"><tspan class="strong">{number:,}</tspan>'
@@ -108,14 +107,16 @@ def lines(
 
 
 def mark(number: int, x: float, y: float) -> str:
-    """A series' own mark: its shape tells it apart where colours do not."""
+    """A series' own mark: its shape tells it apart where colours do not, or come round again."""
     kind = f'class="f{number % 6} mark"'
-    match number % 3:
+    match number % 4:
         case 0:
             return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
         case 1:
             return f'<rect {kind} x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7"/>'
-    return f'<path {kind} d="M{x:.1f} {y - 4.8:.1f}l4.6 8.2h-9.2z"/>'
+        case 2:
+            return f'<path {kind} d="M{x:.1f} {y - 4.8:.1f}l4.6 8.2h-9.2z"/>'
+    return f'<path {kind} d="M{x:.1f} {y - 5.2:.1f}l5.2 5.2l-5.2 5.2l-5.2 -5.2z"/>'
 
 
 def legend(names: Sequence[str]) -> str:

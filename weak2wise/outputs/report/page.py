@@ -85,7 +85,9 @@ def _funnel(facts: Facts) -> str:
         rows.append((_STEP_NAMES[step], counts["done"], ", ".join(lost)))
     reasons = [f"{line(reason)}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
-    return _card("From questions to training data", charts.bars("Questions through each step", rows), note)
+    return _card(
+        "From questions to training data", charts.bars("Questions through each step", rows, facts.totals.rows), note
+    )
 
 
 def _levels(facts: Facts) -> str:
@@ -115,7 +117,7 @@ def _levels(facts: Facts) -> str:
         [line(name), *(f"{level.right:,}/{level.asked:,}" for level in levels), *[""] * (deepest - len(levels))]
         for name, levels in sorted(facts.levels.items())
     ]
-    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows)
+    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows, names=1)
     numbers = f"<details><summary>Numbers</summary>{shown}</details>"
     note = "How often the weak LLM still answers correctly when more and more of a strong model's trace is hidden."
     if facts.bounds:
@@ -151,7 +153,7 @@ def _wins(work: WorkDir, facts: Facts) -> str:
     names = list(dict.fromkeys((*work.strong, *sorted(facts.wins | facts.candidates))))
     rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in names]
     note = "; ".join(f"{line(name)} ({line(work.model_of(name))}): {facts.candidates[name]:,} traces" for name in names)
-    return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows), note)
+    return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows, total), note)
 
 
 def _lengths(facts: Facts) -> str:
@@ -175,5 +177,5 @@ def _cuts(facts: Facts) -> str:
         return ""
     total = facts.cuts.total()
     rows = [(name, count, f"{100 * count / total:.0f}%") for name, count in facts.cuts.most_common()]
-    note = "What found the place where the answer is first derived; none: the whole trace was kept."
-    return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows), note)
+    note = "What found the place where the answer is first derived; whole: nothing did, and all of the trace is kept."
+    return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows, total), note)

@@ -13,9 +13,9 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import unreadable
 
 
-def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """A table of cells that are HTML already; the first ``words`` columns hold words, the others numbers."""
-    kind = ["" if at < words else " class=n" for at in range(len(head))]
+def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0) -> str:
+    """A table of cells that are HTML already: first ``names``, which may be long, then ``words``, then numbers."""
+    kind = [" class=name"] * names + [""] * words + [" class=n"] * (len(head) - names - words)
     top = "".join(f"<th scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{k}>{cell}</td>" for cell, k in zip(row, kind, strict=True)) + "</tr>" for row in rows
@@ -44,13 +44,22 @@ def tokens(work: WorkDir, facts: Facts) -> str:
             cells += [f"{spent.cost_usd:,.4f}", f"{spent.cost_usd / emitted:,.5f}" if emitted else "–"]
         rows.append(cells)
     columns = ["role", "model", "calls", "prompt tokens", "cached", "answer tokens", "answer tokens a row emitted"]
-    said = "As the endpoints reported them, all runs of this work_dir together."
+    said = "As the endpoints reported them, all runs of this work_dir together"
+    if estimated := sum(spent.estimated for spent in facts.spent.values()):
+        said += f"; those of {estimated:,} answers, which came without or broke off, are estimated"
+    said += "."
     if paid:
         columns += ["US dollars", "US dollars a row emitted"]
         cost = sum(spent.cost_usd for spent in facts.spent.values())
-        said += f" They cost {cost:,.2f} US dollars"
-        said += f", {cost / emitted:,.4f} a row emitted." if emitted else "."
-    return f"<section><h2>Tokens</h2><p>{said}</p>{table('Tokens', columns, rows, words=2)}</section>"
+        said += f" They cost {_amount(cost)} US dollars"
+        said += f", {cost / emitted:,.4f} a row emitted" if emitted else ""
+        wasted = sum(spent.wasted_usd for spent in facts.spent.values())
+        said += f"; {_amount(wasted)} went for answers that could not be used." if wasted else "."
+    return f"<section><h2>Tokens</h2><p>{said}</p>{table('Tokens', columns, rows, names=2)}</section>"
+
+
+def _amount(usd: float) -> str:
+    return f"{usd:,.2f}" if usd >= 1 else f"{usd:,.4f}"
 
 
 def slowest(work: WorkDir, facts: Facts) -> str:

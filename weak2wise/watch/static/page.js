@@ -39,7 +39,7 @@ function row(cells) {
   const made = element("tr");
   cells.forEach((cell, at) => {
     const [text, bad] = Array.isArray(cell) ? cell : [cell, false];
-    made.append(element("td", { class: (at ? "n" : "") + (bad ? " bad" : "") }, text));
+    made.append(element("td", { class: (at ? "n" : "name") + (bad ? " bad" : "") }, text));
   });
   return made;
 }
