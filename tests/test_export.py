@@ -172,6 +172,18 @@ def test_the_card_has_a_header_the_hub_reads_and_counts_that_balance(finished: F
     assert manifest["input"]["sha256"] in text
 
 
+def test_what_was_added_to_a_cards_header_by_hand_stays(finished: FinishedRun, tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    assert command("export", finished.work, "--out", tmp_path) == 0
+    assert "The licence is for whoever publishes this to state" in card.read_text()
+    card.write_text(card.read_text().replace("---\n", "---\nlicense: mit\nlanguage: [en, de]\npretty_name: a---b\n", 1))
+    assert command("export", finished.work, "--out", tmp_path, "--top", 2) == 0
+    header = yaml.safe_load(card.read_text().split("\n---\n")[0])
+    assert (header["license"], header["language"]) == ("mit", ["en", "de"])
+    assert header["pretty_name"] == tmp_path.name, "what is ours is as it has become"
+    assert "The licence is for whoever" not in card.read_text()
+
+
 def test_the_cards_settings_can_be_pasted_into_a_config(tmp_path: Path) -> None:
     """With prompts and addresses added, that config is the same run's; an endpoint's name may hold dots."""
     with LoopbackProcess() as server:

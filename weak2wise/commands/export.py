@@ -10,7 +10,7 @@ from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.outputs.card import HOLDS, dataset_card, entry_of
+from weak2wise.outputs.card import HOLDS, dataset_card, entry_of, header_of
 from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
@@ -87,6 +87,7 @@ def export(
             rows=count,
             selection=_selection(count, top, min_score, balance_by),
             columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
+            earlier=header_of(target.card),
         )
         beside_it = {target.card: written.encode()} | ({target.info: entry} if entry else {})
         for beside, content in beside_it.items():

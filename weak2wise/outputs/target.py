@@ -122,7 +122,7 @@ class Target(Struct, frozen=True):
             for what, names in taken.items():
                 if any(name and Path(name).resolve() == path.resolve() for name in names):
                     raise ConfigError(f"{path}: is {what}; choose another --out")
-        about = described(self.card) if self.card.is_file() else None
+        about = described(self.card)
         if card and self.card.exists() and about != self.data.name:
             whose = f"is the card of {about}" if about else "is no card of ours"
             raise ConfigError(f"{self.card}: {whose}; choose a folder of its own for --out, or pass --no-card")
