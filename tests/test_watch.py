@@ -104,6 +104,9 @@ def test_metrics_are_those_of_the_ledger(live: tuple[str, Path]) -> None:
     journal = [line for shard in sorted((folder / "work/ledger/journal").glob("*")) for line in lines(shard)]
     for endpoint in ("weak", "strong-a", "trunc"):
         assert values[f"weak2wise_answers_total/{endpoint}"] == sum(a["endpoint"] == endpoint for a in journal) > 0
+        usages = [a["completion"]["usage"] for a in journal if a["endpoint"] == endpoint]
+        used = sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in usages)
+        assert values[f"weak2wise_tokens_total/{endpoint}"] == used > 0
         assert values[f"weak2wise_call_seconds_count/{endpoint}"] == values[f"weak2wise_answers_total/{endpoint}"]
     emitted = len(lines(folder / "work/ledger/sft/00000.jsonl"))
     assert values["weak2wise_rows/done/sft"] == values["weak2wise_stage_seconds_count/sft"] == emitted > 0
