@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from statistics import median
 
+from weak2wise.outputs.card import public
 from weak2wise.outputs.report import charts, spread, tables
 from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
@@ -68,7 +69,7 @@ def _header(name: str, work: WorkDir, facts: Facts) -> str:
     return (
         f"<header><p class=quiet>Weak2Wise run</p><h1>{name}</h1>"
         f"<p><strong>{line(state, 300)}</strong>, {escape(work.manifest.created[:16].replace('T', ' '))}{ended} UTC; "
-        f"input {line(history.input or 'unknown', 200)}</p><dl class=tiles>{shown}</dl>"
+        f"input {line(public(history.input or 'unknown'), 200)}</p><dl class=tiles>{shown}</dl>"
         f'<p class="balance">{totals.rows:,} = {totals.emitted:,} emitted + {dropped:,} dropped + {failed:,} failed + '
         f"{totals.unfinished:,} unfinished</p></header>"
     )
