@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -45,7 +46,9 @@ def prompts_and_responses(layout: str, rows: Any) -> list[tuple[str, str]]:
             assert all(row["input"] == "" for row in rows)
             return [(row["instruction"], row["output"]) for row in rows]
         case "prompt_completion":
-            return [(row["prompt"], row["completion"]) for row in rows]
+            turns = [(row["prompt"], row["completion"]) for row in rows]
+            assert all([p["role"], c["role"]] == ["user", "assistant"] for (p,), (c,) in turns)
+            return [(p["content"], c["content"]) for (p,), (c,) in turns]
     return [(row["prompt"], row["response"]) for row in rows]
 
 
@@ -65,20 +68,21 @@ def test_each_layout_is_read_by_datasets_and_holds_every_emitted_row_in_order(
 
 @pytest.mark.parametrize("layout", ["messages", "prompt_completion"])
 def test_trl_takes_the_columns_for_what_they_are(finished: FinishedRun, tmp_path: Path, layout: str) -> None:
-    """TRL's rule: ``messages`` or ``prompt`` with ``completion``; turns of role and content make it conversational."""
+    """TRL's rule: ``messages`` or ``prompt`` with ``completion``; turns of role and content make it conversational.
+
+    Where they are plain texts, it puts them together without the model's chat template.
+    """
     assert command("export", finished.work, "--out", tmp_path, "--format", layout) == 0
     rows = load(tmp_path / "train.jsonl")
     kinds = {"messages": {"messages"}, "prompt_completion": {"prompt", "completion"}}
     assert set(rows.column_names) == kinds[layout]
     for row in rows:
-        if layout == "messages":
-            assert row["messages"][-1]["role"] == "assistant"
-            assert all(set(turn) == {"role", "content"} for turn in row["messages"])
-        else:
-            assert all(isinstance(text, str) and text for text in row.values())
+        turns = row["messages"] if layout == "messages" else [*row["prompt"], *row["completion"]]
+        assert [turn["role"] for turn in turns] == ["user", "assistant"]
+        assert all(set(turn) == {"role", "content"} and turn["content"] for turn in turns)
 
 
-@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("layout", [name for name, layout in LAYOUTS.items() if layout.info is not None])
 def test_llama_factorys_entry_names_columns_and_tags_that_are_there(
     finished: FinishedRun, tmp_path: Path, layout: str
 ) -> None:
@@ -95,6 +99,40 @@ def test_llama_factorys_entry_names_columns_and_tags_that_are_there(
         assert (user[tags["role_tag"]], assistant[tags["role_tag"]]) == (tags["user_tag"], tags["assistant_tag"])
 
 
+def test_a_layout_that_llama_factory_does_not_read_has_no_entry(finished: FinishedRun, tmp_path: Path) -> None:
+    """One that an earlier export in another layout left would say what is not so."""
+    info = tmp_path / "dataset_info.json"
+    to_trl = ("--format", "prompt_completion")
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *to_trl) == 0
+    assert not info.exists()
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 0
+    assert command("export", finished.work, "--out", tmp_path / "other.jsonl") == 0
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *to_trl) == 0
+    assert list(json.loads(info.read_text())) == ["other"]
+
+
+def test_a_mark_that_comes_late_is_read_by_who_guesses_types_from_the_first_rows(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    """``datasets`` reads a file in pieces, and takes the first one's types for all."""
+    import datasets  # noqa: PLC0415 - a second
+
+    work = tmp_path / "work"
+    shutil.copytree(finished.work, work)
+    (shard,) = (work / "ledger" / "select").glob("*.jsonl")
+    *before, last = lines(shard)
+    last["record"]["winner"]["marks"] = ["length", "unfaithful"]
+    shard.write_text("".join(json.dumps(line) + "\n" for line in [*before, last]))
+    out = tmp_path / "train.jsonl"
+    assert command("export", work, "--out", out, "--provenance") == 0
+    rows = datasets.load_dataset(
+        "json", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache"), chunksize=4000
+    )
+    marks = {provenance["row"]: provenance["marks"] for provenance in rows["provenance"]}
+    assert marks.pop(last["row"]) == "length, unfaithful"
+    assert set(marks.values()) == {""}
+
+
 def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: Path) -> None:
     assert command("export", finished.work, "--out", tmp_path, "--provenance") == 0
     found = [line["provenance"] for line in lines(tmp_path / "train.jsonl")]
@@ -102,7 +140,7 @@ def test_provenance_says_what_the_ledger_says(finished: FinishedRun, tmp_path: P
     for provenance, golden in zip(found, finished.selected, strict=True):
         assert provenance["row"] == golden["row"]
         assert provenance["id"] == golden["id"]
-        assert provenance["marks"] == []
+        assert provenance["marks"] == ""
         assert provenance["s_list"] == golden["debug"]["s_list"]
         assert provenance["strong_model"] == models[golden["m_strong"]]
         assert provenance["candidate"] == f"{golden['row']}/{golden['m_strong']}/{golden['sample']}"
@@ -132,6 +170,18 @@ def test_the_card_has_a_header_the_hub_reads_and_counts_that_balance(finished: F
     assert count["in this data set"] == len(lines(tmp_path / "golden" / "train.jsonl")) == 3
     manifest = json.loads((finished.work / "manifest.json").read_text())
     assert manifest["input"]["sha256"] in text
+
+
+def test_what_was_added_to_a_cards_header_by_hand_stays(finished: FinishedRun, tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    assert command("export", finished.work, "--out", tmp_path) == 0
+    assert "The licence is for whoever publishes this to state" in card.read_text()
+    card.write_text(card.read_text().replace("---\n", "---\nlicense: mit\nlanguage: [en, de]\npretty_name: a---b\n", 1))
+    assert command("export", finished.work, "--out", tmp_path, "--top", 2) == 0
+    header = yaml.safe_load(card.read_text().split("\n---\n")[0])
+    assert (header["license"], header["language"]) == ("mit", ["en", "de"])
+    assert header["pretty_name"] == tmp_path.name, "what is ours is as it has become"
+    assert "The licence is for whoever" not in card.read_text()
 
 
 def test_the_cards_settings_can_be_pasted_into_a_config(tmp_path: Path) -> None:

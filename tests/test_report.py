@@ -1,7 +1,9 @@
 """The report in a real browser: it shows what the ledger holds, loads nothing, and no trace can act in it."""
 
 import json
+import re
 import shutil
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +18,9 @@ from tests.engine_runs import finish, lines
 from tests.finished_run import FinishedRun, command
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Failed
+from weak2wise.outputs.report.charts import mark
 from weak2wise.outputs.report.spread import doubling, even
-from weak2wise.outputs.report.text import escape, prose
+from weak2wise.outputs.report.text import answer, escape, prose, title
 from weak2wise.outputs.report.traces import end_of_prefix
 from workers.records import Candidate, Golden, Question, Scored, SftRow
 from workers.scoring import score
@@ -78,15 +81,40 @@ def test_the_step_mask_curve_is_that_of_the_scored_candidates(
     assert expected
     with opened(browser, report) as view:
         assert table(view.page, "Step-Mask") == expected
+        said = view.page.get_by_role("img", name="Success of the weak LLM").get_attribute("aria-label")
+    assert ", ".join(f"n={sum(asked[name][i] for name in asked)}" for i in range(6)) in said
+
+
+def test_what_racing_left_unasked_is_said_beside_what_it_bends(
+    finished: FinishedRun, report: Path, hostile: Path, browser: "Browser"
+) -> None:
+    """Losers are not asked at light levels, so that those look better than they are; not where all was asked."""
+    unknown = sum(
+        None in candidate["debug"]["s_list"] for candidate in lines(finished.work / "scored_candidates.jsonl")
+    )
+    assert unknown
+    with opened(browser, report) as view:
+        said = view.page.inner_text("figure:has(h2:text-is('Step-Mask')) figcaption")
+        assert "light levels look better than they are" in said
+        assert f"{unknown} of " in said
+        scores = view.page.locator("figure:has(h2:text-is('Scores'))")
+        assert scores.locator(".legend").inner_text().split("\n") == ["golden traces", "golden traces and close losers"]
+        assert f"of {unknown} other losers only an upper bound is known" in scores.inner_text()
+    assert command("report", hostile) == 0
+    with opened(browser, hostile / "report.html") as view:
+        said = view.page.inner_text("main")
+        assert "look better" not in said
+        assert "upper bound" not in said
+        assert view.page.locator("figure:has(h2:text-is('Scores')) .legend li").all_inner_texts()[1] == "all traces"
 
 
 def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, browser: "Browser") -> None:
     spent: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for shard in finished.work.glob("ledger/journal/*"):
-        for answer in lines(shard):
-            usage = answer["completion"].get("usage", {})
+        for paid in lines(shard):
+            usage = paid["completion"].get("usage", {})
             used = [1, *(usage.get(key, 0) for key in ("prompt_tokens", "cached_tokens", "completion_tokens"))]
-            spent[answer["role"]] = [a + b for a, b in zip(spent[answer["role"]], used, strict=True)]
+            spent[paid["role"]] = [a + b for a, b in zip(spent[paid["role"]], used, strict=True)]
     with opened(browser, report) as view:
         rows = {row[0]: [number(cell) for cell in row[2:7]] for row in table(view.page, "Tokens")}
         cost = {row[0]: float(row[7]) for row in table(view.page, "Tokens")}
@@ -103,6 +131,31 @@ def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, br
     assert set(cost.values()) == {0.0}
     summary = json.loads((finished.work / "summary.json").read_text())
     assert f"{sum(role['cost_usd'] for role in summary['roles']) / len(finished.emitted):,.4f} a row emitted" in said
+
+
+def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
+    finished: FinishedRun, tmp_path: Path, browser: "Browser"
+) -> None:
+    shutil.copytree(finished.work, tmp_path / "work")
+    (shard,) = (tmp_path / "work" / "ledger" / "journal").glob("*")
+    journal = lines(shard)
+    for paid in journal[2:5]:
+        paid["completion"]["usage"] = {"prompt_tokens": 10, "completion_tokens": 10, "estimated": True}
+    lost = journal[0] | {"key": "", "cost_usd": 0.0042}
+    shard.write_text("".join(json.dumps(paid) + "\n" for paid in [*journal, lost]))
+    assert command("report", tmp_path / "work") == 0
+    with opened(browser, tmp_path / "work" / "report.html") as view:
+        said = view.page.locator("section:has(h2:text-is('Tokens')) > p").inner_text()
+        costs = [float(row[7]) for row in table(view.page, "Tokens")]
+    assert "; those of 3 answers, which came without or broke off, are estimated." in said
+    assert "0.0042 went for answers that could not be used." in said
+    whole = float(said.partition("They cost ")[2].split()[0])
+    assert 0 < whole < 1
+    assert whole == pytest.approx(sum(costs), abs=0.001)
+
+
+def test_twelve_strong_models_have_marks_of_their_own() -> None:
+    assert len({mark(number, 0, 0) for number in range(12)}) == 12
 
 
 def test_winners_lengths_and_failures_are_those_of_the_files(
@@ -268,7 +321,59 @@ def test_what_is_no_mathematics_stays_text_and_what_is_is_drawn() -> None:
     assert prose("It costs $5 and not $6.") == "It costs $5 and not $6."
     assert prose(r"\(\frac{\)") == r"\(\frac{\)"
     assert "<mfrac>" in prose(r"so \(\frac{1}{2}\)")
-    assert "<menclose>" in prose(r"thus \boxed{42}.")
+    assert '<menclose notation="box">' in prose(r"thus \boxed{42}.")
+    assert '<menclose notation="updiagonalstrike">' in prose(r"so \(\cancel{x}\)")
+    assert "<msqrt>" in prose(r"thus \boxed{\frac{\sqrt{2}}{2}}.")
+    assert prose(r"\(a & b\)") == r"\(a &amp; b\)", "columns, but of what?"
+    assert "&" in prose(r"\(a \& b\)")
+
+
+@pytest.mark.parametrize("lines", ["align*", "aligned", "gathered", "gather", "split", "eqnarray*", "multline"])
+@pytest.mark.parametrize("around", ["$$%s$$", r"so \[%s\]", "and\n%s"])
+def test_formulas_of_several_lines_are_drawn_as_such(lines: str, around: str) -> None:
+    drawn = prose(around % rf"\begin{{{lines}}} x + y &= 3 \\ y &= \frac{{1}}{{2}} \end{{{lines}}}")
+    if lines == "split" and "%s" in around[-2:]:
+        assert "<math" not in drawn, "no environment of its own"
+        return
+    assert drawn.count("<mtr>") == 2
+    assert "&amp;" not in drawn
+    assert 'display="block"' in drawn
+
+
+def test_spaces_in_formulas_are_as_wide_as_they_are_and_never_negative() -> None:
+    drawn = prose(r"\(a \quad b \, c \hspace{1.5em} d \hspace{-30em} e \hspace{9999em} f\)")
+    assert re.findall(r"<mspace[^>]*>", drawn) == [
+        '<mspace width="1em">',
+        '<mspace width="0.167em">',
+        '<mspace width="1.5em">',
+        *["<mspace>"] * 2,
+    ]
+
+
+def test_an_answer_that_is_a_formula_is_drawn() -> None:
+    """The answers of MATH have no delimiters; a whole solution as an answer has words."""
+    assert "<mfrac>" in answer(r"\frac{3}{2}")
+    assert "<mtext>Evelyn</mtext>" in answer(r"\text{Evelyn}")
+    assert "<mtable>" in answer(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}")
+    assert answer("C:\\windows") == "C:\\windows"
+    assert answer(r"it is \frac{3}{2} then") == r"it is \frac{3}{2} then"
+    assert "<b>" not in answer(r"\frac{<b>")
+    assert "<mfrac>" in answer(r"So it is $\frac{3}{2}$.")
+
+
+def test_a_title_draws_its_formulas_and_cuts_through_none() -> None:
+    assert "<mfrac>" in title(r"What is $\frac{1}{2}$?", 20)
+    assert title(r"Find the root of \[x^2 + 1\] then", 40).count("<math") == 1
+    assert "block" not in title(r"Find \[x^2\] now")
+    assert title("word " * 30 + r"$\frac{" + "1" * 400 + "}{2}$", 160) == "word " * 30 + "…"
+    assert title("<b>" * 100, 10) == "&lt;b&gt;" * 3 + "…"
+
+
+def test_a_text_made_to_take_for_ever_does_not() -> None:
+    for piece in (r"\boxed{", r"\boxed{{", r"\begin{align*}", "$x", r"\[", r"\boxed{{{}", r"\boxed{{x}"):
+        began = time.process_time()
+        prose(piece * 20_000)
+        assert time.process_time() - began < 5
     assert escape("<\x1b>") == "&lt;⟨U+001B⟩&gt;"
 
 

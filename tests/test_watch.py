@@ -3,15 +3,18 @@
 import asyncio
 import io
 import json
+import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +33,7 @@ from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import Picture
 
 QUESTIONS = 30
+LONG = "an-endpoint-of-a-reseller-with-" + "a-very-long-name-" * 4
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e</details>\x1b[31m $\\frac{1}{2}$"
 
 
@@ -100,6 +104,9 @@ def test_metrics_are_those_of_the_ledger(live: tuple[str, Path]) -> None:
     journal = [line for shard in sorted((folder / "work/ledger/journal").glob("*")) for line in lines(shard)]
     for endpoint in ("weak", "strong-a", "trunc"):
         assert values[f"weak2wise_answers_total/{endpoint}"] == sum(a["endpoint"] == endpoint for a in journal) > 0
+        usages = [a["completion"]["usage"] for a in journal if a["endpoint"] == endpoint]
+        used = sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in usages)
+        assert values[f"weak2wise_tokens_total/{endpoint}"] == used > 0
         assert values[f"weak2wise_call_seconds_count/{endpoint}"] == values[f"weak2wise_answers_total/{endpoint}"]
     emitted = len(lines(folder / "work/ledger/sft/00000.jsonl"))
     assert values["weak2wise_rows/done/sft"] == values["weak2wise_stage_seconds_count/sft"] == emitted > 0
@@ -244,7 +251,7 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
             for row in page.locator("#stages tr").all()
             if (cells := row.locator("td").all_text_contents())
         }
-        assert stages["sft"][0] == str(emitted)
+        assert stages["sft"][:2] == ["0", str(emitted)]
         hostile = page.locator("details.trace", has_text="document.title")
         hostile.locator("> summary").focus()
         page.keyboard.press("Enter")
@@ -256,6 +263,125 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
         assert "owned" not in page.title()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert seen == []
+
+
+@contextmanager
+def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A run that goes on, slowly, and the URL of its page."""
+    words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", page]
+    env = {**os.environ, "W2W_PAGE_TOKEN": token}
+    with subprocess.Popen(
+        words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as engine:
+        assert engine.stderr
+        yield engine, engine.stderr.readline().removeprefix("The page: ").strip()
+        engine.kill()
+
+
+def slow_run(folder: Path, base_url: str) -> None:
+    config = config_for(folder, base_url, n_mask=2, skip_filter=True)
+    config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
+    config["model_endpoints"][LONG] = config["model_endpoints"]["strong-b"]
+    config["models"]["mstrong"] = ["strong-a", LONG]
+    write_run(folder, config, 400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_says_what_fails_and_why_on_a_phone_too(tmp_path: Path, width: int) -> None:
+    """However long an endpoint's name is, its errors are beside it; charts have a scale."""
+    item = Match(model="weak", contains="(item 2)")
+    faults = (Fault("400", item), Fault("500", Match(model="weak"), times=3))
+    with LoopbackProcess(latency=0.5, faults=faults) as server, chromium() as browser:
+        slow_run(tmp_path, server.base_url)
+        with going(tmp_path) as (_, url):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.goto(url)
+            page.locator("#faults", has_text=re.compile("weak: [23] server_error, 1 bad_request")).wait_for(
+                timeout=30_000
+            )
+            rows = {
+                row.locator("td").first.inner_text(): row.locator("td") for row in page.locator("#endpoints tr").all()
+            }
+            assert rows["weak"].nth(1).inner_text() in {"3", "4"}
+            for cells in rows.values():
+                name, errors = cells.nth(0).bounding_box(), cells.nth(1).bounding_box()
+                assert name
+                assert errors
+                assert name["x"] + name["width"] <= errors["x"] + 1 <= errors["x"] + errors["width"] <= width
+            page.locator("section:has(#endpoints) .scroll").evaluate("e => e.scrollLeft = 9999")
+            box = page.locator("#endpoints td").first.bounding_box()
+            assert box
+            assert box["x"] >= 0
+            page.locator("#charts .trend").first.wait_for(timeout=30_000)
+            for svg in page.locator("#charts svg").all():
+                labels = [float(text.replace(",", "")) for text in svg.locator("text").all_text_contents()]
+                assert labels[0] == 0 < labels[1] < labels[2]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.slow
+def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Path) -> None:
+    """Also under who walks through the list by keyboard; a button says how many there are, and brings them."""
+    top = "document.querySelector('#traces > [open]').getBoundingClientRect().top"
+    with LoopbackProcess(latency=0.5) as server, chromium() as browser:
+        slow_run(tmp_path, server.base_url)
+        with going(tmp_path) as (_, url):
+            page = browser.new_page(viewport={"width": 1200, "height": 800})
+            page.goto(url)
+            page.locator("details.trace").nth(2).wait_for(timeout=30_000)
+            page.locator("details.trace > summary").first.focus()
+            page.keyboard.press("Enter")
+            page.locator("#traces > [open] .hint").first.wait_for()
+            before, shown = page.evaluate(top), page.locator("details.trace").count()
+            page.locator("#newer", has_text=re.compile(r"^([2-9]|\d\d).* newer traces$")).wait_for(timeout=30_000)
+            assert (page.evaluate(top), page.locator("details.trace").count()) == (before, shown)
+            page.keyboard.press("Enter")  # closed, but the focus is still in the list
+            page.wait_for_timeout(1500)
+            assert page.locator("details.trace").count() == shown
+            page.keyboard.press("Shift+Tab")
+            assert page.evaluate("document.activeElement.id") == "newer"
+            page.keyboard.press("Enter")
+            assert page.locator("details.trace").count() > shown
+            assert page.evaluate("document.activeElement === document.querySelector('details.trace > summary')")
+            page.evaluate("document.activeElement.blur()")
+            page.locator("details.trace").nth(shown + 4).wait_for(timeout=30_000)
+            assert page.locator("#newer").is_hidden()
+
+
+@pytest.mark.slow
+def test_a_page_left_open_finds_the_run_again_whatever_ended_it(tmp_path: Path) -> None:
+    """A death, a clean end, and a start with another token, which it can only tell about."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    with LoopbackProcess(latency=0.5) as server, chromium() as browser:
+        slow_run(tmp_path, server.base_url)
+        context = browser.new_context()
+        page = context.new_page()
+
+        def told(beginning: str) -> None:
+            page.locator("#state", has_text=re.compile(f"^{beginning}")).wait_for(timeout=30_000)
+
+        with going(tmp_path, port, "one"):
+            page.goto(f"http://127.0.0.1:{port}/?token=one")
+            page.locator("details.trace").first.wait_for(timeout=30_000)
+        told("The engine is gone")
+        page.locator("details.trace > summary").first.click()
+        page.locator("#traces > [open]", has_text="The engine is gone").wait_for()
+        with going(tmp_path, port, "one") as (engine, _):
+            told("Running")
+            page.locator("#traces > [open] .hint").first.wait_for()
+            engine.terminate()
+            told("Interrupted")
+        with going(tmp_path, port, "one"):
+            told("Running")
+            assert page.locator("body.ended").count() == 0
+        told("The engine is gone")
+        with going(tmp_path, port, "two"):
+            told("The engine wants another token")
+            context.new_page().goto(f"http://127.0.0.1:{port}/?token=two")
+            told("Running")
 
 
 def test_the_page_answers_to_loopback_names_alone_and_forbids_foreign_scripts(live: tuple[str, Path]) -> None:
@@ -285,7 +411,11 @@ async def test_others_need_a_token_and_are_told_an_address_that_works() -> None:
         assert (await asyncio.to_thread(get, url))[0] == 401
         assert (await asyncio.to_thread(get, f"{url}?token=wrong"))[0] == 401
         assert (await asyncio.to_thread(lambda: get(url, Authorization="Bearer open-sesame")))[0] == 200
-        assert (await asyncio.to_thread(lambda: get(url, Cookie="weak2wise=open-sesame")))[0] == 200
+        _, fields = await _raw(url, b"Host: localhost:8000", target=b"/?token=open-sesame")
+        cookie = fields["set-cookie"].partition(";")[0]
+        assert (await _raw(url, b"Host: localhost:8000", b"Cookie: " + cookie.encode()))[0] == 200
+        assert "open-sesame" not in cookie, "a server on another port of this host is sent it, too"
+        assert (await _raw(url, b"Host: localhost:8001", b"Cookie: " + cookie.encode()))[0] == 401
 
 
 async def _raw(url: str, *head: bytes, target: bytes = b"/") -> tuple[int, dict[str, str]]:
@@ -316,7 +446,9 @@ async def test_no_web_site_reaches_the_page_through_a_name_of_its_own(token: str
     """With a token as well: a browser that was given the cookie may be led there by another name."""
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(nobody, Address.of("0"), {"W2W_PAGE_TOKEN": token}) as url:
-        found, fields = await _raw(url, b"Host: " + host, b"Cookie: weak2wise=open-sesame")
+        _, given = await _raw(url, b"Host: localhost", target=b"/?token=open-sesame")
+        cookie = given.get("set-cookie", "").partition(";")[0].encode()
+        found, fields = await _raw(url, b"Host: " + host, b"Cookie: " + cookie)
     assert found == status
     assert "default-src 'none'" in fields["content-security-policy"]
     assert fields["x-content-type-options"] == "nosniff"
@@ -326,7 +458,7 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         assert (await _raw(url, b"Host: run:8000", b"Authorization: Bearer open-sesame", target=b"/metrics"))[0] == 200
-        for wrong in (b"Authorization: Bearer \xff\xfe", b"Authorization: open-sesame", b"Cookie: weak2wise=\xff"):
+        for wrong in (b"Authorization: Bearer \xff\xfe", b"Authorization: open-sesame", b"Cookie: weak2wise-8000=\xff"):
             status, fields = await _raw(url, b"Host: 192.0.2.1:8000", wrong)
             assert status == 401
             assert "default-src 'none'" in fields["content-security-policy"]
@@ -335,7 +467,8 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
             assert (status, fields.get("location")) in {(303, "/"), (403, None)}
             assert "evil" not in fields.get("location", "")
             assert status == 403 or "SameSite=Strict" in fields["set-cookie"]
-        status, fields = await _raw(url, b"Host: localhost", b"Cookie: weak2wise=open-sesame", target=b"/nothing")
+        cookie = fields["set-cookie"].partition(";")[0].encode()
+        status, fields = await _raw(url, b"Host: localhost", b"Cookie: " + cookie, target=b"/nothing")
         assert (status, fields["x-content-type-options"]) == (404, "nosniff")
 
 

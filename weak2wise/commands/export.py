@@ -10,7 +10,7 @@ from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.outputs.card import HOLDS, dataset_card, entry_of
+from weak2wise.outputs.card import HOLDS, dataset_card, entry_of, header_of
 from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
@@ -43,7 +43,8 @@ def export(
         out: The file to write, .jsonl or .parquet; any other name is a folder, which gets a train.jsonl. A dataset
             card is put beside it, README.md or, for x.jsonl, x.md; and an entry into the dataset_info.json there, for
             LLaMA-Factory. A file that is there already is written over only if the card says that it is an export.
-        format_: prompt_completion and messages are for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory.
+        format_: prompt_completion is for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory; messages for
+            both, but TRL then trains on the question's tokens, too, unless told assistant_only_loss=True.
         provenance: Add a column that says where each row comes from: score, s_list, strong model, candidate, judge.
         top: At most so many rows, the highest scores first.
         min_score: No row with a lower score.
@@ -86,15 +87,17 @@ def export(
             rows=count,
             selection=_selection(count, top, min_score, balance_by),
             columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
+            earlier=header_of(target.card),
         )
-        for beside, content in ((target.card, written.encode()), (target.info, entry)):
+        beside_it = {target.card: written.encode()} | ({target.info: entry} if entry else {})
+        for beside, content in beside_it.items():
             with writing(beside):
                 write_atomic(beside, [content])
-        say(f"{target.card}, {target.info}")
+        say(", ".join(map(str, beside_it)))
     if push_to_hub:
         # What else is listed there is nobody's business but this folder's.
         files = {path.name: path, "README.md": target.card}
-        files |= {target.info.name: target.info} if target.is_alone(entry) else {}
+        files |= {target.info.name: target.info} if target.is_alone(name, entry) else {}
         for line in push(push_to_hub, files, dry_run=dry_run):
             say(line)
     return 0

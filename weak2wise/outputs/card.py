@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,6 +17,9 @@ _MARK = "<!-- written by weak2wise export -->"
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")]
 
 
+_LICENCE = """
+The licence is for whoever publishes this to state: it depends on that of the questions and on the terms of the models.
+"""
 _ANSWER = "the reasoning between `<think>` and `</think>`, then the answer"
 HOLDS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
 """Column to what it holds."""
@@ -23,19 +27,29 @@ HOLDS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
 HOLDS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
 
 
-def entry_of(file_name: str, layout: LayoutName) -> dict[str, object]:
-    """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``."""
-    return {"file_name": file_name, **LAYOUTS[layout].info}
+def entry_of(file_name: str, layout: LayoutName) -> dict[str, object] | None:
+    """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``; ``None`` in a layout it does not read."""
+    info = LAYOUTS[layout].info
+    return info and {"file_name": file_name, **info}
+
+
+def header_of(card: Path) -> dict[str, Any]:
+    """The header of a card of ours, with what was added to it by hand; empty if it is not one of ours."""
+    text = card.read_text(errors="replace") if card.is_file() else ""
+    if _MARK not in text:
+        return {}
+    try:
+        header = yaml.safe_load(text.removeprefix("---\n").partition("\n---\n")[0])
+    except yaml.YAMLError:
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def described(card: Path) -> str | None:
     """The name of the data file that a card of ours is about; ``None`` if it is not one of ours."""
-    text = card.read_text(errors="replace")
-    if _MARK not in text:
-        return None
     try:
-        return str(yaml.safe_load(text.split("---")[1])["configs"][0]["data_files"][0]["path"])
-    except (yaml.YAMLError, LookupError, TypeError):
+        return str(header_of(card)["configs"][0]["data_files"][0]["path"])
+    except (LookupError, TypeError):
         return None
 
 
@@ -53,6 +67,7 @@ def dataset_card(
     rows: int,
     selection: str,
     columns: Mapping[str, str],
+    earlier: Mapping[str, Any],
 ) -> str:
     """What a data set on the Hub has for its ``README.md``.
 
@@ -64,14 +79,17 @@ def dataset_card(
         rows: how many it has.
         selection: in words, which of the run's rows these are.
         columns: each column and what it holds.
+        earlier: the header of the card whose place it takes: what is not ours in it stays.
     """
-    header = {
+    header: dict[str, Any] = {
         "pretty_name": name,
         "task_categories": ["text-generation"],
         "tags": ["weak2wise", "reasoning", "synthetic", "sft"],
         "size_categories": [next((size for limit, size in _SIZES if rows < limit), "n>10M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": file_name}]}],
     }
+    header |= {key: value for key, value in earlier.items() if key not in header}
+    licence = "" if "license" in header else _LICENCE
     totals, whole = work.totals()
     shape, source = work.manifest.shape, work.manifest.input
     dropped = "".join(f"| dropped: {reason} | {count:,} |\n" for reason, count in totals.dropped.items())
@@ -125,9 +143,7 @@ Digest of the settings: `{digest(shape)}`. Input: {source.size:,} bytes, SHA-256
 ```yaml
 {as_yaml(shown).strip()}
 ```
-
-The licence is for whoever publishes this to state: it depends on that of the questions and on the terms of the models.
-"""
+{licence}"""
 
 
 def _cell(text: str) -> str:

@@ -24,7 +24,7 @@ PROVENANCE = {
     "s_list": "ints",
     "strong_model": "text",
     "candidate": "text",
-    "marks": "texts",
+    "marks": "text",
     "cut_by": "text",
     "judge": "text",
     "judge_llm_calls": "int",
@@ -83,7 +83,8 @@ def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
         "s_list": score.s_list,
         "strong_model": public(work.models.get(f"strong/{winner.m_strong}", winner.m_strong)),
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
-        "marks": winner.marks,
+        # One text, not a list: readers that guess types from the first rows take an empty list for one of nulls.
+        "marks": ", ".join(winner.marks),
         "cut_by": golden.cut_by,
         "judge": "llm" if mode == "llm" else "rule and llm" if bill.judged else "rule",
         "judge_llm_calls": bill.judged,
@@ -118,7 +119,6 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *,
     except ImportError:
         raise ConfigError(f"{path}: Parquet needs pyarrow: {FORMATS}") from None
     types = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "ints": pa.list_(pa.int8())}
-    types["texts"] = pa.list_(pa.string())
     fields = {}
     for column, kind in layout.types.items():
         keys = kind.partition(":")[2].split(",")

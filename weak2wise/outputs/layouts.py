@@ -12,13 +12,18 @@ class Layout(NamedTuple):
     row: Callable[[str, str], dict[str, Any]]
     types: dict[str, str]
     """Column to ``text`` or ``turns:KEY,KEY`` (a list of objects that hold two texts)."""
-    info: dict[str, Any]
+    info: dict[str, Any] | None
+    """``None`` where LLaMA-Factory has no words for it."""
     reader: str
-    """Who reads it as it is."""
+    """Who reads it as it is, and what they do with it."""
 
 
 def _alpaca(prompt: str, response: str, **more: str) -> dict[str, Any]:
     return {"formatting": "alpaca", "columns": {"prompt": prompt, "response": response, **more}}
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
 
 
 _ROLES = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
@@ -32,18 +37,18 @@ LAYOUTS: dict[LayoutName, Layout] = {
         "the Weak2Wise reference code; LLaMA-Factory",
     ),
     "prompt_completion": Layout(
-        lambda prompt, response: {"prompt": prompt, "completion": response},
-        {"prompt": "text", "completion": "text"},
-        _alpaca("prompt", "completion"),
-        "TRL's SFTTrainer, which then trains on the completion alone; LLaMA-Factory",
+        # Turns, not texts: texts TRL puts together as they are, without the model's chat template.
+        lambda prompt, response: {"prompt": [_turn("user", prompt)], "completion": [_turn("assistant", response)]},
+        {"prompt": "turns:role,content", "completion": "turns:role,content"},
+        None,
+        "TRL's SFTTrainer, which trains on the completion alone",
     ),
     "messages": Layout(
-        lambda prompt, response: {
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-        },
+        lambda prompt, response: {"messages": [_turn("user", prompt), _turn("assistant", response)]},
         {"messages": "turns:role,content"},
         {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _ROLES},
-        "TRL's SFTTrainer, OpenAI's and most others' chat fine-tuning; LLaMA-Factory",
+        "LLaMA-Factory, OpenAI's and most others' chat fine-tuning, and TRL's SFTTrainer, which trains on the "
+        "question's tokens, too, unless told `assistant_only_loss=True`",
     ),
     "sharegpt": Layout(
         lambda prompt, response: {

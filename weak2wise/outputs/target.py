@@ -79,8 +79,10 @@ class Target(Struct, frozen=True):
         """The data set's: its folder's, or its file's if that has a name of its own."""
         return self.data.resolve().parent.name if self.data.stem == "train" else self.data.stem
 
-    def entry(self, name: str, info: dict[str, object]) -> bytes:
-        """What ``dataset_info.json`` says with the data set's entry in it; the entries of others stay.
+    def entry(self, name: str, info: dict[str, object] | None) -> bytes:
+        """What ``dataset_info.json`` says with the data set's entry in it, or without; the entries of others stay.
+
+        Empty if there is no such file and need be none.
 
         Raises:
             ConfigError: the file there cannot be added to.
@@ -98,12 +100,16 @@ class Target(Struct, frozen=True):
             raise ConfigError(
                 f"{self.info}: has an entry {name!r} for another file; give --out another name, or pass --no-card"
             )
-        return msgspec.json.format(msgspec.json.encode(entries | {name: info}), indent=2) + b"\n"
+        if info is not None:
+            entries[name] = info
+        elif entries.pop(name, None) is None:
+            return b""
+        return msgspec.json.format(msgspec.json.encode(entries), indent=2) + b"\n"
 
     @staticmethod
-    def is_alone(entries: bytes) -> bool:
-        """Whether a ``dataset_info.json`` lists one data set only."""
-        return len(msgspec.json.decode(entries, type=dict[str, Any])) == 1
+    def is_alone(name: str, entries: bytes) -> bool:
+        """Whether a ``dataset_info.json`` lists this data set only."""
+        return entries != b"" and list(msgspec.json.decode(entries, type=dict[str, Any])) == [name]
 
     def check(self, work: WorkDir, *, card: bool) -> None:
         """See that nothing is overwritten but an earlier export. Raises ``ConfigError``."""
@@ -116,7 +122,7 @@ class Target(Struct, frozen=True):
             for what, names in taken.items():
                 if any(name and Path(name).resolve() == path.resolve() for name in names):
                     raise ConfigError(f"{path}: is {what}; choose another --out")
-        about = described(self.card) if self.card.is_file() else None
+        about = described(self.card)
         if card and self.card.exists() and about != self.data.name:
             whose = f"is the card of {about}" if about else "is no card of ours"
             raise ConfigError(f"{self.card}: {whose}; choose a folder of its own for --out, or pass --no-card")

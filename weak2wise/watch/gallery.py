@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from weak2wise.ledger.outcomes import Done
+from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report import charts
-from weak2wise.outputs.report.text import line, prose
+from weak2wise.outputs.report.text import line, prose, title
 from weak2wise.outputs.report.traces import opened
 from weak2wise.pipeline import Stage
 from weak2wise.watch.board import Observer
@@ -31,9 +31,14 @@ class Newest:
 
 
 async def one(observer: Observer, row: int) -> str | None:
-    """What an opened trace shows, as HTML, with every text in it escaped; ``None`` if it is not among the newest."""
+    """What an opened trace shows, as HTML, with every text in it escaped; ``None`` if there is none of this row.
+
+    It need not be among the newest any more: who reads one trace for a while opens the next from the same list.
+    """
     select, scores = _stage(observer, "select"), _stage(observer, "stepmask")
-    if select is None or scores is None or row not in select.latest or not (golden := await _golden(select, row)):
+    if select is None or scores is None or select.ledger.status(row) is not Status.DONE:
+        return None
+    if not (golden := await _golden(select, row)):
         return None
     scored = await scores.ledger.fetch(row)
     record: Scored | None = scored.record if isinstance(scored, Done) else None
@@ -53,7 +58,7 @@ def _shown(golden: Golden, scored: Scored | None) -> str:
 
 def _entry(golden: Golden) -> dict[str, object]:
     facts = f"{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · {line(golden.winner.m_strong, 40)}"
-    return {"row": golden.row, "title": line(golden.title, 140), "facts": facts}
+    return {"row": golden.row, "title": title(golden.title, 140), "facts": facts}
 
 
 def _stage(observer: Observer, name: str) -> Stage[Any] | None:

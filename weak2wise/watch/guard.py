@@ -4,8 +4,12 @@ The danger on loopback is another web site in the user's browser that reaches th
 rebinding). So the name that a request was sent to has to be ours: a loopback name, this machine's, or the one that the
 page was bound to; bound elsewhere than to loopback, any IP address, which nobody can rebind. A token is asked for on
 top of that, not in its place. One that comes as a header needs no name: no browser adds it by itself.
+
+The browser keeps a cookie made from the token and the port. It sends a host's cookies to all its ports: so none may
+push out another run's, and whoever serves another port must not learn the token from it.
 """
 
+import hashlib
 import hmac
 import ipaddress
 import socket
@@ -15,7 +19,6 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 TOKEN = "W2W_PAGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
-COOKIE = "weak2wise"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -57,12 +60,19 @@ def _check(request: web.Request, names: set[str], token: str) -> None:
         raise web.HTTPForbidden(text="This page answers to its own machine's names only.\n")
     if not token:
         return
+    cookie, word = _cookie(request.url.port, token)
     if _same(request.query.get("token", ""), token):
         reply = web.HTTPSeeOther("/")
-        reply.set_cookie(COOKIE, token, httponly=True, samesite="Strict")
+        reply.set_cookie(cookie, word, httponly=True, samesite="Strict")
         raise reply
-    if not _same(request.cookies.get(COOKIE, ""), token):
+    if not _same(request.cookies.get(cookie, ""), word):
         raise web.HTTPUnauthorized(text=f"Open the page with ?token= and what {TOKEN} holds.\n")
+
+
+def _cookie(port: int | None, token: str) -> tuple[str, str]:
+    """The cookie's name and value, for the port that the browser sees; the same after a restart."""
+    name = f"weak2wise-{port}"
+    return name, hmac.new(token.encode(errors="surrogateescape"), name.encode(), hashlib.sha256).hexdigest()
 
 
 def _host(request: web.Request) -> str:

@@ -1,5 +1,6 @@
 """The run as Prometheus metrics (text exposition format), made when they are asked for."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ class _Board(Collector):
     def collect(self) -> Iterator[Metric]:
         board = self._observer.board()
         yield from _stages(board)
+        yield self._tokens()
         yield from _endpoints(board)
         yield from _engines(board)
         yield from _whole(board)
@@ -39,6 +41,16 @@ class _Board(Collector):
         for name, model in self._observer.endpoints.items():
             took.add_metric([name], list(model.meter.took.buckets()), model.meter.took.total)
         yield took
+
+    def _tokens(self) -> Metric:
+        """From the journal, which knows the embedded engines' tokens as it does the endpoints'."""
+        tokens: Counter[str] = Counter()
+        for (_, endpoint), spent in self._observer.journal.spent.items():
+            tokens[endpoint] += spent.prompt_tokens + spent.completion_tokens
+        family = _counter("tokens", "Tokens of prompts and answers, all runs together.", "endpoint")
+        for name in self._observer.endpoints:
+            family.add_metric([name], tokens[name])
+        return family
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
@@ -69,7 +81,6 @@ def _endpoints(board: Board) -> Iterator[Metric]:
     faults = _counter("faults", "Requests that came to no answer, by kind.", "endpoint", "kind")
     flight = _gauge("requests_in_flight", "Requests in flight.", "endpoint")
     limit = _gauge("requests_limit", "Requests that may be in flight now.", "endpoint")
-    tokens = _counter("tokens", "Tokens of prompts and answers, all runs together.", "endpoint")
     cost = _counter("cost_usd", "US dollars, all runs together.", "endpoint")
     for e in board.endpoints:
         sent.add_metric([e.name], e.sent)
@@ -78,9 +89,8 @@ def _endpoints(board: Board) -> Iterator[Metric]:
             faults.add_metric([e.name, kind], count)
         flight.add_metric([e.name], e.in_flight)
         limit.add_metric([e.name], e.limit)
-        tokens.add_metric([e.name], e.tokens)
         cost.add_metric([e.name], e.cost_usd)
-    yield from (sent, answered, faults, flight, limit, tokens, cost)
+    yield from (sent, answered, faults, flight, limit, cost)
 
 
 def _engines(board: Board) -> Iterator[Metric]:

@@ -115,7 +115,7 @@ class _Page:
     async def trace(self, request: web.Request) -> web.Response:
         text = await gallery.one(self._observer.result(), int(request.match_info["row"])) if self._ready else None
         if text is None:
-            raise web.HTTPNotFound(text="Not among the newest traces any more.\n")
+            raise web.HTTPNotFound(text="There is no such trace.\n")
         return web.Response(text=text, content_type="text/html")
 
     async def metrics(self, _request: web.Request) -> web.Response:
@@ -130,7 +130,7 @@ class _Page:
     async def events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        shown, last = -1.0, False
+        shown, last, told = -1.0, False, None
         while not last:
             last = self.closing.is_set()  # then this event says how the run ended
             event: dict[str, object] = {"board": None}
@@ -138,7 +138,9 @@ class _Page:
                 observer = self._observer.result()
                 points = [point for point in observer.points if point.seconds > shown]
                 shown = points[-1].seconds if points else shown
-                event = {"board": observer.board(), "points": points, "traces": await self._newest.entries(observer)}
+                event = {"board": observer.board(), "points": points}
+                if (traces := await self._newest.entries(observer)) != told:  # most of a page's bytes
+                    event["traces"] = told = traces
             try:
                 await response.write(b"data: " + self._encoder.encode(event) + b"\n\n")
                 async with asyncio.timeout(EVERY):

@@ -25,14 +25,13 @@ def _svg(title: str, said: str, height: float, body: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
 
 
-def bars(title: str, rows: Sequence[tuple[str, int, str]]) -> str:
-    """Horizontal bars: name, count, and what is said beside the count."""
-    most = max((number for _, number, _ in rows), default=0) or 1
+def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
+    """Horizontal bars, as parts of the ``whole``: name, count, and what is said beside the count."""
     pitch = 40
     parts = []
     for at, (name, number, note) in enumerate(rows):
         y = at * pitch
-        width = number / most * WIDTH
+        width = number / (whole or 1) * WIDTH
         parts.append(
             f'<text x="0" y="{y + 13}">{line(name, 34)}</text>'
             f'<text x="{WIDTH}" y="{y + 13}" text-anchor="end"><tspan class="strong">{number:,}</tspan>'
@@ -44,9 +43,9 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]]) -> str:
     return _svg(title, said, len(rows) * pitch - 8, "".join(parts))
 
 
-def _frame(height: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str) -> str:
-    """Grid lines at shares of ``top``, labels below at shares of the width, and both axes' names."""
-    inner, low = WIDTH - _LEFT - _RIGHT, height - _BOTTOM
+def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str, *, height: int) -> str:
+    """Grid lines at shares of ``top`` down to ``low``, labels below at shares of the width, and both axes' names."""
+    inner = WIDTH - _LEFT - _RIGHT
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = low - share * (low - _TOP)
@@ -68,12 +67,29 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
-def lines(title: str, series: Sequence[Series], labels: Sequence[str], x_title: str, y_title: str) -> str:
-    """Shares from 0 to 1 over a few places, a line with marks of its own for each series."""
-    height = 224
-    inner, low = WIDTH - _LEFT - _RIGHT, height - _BOTTOM
+def lines(
+    title: str,
+    series: Sequence[Series],
+    labels: Sequence[str],
+    x_title: str,
+    y_title: str,
+    *,
+    below: Sequence[str] = (),
+) -> str:
+    """Shares from 0 to 1 over a few places, a line with marks of its own for each series.
+
+    ``below``, if given, is said under the places' labels; of many places only some are labelled.
+    """
+    low = 186
+    height = low + _BOTTOM + (14 if below else 0)
+    inner = WIDTH - _LEFT - _RIGHT
     places = [0.04 + 0.92 * at / max(1, len(labels) - 1) for at in range(len(labels))]
-    parts = [_frame(height, list(zip(places, labels, strict=True)), 1.0, x_title, y_title)]
+    some = slice(None, None, math.ceil(len(labels) / 7) or 1)
+    parts = [_frame(low, list(zip(places, labels, strict=True))[some], 1.0, x_title, y_title, height=height)]
+    parts += [
+        f'<text class="quiet" x="{_LEFT + place * inner:.1f}" y="{low + 29}" text-anchor="middle">{line(text)}</text>'
+        for place, text in list(zip(places, below, strict=False))[some]
+    ]
     for number, (_, values) in enumerate(series):
         points = [
             (_LEFT + place * inner, low - value * (low - _TOP))
@@ -86,18 +102,21 @@ def lines(title: str, series: Sequence[Series], labels: Sequence[str], x_title: 
     said = "; ".join(
         f"{name}: " + ", ".join("none" if v is None else _percent(v) for v in values) for name, values in series
     )
-    return _svg(title, f"{x_title}: {', '.join(labels)}. {said}", height, "".join(parts))
+    told = [f"{x_title}: {', '.join(labels)}", *([", ".join(below)] if below else []), said]
+    return _svg(title, ". ".join(told), height, "".join(parts))
 
 
 def mark(number: int, x: float, y: float) -> str:
-    """A series' own mark: its shape tells it apart where colours do not."""
+    """A series' own mark: its shape tells it apart where colours do not, or come round again."""
     kind = f'class="f{number % 6} mark"'
-    match number % 3:
+    match number % 4:
         case 0:
             return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
         case 1:
             return f'<rect {kind} x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7"/>'
-    return f'<path {kind} d="M{x:.1f} {y - 4.8:.1f}l4.6 8.2h-9.2z"/>'
+        case 2:
+            return f'<path {kind} d="M{x:.1f} {y - 4.8:.1f}l4.6 8.2h-9.2z"/>'
+    return f'<path {kind} d="M{x:.1f} {y - 5.2:.1f}l5.2 5.2l-5.2 5.2l-5.2 -5.2z"/>'
 
 
 def legend(names: Sequence[str]) -> str:
@@ -114,14 +133,14 @@ def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], labels: S
 
     ``labels`` name the edges: one more than there are bins, some of them empty.
     """
-    height = 204
-    inner, low = WIDTH - _LEFT - _RIGHT, height - _BOTTOM
+    low = 166
+    height, inner = low + _BOTTOM, WIDTH - _LEFT - _RIGHT
     bins = len(labels) - 1
     shares = [[n / (sum(counts) or 1) for n in counts] for _, counts in series]
     top = max((share for row in shares for share in row), default=0) or 1
     top = math.ceil(top * 25) / 25
     ticks = [(at / bins, label) for at, label in enumerate(labels) if label]
-    parts = [_frame(height, ticks, top, x_title, "share")]
+    parts = [_frame(low, ticks, top, x_title, "share", height=height)]
     step = inner / bins
     for number, row in enumerate(shares):
         if number == 0:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from statistics import median
 
+from weak2wise.outputs.card import public
 from weak2wise.outputs.report import charts, spread, tables
 from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
@@ -68,7 +69,7 @@ def _header(name: str, work: WorkDir, facts: Facts) -> str:
     return (
         f"<header><p class=quiet>Weak2Wise run</p><h1>{name}</h1>"
         f"<p><strong>{line(state, 300)}</strong>, {escape(work.manifest.created[:16].replace('T', ' '))}{ended} UTC; "
-        f"input {line(history.input or 'unknown', 200)}</p><dl class=tiles>{shown}</dl>"
+        f"input {line(public(history.input or 'unknown'), 200)}</p><dl class=tiles>{shown}</dl>"
         f'<p class="balance">{totals.rows:,} = {totals.emitted:,} emitted + {dropped:,} dropped + {failed:,} failed + '
         f"{totals.unfinished:,} unfinished</p></header>"
     )
@@ -85,7 +86,9 @@ def _funnel(facts: Facts) -> str:
         rows.append((_STEP_NAMES[step], counts["done"], ", ".join(lost)))
     reasons = [f"{line(reason)}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
-    return _card("From questions to training data", charts.bars("Questions through each step", rows), note)
+    return _card(
+        "From questions to training data", charts.bars("Questions through each step", rows, facts.totals.rows), note
+    )
 
 
 def _levels(facts: Facts) -> str:
@@ -97,20 +100,33 @@ def _levels(facts: Facts) -> str:
         charts.Series(name, [level.right / level.asked if level.asked else None for level in levels])
         for name, levels in sorted(facts.levels.items())
     ]
+    asked = [0] * deepest
+    for levels in facts.levels.values():
+        for at, level in enumerate(levels):
+            asked[at] += level.asked
     drawn = charts.lines(
-        "Success of the weak LLM by mask level", series, labels, "of each step hidden", "weak LLM reaches the answer"
+        "Success of the weak LLM by mask level",
+        series,
+        labels,
+        "of each step hidden" + ("; attempts asked" if facts.bounds else ""),
+        "weak LLM reaches the answer",
+        below=[f"n={spread.short(count) if count >= 10_000 else f'{count:,}'}" for count in asked]
+        if facts.bounds
+        else (),
     )
     rows = [
         [line(name), *(f"{level.right:,}/{level.asked:,}" for level in levels), *[""] * (deepest - len(levels))]
         for name, levels in sorted(facts.levels.items())
     ]
-    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows)
+    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows, names=1)
     numbers = f"<details><summary>Numbers</summary>{shown}</details>"
     note = "How often the weak LLM still answers correctly when more and more of a strong model's trace is hidden."
     if facts.bounds:
+        # Racing asks the heaviest level first, and the next ones only of traces that have survived it well enough.
         note += (
-            f" {facts.bounds:,} traces were not asked at every level, as they could not win any more; "
-            "the shares are of the attempts asked."
+            " <strong>Asked only of traces that could still win: light levels look better than they are.</strong> "
+            f"{facts.bounds:,} of {facts.candidates.total():,} traces were not asked at every level; "
+            "<code>scoring: exhaustive</code> gives the true curve."
         )
     return _card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
 
@@ -119,11 +135,14 @@ def _scores(facts: Facts) -> str:
     if not facts.scores:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
-    names = ("golden traces", "all fully scored traces")
+    # What racing leaves half known are losers, and those the further behind: the rest stands for nothing but itself.
+    others = "golden traces and close losers" if facts.bounds else "all traces"
+    names = ("golden traces", others)
     drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
-    note = f"Median of the golden traces {median(facts.scores):.3f}, of all fully scored traces " + (
-        f"{median(facts.candidate_scores):.3f}." if facts.candidate_scores else "unknown."
-    )
+    note = f"Median of the golden traces {median(facts.scores):.3f}"
+    if facts.candidate_scores:
+        note += f", of {others} {median(facts.candidate_scores):.3f}"
+    note += f"; of {facts.bounds:,} other losers only an upper bound is known." if facts.bounds else "."
     return _card("Scores", drawn + charts.legend(names), note)
 
 
@@ -135,7 +154,7 @@ def _wins(work: WorkDir, facts: Facts) -> str:
     names = list(dict.fromkeys((*work.strong, *sorted(facts.wins | facts.candidates))))
     rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in names]
     note = "; ".join(f"{line(name)} ({line(work.model_of(name))}): {facts.candidates[name]:,} traces" for name in names)
-    return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows), note)
+    return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows, total), note)
 
 
 def _lengths(facts: Facts) -> str:
@@ -159,5 +178,5 @@ def _cuts(facts: Facts) -> str:
         return ""
     total = facts.cuts.total()
     rows = [(name, count, f"{100 * count / total:.0f}%") for name, count in facts.cuts.most_common()]
-    note = "What found the place where the answer is first derived; none: the whole trace was kept."
-    return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows), note)
+    note = "What found the place where the answer is first derived; whole: nothing did, and all of the trace is kept."
+    return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows, total), note)

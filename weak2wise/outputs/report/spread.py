@@ -25,8 +25,9 @@ def doubling(lots: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[str]]
         for number in lot:
             row[int(2 * math.log2(max(1, number))) - low] += 1
     every = 2 * max(1, math.ceil((high - low) / 12))
-    return counts, [_short(2 ** (at / 2)) if (at - low) % every == 0 else "" for at in range(low, high + 1)]
+    return counts, [short(2 ** (at / 2)) if (at - low) % every == 0 else "" for at in range(low, high + 1)]
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """A number in a few characters."""
     return f"{number / 1e6:.0f}M" if number >= 1e6 else f"{number / 1e3:.0f}k" if number >= 1e3 else f"{number:.0f}"

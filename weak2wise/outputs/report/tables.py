@@ -8,14 +8,14 @@ import msgspec
 from weak2wise.ledger.manifest import digest
 from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
-from weak2wise.outputs.report.text import line
+from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import unreadable
 
 
-def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """A table of cells that are HTML already; the first ``words`` columns hold words, the others numbers."""
-    kind = ["" if at < words else " class=n" for at in range(len(head))]
+def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0) -> str:
+    """A table of cells that are HTML already: first ``names``, which may be long, then ``words``, then numbers."""
+    kind = [" class=name"] * names + [""] * words + [" class=n"] * (len(head) - names - words)
     top = "".join(f"<th scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{k}>{cell}</td>" for cell, k in zip(row, kind, strict=True)) + "</tr>" for row in rows
@@ -44,13 +44,22 @@ def tokens(work: WorkDir, facts: Facts) -> str:
             cells += [f"{spent.cost_usd:,.4f}", f"{spent.cost_usd / emitted:,.5f}" if emitted else "–"]
         rows.append(cells)
     columns = ["role", "model", "calls", "prompt tokens", "cached", "answer tokens", "answer tokens a row emitted"]
-    said = "As the endpoints reported them, all runs of this work_dir together."
+    said = "As the endpoints reported them, all runs of this work_dir together"
+    if estimated := sum(spent.estimated for spent in facts.spent.values()):
+        said += f"; those of {estimated:,} answers, which came without or broke off, are estimated"
+    said += "."
     if paid:
         columns += ["US dollars", "US dollars a row emitted"]
         cost = sum(spent.cost_usd for spent in facts.spent.values())
-        said += f" They cost {cost:,.2f} US dollars"
-        said += f", {cost / emitted:,.4f} a row emitted." if emitted else "."
-    return f"<section><h2>Tokens</h2><p>{said}</p>{table('Tokens', columns, rows, words=2)}</section>"
+        said += f" They cost {_amount(cost)} US dollars"
+        said += f", {cost / emitted:,.4f} a row emitted" if emitted else ""
+        wasted = sum(spent.wasted_usd for spent in facts.spent.values())
+        said += f"; {_amount(wasted)} went for answers that could not be used." if wasted else "."
+    return f"<section><h2>Tokens</h2><p>{said}</p>{table('Tokens', columns, rows, names=2)}</section>"
+
+
+def _amount(usd: float) -> str:
+    return f"{usd:,.2f}" if usd >= 1 else f"{usd:,.4f}"
 
 
 def slowest(work: WorkDir, facts: Facts) -> str:
@@ -61,7 +70,7 @@ def slowest(work: WorkDir, facts: Facts) -> str:
     listed = [
         [
             f"{row:,}",
-            line(_title(work, row), 110),
+            title(_title(work, row), 110),
             f"{facts.seconds[row]:,.1f}",
             f"{facts.tokens[row] if row < len(facts.tokens) else 0:,}",
         ]
@@ -89,7 +98,7 @@ def failed(work: WorkDir, facts: Facts) -> str:
         return ""
     kinds = "".join(f"<li>{line(kind)}: {count:,}</li>" for kind, count in facts.totals.failed.items())
     rows = [
-        [f"{f.row:,}", line(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
+        [f"{f.row:,}", title(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
         for f in facts.failures
     ]
     unread = sum(count for kind, count in facts.totals.failed.items() if kind.startswith("input/"))

@@ -15,13 +15,22 @@ SHOWN = 20_000
 _MATH = re.compile(
     r"\$\$(?P<d>[^$]{1,2000}?)\$\$|\\\[(?P<b>.{1,2000}?)\\\]|\\\((?P<p>.{1,2000}?)\\\)"
     r"|(?<![\\$\w])\$(?P<i>[^\s$](?:[^$\n]{0,1000}[^\s$\\])?)\$(?![\d$])"
-    r"|(?P<x>\\boxed\{(?:[^{}\n]|\{[^{}\n]*\}){1,500}\})",
+    r"|(?P<e>\\begin\{(?P<env>(?:align|gather|equation|eqnarray|multline|cases|array|[pbvBV]?matrix)(?:ed)?\*?)\}"
+    r".{1,2000}?\\end\{(?P=env)\})"
+    r"|(?P<x>\\boxed\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]{0,500}\}){0,500}\}){1,500}\})",
     re.DOTALL,
 )
+_LINES = re.compile(r"\\(begin|end)\{(?:aligned|gather(?:ed)?\*?|multline\*?|eqnarray\*?)\}")
+"""Environments of lines that latex2mathml draws as one line."""
+_WORDLESS = re.compile(r"\\(?:text|mbox|textbf|mathrm|operatorname)\{[^{}]*\}|\\(?:begin|end)\{\w+\*?\}|\\[A-Za-z]+")
 _ELEMENTS = re.compile(
     "math|m(row|i|n|o|text|space|frac|sqrt|root|sub|sup|subsup|under|over|underover|table|tr|td|style|enclose|padded)"
 )
-_ATTRIBUTES = {"display", "mathvariant", "stretchy", "displaystyle", "scriptlevel", "columnalign", "accent", "fence"}
+_ATTRIBUTES = {
+    *("display", "mathvariant", "stretchy", "displaystyle", "scriptlevel", "columnalign", "accent", "fence", "notation")
+}
+_SPACE = re.compile(r"\d{1,2}(\.\d{1,3})?(em|ex)")
+"""Widths of a space; one below nothing would draw one text over another."""
 _KEPT = {"\n", "\t"}
 
 
@@ -41,20 +50,44 @@ def line(text: str, limit: int = 160) -> str:
     return escape(one if len(one) <= limit else one[: limit - 1] + "…")
 
 
+def title(text: str, limit: int = 160) -> str:
+    """The text's beginning on one line with its mathematics, none of which is cut through; escaped."""
+    one = " ".join(text[: 4 * limit].split())
+    end = len(one) if len(one) <= limit else limit - 1
+    for match in _MATH.finditer(one):
+        if match.start() < end < match.end():  # a formula takes less room than what it is written in
+            end = match.end() if match.end() <= 2 * limit else match.start() or end
+    return _drawn(one[:end], blocks=False) + ("" if end == len(one) else "…")
+
+
 def prose(text: str, limit: int = SHOWN) -> str:
     """A text with its mathematics, escaped, and what of it is not shown said."""
-    shown = text[:limit]
+    drawn = _drawn(text[:limit], blocks=True)
+    if len(text) <= limit:
+        return drawn
+    return f'{drawn}<span class="more"> … {len(text) - limit:,} more characters</span>'
+
+
+def answer(text: str) -> str:
+    """A reference answer, escaped; one that is a formula without delimiters, as MATH writes them, is drawn."""
+    formula = "\\" in text and len(text) <= 1000 and not re.search(r"[$\n]|\\[(\[]", text)
+    if formula and not re.search("[A-Za-z]{3}", _WORDLESS.sub(" ", text)):
+        drawn = _mathml(text, block=False)
+        if drawn is not None and ">\\" not in drawn:  # a command that is none
+            return drawn
+    return prose(text)
+
+
+def _drawn(text: str, *, blocks: bool) -> str:
+    """The text, escaped, with its mathematics, on lines of its own where it asks for them and ``blocks`` lets it."""
     pieces, at = [], 0
-    for match in _MATH.finditer(shown):
+    for match in _MATH.finditer(text):
         kind = match.lastgroup or "x"
-        drawn = _mathml(match[kind], block=kind in "db")
+        drawn = _mathml(match[kind], block=blocks and kind in "dbe")
         if drawn is not None:
-            pieces += [escape(shown[at : match.start()]), drawn]
+            pieces += [escape(text[at : match.start()]), drawn]
             at = match.end()
-    pieces.append(escape(shown[at:]))
-    if len(text) > limit:
-        pieces.append(f'<span class="more"> … {len(text) - limit:,} more characters</span>')
-    return "".join(pieces)
+    return "".join([*pieces, escape(text[at:])])
 
 
 def _mathml(latex: str, *, block: bool) -> str | None:
@@ -62,16 +95,19 @@ def _mathml(latex: str, *, block: bool) -> str | None:
     from latex2mathml.converter import convert_to_element  # noqa: PLC0415 - only a report draws mathematics
 
     try:
-        return _safe(convert_to_element(latex, display="block" if block else "inline"))
+        lines = _LINES.sub(r"\\\1{align*}", latex)
+        return _safe(convert_to_element(lines, display="block" if block else "inline"))
     except Exception:  # noqa: BLE001 - whatever the matter is: it stays text
         return None
 
 
 def _safe(element: Element) -> str:
-    if not _ELEMENTS.fullmatch(element.tag):
+    if not _ELEMENTS.fullmatch(element.tag) or element.text == "&":  # a column's mark where there are no columns
         raise ValueError(element.tag)
     attributes = "".join(
-        f' {name}="{html.escape(value)}"' for name, value in element.attrib.items() if name in _ATTRIBUTES
+        f' {name}="{html.escape(value)}"'
+        for name, value in element.attrib.items()
+        if name in _ATTRIBUTES or (element.tag == "mspace" and name == "width" and _SPACE.fullmatch(value))
     )
     inside = escape(html.unescape(element.text or "")) + "".join(map(_safe, element))
     return f"<{element.tag}{attributes}>{inside}</{element.tag}>" + escape(html.unescape(element.tail or ""))

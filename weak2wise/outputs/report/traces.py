@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.facts import Facts
-from weak2wise.outputs.report.text import escape, line, prose
+from weak2wise.outputs.report.text import answer, escape, line, prose, title
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Scored
 
@@ -35,7 +35,7 @@ def trace(golden: Golden, scored: Scored | None) -> str:
     """One trace, closed until opened."""
     winner = golden.winner
     return (
-        f'<details class="trace" name="trace"><summary><span class="title">{line(golden.title, 140)}</span>'
+        f'<details class="trace" name="trace"><summary><span class="title">{title(golden.title, 140)}</span>'
         f'<span class="facts">{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · '
         f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>{opened(golden, scored)}</details>"
     )
@@ -49,7 +49,7 @@ def opened(golden: Golden, scored: Scored | None) -> str:
     unshown = f"<p class=more>{more:,} more steps</p>" if more > 0 else ""
     return (
         f'<h3>Question</h3><div class="text" dir="auto">{prose(golden.question.text)}</div>'
-        f'<h3>Answer</h3><div class="text" dir="auto">{prose(golden.question.answer)}</div>'
+        f'<h3>Answer</h3><div class="text" dir="auto">{answer(golden.question.answer)}</div>'
         f"{_candidates(golden, scored) if scored else ''}"
         f'<h3>Steps that were masked</h3><ol class="steps" start="1">{steps}</ol>{unshown}'
         f"<h3>Reasoning{'' if winner.normal_is_own else ' (the steps stand in: the model shows no thinking)'}</h3>"

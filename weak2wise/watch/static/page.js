@@ -3,10 +3,11 @@
 
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const small = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const points = [];
 const CHARTS = [
-  { title: "Questions ended a minute", at: 1 },
-  { title: "Requests a minute", at: 2 },
+  { title: "Questions ended a minute", at: 1, always: true },
+  { title: "Requests a minute", at: 2, always: true },
   { title: "Tokens a second, embedded engine", at: 3 },
 ];
 
@@ -30,11 +31,15 @@ function time(seconds) {
   return first < 0 ? "0 s" : parts.slice(first, first + 2).join(" ");
 }
 
+function dollars(amount) {
+  return "$" + amount.toFixed(amount < 0.1 ? 4 : 2);
+}
+
 function row(cells) {
   const made = element("tr");
   cells.forEach((cell, at) => {
     const [text, bad] = Array.isArray(cell) ? cell : [cell, false];
-    made.append(element("td", { class: (at ? "n" : "") + (bad ? " bad" : "") }, text));
+    made.append(element("td", { class: (at ? "n" : "name") + (bad ? " bad" : "") }, text));
   });
   return made;
 }
@@ -48,7 +53,7 @@ function tiles(board) {
   ];
   if (board.ending === null) facts.push(["left", board.seconds_left === null ? "…" : time(board.seconds_left)]);
   else if (board.rows > board.ended) facts.push(["unfinished", whole.format(board.rows - board.ended)]);
-  if (board.cost_usd) facts.push(["cost", "$" + board.cost_usd.toFixed(2)]);
+  if (board.cost_usd) facts.push(["cost", dollars(board.cost_usd)]);
   byId("tiles").replaceChildren(
     ...facts.map(([name, value]) => {
       const tile = element("div", { class: "tile " + name });
@@ -62,7 +67,7 @@ function tables(board) {
   byId("bottleneck").textContent = board.bottleneck ? `The others wait for ${board.bottleneck}.` : "";
   byId("stages").replaceChildren(
     ...board.stages.map((s) => {
-      const made = row([s.name, ...[s.done, s.busy, s.waiting, s.dropped].map((n) => whole.format(n)), [whole.format(s.failed), s.failed > 0], whole.format(s.per_minute)]);
+      const made = row([s.name, [whole.format(s.failed), s.failed > 0], ...[s.done, s.per_minute, s.busy, s.waiting, s.dropped].map((n) => whole.format(n))]);
       if (s.name === board.bottleneck) made.classList.add("slow");
       return made;
     }),
@@ -71,7 +76,13 @@ function tables(board) {
     ...board.endpoints.map((e) => {
       const limited = e.faults.rate_limited || 0;
       const errors = Object.values(e.faults).reduce((sum, n) => sum + n, 0) - limited;
-      return row([e.name, ...[e.in_flight, e.limit, e.per_minute, e.tokens_per_minute, limited].map((n) => whole.format(n)), [whole.format(errors), errors > 0], e.cost_usd ? "$" + e.cost_usd.toFixed(2) : "–"]);
+      return row([e.name, [whole.format(errors), errors > 0], ...[limited, e.per_minute, e.tokens_per_minute, e.in_flight, e.limit].map((n) => whole.format(n)), e.cost_usd ? dollars(e.cost_usd) : "–"]);
+    }),
+  );
+  byId("faults").replaceChildren(
+    ...board.endpoints.flatMap((e) => {
+      const kinds = Object.entries(e.faults).filter(([kind]) => kind !== "rate_limited").sort((a, b) => b[1] - a[1]);
+      return kinds.length ? [element("li", {}, `${e.name}: ${kinds.map(([kind, n]) => `${whole.format(n)} ${kind}`).join(", ")}`)] : [];
     }),
   );
   byId("engines").replaceChildren(
@@ -83,54 +94,89 @@ function tables(board) {
 
 function chart({ title, at }) {
   const values = points.map((point) => point[at]);
-  const top = Math.max(...values, 1e-9);
-  const now = values[values.length - 1];
+  const most = whole.format(Math.max(...values, 0));
+  const now = values.length ? whole.format(values[values.length - 1]) : "…";
   const figure = element("figure");
   const caption = element("figcaption");
-  caption.append(element("h2", {}, title), element("div", { class: "now" }, whole.format(now)));
-  const svg = drawing("svg", { viewBox: "0 0 360 90", role: "img", "aria-label": `${title}: now ${whole.format(now)}, at most ${whole.format(top)}` });
-  const x = (i) => (values.length > 1 ? (i / (values.length - 1)) * 360 : 360);
-  const line = values.map((value, i) => `${x(i).toFixed(1)},${(86 - (value / top) * 80).toFixed(1)}`).join(" ");
-  svg.append(drawing("polygon", { class: "area", points: `0,90 ${line} 360,90` }), drawing("polyline", { class: "trend", points: line }));
-  const span = points.length > 1 ? points[points.length - 1][0] - points[0][0] : 0;
-  figure.append(caption, svg, element("p", { class: "quiet" }, `the last ${time(span)}; at most ${whole.format(top)}`));
+  caption.append(element("h2", {}, title), element("div", { class: "now" }, now));
+  const span = points.length ? points[points.length - 1][0] - points[0][0] : 0;
+  const svg = drawing("svg", { role: "img", "aria-label": `${title}: now ${now}, at most ${most}` });
+  figure.append(caption, svg, element("p", { class: "quiet" }, points.length ? `the last ${time(span)}; at most ${most}` : "the first point comes soon"));
   return figure;
 }
 
-function charts() {
-  const drawn = CHARTS.filter(({ at }) => points.some((point) => point[at] > 0));
-  byId("charts").replaceChildren(...(points.length > 1 ? drawn.map(chart) : []));
+// The scale's end: 1, 2, 4 or 10 of the power of ten that holds all values.
+function scale(most) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
+  return [1, 2, 4, 10].find((n) => n * power >= most) * power;
 }
 
-function traces(entries) {
-  const box = byId("traces");
-  byId("none").hidden = entries.length > 0;
-  const shown = new Map([...box.children].map((child) => [child.dataset.row, child]));
-  const kept = entries.map((entry) => {
-    const old = shown.get(String(entry.row));
-    if (old) return old;
-    const made = element("details", { class: "trace", name: "trace", "data-row": entry.row });
-    const summary = element("summary");
-    const title = element("span", { class: "title" });
-    const facts = element("span", { class: "facts" });
-    title.innerHTML = entry.title;
-    facts.innerHTML = entry.facts;
-    summary.append(title, facts);
-    const body = element("div");
-    made.append(summary, body);
-    made.addEventListener("toggle", async () => {
-      if (!made.open || body.hasChildNodes()) return;
-      try {
-        const reply = await fetch(`/trace/${entry.row}`);
-        const text = await reply.text();
-        if (reply.ok) body.innerHTML = text;
-        else body.textContent = text;
-      } catch {
-        body.textContent = "The engine is gone; the report shows its traces.";
-      }
-    });
-    return made;
+// In the units of the screen, once the place is known: lines and letters are as large on a phone as on a wide screen.
+function plot(svg, at) {
+  const values = points.map((point) => point[at]);
+  const [width, height] = [svg.clientWidth, svg.clientHeight];
+  const top = scale(Math.max(...values, 0));
+  const y = (value) => (height - 5 - (value / top) * (height - 16)).toFixed(1);
+  const left = 12 + 7 * whole.format(top).length;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  for (const value of [0, top / 2, top]) {
+    const label = drawing("text", { class: "quiet", x: left - 8, y: Number(y(value)) + 4, "text-anchor": "end" });
+    label.textContent = small.format(value);
+    svg.append(drawing("line", { class: "rule", x1: left, x2: width, y1: y(value), y2: y(value) }), label);
+  }
+  if (values.length < 2) return;
+  const x = (i) => (left + (i / (values.length - 1)) * (width - left)).toFixed(1);
+  const line = values.map((value, i) => `${x(i)},${y(value)}`).join(" ");
+  svg.append(drawing("polygon", { class: "area", points: `${x(0)},${y(0)} ${line} ${width},${y(0)}` }), drawing("polyline", { class: "trend", points: line }));
+}
+
+function charts() {
+  const drawn = CHARTS.filter(({ always, at }) => always || points.some((point) => point[at] > 0));
+  byId("charts").replaceChildren(...drawn.map(chart));
+  byId("charts").querySelectorAll("svg").forEach((svg, number) => plot(svg, drawn[number].at));
+}
+
+window.addEventListener("resize", charts);
+
+let newest = []; // traces, as the engine last told them
+
+function trace(entry) {
+  const made = element("details", { class: "trace", name: "trace", "data-key": JSON.stringify(entry) });
+  const summary = element("summary");
+  const title = element("span", { class: "title" });
+  const facts = element("span", { class: "facts" });
+  title.innerHTML = entry.title;
+  facts.innerHTML = entry.facts;
+  summary.append(title, facts);
+  const body = element("div");
+  made.append(summary, body);
+  let read = false;
+  made.addEventListener("toggle", async () => {
+    if (!made.open || read) return;
+    try {
+      const reply = await fetch(`/trace/${entry.row}`);
+      const text = await reply.text();
+      read = reply.ok;
+      if (read) body.innerHTML = text;
+      else body.textContent = text;
+    } catch {
+      body.textContent = "The engine is gone; the report shows its traces.";
+    }
   });
+  return made;
+}
+
+// Nothing moves under who reads a trace or walks through the list: what is new waits behind a button.
+function traces(asked = false) {
+  const box = byId("traces");
+  const shown = new Map([...box.children].map((child) => [child.dataset.key, child]));
+  const fresh = newest.filter((entry) => !shown.has(JSON.stringify(entry))).length;
+  const held = !asked && (box.querySelector(":scope > [open]") !== null || box.contains(document.activeElement));
+  byId("newer").hidden = !held || fresh === 0;
+  byId("newer").textContent = `${whole.format(fresh)}${fresh === newest.length ? " or more" : ""} newer trace${fresh === 1 ? "" : "s"}`;
+  byId("none").hidden = newest.length + shown.size > 0;
+  if (held) return;
+  const kept = newest.map((entry) => shown.get(JSON.stringify(entry)) || trace(entry));
   const opened = [...box.children].filter((child) => child.open && !kept.includes(child)); // still being read
   const wanted = [...kept, ...opened];
   // Only what changed is touched: moving an element would take the focus from it.
@@ -139,6 +185,11 @@ function traces(entries) {
     wanted.forEach((child, at) => box.children[at] === child || box.insertBefore(child, box.children[at] || null));
   }
 }
+
+byId("newer").addEventListener("click", () => {
+  traces(true);
+  byId("traces").querySelector("summary").focus(); // the button is gone
+});
 
 // What is seen changes every second; what a screen reader says, with the run's state, or every half a minute.
 const heard = { state: "", at: 0 };
@@ -157,11 +208,10 @@ function saying(board) {
   return `Running for ${time(board.seconds)}; ${ended}, ${whole.format(board.per_minute)} a minute${again}.`;
 }
 
-const source = new EventSource("/events");
-
 function show(event) {
-  document.body.classList.remove("lost");
   const { board } = event;
+  document.body.classList.remove("lost");
+  document.body.classList.toggle("ended", board !== null && board.ending !== null);
   if (board === null) {
     say("opening", "Opening ledgers and endpoints …");
     return;
@@ -173,21 +223,41 @@ function show(event) {
   document.title = `${board.ending ? board.ending.split(/[ :]/)[0] : ""} ${Math.floor(100 * share)} % · Weak2Wise`.trim();
   tiles(board);
   tables(board);
-  if (event.points.length) {
-    points.push(...event.points);
-    points.splice(0, points.length - 720);
-    charts();
-  }
-  traces(event.traces);
-  if (board.ending) {
-    document.body.classList.add("ended");
-    source.close(); // nothing more will come
-  }
+  points.push(...event.points);
+  points.splice(0, points.length - 720);
+  if (event.points.length || !byId("charts").hasChildNodes()) charts();
+  if (event.traces) newest = event.traces;
+  traces();
 }
 
-source.addEventListener("open", () => points.splice(0));
-source.addEventListener("message", (message) => show(JSON.parse(message.data)));
-source.addEventListener("error", () => {
-  document.body.classList.add("lost");
-  say("lost", "The engine is gone, without a word. This page shows its last moment and looks for it.");
-});
+// A browser takes a broken stream up again by itself, but one that was refused or has said its last word only we do.
+function follow() {
+  const source = new EventSource("/events");
+  const again = (seconds) => {
+    source.close();
+    setTimeout(follow, 1000 * seconds);
+  };
+  source.addEventListener("open", () => {
+    points.splice(0);
+    document.querySelectorAll("details.trace[open]").forEach((trace) => trace.dispatchEvent(new Event("toggle")));
+  });
+  source.addEventListener("message", (message) => {
+    const event = JSON.parse(message.data);
+    show(event);
+    if (event.board?.ending) again(10); // the run may be gone on with, and this page with it
+  });
+  source.addEventListener("error", async () => {
+    if (document.body.classList.contains("ended")) {
+      again(10);
+      return;
+    }
+    const refused = source.readyState === EventSource.CLOSED;
+    if (refused) again(5);
+    document.body.classList.add("lost");
+    const status = refused ? await fetch("/page.css", { method: "HEAD" }).then((reply) => reply.status, () => 0) : 0;
+    if (status === 401) say("locked", "The engine wants another token than before: open its page with ?token= and what W2W_PAGE_TOKEN holds.");
+    else say("lost", "The engine is gone, without a word. This page shows its last moment and looks for it.");
+  });
+}
+
+follow();
