@@ -85,6 +85,11 @@ class Engine:
         """The file that lists the rows that failed."""
         return self._work_dir / "failed.jsonl"
 
+    @property
+    def summary(self) -> Path:
+        """The file that a finished run leaves its summary in."""
+        return self._work_dir / "summary.json"
+
     async def run(self) -> Summary:
         """Take every input row as far as this run goes, then write the views.
 

@@ -6,7 +6,7 @@ endpoints.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -27,21 +27,36 @@ _GAP = 2
 
 @asynccontextmanager
 async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> AsyncIterator[None]:
-    """Show the run on ``console`` as long as the context is open; what is printed meanwhile scrolls above it."""
+    """Show the run on ``console`` as long as the context is open; what is printed meanwhile scrolls above it.
+
+    A terminal that goes away is drawn on no more, and that is all.
+    """
     waiting = Text("Opening ledgers and endpoints; an embedded engine takes half a minute or more …", style="dim")
-    with Live(waiting, console=console, auto_refresh=False, transient=True) as live:
-        showing = asyncio.create_task(_show(observer, live))
-        try:
-            yield
-        finally:
-            showing.cancel()
+    live = Live(waiting, console=console, auto_refresh=False, transient=True)
+    with suppress(OSError):
+        live.start(refresh=True)
+    showing = asyncio.create_task(_show(observer, live))
+    try:
+        yield
+    finally:
+        showing.cancel()
+        _stop(live)
 
 
 async def _show(observer: "asyncio.Future[Observer]", live: Live) -> None:
     found = await asyncio.shield(observer)
-    while True:
-        live.update(Picture(found.board()), refresh=True)
-        await asyncio.sleep(EVERY)
+    try:
+        while True:
+            live.update(Picture(found.board()), refresh=True)
+            await asyncio.sleep(EVERY)
+    except OSError:
+        _stop(live)
+
+
+def _stop(live: Live) -> None:
+    """Give standard error back, whether or not there still is a terminal behind it."""
+    with suppress(OSError):
+        live.stop()
 
 
 class Picture:
