@@ -4,10 +4,10 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import structlog
@@ -41,6 +41,9 @@ from workers.records import Asked, Question
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class Engine:
     """One run over one work_dir; construct it, then ``await run()``."""
@@ -68,6 +71,7 @@ class Engine:
         self._output = output_of(config)
         self._retry = retry
         self._rows = 0
+        self._lock = -1
         self.observer: asyncio.Future[Observer] | None = None
         """Set before ``run``: told who looks at the run, once there is something to see."""
         self.verbose = False
@@ -98,19 +102,19 @@ class Engine:
             StopRun: alone or in an exception group: the run stopped resumably.
         """
         began = time.monotonic()
-        with locked(self._work_dir):
+        with locked(self._work_dir) as self._lock:
             self._prepare()
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
-                    self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
-            overlap = await asyncio.to_thread(read_overlap, self._config, keep)
+                    self._input = await self._write_aside(keep, self._input, self._work_dir)
+            overlap = await self._write_aside(read_overlap, self._config, keep)
             shape = self._shape(overlap)
-            for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
+            for key in await self._write_aside(settle, self._work_dir, shape, self._input, self._resume):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
             books = Books.of(self._config)
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(books.close)
-                await asyncio.to_thread(books.open)
+                await self._write_aside(books.open)
                 only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
                 purse = Purse(self._config.engine.max_cost_usd)
                 purse.pay(sum(spent.cost_usd for spent in books.journal.spent.values()))
@@ -164,7 +168,7 @@ class Engine:
                     )
                     for task in besides:
                         task.cancel()
-                await asyncio.to_thread(self._write, stages, books)
+                await self._write_aside(self._write, stages, books)
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
                     through=self._steps[-1],
@@ -180,9 +184,21 @@ class Engine:
                     output=str(self._view_path(self._steps[-1])),
                 )
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
-            await asyncio.to_thread(write_atomic, self._work_dir / "summary.json", [pretty, b"\n"])
+            await self._write_aside(write_atomic, self.summary, [pretty, b"\n"])
             log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.seconds)
             return summary
+
+    async def _write_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write to the work_dir on a thread; it outlives who is cancelled in waiting for it, and so does the lock."""
+        held = os.dup(self._lock)
+
+        def write() -> T:
+            try:
+                return work(*args, **kwargs)
+            finally:
+                os.close(held)
+
+        return await asyncio.to_thread(write)
 
     def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
         """The work_dir's earlier run that this one would go on with, if any, and the keys that changed since. Blocks.
