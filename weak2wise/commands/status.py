@@ -1,7 +1,7 @@
 """``status``: how a run stands, whoever runs it and wherever it was stopped."""
 
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -77,21 +77,8 @@ def find(work: WorkDir) -> Status:
         whole=whole,
         steps=counts,
         per_minute=rates,
-        seconds_left=seconds_left(totals.rows, counts, rates) if rates and whole else None,
+        seconds_left=history.seconds_left(datetime.now(UTC)) if state == "running" else None,
     )
-
-
-def seconds_left(rows: int, counts: dict[str, dict[str, int]], rates: dict[str, float]) -> float | None:
-    """What the slowest step still needs, if each passes on the share of rows that it has passed on so far."""
-    reaching, longest = float(rows), 0.0
-    for step, left in counts.items():
-        outcomes = sum(left.values())
-        if reaching > outcomes:
-            if not rates[step]:
-                return None
-            longest = max(longest, 60 * (reaching - outcomes) / rates[step])
-        reaching *= left["done"] / outcomes if outcomes else 1
-    return longest
 
 
 def _show(found: Status, console: Console) -> None:
