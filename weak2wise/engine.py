@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
-from weak2wise.beside import ending, progress, stop_when_empty
+from weak2wise.beside import log_ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
@@ -145,7 +145,7 @@ class Engine:
                     only=only,
                 )
                 stack.push(
-                    lambda _, error, __: observer.end(self._redact(ending(error)), None if error else self._rows)
+                    lambda _, error, __: observer.end(self._redact(log_ending(error)), None if error else self._rows)
                 )
                 stages[-1].emits = True
                 if self.observer:
