@@ -1,7 +1,8 @@
 """``run``: the pipeline, started or gone on with, and what a signal does to it.
 
 Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped midway by
-something only the user can mend; 130 interrupted. After 1, 3 and 130 the same command goes on where it stopped.
+something only the user can mend; 70 stopped by a bug of ours; 130 interrupted. After all but 0 and 2 the same command
+goes on where it stopped.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -103,13 +105,7 @@ def run(
         say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
         return 2
     steps = 5 if up_to_step == "all" else int(up_to_step)
-
-    def make(loaded: Config) -> Engine:
-        engine = Engine(loaded, resume=resume, up_to_step=steps)
-        engine.verbose = verbose
-        return engine
-
-    return carry_out(config, set_ or (), make, page)
+    return carry_out(config, set_ or (), partial(Engine, resume=resume, up_to_step=steps, verbose=verbose), page)
 
 
 def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine], page: str | None = None) -> int:
@@ -139,8 +135,10 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
     lines = sum(count for where, count in left.items() if where.startswith("input/"))
     if lines:
         say(f"{unreadable(lines, engine.failures, Path(loaded.dataset.input_path))}.")
-    if sum(left.values()) > lines or summary.totals.unfinished:
-        say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
+    if sum(left.values()) > lines:
+        say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")
+    if summary.totals.unfinished:
+        say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
     return 1 if left or summary.totals.unfinished else 0
 
 
