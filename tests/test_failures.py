@@ -50,6 +50,7 @@ def test_failed_questions_are_tried_again_by_kind_and_the_others_left_alone(
         finish(tmp_path, code=1)
         bad, slow = ("generate", "bad_request", "strong-a", 1), ("generate", "server_error", "strong-a", 2)
         assert failed(tmp_path) == {2: bad, 4: slow, 6: ("stepmask", "server_error", "weak", 2)}
+        assert [line["id"] for line in lines(tmp_path / "work" / "failed.jsonl")] == ["q1", "q3", "q5"]
         assert "'[redacted]'" in lines(tmp_path / "work" / "failed.jsonl")[0]["message"]
         said = finish(tmp_path, "--kind", "timeout", command="retry-failed", code=2)
         assert "no failed question to try again (failed there: 1 bad_request, 2 server_error)" in said

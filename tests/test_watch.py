@@ -156,7 +156,9 @@ def test_earlier_failures_are_owed_until_they_are_tried_again_and_the_end_is_tol
 
 
 def test_the_log_says_what_became_of_each_row_and_whose_call_was_retried(tmp_path: Path) -> None:
-    with LoopbackProcess(faults=(Fault("500", Match(model="trunc"), times=2),)) as server:
+    calls = (Match(model="trunc"), Match(model="strong-a-two"), Match(model="weak", contains="## Hint"))
+    faults = tuple(Fault("500", call, times=2) for call in calls)
+    with LoopbackProcess(faults=faults) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
         finish(tmp_path)
     events = lines(tmp_path / "work/run.log")
@@ -166,8 +168,15 @@ def test_the_log_says_what_became_of_each_row_and_whose_call_was_retried(tmp_pat
     assert {(e["stage"], e["reason"]) for e in named["record.dropped"]} == {("filter", "weak_solves")}
     rows = sorted(e["row"] for some in named.values() for e in some)
     assert rows == list(range(min(rows), min(rows) + QUESTIONS))
-    retried = [(e["stage"], e["row"] in selected) for e in events if e["event"] == "call.retried"]
-    assert retried == [("select", True)] * 2
+    retried = [e for e in events if e["event"] == "call.retried"]
+    assert [e["row"] in selected for e in retried if e["stage"] == "select"] == [True] * 2
+    traced = [(e["m_strong"], e["sample"]) for e in retried if e["stage"] == "generate"]
+    assert traced == [("strong-b", 0)] * 2
+    scored = [(e["m_strong"], e["sample"], e["mask_level"], e["vote"]) for e in retried if e["stage"] == "stepmask"]
+    assert len(scored) == 2
+    assert {(model[:6], sample, level in range(6), vote) for model, sample, level, vote in scored} == {
+        ("strong", 0, True, 0)
+    }
 
 
 @pytest.mark.slow
