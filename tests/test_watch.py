@@ -562,6 +562,15 @@ def test_the_terminal_shows_what_matters_at_any_size(width: int, height: int) ->
         assert "44,000,000" in text
 
 
+def test_the_limit_shown_is_the_one_that_holds_requests_back() -> None:
+    """Else four requests in flight of 71 allowed would look like nothing to do."""
+    paced = EndpointFacts("paced", 4, 71, 9, 9, {}, 340, 4, 9, 0.0, paced=348.2)
+    full = EndpointFacts("full", 71, 71, 9, 9, {}, 340, 4, 9, 0.0)
+    said = drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [paced, full], []), 80, 24)
+    limits = {line.split()[0]: line.split()[2] for line in said if line.startswith(("paced", "full"))}
+    assert limits == {"paced": "≤348/min", "full": "71"}
+
+
 def test_what_costs_nothing_has_no_price_in_the_terminal() -> None:
     endpoint = EndpointFacts("weak", 1, 64, 9, 9, {}, 5, 4, 9, 0.0)
     said = "\n".join(drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [endpoint], []), 80, 24))

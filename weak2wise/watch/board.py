@@ -42,7 +42,11 @@ class StageFacts(Struct, frozen=True):
 
 
 class EndpointFacts(Struct, frozen=True):
-    """One HTTP endpoint in this run; tokens and US dollars in all runs. ``down``: seconds without any answer."""
+    """One HTTP endpoint in this run; tokens and US dollars in all runs.
+
+    ``down``: seconds without any answer. ``paced``: requests a minute, where their rate is what holds them back and not
+    the ``limit`` of those in flight.
+    """
 
     name: str
     in_flight: int
@@ -55,6 +59,7 @@ class EndpointFacts(Struct, frozen=True):
     tokens: int
     cost_usd: float
     down: float | None = None
+    paced: float | None = None
 
 
 class EngineFacts(Struct, frozen=True):
@@ -234,10 +239,12 @@ class Observer:
 
     def _endpoint(self, name: str, model: OpenAIModel, per_minute: float, tokens_per_minute: float) -> EndpointFacts:
         spent = [spent for (_, endpoint), spent in self.journal.spent.items() if endpoint == name]
+        limits = model.limits
+        rate = limits.pace.rate if limits.in_flight < int(limits.window.size) else None
         return EndpointFacts(
             name=name,
-            in_flight=model.limits.in_flight,
-            limit=int(model.limits.window.size),
+            in_flight=limits.in_flight,
+            limit=int(limits.window.size),
             sent=model.meter.sent,
             answered=model.meter.answered,
             faults=dict(model.meter.faults),
@@ -246,6 +253,7 @@ class Observer:
             tokens=sum(s.prompt_tokens + s.completion_tokens for s in spent),
             cost_usd=sum(s.cost_usd for s in spent),
             down=model.down_for,
+            paced=None if rate is None else round(60 * rate, 1),
         )
 
     def _engine(self, name: str, model: VllmModel, tokens_per_second: float) -> EngineFacts:
