@@ -3,6 +3,9 @@
 Starting again helps after a crash, a kill or an exhausted memory, and not where only you can mend what is wrong:
 "some failed" (1), "could not start" (2) and "stopped" (3, for one the money is spent) end the service with 0, so that
 `restart: on-failure` leaves it alone. What was to be said is said. Commands other than the run keep their codes.
+
+A bug of ours (70) is taken for a crash: one that comes of chance is over after a restart, which pays for nothing twice,
+and one that comes back meets the end of `on-failure:10`.
 """
 
 import signal

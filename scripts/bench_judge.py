@@ -299,7 +299,7 @@ def read(source: Path) -> Iterator[tuple[str, list[str]]]:
 def decided(work_dir: Path) -> str:
     """How the verdicts of a run's last process were come to, in one line."""
     try:
-        counts = msgspec.json.decode((work_dir / "summary.json").read_bytes())["verdicts"]
+        counts = msgspec.json.decode((work_dir / "summary.json").read_bytes())["this_start"]["verdicts"]
     except (OSError, msgspec.DecodeError, KeyError) as error:
         sys.exit(f"{work_dir}: {error}; --work-dir takes the work_dir of a run that has ended")
     total = sum(counts.values()) or 1

@@ -259,7 +259,12 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
     seconds = (at["run.finished"] - at["run.started"]).total_seconds()
     return (
         Speed(
-            use["calls"], use["completion_tokens"], use["prompt_tokens"], use["cached_tokens"], seconds, summary["bits"]
+            use["calls"],
+            use["completion_tokens"],
+            use["prompt_tokens"],
+            use["cached_tokens"],
+            seconds,
+            summary["this_start"]["bits"],
         ),
         scored,
     )

@@ -32,3 +32,4 @@ async def test_progress_says_which_endpoint_is_down_and_for_how_long(monkeypatch
         telling.cancel()
     assert logs[0]["strong_down"] == 35
     assert "weak_down" not in logs[0]
+    assert not any(name.startswith("weak") for name in logs[0]), "there is nothing to say of it"

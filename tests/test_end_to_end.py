@@ -93,7 +93,7 @@ def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tm
     summary = json.loads((tmp_path / "out" / "work" / "summary.json").read_text())
     totals = summary["totals"]
     assert totals["rows"] == len(QUESTIONS) == totals["emitted"] + sum(totals["dropped"].values())
-    check_races(lines(tmp_path / "out" / "work" / "scored_candidates.jsonl"), summary["bits"])
+    check_races(lines(tmp_path / "out" / "work" / "scored_candidates.jsonl"), summary["this_start"]["bits"])
     bill = answers(journal)
     assert bill[: len(paid)] == paid
     assert len({(answer["row"], answer["key"]) for answer in bill}) == len(bill)  # no answer was asked for twice

@@ -66,7 +66,7 @@ def test_a_race_of_any_width_emits_what_scoring_every_bit_emits_for_fewer_attemp
             attempts[name] = server.stats().models["weak"].answered
         emitted[name] = (folder / "out.jsonl").read_bytes()
         scored[name] = (folder / "work" / "scored_candidates.jsonl").read_bytes()
-        bits = json.loads((folder / "work" / "summary.json").read_text())["bits"]
+        bits = json.loads((folder / "work" / "summary.json").read_text())["this_start"]["bits"]
         assert ("in_vain" in bits and bits["in_vain"] > 0) == (name == "four")
     assert emitted["one"] == emitted["four"] == emitted["all"]
     assert scored["one"] == scored["four"], "what was asked ahead must not show"

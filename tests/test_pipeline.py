@@ -29,6 +29,10 @@ class Item(Struct, frozen=True):
     trail: tuple[str, ...] = ()
 
     @property
+    def id(self) -> str | None:
+        return f"q{self.row}"
+
+    @property
     def title(self) -> str:
         return f"item {self.row}"
 
@@ -115,7 +119,7 @@ async def test_every_row_ends_once_and_the_totals_balance(tmp_path: Path) -> Non
     assert result.emitted == 100 - len(dropped) - len(failed) - 2
     assert result.unfinished == 0
     outcome = line.stages[1].ledger.read(7)
-    assert outcome == Failed(7, "b", "timeout", "no answer", "e", 4, "item 7")
+    assert outcome == Failed(7, "b", "timeout", "no answer", "e", 4, "item 7", id="q7")
     assert line.stages[1].ledger.read(5) == Dropped(5, "too_easy")
     assert sorted(line.finished) == [r for r in range(1, 101) if r not in {3, 4}]
 

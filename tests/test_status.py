@@ -12,7 +12,6 @@ import pytest
 from tests.engine_runs import run_in, start
 from tests.finished_run import FinishedRun, command
 from tests.loopback import LoopbackProcess
-from weak2wise.commands.status import seconds_left
 from weak2wise.outputs.history import read_history
 
 
@@ -68,21 +67,10 @@ def test_the_rate_is_that_of_the_last_start_and_damaged_log_lines_are_passed_ove
         event("progress", 110, filter="9+1", sft="5+1", dropped=1, failed=0),
         '{"event": "progress", "timestamp": "2026-01-01T00:0',
         event("progress", 115, filter="odd"),
-        event("progress", 130, filter="99+1", sft="20+1", dropped=5, failed=1),
+        event("progress", 130, filter="99+1", sft="20+1", dropped=5, failed=1, seconds_left=60),
     ]
     (tmp_path / "run.log").write_text("\n".join(log) + "\n")
     history = read_history(tmp_path / "run.log")
     assert history.per_minute() == pytest.approx({"filter": 60 * (104 - 10) / 20, "sft": 60 * (20 - 5) / 20})
+    assert history.seconds_left(began + timedelta(seconds=150)) == pytest.approx(40)
     assert (history.stopped, history.finished, history.last) == (None, False, began + timedelta(seconds=130))
-
-
-def test_what_is_left_is_told_by_the_step_that_needs_longest() -> None:
-    """Half of the questions are dropped, so 50 will reach the slow step, which has done 10 and does 20 a minute."""
-    counts = {
-        "filter": {"done": 40, "dropped": 40, "failed": 0},
-        "stepmask": {"done": 10, "dropped": 0, "failed": 0},
-        "sft": {"done": 10, "dropped": 0, "failed": 0},
-    }
-    rates = {"filter": 80.0, "stepmask": 20.0, "sft": 40.0}
-    assert seconds_left(100, counts, rates) == pytest.approx(60 * 40 / 20)
-    assert seconds_left(100, counts, rates | {"stepmask": 0.0}) is None

@@ -25,8 +25,8 @@ async def stop_when_empty(purse: Purse, gate: Gate) -> None:
     )
 
 
-def ending(error: BaseException | None) -> str:
-    """How the run ended that left with this error, or with none."""
+def log_ending(error: BaseException | None) -> str:
+    """How the run ended that left with this error, or with none; an interruption is logged, as nobody else does it."""
     while isinstance(error, BaseExceptionGroup):
         error = next((e for e in error.exceptions if isinstance(e, StopRun)), error.exceptions[0])
     match error:
@@ -52,7 +52,7 @@ async def progress(observer: Observer) -> None:
         facts |= {"dropped": board.dropped, "failed": board.failed}
         facts |= {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
         for endpoint in board.endpoints:
-            facts[f"{endpoint.name}_per_minute"] = endpoint.per_minute
+            facts |= {f"{endpoint.name}_per_minute": endpoint.per_minute} if endpoint.per_minute else {}
             facts |= {f"{endpoint.name}_faults": endpoint.faults} if endpoint.faults else {}
             facts |= {} if endpoint.down is None else {f"{endpoint.name}_down": round(endpoint.down)}
         for engine in board.engines:

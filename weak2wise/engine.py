@@ -4,16 +4,16 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import structlog
 
 from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
-from weak2wise.beside import ending, progress, stop_when_empty
+from weak2wise.beside import log_ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
@@ -30,7 +30,7 @@ from weak2wise.offload import Offload
 from weak2wise.pipeline import Stage, run
 from weak2wise.places import check_places, output_of
 from weak2wise.results import failed_rows, totals, unreadable, write_views
-from weak2wise.summary import EndpointUse, RoleUse, Summary
+from weak2wise.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
 from weak2wise.watch.board import Observer
@@ -41,12 +41,21 @@ from workers.records import Asked, Question
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class Engine:
     """One run over one work_dir; construct it, then ``await run()``."""
 
     def __init__(
-        self, config: Config, *, resume: Resume = "auto", up_to_step: int = 5, retry: frozenset[str] | None = None
+        self,
+        config: Config,
+        *,
+        resume: Resume = "auto",
+        up_to_step: int = 5,
+        retry: frozenset[str] | None = None,
+        verbose: bool = False,
     ) -> None:
         """Check what can be checked without any call.
 
@@ -55,6 +64,7 @@ class Engine:
             resume: what to do about an earlier run of the work_dir.
             up_to_step: how many of the method's five steps to take.
             retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is owed.
+            verbose: show every event of the log.
 
         Raises:
             ConfigError: the run cannot start.
@@ -67,11 +77,11 @@ class Engine:
         self._input = Path(config.dataset.input_path)
         self._output = output_of(config)
         self._retry = retry
+        self._verbose = verbose
         self._rows = 0
+        self._lock = -1
         self.observer: asyncio.Future[Observer] | None = None
         """Set before ``run``: told who looks at the run, once there is something to see."""
-        self.verbose = False
-        """Set before ``run``: show every event of the log."""
         self._redact = redactor(_secrets(config))
         self.gate = Gate()
         for name in dict.fromkeys(config.roles().values()):
@@ -79,11 +89,18 @@ class Engine:
             if not isinstance(endpoint, OpenAIEndpoint):
                 check_vllm(name, endpoint)
         check_places(config)
+        if retry is not None and not (self._work_dir / "manifest.json").exists():
+            raise ConfigError(f"{self._work_dir}: holds no run, so no question has failed there (dataset.work_dir)")
 
     @property
     def failures(self) -> Path:
         """The file that lists the rows that failed."""
         return self._work_dir / "failed.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """The file that a finished run leaves its summary in."""
+        return self._work_dir / "summary.json"
 
     async def run(self) -> Summary:
         """Take every input row as far as this run goes, then write the views.
@@ -93,19 +110,21 @@ class Engine:
             StopRun: alone or in an exception group: the run stopped resumably.
         """
         began = time.monotonic()
-        with locked(self._work_dir):
+        with locked(self._work_dir) as self._lock:
             self._prepare()
             if is_hub(self._input):
                 with asked_by("dataset.input_path"):
-                    self._input = await asyncio.to_thread(keep, self._input, self._work_dir)
-            overlap = await asyncio.to_thread(read_overlap, self._config, keep)
+                    self._input = await self._write_aside(keep, self._input, self._work_dir)
+            overlap = await self._write_aside(read_overlap, self._config, keep)
             shape = self._shape(overlap)
-            for key in await asyncio.to_thread(settle, self._work_dir, shape, self._input, self._resume):
+            for key in await self._write_aside(
+                settle, self._work_dir, shape, self._input, self._resume, anew=self._retry is None
+            ):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
             books = Books.of(self._config)
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(books.close)
-                await asyncio.to_thread(books.open)
+                await self._write_aside(books.open)
                 only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
                 purse = Purse(self._config.engine.max_cost_usd)
                 purse.pay(sum(spent.cost_usd for spent in books.journal.spent.values()))
@@ -136,7 +155,7 @@ class Engine:
                     only=only,
                 )
                 stack.push(
-                    lambda _, error, __: observer.end(self._redact(ending(error)), None if error else self._rows)
+                    lambda _, error, __: observer.end(self._redact(log_ending(error)), None if error else self._rows)
                 )
                 stages[-1].emits = True
                 if self.observer:
@@ -159,25 +178,40 @@ class Engine:
                     )
                     for task in besides:
                         task.cancel()
-                await asyncio.to_thread(self._write, stages, books)
+                await self._write_aside(self._write, stages, books)
                 summary = Summary(
                     totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
                     through=self._steps[-1],
-                    seconds=round(time.monotonic() - began, 1),
                     roles=[
-                        RoleUse(role=role, endpoint=name, replayed=books.journal.replayed[role], **_counts(spent))
+                        RoleUse(role=role, endpoint=name, **msgspec.structs.asdict(spent))
                         for (role, name), spent in books.journal.spent.items()
                     ],
-                    endpoints=_uses(endpoints),
-                    verdicts=dict(lineup.verdicts),
-                    cuts=dict(lineup.cuts),
-                    bits=dict(lineup.bits),
                     output=str(self._view_path(self._steps[-1])),
+                    this_start=ThisStart(
+                        seconds=round(time.monotonic() - began, 1),
+                        replayed=dict(books.journal.replayed),
+                        endpoints=_uses(endpoints),
+                        verdicts=dict(lineup.verdicts),
+                        cuts=dict(lineup.cuts),
+                        bits=dict(lineup.bits),
+                    ),
                 )
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
-            await asyncio.to_thread(write_atomic, self._work_dir / "summary.json", [pretty, b"\n"])
-            log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.seconds)
+            await self._write_aside(write_atomic, self.summary, [pretty, b"\n"])
+            log.info("run.finished", totals=msgspec.to_builtins(summary.totals), seconds=summary.this_start.seconds)
             return summary
+
+    async def _write_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write to the work_dir on a thread; it outlives who is cancelled in waiting for it, and so does the lock."""
+        held = os.dup(self._lock)
+
+        def write() -> T:
+            try:
+                return work(*args, **kwargs)
+            finally:
+                os.close(held)
+
+        return await asyncio.to_thread(write)
 
     def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
         """The work_dir's earlier run that this one would go on with, if any, and the keys that changed since. Blocks.
@@ -199,7 +233,7 @@ class Engine:
         """Open the log, and see that what is paid for can be written down. Raises ``ConfigError``."""
         path = self._work_dir / "run.log"
         try:
-            logs.configure(path, self._redact, verbose=self.verbose)
+            logs.configure(path, self._redact, verbose=self._verbose)
             for path in (self._work_dir, self._output.parent):
                 make_private(path)
                 tempfile.TemporaryFile(dir=path).close()
@@ -249,11 +283,6 @@ class Engine:
 
     def _view_path(self, step: str) -> Path:
         return self._output if step == "sft" else self._work_dir / STEPS[step][2]
-
-
-def _counts(spent: Any) -> dict[str, Any]:
-    counts: dict[str, Any] = msgspec.structs.asdict(spent)
-    return counts
 
 
 def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:

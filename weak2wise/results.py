@@ -48,7 +48,7 @@ def _records(ledger: Ledger[Any]) -> Iterator[Any]:
 
 def _failed_line(failed: Failed) -> dict[str, Any]:
     line = msgspec.structs.asdict(failed)
-    return {"row": line.pop("row"), "question": line.pop("title"), **line}
+    return {"row": line.pop("row"), "id": line.pop("id"), "question": line.pop("title"), **line}
 
 
 def ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:

@@ -12,7 +12,7 @@ from weak2wise.results import Totals
 
 
 class RoleUse(Struct, frozen=True, kw_only=True):
-    """What one role used on one endpoint over all runs of the work_dir; ``replayed`` answers came from the journal.
+    """What one role used on one endpoint over all starts of the work_dir.
 
     The tokens of ``estimated`` answers were not reported; ``wasted_usd`` of the cost went for unusable answers.
     """
@@ -26,11 +26,10 @@ class RoleUse(Struct, frozen=True, kw_only=True):
     cost_usd: float
     estimated: int
     wasted_usd: float
-    replayed: int
 
 
 class EndpointUse(Struct, frozen=True, kw_only=True):
-    """What one endpoint saw in this run: requests sent, answered, and faults by kind."""
+    """What one endpoint saw: requests sent, answered, and faults by kind."""
 
     endpoint: str
     sent: int
@@ -38,22 +37,30 @@ class EndpointUse(Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
 
 
+class ThisStart(Struct, frozen=True, kw_only=True):
+    """What is counted from one start of the engine to its end, and written down nowhere else."""
+
+    seconds: float
+    replayed: dict[str, int]
+    """By role, answers that came from the journal."""
+    endpoints: list[EndpointUse]
+    verdicts: dict[str, int]
+    """By what decided them."""
+    cuts: dict[str, int]
+    """By what made them; tokens ``written`` by the truncation model, of so many ``characters``, and characters ``kept``
+    of the traces."""
+    bits: dict[str, int]
+    """Step-Mask's: asked, spared by racing, asked in vain; hints too long for the weak LLM."""
+
+
 class Summary(Struct, frozen=True, kw_only=True):
-    """Written to ``summary.json`` and printed."""
+    """Written to ``summary.json`` and printed; what is not of ``this_start`` is of all starts together."""
 
     totals: Totals
     through: str
-    seconds: float
     roles: list[RoleUse]
-    endpoints: list[EndpointUse]
-    verdicts: dict[str, int]
-    """Verdicts of this run by what decided them."""
-    cuts: dict[str, int]
-    """Cuts of this run by what made them; tokens ``written`` by the truncation model, of so many ``characters``, and
-    characters ``kept`` of the traces."""
-    bits: dict[str, int]
-    """Step-Mask's bits in this run: asked, spared by racing, asked in vain; hints too long for the weak LLM."""
     output: str
+    this_start: ThisStart
 
 
 def show(summary: Summary, console: Console) -> None:
@@ -72,10 +79,10 @@ def show(summary: Summary, console: Console) -> None:
         balance.add_row(Text(name), Text(f"{value:,}"))
     console.print(balance)
     use = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("role", "endpoint", "calls", "from journal", "prompt tokens", "cached", "answer tokens"):
+    for column in ("role", "endpoint", "calls", "prompt tokens", "cached", "answer tokens"):
         use.add_column(column, justify="left" if column in {"role", "endpoint"} else "right")
     for r in summary.roles:
-        numbers = (r.calls, r.replayed, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
+        numbers = (r.calls, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
         use.add_row(Text(r.role), Text(r.endpoint), *(f"{n:,}" for n in numbers))
     console.print(use)
     cost, wasted = sum(r.cost_usd for r in summary.roles), sum(r.wasted_usd for r in summary.roles)
@@ -84,23 +91,29 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(f"cost: {cost:,.4f} US dollars{more}"))
     if estimated := sum(r.estimated for r in summary.roles):
         console.print(Text(f"tokens of {estimated:,} answers are estimated: their endpoints reported none"))
-    for e in summary.endpoints:
+    for line in _of_this_start(summary.this_start):
+        console.print(Text(line))
+    console.print(Text(summary.output))
+
+
+def _of_this_start(start: ThisStart) -> Iterator[str]:
+    replayed = sum(start.replayed.values())
+    yield f"this start: {start.seconds:,.1f} s" + (f", {replayed:,} answers from the journal" if replayed else "")
+    yield from (f"  {line}" for line in _counters(start))
+
+
+def _counters(start: ThisStart) -> Iterator[str]:
+    """What was asked and decided, and how."""
+    for e in start.endpoints:
         if e.faults:
             faults = ", ".join(f"{count:,} {kind}" for kind, count in e.faults.items())
-            console.print(Text(f"{e.endpoint}: {e.sent:,} requests, {e.answered:,} answered, faults: {faults}"))
-    for line in _counters(summary):
-        console.print(Text(line))
-    console.print(Text(f"{summary.seconds:,.1f} s; {summary.output}"))
-
-
-def _counters(summary: Summary) -> Iterator[str]:
-    """What was decided in this run, and how."""
-    if summary.verdicts:
-        yield "verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in summary.verdicts.items())
-    if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in summary.bits.items() if count]:
+            yield f"{e.endpoint}: {e.sent:,} requests, {e.answered:,} answered, faults: {faults}"
+    if start.verdicts:
+        yield "verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in start.verdicts.items())
+    if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in start.bits.items() if count]:
         yield "Step-Mask bits: " + ", ".join(bits)
     told = ("written", "characters", "kept")
-    if cuts := [f"{count:,} by {by}" for by, count in summary.cuts.items() if by not in told]:
-        written, characters, kept = (summary.cuts.get(name, 0) for name in told)
+    if cuts := [f"{count:,} by {by}" for by, count in start.cuts.items() if by not in told]:
+        written, characters, kept = (start.cuts.get(name, 0) for name in told)
         copied = f", {kept * written / characters:,.0f} or so if it had copied them" if characters else ""
         yield "cuts: " + ", ".join(cuts) + (f"; the model wrote {written:,} tokens{copied}" if written else "")

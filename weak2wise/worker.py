@@ -1,9 +1,11 @@
 """The contract between the machinery and the method: what a record is, and what a worker does with one."""
 
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
+from structlog.contextvars import bound_contextvars
 
 
 class Record(Protocol):
@@ -12,6 +14,11 @@ class Record(Protocol):
     @property
     def row(self) -> int:
         """The line number in the input, from 1."""
+        ...
+
+    @property
+    def id(self) -> str | None:
+        """The input's own name for it, if it has one."""
         ...
 
     @property
@@ -32,6 +39,12 @@ journal; a draw that is to be another one is named by this, too."""
 
 patient: ContextVar[bool] = ContextVar("patient", default=True)
 """Whether a call is to wait for an endpoint that is down: there is no need to while the record will be tried again."""
+
+
+def telling(**facts: object) -> AbstractContextManager[None]:
+    """Which call it is: whatever is logged inside says so, a retry too, and so do tasks started inside."""
+    return bound_contextvars(**facts)
+
 
 In_contra = TypeVar("In_contra", bound=Record, contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)

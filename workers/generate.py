@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from weak2wise.config import Outcomes
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
+from weak2wise.worker import telling
 from workers.faithful import MARK, contradicts
 from workers.fanout import all_settled
 from workers.judge import Judge
@@ -65,8 +66,9 @@ class Generate:
             prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed, sample=sample)
             return self.strong[name].complete(prompt)
 
-        completion, found = await acceptable(ask, self.outcomes, endpoint=name)
-        unfaithful = await contradicts(self.judge, completion.text, question.answer)
+        with telling(m_strong=name, sample=sample):
+            completion, found = await acceptable(ask, self.outcomes, endpoint=name)
+            unfaithful = await contradicts(self.judge, completion.text, question.answer)
         thinking = completion.reasoning or ""
         return Candidate(
             m_strong=name,

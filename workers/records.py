@@ -23,6 +23,11 @@ class _AboutQuestion(Struct, frozen=True, kw_only=True):
         return self.question.row
 
     @property
+    def id(self) -> str | None:
+        """The input's own name for the question."""
+        return self.question.id
+
+    @property
     def title(self) -> str:
         """The question's text."""
         return self.question.text

@@ -9,6 +9,7 @@ from typing import Literal
 
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
+from weak2wise.worker import telling
 from workers.answers import final_answer, normalised
 from workers.fanout import fan_out, settled
 from workers.judge import Given, Judge
@@ -158,10 +159,12 @@ class _Attempts:
         candidate, level = self.traced.candidates[ask[0]], ask[1]
         prompt = worker.prompts.guided(question.text, hint(candidate.step_list, level, worker.n))
         draw = (worker.seed, question.row, candidate.m_strong, candidate.sample, level)
+        call = {"m_strong": candidate.m_strong, "sample": candidate.sample, "mask_level": level}
         try:
-            attempts = await fan_out(
-                self._attempt(ask, prompt, vote, seed_of(*draw, vote)) for vote in range(worker.votes)
-            )
+            with telling(**call):
+                attempts = await fan_out(
+                    self._attempt(ask, prompt, vote, seed_of(*draw, vote)) for vote in range(worker.votes)
+                )
         except RecordError as error:
             if error.kind != "context_overflow":
                 raise
@@ -176,14 +179,15 @@ class _Attempts:
                 await needed.wait()
         if self._over:
             return 0
-        verdict = await worker.judge(
-            question.text,
-            attempt,
-            question.answer,
-            seed=seed_of(worker.seed, question.row, "judge"),
-            cut_off=cut_off,
-            given=self._verdicts,
-        )
+        with telling(**call):
+            verdict = await worker.judge(
+                question.text,
+                attempt,
+                question.answer,
+                seed=seed_of(worker.seed, question.row, "judge"),
+                cut_off=cut_off,
+                given=self._verdicts,
+            )
         return int(verdict.correct)
 
     def over(self) -> None:
@@ -195,7 +199,8 @@ class _Attempts:
     async def _attempt(self, ask: Ask, prompt: str, vote: int, seed: int) -> Completion:
         self._worker.starting.discard((self.traced.row, ask))  # from here on the model itself counts it
         asked = Prompt(messages=(Message("user", prompt),), temperature=TEMPERATURE, seed=seed, sample=vote)
-        return await self._worker.weak.complete(asked)
+        with telling(vote=vote):
+            return await self._worker.weak.complete(asked)
 
 
 def majority(attempts: Sequence[str]) -> int:

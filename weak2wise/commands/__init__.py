@@ -1,5 +1,7 @@
 """The command line of ``python -m weak2wise.engine``, also installed as ``weak2wise``; one module a command."""
 
+import io
+import os
 import sys
 from difflib import get_close_matches
 
@@ -32,22 +34,65 @@ app.command(
     "weak2wise.commands.report:report", name="report", help="Show a run as one HTML file that needs no network."
 )
 app.register_install_completion_command()
+_YAML = (".yaml", ".yml")
 
 
 def main() -> None:
     """The ``weak2wise`` command."""
+    _open_streams()
     silence()
+    sys.exit(_flushed(_command()))
+
+
+def _command() -> int:
+    """Run what the command line asks for; returns the exit code."""
     word = next(iter(sys.argv[1:2]), "-")
     names = [name for name in app if not name.startswith("-")]
     if not word.startswith("-") and word not in names:
-        near = get_close_matches(word, names, n=1)
+        near = [f"--config {word}"] if word.endswith(_YAML) else get_close_matches(word, names, n=1)
         say(f"{word}: no such command; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"))
-        sys.exit(2)
+        return 2
     try:
-        code = app(exit_on_error=False)
+        code: int = app(exit_on_error=False)
     except KeyboardInterrupt:
         say("Interrupted.")
-        code = INTERRUPTED
-    except cyclopts.CycloptsError:
-        code = 2  # cyclopts has said what is wrong with the command line
-    sys.exit(code)
+        return INTERRUPTED
+    except cyclopts.CycloptsError as error:  # cyclopts has said what is wrong with the command line
+        if files := [token for token in error.unused_tokens or () if token.endswith(_YAML)]:
+            say(f"Did you mean --config {files[0]}?")
+        return 2
+    except OSError as error:  # commands tell their own trouble; what is left is a page of help that nobody takes
+        say(f"standard output: {error.strerror}")
+        return 3
+    return code
+
+
+def _open_streams() -> None:
+    """See that the standard streams are there and take every character.
+
+    One that was closed leads nowhere from now on: else the next file would be given its number, a ledger perhaps, and
+    whoever writes to "standard error" would write into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - a number is no path
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once what was printed is out; 3 where all else went well and it cannot be."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # Else Python would try again at the very end, complain, and exit with a code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout and code == 0:
+                say(f"standard output: {error.strerror}")
+                code = 3
+    return code

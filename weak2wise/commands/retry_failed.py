@@ -4,13 +4,13 @@
 or the user has mended, without paying once more for what fails for good, and without the rest.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import cyclopts
 
 from weak2wise.commands.run import carry_out
-from weak2wise.config import Config
 from weak2wise.engine import Engine
 from weak2wise.errors import Kind
 
@@ -35,10 +35,4 @@ def retry_failed(
         verbose: Show every event of run.log.
     """
     kinds = frozenset[str](kind or get_args(Kind))
-
-    def make(loaded: Config) -> Engine:
-        engine = Engine(loaded, resume=resume, retry=kinds)
-        engine.verbose = verbose
-        return engine
-
-    return carry_out(config, set_ or (), make, page)
+    return carry_out(config, set_ or (), partial(Engine, resume=resume, retry=kinds, verbose=verbose), page)

@@ -1,15 +1,18 @@
 """``run``: the pipeline, started or gone on with, and what a signal does to it.
 
 Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped midway by
-something only the user can mend; 130 interrupted. After 1, 3 and 130 the same command goes on where it stopped.
+something only the user can mend; 70 stopped by a bug of ours; 130 interrupted. After all but 0 and 2 the same command
+goes on where it stopped.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,27 +27,30 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
 from weak2wise.results import unreadable
 from weak2wise.summary import Summary, show
+from weak2wise.telemetry.terminal import can_be_drawn_on
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 
 INTERRUPTED = 130
 GRACE_SECONDS = 2.0
-"""How long answers under way may still arrive after SIGINT or SIGTERM."""
+"""How long answers under way may still arrive after SIGINT, SIGTERM or SIGHUP."""
 
 
 async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
-    """Run an engine and show how it goes; on the first SIGINT or SIGTERM let what is under way arrive, then stop.
+    """Run an engine and show how it goes; on SIGINT, SIGTERM or SIGHUP let what is under way arrive, then stop.
+
+    A second SIGINT or SIGTERM ends the process at once. A terminal that goes away may say so twice, and SIGHUP means
+    nothing where it was ignored from the start (``nohup``).
 
     Returns:
-        The summary, or ``None`` if the run was interrupted. A second signal ends the process at once.
+        The summary, or ``None`` if the run was interrupted.
     """
     engine.observer = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         if page:
             say(f"The page: {await stack.enter_async_context(served(engine.observer, page))}")
-        console = Console(stderr=True)
-        if console.is_terminal:
-            await stack.enter_async_context(on_screen(engine.observer, console))
+        if can_be_drawn_on():
+            await stack.enter_async_context(on_screen(engine.observer, Console(stderr=True)))
         return await _until_signalled(engine)
 
 
@@ -59,6 +65,8 @@ async def _until_signalled(engine: Engine) -> Summary | None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, interrupted.set)
     running = asyncio.create_task(engine.run(), name="run")
     waiting = asyncio.create_task(interrupted.wait(), name="signals")
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,7 +76,7 @@ async def _until_signalled(engine: Engine) -> Summary | None:
     await engine.gate.drain(GRACE_SECONDS)
     running.cancel()
     with suppress(asyncio.CancelledError):
-        await running
+        return await running  # it may have finished meanwhile
     return None
 
 
@@ -97,13 +105,7 @@ def run(
         say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
         return 2
     steps = 5 if up_to_step == "all" else int(up_to_step)
-
-    def make(loaded: Config) -> Engine:
-        engine = Engine(loaded, resume=resume, up_to_step=steps)
-        engine.verbose = verbose
-        return engine
-
-    return carry_out(config, set_ or (), make, page)
+    return carry_out(config, set_ or (), partial(Engine, resume=resume, up_to_step=steps, verbose=verbose), page)
 
 
 def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], Engine], page: str | None = None) -> int:
@@ -119,18 +121,36 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
             raise ConfigError(f"{config}: {error}") from None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             summary = runner.run(supervise(engine, address))
+            if summary is None:
+                say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
+                # Not by returning: the runner would wait for a thread that may be reading a large input for minutes.
+                # What such a thread still writes in the work_dir ends now, and only then does the lock go.
+                os._exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort: told below, in full in the log
         return explain(error, again)
-    if summary is None:
-        say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
-        return INTERRUPTED
-    show(summary, Console())
+    _print(summary, engine.summary)
     if not summary.totals.rows:
         say(f"Warning: {loaded.dataset.input_path} holds no questions, so there is nothing to do (dataset.input_path).")
     left = summary.totals.failed
     lines = sum(count for where, count in left.items() if where.startswith("input/"))
     if lines:
         say(f"{unreadable(lines, engine.failures, Path(loaded.dataset.input_path))}.")
-    if sum(left.values()) > lines or summary.totals.unfinished:
-        say(f"Some records failed, see {engine.failures}. They are tried again by: {again}")
+    if sum(left.values()) > lines:
+        say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")
+    if summary.totals.unfinished:
+        say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
     return 1 if left or summary.totals.unfinished else 0
+
+
+class _Out(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, with a code that means something else here."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def _print(summary: Summary, path: Path) -> None:
+    """Print the summary, which is also in the file ``path``; a run that went well is not told by whether this does."""
+    try:
+        show(summary, _Out())
+    except OSError as error:
+        say(f"Standard output: {error.strerror}. The totals are in {path}.")

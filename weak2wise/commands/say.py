@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -15,6 +14,7 @@ import structlog
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.telemetry.log import silence
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.terminal import tell
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def say(text: str) -> None:
     """One line to the user, on standard error."""
-    sys.stderr.write(plain(text) + "\n")
+    tell(plain(text))
 
 
 def command_line(arguments: list[str]) -> str:

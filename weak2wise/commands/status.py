@@ -1,7 +1,7 @@
 """``status``: how a run stands, whoever runs it and wherever it was stopped."""
 
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import Totals
+from weak2wise.results import Totals, unreadable
 from weak2wise.telemetry.plain import plain
 
 
@@ -52,11 +52,13 @@ def status(
         json: Print one JSON object for a script.
         config: Where work_dir is read from if it is not given.
     """
-    found = find(WorkDir(work_dir_of(work_dir, config)))
+    work = WorkDir(work_dir_of(work_dir, config))
+    found = find(work)
     if json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
         _show(found, Console())
+        _advise(found, work)
     return 0
 
 
@@ -77,21 +79,8 @@ def find(work: WorkDir) -> Status:
         whole=whole,
         steps=counts,
         per_minute=rates,
-        seconds_left=seconds_left(totals.rows, counts, rates) if rates and whole else None,
+        seconds_left=history.seconds_left(datetime.now(UTC)) if state == "running" else None,
     )
-
-
-def seconds_left(rows: int, counts: dict[str, dict[str, int]], rates: dict[str, float]) -> float | None:
-    """What the slowest step still needs, if each passes on the share of rows that it has passed on so far."""
-    reaching, longest = float(rows), 0.0
-    for step, left in counts.items():
-        outcomes = sum(left.values())
-        if reaching > outcomes:
-            if not rates[step]:
-                return None
-            longest = max(longest, 60 * (reaching - outcomes) / rates[step])
-        reaching *= left["done"] / outcomes if outcomes else 1
-    return longest
 
 
 def _show(found: Status, console: Console) -> None:
@@ -118,5 +107,15 @@ def _show(found: Status, console: Console) -> None:
         console.print(Text(f"  failed: {kind}: {count:,}"))
     if found.seconds_left is not None:
         console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
-    if found.state == "stopped" or (found.state == "finished" and (failed or totals.unfinished)):
+
+
+def _advise(found: Status, work: WorkDir) -> None:
+    """Say what can be done about a run that has ended and left something."""
+    if found.state == "running":
+        return
+    failed = found.totals.failed
+    lines = sum(count for where, count in failed.items() if where.startswith("input/"))
+    if lines and found.state == "finished":
+        say(f"{unreadable(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
+    if found.state == "stopped" or sum(failed.values()) > lines or found.totals.unfinished:
         say("Go on with the command that started it: python -m weak2wise.engine --config FILE")

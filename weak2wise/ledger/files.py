@@ -74,8 +74,11 @@ def holder(folder: Path) -> int | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[int]:
     """Hold a folder for this process; the kernel lets go of it however the process ends.
+
+    Yields the file descriptor that holds it. Whoever has to hold it for longer duplicates that one: the folder is free
+    once the last of them is closed.
 
     Raises:
         ConfigError: the folder cannot be made or written, or another engine holds it.
@@ -96,6 +99,6 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield fd
     finally:
         os.close(fd)

@@ -72,12 +72,12 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume) -> list[str]:
+def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume, *, anew: bool = True) -> list[str]:
     """Decide whether the work_dir's earlier run goes on, and write the manifest.
 
     ``auto`` goes on if nothing that shapes results changed. ``force`` goes on all the same: finished rows stay as they
     are, rows still owed get the new settings; the input may only have grown at its end. ``never`` starts anew; the
-    earlier ledger is moved aside, not deleted.
+    earlier ledger is moved aside, not deleted. ``anew``: whether that would be an answer to a run that may not go on.
 
     Returns:
         The keys that changed, where ``force`` went on in spite of them.
@@ -85,7 +85,7 @@ def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resu
     Raises:
         ConfigError: the run may not go on; the message names the keys.
     """
-    old, current, changed = compare(work_dir, shape, input_path, resume)
+    old, current, changed = compare(work_dir, shape, input_path, resume, anew=anew)
     if resume == "never":
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
         for name in ("ledger", "manifest.json"):
@@ -99,7 +99,7 @@ def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resu
 
 
 def compare(
-    work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume
+    work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume, *, anew: bool = True
 ) -> tuple[Manifest | None, InputDigest, list[str]]:
     """``settle`` without writing anything: the manifest to go on with, if any, the input, and the keys that changed."""
     path = work_dir / "manifest.json"
@@ -117,17 +117,25 @@ def compare(
         if resume == "auto" and (changed or not same_input):
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
             raise ConfigError(
-                f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. Put them back, "
-                "choose another dataset.work_dir, or pass --resume never (start anew)"
-                + (" or --resume force (go on)" if grown else "")
+                f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. "
+                + _ways("Put them back", anew=anew, go_on=grown)
             )
         if not grown:
             raise ConfigError(
                 f"{input_path}: its first {old.input.size} bytes are not those {work_dir} was begun with, so its rows "
-                "are other questions now; --resume force allows new lines at the end only. Put it back, choose another "
-                "dataset.work_dir, or pass --resume never (start anew)"
+                "are other questions now; --resume force allows new lines at the end only. "
+                + _ways("Put it back", anew=anew, go_on=False)
             )
     return old, current, changed
+
+
+def _ways(first: str, *, anew: bool, go_on: bool) -> str:
+    """What can be done about a run that may not go on."""
+    values = [*(["never (start anew)"] if anew else []), *(["force (go on)"] if go_on else [])]
+    ways = [first, *(["choose another dataset.work_dir"] if anew else [])]
+    if values:
+        ways.append("pass " + " or ".join(f"--resume {value}" for value in values))
+    return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])}, or {ways[-1]}"
 
 
 def load_manifest(path: Path) -> Manifest | None:

@@ -35,8 +35,8 @@ class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
 class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_defaults=True):
     """The row could not be finished; it is owed again on the next run.
 
-    ``title`` is what a person recognises the row by; ``kind`` is a stable word for tools; ``trials`` counts how
-    often it failed here, this time included.
+    ``id`` is the input's own name for the row and ``title`` what a person recognises it by; ``kind`` is a stable word
+    for tools; ``trials`` counts how often it failed here, this time included.
     """
 
     row: int
@@ -47,6 +47,7 @@ class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_default
     attempts: int = 0
     title: str = ""
     trials: int = 1
+    id: str | None = None
 
 
 Outcome = Done[T] | Dropped | Failed

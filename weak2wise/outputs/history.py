@@ -13,10 +13,11 @@ RECENT = 60
 
 
 class Progress(Struct, frozen=True):
-    """One ``progress`` event: when, and how many outcomes each step had reached since the start."""
+    """One ``progress`` event: when, how many outcomes each step had reached, and what was said to be left."""
 
     at: datetime
     outcomes: dict[str, int]
+    seconds_left: float | None = None
 
 
 class History(Struct, kw_only=True):
@@ -44,6 +45,13 @@ class History(Struct, kw_only=True):
         if seconds <= 0:
             return {}
         return {step: 60 * (last.outcomes[step] - first.outcomes[step]) / seconds for step in self.steps}
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """What the run itself last said, less the time since then; ``None`` if it could not tell."""
+        last = self.progress[-1] if self.progress else None
+        if last is None or last.seconds_left is None:
+            return None
+        return max(0.0, last.seconds_left - (now - last.at).total_seconds())
 
 
 class _Event(Struct):
@@ -92,7 +100,8 @@ def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
         case "progress":
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
             outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
-            history.progress.append(Progress(event.timestamp, outcomes))
+            left = fields.get("seconds_left")
+            history.progress.append(Progress(event.timestamp, outcomes, None if left is None else float(left)))
             if isinstance(rows := fields.get("rows"), int):
                 history.rows = rows
         case "run.finished":

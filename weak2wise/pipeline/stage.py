@@ -128,6 +128,7 @@ class Stage(Generic[Out]):
                 attempts=error.attempts,
                 title=record.title[:500],
                 trials=trials.get() + 1,
+                id=record.id,
             )
             return failed, error
         if isinstance(result, Drop):

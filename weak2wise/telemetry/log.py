@@ -4,7 +4,6 @@ Event names are dotted (``record.failed``), facts are fields. Secrets are cut ou
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -13,8 +12,11 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.terminal import can_be_drawn_on, tell
 
 _SHOWN = {"warning", "error", "critical"}
+_LONGEST = 400
+"""Characters that the user is shown of an event; ``run.log`` has all of it."""
 
 
 class _LogFile:
@@ -65,7 +67,7 @@ def silence() -> None:
 
     def show(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         if "exception" in event:
-            sys.stderr.write(f"{event['exception']}\n")
+            tell(event["exception"])
         raise structlog.DropEvent
 
     structlog.configure(processors=[structlog.processors.format_exc_info, show], cache_logger_on_first_use=False)
@@ -79,14 +81,18 @@ def _redacting(redact: Callable[[str], str]) -> Processor:
 
 
 def _echoing(verbose: bool) -> Processor:
-    """Warnings also go to the user, short and free of control characters; and so does progress, if to no terminal."""
+    """Warnings also go to the user, short and free of control characters; so does progress where there is no picture.
+
+    Progress is never cut: what it tells of the last endpoint counts as much as what it tells of the first.
+    """
 
     def echo(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        progress = event.get("event") == "progress" and not sys.stderr.isatty()
-        if verbose or progress or event.get("level") in _SHOWN:
+        progress = event.get("event") == "progress"
+        if verbose or (progress and not can_be_drawn_on()) or event.get("level") in _SHOWN:
             hidden = {"event", "level", "timestamp", "exception"}
             fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in hidden)
-            sys.stderr.write(plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")[:400] + "\n")
+            line = plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")
+            tell(line if progress else line[:_LONGEST])
         return event
 
     return echo

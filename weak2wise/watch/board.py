@@ -6,7 +6,7 @@ An ``Observer`` only looks: it reads counters that the run keeps anyway, once a 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,13 +18,12 @@ from weak2wise.llm.journal import Journal
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.pipeline import Stage
+from weak2wise.watch.remaining import Remaining, Step
 
 EVERY = 1.0
 """Seconds between two looks."""
 RECENT = 60
 """Looks that rates are taken over."""
-SETTLED = 10
-"""Rows that must have ended before anything is said of the time left."""
 CHART_EVERY, CHART_POINTS = 5, 720
 """Looks between two points of the charts, and the points kept: an hour."""
 
@@ -43,7 +42,11 @@ class StageFacts(Struct, frozen=True):
 
 
 class EndpointFacts(Struct, frozen=True):
-    """One HTTP endpoint in this run; tokens and US dollars in all runs. ``down``: seconds without any answer."""
+    """One HTTP endpoint in this run; tokens and US dollars in all runs.
+
+    ``down``: seconds without any answer. ``paced``: requests a minute, where their rate is what holds them back and not
+    the ``limit`` of those in flight.
+    """
 
     name: str
     in_flight: int
@@ -56,6 +59,7 @@ class EndpointFacts(Struct, frozen=True):
     tokens: int
     cost_usd: float
     down: float | None = None
+    paced: float | None = None
 
 
 class EngineFacts(Struct, frozen=True):
@@ -133,7 +137,7 @@ class Observer:
     verdicts: Counter[str]
     bits: Counter[str]
     count: Callable[[], int]
-    only: Sized | None = None
+    only: Collection[int] | None = None
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))
     _rows: int | None = None
     _lag: float = 0.0
@@ -143,8 +147,10 @@ class Observer:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._left_alone = 0 if self.only is None else max(0, self._failed() - len(self.only))
-        self._ended_before = self._ended()
-        self._looks = deque([self._look()], maxlen=RECENT)
+        self._owed = self._owed_now()
+        look = self._look()
+        self._looks = deque([look], maxlen=RECENT)
+        self._remaining = Remaining(look.at, self._steps())
 
     async def watch(self) -> None:
         """Look every second until cancelled."""
@@ -156,7 +162,8 @@ class Observer:
                 await asyncio.sleep(due - loop.time())
                 self._lag = loop.time() - due
                 due = max(due + EVERY, loop.time())
-                self._looks.append(self._look())
+                self._looks.append(look := self._look())
+                self._remaining.note(look.at, self._steps())
                 looks += 1
                 if looks % CHART_EVERY == 0:
                     self._draw_point()
@@ -205,7 +212,7 @@ class Observer:
             failed=now.ended - stages[-1].done - sum(stage.dropped for stage in stages),
             owed_again=self._failed() - self._failed_for_now(),
             per_minute=round((now.ended - then.ended) / minutes, 1),
-            seconds_left=None if self._ending else self._seconds_left(now),
+            seconds_left=None if self._ending else self._seconds_left(),
             bottleneck=None if self._ending else self._bottleneck(stages),
             cost_usd=sum(spent.cost_usd for spent in self.journal.spent.values()),
             loop_lag=round(self._lag, 4),
@@ -232,10 +239,12 @@ class Observer:
 
     def _endpoint(self, name: str, model: OpenAIModel, per_minute: float, tokens_per_minute: float) -> EndpointFacts:
         spent = [spent for (_, endpoint), spent in self.journal.spent.items() if endpoint == name]
+        limits = model.limits
+        rate = limits.pace.rate if limits.in_flight < int(limits.window.size) else None
         return EndpointFacts(
             name=name,
-            in_flight=model.limits.in_flight,
-            limit=int(model.limits.window.size),
+            in_flight=limits.in_flight,
+            limit=int(limits.window.size),
             sent=model.meter.sent,
             answered=model.meter.answered,
             faults=dict(model.meter.faults),
@@ -244,6 +253,7 @@ class Observer:
             tokens=sum(s.prompt_tokens + s.completion_tokens for s in spent),
             cost_usd=sum(s.cost_usd for s in spent),
             down=model.down_for,
+            paced=None if rate is None else round(60 * rate, 1),
         )
 
     def _engine(self, name: str, model: VllmModel, tokens_per_second: float) -> EngineFacts:
@@ -265,13 +275,46 @@ class Observer:
         crowded = [s.name for s in stages if s.busy == s.lanes and 2 * s.waiting >= self.queue_size]
         return crowded[-1] if crowded else None
 
-    def _seconds_left(self, now: _Look) -> float | None:
-        """What is owed, at the pace of this run so far."""
-        ended = now.ended - self._ended_before
-        if ended < SETTLED or self._rows is None:
+    def _seconds_left(self) -> float | None:
+        if self.only is not None:
+            new = 0
+        elif self._rows is None:
             return None
-        owed = self._rows - self._ended_before if self.only is None else len(self.only)
-        return round(max(0.0, (now.at - self._began) / ended * (owed - ended)))
+        else:
+            new = self._rows - self.intake.tally[Status.FAILED]
+        seconds = self._remaining.seconds(new)
+        return None if seconds is None else round(seconds)
+
+    def _owed_now(self) -> list[int]:
+        """Rows that stand before each stage and are to go on in this run; the first lacks those of the whole input."""
+        if self.only is None:
+            through = [s.ledger.tally[Status.DONE] + s.ledger.tally[Status.DROPPED] for s in self.stages]
+            passed = [0, *(s.ledger.tally[Status.DONE] for s in self.stages)]
+            return [before - after for before, after in zip(passed, through, strict=False)]
+        stands = Counter(
+            next((at for at, s in enumerate(self.stages) if s.ledger.status(row) is not Status.DONE), None)
+            for row in self.only
+        )
+        return [stands[at] for at in range(len(self.stages))]
+
+    def _steps(self) -> list[Step]:
+        """Each stage since this start; what it passes on is taken from all starts, but for rows to be tried again."""
+        steps = []
+        for owed, stage in zip(self._owed, self.stages, strict=True):
+            done, ended = stage.counts["done"], stage.counts["dropped"] + stage.counts["failed"]
+            passed = stage.ledger.tally[Status.DONE]
+            known = passed + stage.ledger.tally[Status.DROPPED] + stage.counts["failed"]
+            steps.append(
+                Step(
+                    owed=owed,
+                    passed=done,
+                    ended=ended,
+                    share=passed / known if known else 1.0,
+                    busy=stage.busy > 0,
+                    seconds=stage.took.total / max(1, stage.counts.total()),
+                )
+            )
+        return steps
 
     def _ended(self) -> int:
         """Rows that need no more work in this run; never fewer than before."""

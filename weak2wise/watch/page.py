@@ -77,7 +77,7 @@ async def served(
             f"--page {address.host}:{address.port}: others could see it; set {TOKEN} to a secret word first"
         )
     app = web.Application(middlewares=[guard(address.host, token)])
-    page = _Page(observer)
+    page = _Page(observer, await asyncio.to_thread(_read_static))
     for path in _STATIC:
         app.router.add_get(path, page.static)
     app.router.add_get("/events", page.events)
@@ -101,16 +101,22 @@ async def served(
         await runner.cleanup()
 
 
+def _read_static() -> dict[str, bytes]:
+    """What the page is made of, by path. Blocks."""
+    return {path: files(package).joinpath(name).read_bytes() for path, (package, name, _) in _STATIC.items()}
+
+
 class _Page:
-    def __init__(self, observer: "asyncio.Future[Observer]") -> None:
+    def __init__(self, observer: "asyncio.Future[Observer]", static: Mapping[str, bytes]) -> None:
         self._observer = observer
+        self._static = static
         self._encoder = msgspec.json.Encoder()
         self._newest = gallery.Newest()
         self.closing = asyncio.Event()
 
     async def static(self, request: web.Request) -> web.Response:
-        package, name, kind = _STATIC[request.path]
-        return web.Response(body=files(package).joinpath(name).read_bytes(), content_type=kind, charset="utf-8")
+        kind = _STATIC[request.path][-1]
+        return web.Response(body=self._static[request.path], content_type=kind, charset="utf-8")
 
     async def trace(self, request: web.Request) -> web.Response:
         text = await gallery.one(self._observer.result(), int(request.match_info["row"])) if self._ready else None

@@ -6,7 +6,7 @@ endpoints.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -27,21 +27,36 @@ _GAP = 2
 
 @asynccontextmanager
 async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> AsyncIterator[None]:
-    """Show the run on ``console`` as long as the context is open; what is printed meanwhile scrolls above it."""
+    """Show the run on ``console`` as long as the context is open; what is printed meanwhile scrolls above it.
+
+    A terminal that goes away is drawn on no more, and that is all.
+    """
     waiting = Text("Opening ledgers and endpoints; an embedded engine takes half a minute or more …", style="dim")
-    with Live(waiting, console=console, auto_refresh=False, transient=True) as live:
-        showing = asyncio.create_task(_show(observer, live))
-        try:
-            yield
-        finally:
-            showing.cancel()
+    live = Live(waiting, console=console, auto_refresh=False, transient=True)
+    with suppress(OSError):
+        live.start(refresh=True)
+    showing = asyncio.create_task(_show(observer, live))
+    try:
+        yield
+    finally:
+        showing.cancel()
+        _stop(live)
 
 
 async def _show(observer: "asyncio.Future[Observer]", live: Live) -> None:
     found = await asyncio.shield(observer)
-    while True:
-        live.update(Picture(found.board()), refresh=True)
-        await asyncio.sleep(EVERY)
+    try:
+        while True:
+            live.update(Picture(found.board()), refresh=True)
+            await asyncio.sleep(EVERY)
+    except OSError:
+        _stop(live)
+
+
+def _stop(live: Live) -> None:
+    """Give standard error back, whether or not there still is a terminal behind it."""
+    with suppress(OSError):
+        live.stop()
 
 
 class Picture:
@@ -137,7 +152,7 @@ def _endpoints(endpoints: Sequence[EndpointFacts], width: int) -> Table:
     errors = [sum(e.faults.values()) - count for e, count in zip(endpoints, limited, strict=True)]
     columns = [
         _Column("active", 0, _numbers([e.in_flight for e in endpoints])),
-        _Column("limit", 3, _numbers([e.limit for e in endpoints])),
+        _Column("limit", 3, [Text(_limit(e)) for e in endpoints]),
         _Column("calls/min", 1, _numbers([e.per_minute for e in endpoints])),
         _Column("tokens/min", 4, _numbers([e.tokens_per_minute for e in endpoints])),
         _Column("429s", 2, _numbers(limited, "yellow")),
@@ -148,6 +163,11 @@ def _endpoints(endpoints: Sequence[EndpointFacts], width: int) -> Table:
     return _table("endpoint", [Text(e.name) for e in endpoints], columns, width)
 
 
+def _limit(endpoint: EndpointFacts) -> str:
+    """What holds requests back: how many are in flight, or how fast they may go out."""
+    return f"{endpoint.limit:,}" if endpoint.paced is None else f"≤{endpoint.paced:,.0f}/min"
+
+
 def _whole(board: Board, width: int) -> Table:
     took = timedelta(seconds=round(board.seconds))
     left = "" if board.seconds_left is None else f", about {timedelta(seconds=round(board.seconds_left))} left"
@@ -155,7 +175,7 @@ def _whole(board: Board, width: int) -> Table:
     cost = f", ${board.cost_usd:,.2f}" if board.cost_usd else ""
     again = f"; {board.owed_again:,} failed earlier, to be tried again" if board.owed_again else ""
     said = Text(f"{board.ended:,}{of} questions ended; {took}{left}{cost}{again}")
-    room = min(24, width - len(said) - 1)
+    room = min(24, width - len(said) - 3)  # a terminal echoes ^C behind it, which must not make it two lines
     line = Table.grid(padding=(0, 1))
     if room < 8:
         line.add_row(said)

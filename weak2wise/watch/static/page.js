@@ -76,7 +76,8 @@ function tables(board) {
     ...board.endpoints.map((e) => {
       const limited = e.faults.rate_limited || 0;
       const errors = Object.values(e.faults).reduce((sum, n) => sum + n, 0) - limited;
-      return row([e.name, [whole.format(errors), errors > 0], ...[limited, e.per_minute, e.tokens_per_minute, e.in_flight, e.limit].map((n) => whole.format(n)), e.cost_usd ? dollars(e.cost_usd) : "–"]);
+      const limit = e.paced === null ? whole.format(e.limit) : `≤${whole.format(e.paced)}/min`; // in flight, or how fast
+      return row([e.name, [whole.format(errors), errors > 0], ...[limited, e.per_minute, e.tokens_per_minute, e.in_flight].map((n) => whole.format(n)), limit, e.cost_usd ? dollars(e.cost_usd) : "–"]);
     }),
   );
   byId("faults").replaceChildren(

@@ -1,0 +1,133 @@
+"""The terminal shows what matters of a run, at any size."""
+
+import io
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.engine_runs import ROOT, config_for, write_run
+from tests.loopback import LoopbackProcess
+from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, StageFacts
+from weak2wise.watch.screen import Picture
+
+QUESTIONS = 30
+
+
+def board_of(stages: list[StageFacts], endpoints: list[EndpointFacts], engines: list[EngineFacts]) -> Board:
+    return Board(
+        seconds=3700,
+        rows=100_000,
+        ended=25_000,
+        emitted=20_000,
+        dropped=4_999,
+        failed=1,
+        owed_again=0,
+        per_minute=4,
+        seconds_left=11000,
+        bottleneck="stepmask",
+        cost_usd=1234.5,
+        loop_lag=0.0,
+        stages=stages,
+        endpoints=endpoints,
+        engines=engines,
+        verdicts={},
+        bits={},
+    )
+
+
+def drawn(board: Board, width: int, height: int) -> list[str]:
+    console = Console(width=width, height=height, record=True, file=io.StringIO())
+    console.print(Picture(board))
+    return console.export_text().splitlines()
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (120, 30), (200, 60)])
+def test_the_terminal_shows_what_matters_at_any_size(width: int, height: int) -> None:
+    """Numbers are whole or left out with their column; names lose their middle; a bottleneck has a line of its own."""
+    stages = [
+        StageFacts(name, 1_234_567, 89_012, 345, 256, 256, 64, 12_345)
+        for name in ("filter", "generate", "stepmask", "select", "sft")
+    ]
+    name, faults = "deepseek-reasoner-of-region-\x1b[2J", {"rate_limited": 70_123, "timeout": 4_567}
+    endpoints = [
+        EndpointFacts(f"{name}{number}", number, 1_024, 9, 9, faults, 55_123, 44_000_000, 9, 1_234.5)
+        for number in range(30)
+    ]
+    engines = [EngineFacts("a-weak-model-with-a-rather-long-name", 48, 53, 12, 500, 417.0, 99, 0.15)]
+    said = drawn(board_of(stages, endpoints, engines), width, height)
+    text = "\n".join(said)
+    assert "\x1b[2J" not in text
+    assert max(map(len, said)) <= width
+    assert len(said) <= max(height, 17)
+    assert "The others wait for stepmask." in said
+    for name in ("filter", "generate", "stepmask", "select", "sft"):
+        assert any(line.startswith(name) and "1,234,567" in line and "89,012" in line for line in said)
+    busiest = next(line for line in said if line.startswith("deep") and "29" in line.split())
+    assert {"4,567", "$1,234.50"} <= set(busiest.split())
+    assert ("more endpoints, less busy" in text) == (height < 60)
+    words = " ".join(text.split())
+    assert "48 of 53 attempts inside, 12 waiting; 417 tokens/s" in words
+    assert "25,000 of 100,000 questions ended; 1:01:40, about 3:03:20 left, $1,234.50" in words
+    shown = {word for line in said for word in line.split() if "…" in word}
+    assert not any(any(c.isdigit() or c == "$" for c in word.split("…")[0]) for word in shown)
+    if width >= 120:
+        assert "44,000,000" in text
+
+
+def test_the_limit_shown_is_the_one_that_holds_requests_back() -> None:
+    """Else four requests in flight of 71 allowed would look like nothing to do."""
+    paced = EndpointFacts("paced", 4, 71, 9, 9, {}, 340, 4, 9, 0.0, paced=348.2)
+    full = EndpointFacts("full", 71, 71, 9, 9, {}, 340, 4, 9, 0.0)
+    said = drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [paced, full], []), 80, 24)
+    limits = {line.split()[0]: line.split()[2] for line in said if line.startswith(("paced", "full"))}
+    assert limits == {"paced": "≤348/min", "full": "71"}
+
+
+def test_what_costs_nothing_has_no_price_in_the_terminal() -> None:
+    endpoint = EndpointFacts("weak", 1, 64, 9, 9, {}, 5, 4, 9, 0.0)
+    said = "\n".join(drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [endpoint], []), 80, 24))
+    assert "cost" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 30)])
+def test_a_real_terminal_shows_the_run_and_then_how_it_ended(tmp_path: Path, width: int, height: int) -> None:
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        pytest.skip("needs a terminal to look at: apt-get install tmux (scripts/setup.sh does it for root)")
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            [tmux, "-S", str(tmp_path / "tmux"), *words], check=True, capture_output=True, text=True, timeout=20
+        ).stdout
+
+    def wait_for(text: str) -> list[str]:
+        end = time.monotonic() + 60
+        while text not in (screen := ask("capture-pane", "-p")):
+            assert time.monotonic() < end, screen
+            time.sleep(0.2)
+        return screen.splitlines()
+
+    with LoopbackProcess(latency=0.4) as server:
+        config = config_for(tmp_path, server.base_url)
+        config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
+        config["model_endpoints"]["strong-a"]["prices"] = {"input": 2.0, "output": 800.0}
+        write_run(tmp_path, config, QUESTIONS)
+        run = f"{sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'}; sleep 60"
+        ask("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), "-c", str(ROOT), run)
+        try:
+            live = wait_for(f"of {QUESTIONS} questions ended; ")
+            ask("send-keys", "C-c")
+            ended = wait_for("Interrupted")
+        finally:
+            ask("kill-server")
+    assert [line.split()[0] for line in live[1:6]] == ["filter", "generate", "stepmask", "select", "sft"]
+    table = live[live.index("") + 1 :]
+    assert table[0].split() == ["endpoint", "active", "limit", "calls/min", "tokens/min", "429s", "errors", "cost"]
+    assert [line.split()[0] for line in table[1:6]] == ["weak", "strong-a", "strong-b", "judge", "trunc"]
+    assert not any("of 30 questions ended" in line for line in ended)  # the picture has made room
