@@ -211,6 +211,7 @@ def test_the_page_says_what_fails_and_why_on_a_phone_too(tmp_path: Path, width: 
 def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Path) -> None:
     """Also under who walks through the list by keyboard; a button says how many there are, and brings them."""
     top = "document.querySelector('#traces > [open]').getBoundingClientRect().top"
+    first = "document.querySelector('details.trace').dataset.key"
     with LoopbackProcess(latency=0.5) as server, chromium() as browser:
         slow_run(tmp_path, server.base_url)
         with going(tmp_path) as (_, url):
@@ -220,19 +221,20 @@ def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Pa
             page.locator("details.trace > summary").first.focus()
             page.keyboard.press("Enter")
             page.locator("#traces > [open] .hint").first.wait_for()
-            before, shown = page.evaluate(top), page.locator("details.trace").count()
+            before, shown, newest = page.evaluate(top), page.locator("details.trace").count(), page.evaluate(first)
             page.locator("#newer", has_text=re.compile(r"^([2-9]|\d\d).* newer traces$")).wait_for(timeout=30_000)
             assert (page.evaluate(top), page.locator("details.trace").count()) == (before, shown)
             page.keyboard.press("Enter")  # closed, but the focus is still in the list
             page.wait_for_timeout(1500)
-            assert page.locator("details.trace").count() == shown
+            assert (page.locator("details.trace").count(), page.evaluate(first)) == (shown, newest)
             page.keyboard.press("Shift+Tab")
             assert page.evaluate("document.activeElement.id") == "newer"
             page.keyboard.press("Enter")
-            assert page.locator("details.trace").count() > shown
+            brought = page.evaluate(first)
+            assert brought != newest
             assert page.evaluate("document.activeElement === document.querySelector('details.trace > summary')")
             page.evaluate("document.activeElement.blur()")
-            page.locator("details.trace").nth(shown + 4).wait_for(timeout=30_000)
+            page.wait_for_function(f"brought => {first} !== brought", arg=brought, timeout=30_000)
             assert page.locator("#newer").is_hidden()
 
 
