@@ -87,7 +87,7 @@ model_endpoints:
 {both}    model_id: {chosen.strong}
     max_tokens: 16384 # of one answer, its thinking included
     max_concurrent_requests: 64
-    # max_requests_per_minute: 600 # what your account allows; left out: no limit of ours
+    # max_requests_per_minute: 600 # what your account allows; left out: found out by asking
     # max_tokens_per_minute: 2000000
 {helper_endpoint}
 params:
