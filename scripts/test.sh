@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set everything up and run every check: scripts/test.sh [--quick]
 #
-# --quick leaves out what needs vLLM or models; it answers in about a minute once set up.
+# --quick leaves out what needs vLLM or models; it answers in about two minutes once set up.
 # The first check that fails ends it, with that check's exit code.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
