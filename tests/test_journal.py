@@ -112,11 +112,16 @@ def test_an_answer_that_a_row_is_owed_takes_some_bytes_of_memory(tmp_path: Path)
     assert size < 33 * rows * answers
 
 
-async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:
+def holding_back(folder: Path) -> tuple[Counting, Journal, Journaled]:
+    """A journaled judge that answers nobody until it may."""
     counting = Counting()
     counting.may_answer.clear()
-    journal = journal_in(tmp_path)
-    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
+    journal = journal_in(folder)
+    return counting, journal, Journaled(counting, journal, role="judge", endpoint="e", settings={})
+
+
+async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:
+    counting, journal, model = holding_back(tmp_path)
     with asking_for(1):
         calls = [asyncio.create_task(model.complete(ask("a"))) for _ in range(5)]
     await asyncio.sleep(0)
@@ -128,10 +133,7 @@ async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Pat
 
 
 async def test_whoever_waits_for_an_answer_outlives_the_one_who_asked_being_cancelled(tmp_path: Path) -> None:
-    counting = Counting()
-    counting.may_answer.clear()
-    journal = journal_in(tmp_path)
-    model = Journaled(counting, journal, role="judge", endpoint="e", settings={})
+    counting, journal, model = holding_back(tmp_path)
     with asking_for(1):
         first, second = (asyncio.create_task(model.complete(ask("a"))) for _ in range(2))
     await asyncio.sleep(0)
