@@ -21,7 +21,7 @@ from rich.table import Table
 
 from weak2wise.config import PromptTexts
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.offload import Offload
+from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced
@@ -98,7 +98,7 @@ def traced(row: int) -> Traced:
 async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[float, float]:
     """The share of the places that were taken, and of the bits that were asked in vain."""
     weak, prompts, rows = MadeUp(), Prompts.of(PromptTexts()), iter(range(10**9))
-    judge = Slow(prompts=prompts, offload=Offload(), mode="rule")
+    judge = Slow(prompts=prompts, offload=KillablePool(), mode="rule")
     object.__setattr__(judge, "seconds", verdict_seconds)
     worker = StepMask(
         weak=weak,

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from weak2wise.config import PromptTexts
-from weak2wise.offload import Offload
+from weak2wise.process_pool import KillablePool
 from workers.answers import bare_reference, quick_verdict, warm_up
 from workers.judge import Judge, Verdict
 from workers.prompts import Prompts
@@ -321,7 +321,7 @@ async def main() -> int:
     table = Table("file", "pairs", "quick/s", "all/s", "quick decides", "rule decides", "wrong", title="rule judge")
     table.caption = "undecided pairs are on stderr" if chosen.show_unsure else None
     most = 0.0
-    async with Offload(workers=chosen.workers, warm_up=warm_up) as offload:
+    async with KillablePool(workers=chosen.workers, warm_up=warm_up) as offload:
         judge = Judge(prompts=Prompts.of(PromptTexts()), offload=offload, mode="rule")
         await judge("", r"\boxed{\sqrt{4}}", r"\sqrt{5}", seed=0)  # starts the worker
         wrong, _ = await measure("constructed", list(constructed(random.Random(0))), judge, table)

@@ -16,11 +16,11 @@ import msgspec
 
 from weak2wise.assembly import Books
 from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
-from weak2wise.engine import Engine
+from weak2wise.run.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
-from weak2wise.llm.vllm import VllmModel
-from weak2wise.offload import Offload
+from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.process_pool import KillablePool
 from workers.generate import Generate
 from workers.judge import Judge
 from workers.prompts import Prompts
@@ -115,7 +115,7 @@ def write_traces(
         assert isinstance(endpoint, VllmEndpoint)
         model = VllmModel("strong", endpoint)
         await model.start()
-        prompts, offload = Prompts.of(config.prompts), Offload()
+        prompts, offload = Prompts.of(config.prompts), KillablePool()
         judge = Judge(prompts=prompts, offload=offload, mode="rule")
         writer = Tally(model)
         worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
@@ -153,7 +153,7 @@ def guided_prompts(setting: Setting, traced: list[Traced]) -> list[Prompt]:
     recorder = _Recorder()
     worker = StepMask(
         weak=recorder,
-        judge=Judge(prompts=prompts, offload=Offload(), mode="rule"),
+        judge=Judge(prompts=prompts, offload=KillablePool(), mode="rule"),
         prompts=prompts,
         n=setting.n,
         votes=1,
@@ -201,8 +201,8 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm._vllm_engine import REPETITION, _engine_args
-    from weak2wise.llm._vllm_log import EngineLog
+    from weak2wise.llm.vllm.engine import REPETITION, _engine_args
+    from weak2wise.llm.vllm.engine_log import EngineLog
 
     endpoint = setting.config("exhaustive").endpoints["weak"]
     assert isinstance(endpoint, VllmEndpoint)

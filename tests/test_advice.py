@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from weak2wise.llm.advice import remaining, retry_after
+from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.answer_cases import HOSTILE, PIECES, YES
-from weak2wise.offload import Offload, OffloadTimeout
+from weak2wise.process_pool import KillablePool, PoolTimeout
 from workers.answers import final_answer, in_brief, normalised, quick_verdict, verdict, warm_up, worth_parsing
 
 
@@ -29,12 +29,12 @@ def test_the_cheap_tier_is_quick_on_hostile_text(text: str) -> None:
 @pytest.mark.slow
 async def test_hostile_mathematics_ends_within_the_limit_and_blocks_nothing() -> None:
     """Whatever the parser does with it, no verdict is Yes and an innocent neighbour gets its own."""
-    async with Offload(workers=2, warm_up=warm_up) as offload:
+    async with KillablePool(workers=2, warm_up=warm_up) as offload:
 
         async def judged(text: str) -> bool | None:
             try:
                 return await offload.run(verdict, text, r"\sqrt{7}", time_limit=3.0)
-            except OffloadTimeout:
+            except PoolTimeout:
                 return None
 
         texts = [r"\boxed{10^{10^{10}}}", r"\boxed{9^{9^{9^{9}}}!}", HOSTILE["nested fractions"], HOSTILE["braces"]]

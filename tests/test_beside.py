@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from weak2wise import beside
+from weak2wise.run import monitors as beside
 from weak2wise.watch.board import Board, EndpointFacts, Observer
 
 

@@ -16,7 +16,7 @@ from tests.engine_runs import ROOT, finish, lines, run_in, save, start
 from tests.finished_run import command
 from tests.loopback import Fault, LoopbackProcess, Match, Mix
 from weak2wise.ledger.files import locked
-from weak2wise.outputs.forecast import JUDGED, RACED
+from weak2wise.check.forecast import JUDGED, RACED
 
 
 def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
@@ -128,7 +128,7 @@ def test_no_answer_is_expected_to_be_longer_than_it_may_be(
 def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weak2wise.commands.findings.ASK_SECONDS", 1.0)
+    monkeypatch.setattr("weak2wise.check.findings.ASK_SECONDS", 1.0)
     with LoopbackProcess(faults=(Fault("hang_before_headers", Match(model="judge"), times=None),)) as server:
         run_in(tmp_path, server.base_url)
         assert command("check", "--config", tmp_path / "config.yaml") == 1
@@ -140,7 +140,7 @@ def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
 def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:
     with LoopbackProcess(faults=Mix(mix={"429": 1.0})) as server:
         run_in(tmp_path, server.base_url)
-        full = [sys.executable, "-m", "weak2wise.engine", "check", "--json", "--config", str(tmp_path / "config.yaml")]
+        full = [sys.executable, "-m", "weak2wise.run.engine", "check", "--json", "--config", str(tmp_path / "config.yaml")]
         done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert not json.loads(done.stdout)["ok"]

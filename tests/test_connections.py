@@ -9,16 +9,16 @@ import pytest
 from tests.engine_runs import ROOT
 from tests.loopback import LoopbackProcess
 from weak2wise.errors import ConfigError
-from weak2wise.llm import connections
-from weak2wise.llm.limits import MOST_IN_FLIGHT
+from weak2wise.llm.http import open_files as connections
+from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 
 PROGRAM = """
 import asyncio, resource, sys
 from weak2wise.assembly import open_endpoints
 from weak2wise.config import Config, Dataset, Models, OpenAIEndpoint
-from weak2wise.llm.gate import Gate
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.model import Message, Prompt
-from weak2wise.llm.purse import Purse
+from weak2wise.llm.cost import CostBudget
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))
 endpoints = {name: OpenAIEndpoint(model_id=name, base_url=sys.argv[1]) for name in ("weak", "strong")}
@@ -28,7 +28,7 @@ def prompt(number):
     return Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=number)
 
 async def main():
-    async with open_endpoints(config, Purse(), Gate()) as opened:
+    async with open_endpoints(config, CostBudget(), Drain()) as opened:
         models = list(opened.values())
         answers = await asyncio.gather(*(models[number % 2].complete(prompt(number)) for number in range(1000)))
         print(len(answers), *(dict(model.meter.faults) for model in models))

@@ -4,7 +4,7 @@ import pytest
 
 from weak2wise.config import Outcomes, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.offload import Offload
+from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
 from workers.answers import warm_up
 from workers.faithful import FaithfulOnly
@@ -38,7 +38,7 @@ class NoCalls:
 
 async def traced(*conclusions: str, answer: str) -> Traced:
     """One candidate for each conclusion, marked."""
-    offload = Offload(warm_up=warm_up)
+    offload = KillablePool(warm_up=warm_up)
     generate = Generate(
         {f"strong-{number}": Saying(conclusion) for number, conclusion in enumerate(conclusions)},
         1,

@@ -10,7 +10,7 @@ from weak2wise.config import PromptTexts
 from weak2wise.errors import ConfigError, RecordError
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.offload import Offload, OffloadCrashed, OffloadTimeout
+from weak2wise.process_pool import KillablePool, PoolCrashed, PoolTimeout
 from workers.answers import warm_up
 from workers.judge import Given, Judge, Mode, Verdict, yes_or_no
 from workers.prompts import Prompts
@@ -49,7 +49,7 @@ class Slow(Scripted):
         return await super().complete(prompt)
 
 
-class Failing(Offload):
+class Failing(KillablePool):
     """An offload whose every call fails."""
 
     def __init__(self, error: Exception) -> None:
@@ -64,13 +64,13 @@ class Failing(Offload):
 
 
 @pytest.fixture
-async def offload() -> AsyncIterator[Offload]:
-    async with Offload(warm_up=warm_up) as running:
+async def offload() -> AsyncIterator[KillablePool]:
+    async with KillablePool(warm_up=warm_up) as running:
         yield running
 
 
-def judge(model: Scripted | Refusing | None, offload: Offload | None = None, mode: Mode = "cascade") -> Judge:
-    return Judge(prompts=PROMPTS, offload=offload or Offload(), model=model, mode=mode, temperature=0.1)
+def judge(model: Scripted | Refusing | None, offload: KillablePool | None = None, mode: Mode = "cascade") -> Judge:
+    return Judge(prompts=PROMPTS, offload=offload or KillablePool(), model=model, mode=mode, temperature=0.1)
 
 
 async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
@@ -81,7 +81,7 @@ async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
     assert model.asked == []
 
 
-async def test_the_parsing_tier_decides_before_the_model(offload: Offload) -> None:
+async def test_the_parsing_tier_decides_before_the_model(offload: KillablePool) -> None:
     model = Scripted()
     decide = judge(model, offload)
     assert await decide("q", r"\boxed{\frac{1}{\sqrt3}}", r"\frac{\sqrt{3}}{3}", seed=1) == Verdict(True, "rule")
@@ -130,7 +130,7 @@ async def test_two_unclear_replies_are_a_no() -> None:
     assert verdict == Verdict(correct=False, by="llm_unclear")
 
 
-@pytest.mark.parametrize("error", [OffloadTimeout("late"), OffloadCrashed("gone")])
+@pytest.mark.parametrize("error", [PoolTimeout("late"), PoolCrashed("gone")])
 async def test_a_lost_worker_is_a_doubt_and_no_verdict(error: Exception) -> None:
     model = Scripted("Yes")
     verdict = await judge(model, Failing(error))("q", r"\boxed{\sqrt{5}}", r"\sqrt{7}", seed=1)
@@ -138,7 +138,7 @@ async def test_a_lost_worker_is_a_doubt_and_no_verdict(error: Exception) -> None
 
 
 async def test_a_pair_that_no_process_could_compare_is_not_tried_again() -> None:
-    failing = Failing(OffloadTimeout("late"))
+    failing = Failing(PoolTimeout("late"))
     decide = judge(Scripted("Yes", "Yes"), failing)
     for attempt in (r"\boxed{\sqrt{5}}", r"\boxed{3} is wrong.\n\nAgain: \boxed{\sqrt{5}}"):
         assert (await decide("q", attempt, r"\sqrt{7}", seed=1)).by == "llm"

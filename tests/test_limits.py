@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from weak2wise.llm.budget import TokenBudget
-from weak2wise.llm.limits import FIRST_WINDOW, Limits, Slot
+from weak2wise.llm.limits.token_bucket import TokenBucket
+from weak2wise.llm.limits.limits import FIRST_WINDOW, Limits, Slot
 
 
 async def taken(limits: Limits, count: int) -> list[Slot]:
@@ -82,7 +82,7 @@ async def test_a_request_rate_holds() -> None:
 
 
 def test_a_token_budget_makes_later_requests_wait_for_what_earlier_ones_used() -> None:
-    budget = TokenBudget(0.0, per_minute=6000)  # a hundred a second, six hundred at once
+    budget = TokenBucket(0.0, per_minute=6000)  # a hundred a second, six hundred at once
     for _ in range(29):
         assert budget.wait(0.0, 20) <= 0
         budget.settle(budget.charge(5), used=20)

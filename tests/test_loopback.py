@@ -18,7 +18,7 @@ from tests.loopback import Fault, LoopbackProcess, Match, answer_to, make_questi
 from tests.loopback.asking import chat, events_of, message_in, post
 from tests.loopback.limits import RateLimit
 from tests.loopback.process import ROOT
-from weak2wise.llm.replies import parse_reply
+from weak2wise.llm.http.responses import parse_reply
 
 QUESTION, ANSWER = make_question(12)
 

@@ -13,8 +13,8 @@ from weak2wise.config import OpenAIEndpoint, Prices, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.model import Message, Prompt, Usage
-from weak2wise.llm.openai import OpenAIModel
-from weak2wise.llm.purse import Purse, write_off
+from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.cost import CostBudget, write_off
 
 PRICES = {"input": 1.0, "cached_input": 0.5, "output": 10.0}
 
@@ -92,7 +92,7 @@ async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(f
         settings = OpenAIEndpoint(
             base_url=server.base_url, model_id="strong-a", stream=True, idle_timeout=0.3, prices=Prices(output=1e6)
         )
-        purse = Purse()
+        purse = CostBudget()
         async with OpenAIModel("a", settings, purse=purse) as model:
             token = write_off.set(note)
             for _ in range(2):

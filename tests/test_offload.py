@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from weak2wise import offload as module
-from weak2wise.offload import Offload, OffloadCrashed, OffloadTimeout
+from weak2wise.process_pool import KillablePool, PoolCrashed, PoolTimeout
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,7 +66,7 @@ def wait_until_gone(pid: int, seconds: float) -> bool:
 
 
 async def test_results_and_exceptions_come_back() -> None:
-    async with Offload() as offload:
+    async with KillablePool() as offload:
         assert await offload.run(double, 21, time_limit=5) == 42
         with pytest.raises(LookupError, match="nothing there"):
             await offload.run(fail, time_limit=5)
@@ -74,9 +74,9 @@ async def test_results_and_exceptions_come_back() -> None:
 
 
 async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
-    async with Offload() as offload:
+    async with KillablePool() as offload:
         before = await offload.run(worker_id, time_limit=5)
-        with pytest.raises(OffloadTimeout):
+        with pytest.raises(PoolTimeout):
             await offload.run(hang, time_limit=0.3)
         assert await offload.run(worker_id, time_limit=5) != before
         assert not alive(before)
@@ -84,47 +84,47 @@ async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
 
 async def test_a_hang_inside_c_code_is_killed_too() -> None:
     """Arithmetic on huge integers never gives up the interpreter lock; only the kernel can stop it."""
-    async with Offload() as offload:
-        with pytest.raises(OffloadTimeout):
+    async with KillablePool() as offload:
+        with pytest.raises(PoolTimeout):
             await offload.run(hang_deep_in_c, time_limit=0.5)
         assert await offload.run(double, 1, time_limit=5) == 2
 
 
 async def test_a_crash_fails_none_of_its_neighbours() -> None:
     """Crashing and innocent calls wait in one crowd; each gets what it deserves."""
-    async with Offload(workers=2) as offload:
+    async with KillablePool(workers=2) as offload:
         calls = [
             offload.run(crash, time_limit=5) if n % 5 == 2 else offload.run(double, n, time_limit=5) for n in range(15)
         ]
         results = await asyncio.gather(*calls, return_exceptions=True)
     for n, result in enumerate(results):
         if n % 5 == 2:
-            assert isinstance(result, OffloadCrashed)
+            assert isinstance(result, PoolCrashed)
         else:
             assert result == 2 * n
 
 
 async def test_a_worker_killed_while_idle_fails_no_call() -> None:
-    async with Offload() as offload:
+    async with KillablePool() as offload:
         os.kill(await offload.run(worker_id, time_limit=5), signal.SIGKILL)
         assert await offload.run(double, 3, time_limit=5) == 6
 
 
 async def test_a_call_that_wants_too_much_memory_fails_alone() -> None:
-    async with Offload() as offload:
-        with pytest.raises(OffloadCrashed):
+    async with KillablePool() as offload:
+        with pytest.raises(PoolCrashed):
             await offload.run(devour, time_limit=5)
         assert await offload.run(double, 3, time_limit=5) == 6
 
 
 async def test_start_up_does_not_count_against_the_time_limit() -> None:
-    async with Offload(warm_up=slow_start) as offload:
+    async with KillablePool(warm_up=slow_start) as offload:
         assert await offload.run(double, 5, time_limit=0.5) == 10
 
 
 async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
     """All are answered by the few workers there are."""
-    async with Offload(workers=2) as offload, asyncio.TaskGroup() as group:
+    async with KillablePool(workers=2) as offload, asyncio.TaskGroup() as group:
         tasks = [group.create_task(offload.run(double, n, time_limit=5)) for n in range(3000)]
         workers = [group.create_task(offload.run(worker_id, time_limit=5)) for _ in range(50)]
     assert [task.result() for task in tasks] == [2 * n for n in range(3000)]
@@ -132,7 +132,7 @@ async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
 
 
 async def test_a_cancelled_call_frees_its_worker() -> None:
-    async with Offload() as offload:
+    async with KillablePool() as offload:
         await offload.run(double, 1, time_limit=5)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(offload.run(hang, time_limit=60), 0.3)
@@ -143,7 +143,7 @@ async def test_a_cancelled_call_frees_its_worker() -> None:
 async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind(times: int) -> None:
     """Closing ends every worker that was ever started."""
     before = set(multiprocessing.active_children())
-    async with Offload(warm_up=slow_start) as offload:
+    async with KillablePool(warm_up=slow_start) as offload:
         call = asyncio.create_task(offload.run(double, 1, time_limit=5))
         for _ in range(times):
             await asyncio.sleep(0)
@@ -155,7 +155,7 @@ async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind(times
 
 
 async def test_closing_ends_a_hanging_worker() -> None:
-    offload = Offload()
+    offload = KillablePool()
     pid = await offload.run(worker_id, time_limit=5)
     hanging = asyncio.create_task(offload.run(hang, time_limit=60))
     await asyncio.sleep(0.2)
@@ -167,9 +167,9 @@ async def test_closing_ends_a_hanging_worker() -> None:
 
 def test_it_works_under_uvloop() -> None:
     async def main() -> None:
-        async with Offload() as offload:
+        async with KillablePool() as offload:
             assert await offload.run(double, 8, time_limit=5) == 16
-            with pytest.raises(OffloadTimeout):
+            with pytest.raises(PoolTimeout):
                 await offload.run(hang, time_limit=0.3)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -180,10 +180,10 @@ PROGRAM = """
 import asyncio, sys
 sys.path[:0] = ["tests", "."]
 from test_offload import hang, worker_id
-from weak2wise.offload import Offload
+from weak2wise.process_pool import KillablePool
 
 async def main():
-    async with Offload(workers=2) as offload:
+    async with KillablePool(workers=2) as offload:
         first, second = await asyncio.gather(offload.run(worker_id, time_limit=5), offload.run(worker_id, time_limit=5))
         call = asyncio.create_task(offload.run(hang, time_limit=2.0))
         await asyncio.sleep(0.3)

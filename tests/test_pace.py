@@ -6,10 +6,10 @@ from collections import deque
 
 import pytest
 
-from weak2wise.llm.pace import LONGEST_WINDOW, Epoch, Pace
+from weak2wise.llm.limits.adaptive_rate import LONGEST_WINDOW, Epoch, AdaptiveRate
 
 
-def simulated(pace: Pace, allowed: float, start: float) -> tuple[int, int]:
+def simulated(pace: AdaptiveRate, allowed: float, start: float) -> tuple[int, int]:
     """A thousand seconds of a server with a token bucket ten seconds deep; returns requests answered and refused."""
     answered, refused, left = 0, 0, 10 * allowed
     for tick in range(50_000):
@@ -30,7 +30,7 @@ def simulated(pace: Pace, allowed: float, start: float) -> tuple[int, int]:
 @pytest.mark.parametrize("rate", [5, 200])
 def test_a_rate_is_learned_kept_and_left_when_it_rises_or_falls(rate: float) -> None:
     """In the long run over 95% of what is allowed and less than 1% refused, also after the limit has changed."""
-    pace = Pace(0.0)
+    pace = AdaptiveRate(0.0)
     for number, allowed in enumerate((rate, rate * 2, rate / 2)):
         simulated(pace, allowed, number * 2000)
         answered, refused = simulated(pace, allowed, number * 2000 + 1000)
@@ -38,7 +38,7 @@ def test_a_rate_is_learned_kept_and_left_when_it_rises_or_falls(rate: float) -> 
         assert refused < 0.01 * answered
 
 
-def counted_by_the_window(pace: Pace, rate: float, window: float, seconds: float) -> tuple[int, int]:
+def counted_by_the_window(pace: AdaptiveRate, rate: float, window: float, seconds: float) -> tuple[int, int]:
     """A server that admits ``rate * window`` requests in any window, and whose Retry-After is in whole seconds.
 
     Requests arrive some milliseconds after they were sent, no two as late. Returns requests answered and refused in the
@@ -69,19 +69,19 @@ def counted_by_the_window(pace: Pace, rate: float, window: float, seconds: float
 @pytest.mark.parametrize("window", [1, 10, 60])
 def test_a_rate_is_learned_whatever_window_the_server_counts_in(rate: float, window: float) -> None:
     """Over 95% of what is allowed and less than 1% refused, though each pause is longer than it need be."""
-    answered, refused = counted_by_the_window(Pace(0.0), rate, window, 600)
+    answered, refused = counted_by_the_window(AdaptiveRate(0.0), rate, window, 600)
     assert answered > 0.95 * 300 * rate
     assert refused < 0.01 * answered
 
 
 def test_a_configured_rate_is_kept_and_never_passed_where_the_server_counts_by_the_second() -> None:
-    answered, refused = counted_by_the_window(Pace(0.0, configured=100), 100, 1, 600)
+    answered, refused = counted_by_the_window(AdaptiveRate(0.0, configured=100), 100, 1, 600)
     assert answered > 0.95 * 300 * 100
     assert refused < 0.001 * answered
 
 
 def test_one_early_refusal_teaches_nothing_and_two_do() -> None:
-    pace = Pace(0.0)
+    pace = AdaptiveRate(0.0)
     for number in range(1000):
         pace.send(number / 100)
     pace.end_epoch(10.0, 11.0)
@@ -107,7 +107,7 @@ def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance
 
 def refused_by_chance(chance: float, seed: int) -> float:
     """The share sent of 400 requests a second; a refusal arrives 0.3 s after its request and asks for a second."""
-    pace, rng, now, refusals, paused = Pace(0.0), random.Random(seed), 0.0, deque[tuple[float, Epoch, int]](), 0.0
+    pace, rng, now, refusals, paused = AdaptiveRate(0.0), random.Random(seed), 0.0, deque[tuple[float, Epoch, int]](), 0.0
     sent = 0
     while now < 300:
         at = max(now + rng.expovariate(400), pace.resumes_at, now + pace.wait(now))
@@ -128,7 +128,7 @@ def refused_by_chance(chance: float, seed: int) -> float:
 
 def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() -> None:
     """Every tenth request is refused however slowly one asks."""
-    pace, now, rates = Pace(0.0), 0.0, []
+    pace, now, rates = AdaptiveRate(0.0), 0.0, []
     for number in range(1, 2000):
         now = max(now + 0.01, pace.resumes_at, now + pace.wait(now))
         epoch = pace.send(now)
@@ -141,7 +141,7 @@ def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() ->
 
 
 def test_a_day_s_quota_is_waited_out_and_not_taken_for_a_rate() -> None:
-    pace = Pace(0.0)
+    pace = AdaptiveRate(0.0)
     for number in range(50):
         pace.send(number / 10)
     pace.refused(pace.send(5))

@@ -14,9 +14,9 @@ from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, StopRun
 from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, Status
 from weak2wise.llm.errors import Transient, Unusable
-from weak2wise.llm.gate import Gate
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.openai import OpenAIModel
+from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.pipeline import Stage, run
 from weak2wise.results import totals
 from weak2wise.worker import Drop
@@ -82,7 +82,7 @@ class Line:
                 lambda: self._source(rows, bad),
                 self.stages,
                 intake=self.intake,
-                gate=Gate(),
+                gate=Drain(),
                 queue_size=self.queue_size,
                 finished=self.finished.append,
                 salvage_rounds=self.salvage_rounds,
@@ -231,7 +231,7 @@ async def test_a_bug_in_a_worker_stops_the_run(tmp_path: Path) -> None:
 class Gated:
     """A model that says ``late`` once released; it goes out through a gate."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Drain) -> None:
         self.asked = asyncio.Event()
         self.release = asyncio.Event()
         self.begun: list[str] = []
@@ -253,7 +253,7 @@ class Gated:
 
 
 async def test_a_shut_gate_lets_calls_under_way_arrive_and_none_begin() -> None:
-    gate = Gate()
+    gate = Drain()
     model = Gated(gate)
     under_way = model.ask("first")
     await asyncio.sleep(0)
@@ -278,7 +278,7 @@ async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> Non
             refused.set()
             raise Unusable("no credit left", hint="Pay.")
 
-    gate = Gate()
+    gate = Drain()
     paid = Gated(gate)
     answers: list[str] = []
 
@@ -303,7 +303,7 @@ async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> Non
 
 async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_the_gate_is_shut() -> None:
     """However many have passed the gate: those sent arrive, and the drain does not wait for the others."""
-    gate = Gate()
+    gate = Drain()
     endpoint = OpenAIEndpoint(model_id="strong-a", max_concurrent_requests=2)
     async with serve(latency=0.2) as server:
         endpoint = structs.replace(endpoint, base_url=server.base_url)
@@ -323,7 +323,7 @@ async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_the_g
 
 
 async def test_a_drain_ends_when_its_time_is_up() -> None:
-    gate = Gate()
+    gate = Drain()
     call = Gated(gate).ask("hangs")
     await asyncio.sleep(0)
     async with asyncio.timeout(5):

@@ -212,7 +212,7 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
         config["model_endpoints"]["strong-a"]["max_concurrent_requests"] = 4
         config["engine"] = {"queue_size": 4, "lanes": {"filter": 16, "generate": 8, "stepmask": 4, "select": 4}}
         write_run(tmp_path, config, 400)
-        words = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
+        words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
             assert engine.stderr
             url = engine.stderr.readline().removeprefix("The page: ").strip()
@@ -222,7 +222,7 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
                     if line.startswith(b"data: ") and (board := json.loads(line[6:])["board"]):
                         said.append((board["seconds"], board["seconds_left"]))
                     if len(said) == 25 and asked is None:
-                        words = [sys.executable, "-m", "weak2wise.engine", "status", str(tmp_path / "work"), "--json"]
+                        words = [sys.executable, "-m", "weak2wise.run.engine", "status", str(tmp_path / "work"), "--json"]
                         asked = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
             engine.communicate(timeout=60)
         total = said[-1][0]

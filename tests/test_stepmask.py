@@ -8,7 +8,7 @@ import pytest
 
 from weak2wise.config import PromptTexts
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.offload import Offload
+from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Scored, Traced
@@ -103,7 +103,7 @@ def step_mask(
 ) -> StepMask:
     return StepMask(
         weak=weak,
-        judge=Judge(prompts=PROMPTS, offload=Offload(), model=model, mode="cascade" if model else "rule"),
+        judge=Judge(prompts=PROMPTS, offload=KillablePool(), model=model, mode="cascade" if model else "rule"),
         prompts=PROMPTS,
         n=6,
         votes=votes,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from weak2wise.llm.errors import RateLimited, Transient, Unusable
 from weak2wise.llm.model import Completion, Usage
-from weak2wise.llm.replies import BOM
-from weak2wise.llm.stream import Stream
+from weak2wise.llm.http.responses import BOM
+from weak2wise.llm.http.stream import Stream
 
 
 def event(delta: dict[str, Any] | None, finish_reason: str | None = None, **more: Any) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 
 from weak2wise.config import PromptTexts
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.offload import Offload
+from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
 from workers.filter import Filter
 from workers.judge import Judge
@@ -31,7 +31,7 @@ def said(text: str, finish_reason: str) -> Completion:
 
 
 def rule() -> Judge:
-    return Judge(prompts=PROMPTS, offload=Offload(), mode="rule")
+    return Judge(prompts=PROMPTS, offload=KillablePool(), mode="rule")
 
 
 @pytest.mark.parametrize(("finish_reason", "by"), [("length", "rule"), ("repetition", "rule"), ("stop", "rule_unsure")])

@@ -2,11 +2,11 @@
 
 import math
 
-from weak2wise.llm.window import LONGEST_ROUND, Window
+from weak2wise.llm.limits.adaptive_concurrency import LONGEST_ROUND, AdaptiveConcurrency
 
 
 def test_a_window_that_is_not_full_does_not_grow() -> None:
-    window = Window(0.0, ceiling=1000, first=32)
+    window = AdaptiveConcurrency(0.0, ceiling=1000, first=32)
     for at in range(200):
         window.answered(in_flight=20, now=at / 100)
     assert window.size == 32
@@ -14,14 +14,14 @@ def test_a_window_that_is_not_full_does_not_grow() -> None:
 
 def test_a_window_stops_doubling_when_the_server_gets_no_faster() -> None:
     """At 100 answers a second, whatever is in flight."""
-    window = Window(0.0, ceiling=100_000, first=32)
+    window = AdaptiveConcurrency(0.0, ceiling=100_000, first=32)
     for at in range(5000):
         window.answered(in_flight=int(window.size), now=at / 100)
     assert window.size < 32 * 16
 
 
 def test_a_cut_window_comes_back_in_some_round_trips() -> None:
-    window = Window(0.0, ceiling=1000, first=400)
+    window = AdaptiveConcurrency(0.0, ceiling=1000, first=400)
     window.cut(400)
     assert window.size == 300
     for _ in range(8 * 400):
@@ -30,7 +30,7 @@ def test_a_cut_window_comes_back_in_some_round_trips() -> None:
 
 
 def test_a_window_of_slow_answers_grows_while_nothing_is_refused() -> None:
-    window = Window(0.0, ceiling=100, first=32)
+    window = AdaptiveConcurrency(0.0, ceiling=100, first=32)
     assert window.overdue(1.0) == LONGEST_ROUND - 1
     assert window.overdue(LONGEST_ROUND) <= 0
     window.grow_unasked(LONGEST_ROUND)

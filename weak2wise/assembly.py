@@ -1,6 +1,6 @@
 """Builds from its config what one run works with: endpoints behind their wrappers, and the books of its work_dir.
 
-The five workers are lined up on these in ``weak2wise.lineup``. All of it is values: several runs may live in one
+The five workers are lined up on these in ``weak2wise.run.stages``. All of it is values: several runs may live in one
 process, each with its own work_dir.
 """
 
@@ -16,17 +16,17 @@ from weak2wise.config.shape import answer_settings
 from weak2wise.dataset import asked_by, at_hand, read_questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Ledger, Status
-from weak2wise.llm.connections import allow
+from weak2wise.llm.http.open_files import allow
 from weak2wise.llm.error_rate import ErrorRate
-from weak2wise.llm.gate import Gate
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.journal import Journal, Journaled
-from weak2wise.llm.limits import Limits
+from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Model
-from weak2wise.llm.openai import OpenAIModel, limits_of
-from weak2wise.llm.purse import Purse
-from weak2wise.llm.restart import Restarted
+from weak2wise.llm.http.openai import OpenAIModel, limits_of
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.vllm.restart import Restarted
 from weak2wise.llm.retry import Retried
-from weak2wise.llm.vllm import VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.results import View
 from workers import views
 from workers.decontaminate import Overlap
@@ -88,7 +88,7 @@ class Books:
 
 
 @asynccontextmanager
-async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
+async def open_endpoints(config: Config, purse: CostBudget, gate: Drain) -> AsyncIterator[dict[str, OpenAIModel | VllmModel]]:
     """Open every endpoint that plays a role, one each however many roles it plays; close them all on the way out.
 
     Raises:
@@ -123,7 +123,7 @@ def _limits(config: Config) -> dict[str, Limits]:
 
 
 def wire(
-    config: Config, endpoints: dict[str, OpenAIModel | VllmModel], journal: Journal, gate: Gate
+    config: Config, endpoints: dict[str, OpenAIModel | VllmModel], journal: Journal, gate: Drain
 ) -> dict[str, Model]:
     """Role to model: journal outside, then the gate's guard, error rate, retries, and the endpoint with its limits."""
     lasting: dict[str, Model] = {}

@@ -17,7 +17,7 @@ Anything else that escapes is a bug; it stops the run too, with its traceback in
 ``retry-failed --kind``.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 FORMATS = "pip install '.[formats]' in weak2wise's folder"
 """What gets the packages for Parquet, the Hub and ``.zst``, which a plain install does without."""
@@ -59,8 +59,7 @@ class RecordError(Exception):
     """One record cannot be finished.
 
     ``endpoint`` names the endpoint that failed, where one did; ``attempts`` counts the requests made for the call that
-    failed. ``may_pass`` says of a type whether the same may succeed later. ``instead`` is what the worker can offer
-    where it has to do without; a record that can be made do with does not fail.
+    failed. ``may_pass`` says of a type whether the same may succeed later.
     """
 
     may_pass: ClassVar[bool] = False
@@ -70,7 +69,6 @@ class RecordError(Exception):
         self.kind = kind
         self.endpoint = endpoint
         self.attempts = attempts
-        self.instead: Any = None
 
 
 class StopRun(Exception):

@@ -1,11 +1,11 @@
 """The contract between the machinery and the method: what a record is, and what a worker does with one."""
 
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
-from structlog.contextvars import bound_contextvars
+
+from weak2wise.errors import RecordError
 
 
 class Record(Protocol):
@@ -33,17 +33,15 @@ class Drop(Struct, frozen=True):
     reason: str
 
 
-trials: ContextVar[int] = ContextVar("trials", default=0)
-"""How often the record at hand was given up at this step before. An answer that was given once is given again, from the
-journal; a draw that is to be another one is named by this, too."""
-
-patient: ContextVar[bool] = ContextVar("patient", default=True)
-"""Whether a call is to wait for an endpoint that is down: there is no need to while the record will be tried again."""
+T = TypeVar("T")
 
 
-def telling(**facts: object) -> AbstractContextManager[None]:
-    """Which call it is: whatever is logged inside says so, a retry too, and so do tasks started inside."""
-    return bound_contextvars(**facts)
+@dataclass(frozen=True)
+class Partial(Generic[T]):
+    """A record that is less than was asked for, and why; it is used where trying again would not help."""
+
+    record: T
+    because: RecordError
 
 
 In_contra = TypeVar("In_contra", bound=Record, contravariant=True)
@@ -53,6 +51,6 @@ Out_co = TypeVar("Out_co", covariant=True)
 class Worker(Protocol[In_contra, Out_co]):
     """One step of the method: one record in, at most one out. It knows nothing of queues, files or retries."""
 
-    async def __call__(self, record: In_contra, /) -> Out_co | Drop:
+    async def __call__(self, record: In_contra, /) -> Out_co | Partial[Out_co] | Drop:
         """Turn a record into the next, or drop it. Raises ``RecordError`` or ``StopRun``."""
         ...

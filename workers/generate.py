@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from weak2wise.config import Outcomes
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
-from weak2wise.worker import telling
+from weak2wise.telemetry.log import log_facts
+from weak2wise.worker import Partial
 from workers.faithful import MARK, contradicts
 from workers.fanout import all_settled
 from workers.judge import Judge
@@ -33,12 +34,11 @@ class Generate:
     judge: Judge
     least: int | None
 
-    async def __call__(self, unsolved: Unsolved) -> Traced:
-        """Collect all candidates of one question.
+    async def __call__(self, unsolved: Unsolved) -> Traced | Partial[Traced]:
+        """Collect all candidates of one question; where ``least`` allows it, do without some that cannot be had.
 
         Raises:
-            RecordError: not all could be had; rather one that may pass, so that they are asked for again. With what
-                came, if that will do.
+            RecordError: too few could be had; rather one that may pass, so that they are asked for again.
         """
         question = unsolved.question
         results = await all_settled(
@@ -49,8 +49,9 @@ class Generate:
         errors = [result for result in results if isinstance(result, RecordError)]
         if errors:
             error = next((error for error in errors if error.may_pass), errors[0])
-            error.instead = traced if len(candidates) >= (self.least or len(results)) else None
-            raise error
+            if len(candidates) < (self.least or len(results)):
+                raise error
+            return Partial(traced, error)
         return traced
 
     async def _candidate(self, question: Question, name: str, sample: int) -> Candidate:
@@ -66,7 +67,7 @@ class Generate:
             prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed, sample=sample)
             return self.strong[name].complete(prompt)
 
-        with telling(m_strong=name, sample=sample):
+        with log_facts(m_strong=name, sample=sample):
             completion, found = await acceptable(ask, self.outcomes, endpoint=name)
             unfaithful = await contradicts(self.judge, completion.text, question.answer)
         thinking = completion.reasoning or ""

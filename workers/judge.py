@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from weak2wise.errors import ConfigError, RecordError
 from weak2wise.llm.model import Message, Model, Prompt
-from weak2wise.offload import Offload, OffloadError
+from weak2wise.process_pool import KillablePool, PoolError
 from workers.answers import final_answer, in_brief, quick_verdict, verdict, worth_parsing
 from workers.prompts import Prompts
 
@@ -54,7 +54,7 @@ class Judge:
     """
 
     prompts: Prompts
-    offload: Offload
+    offload: KillablePool
     model: Model | None = None
     mode: Mode = "cascade"
     temperature: float = 0.1
@@ -162,7 +162,7 @@ class Judge:
             return None
         try:
             return await self.offload.run(verdict, attempt, answer, cut_off, time_limit=TIME_LIMIT)
-        except OffloadError:
+        except PoolError:
             if len(self._hopeless) >= _MOST_HOPELESS:
                 self._hopeless.clear()
             self._hopeless.add(pair)

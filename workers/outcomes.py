@@ -9,8 +9,8 @@ from typing import Literal
 
 from weak2wise.config import Outcomes
 from weak2wise.errors import RecordError
+from weak2wise.llm.call import current_call
 from weak2wise.llm.model import Completion
-from weak2wise.worker import trials
 from workers.scoring import split_steps, states_answer
 
 Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
@@ -69,5 +69,5 @@ async def acceptable(
         policy = getattr(policies, failure.kind)
         again = policy == "retry" or (policy == "accept" and failure.kind == "empty")  # there is nothing to accept
         draws = 1 + (policies.retries if again else 0)
-        if draw >= draws * (trials.get() + 1):
+        if draw >= draws * (current_call().failures + 1):
             raise failure

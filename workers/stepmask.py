@@ -9,7 +9,7 @@ from typing import Literal
 
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
-from weak2wise.worker import telling
+from weak2wise.telemetry.log import log_facts
 from workers.answers import final_answer, normalised
 from workers.fanout import fan_out, settled
 from workers.judge import Given, Judge
@@ -161,7 +161,7 @@ class _Attempts:
         draw = (worker.seed, question.row, candidate.m_strong, candidate.sample, level)
         call = {"m_strong": candidate.m_strong, "sample": candidate.sample, "mask_level": level}
         try:
-            with telling(**call):
+            with log_facts(**call):
                 attempts = await fan_out(
                     self._attempt(ask, prompt, vote, seed_of(*draw, vote)) for vote in range(worker.votes)
                 )
@@ -179,7 +179,7 @@ class _Attempts:
                 await needed.wait()
         if self._over:
             return 0
-        with telling(**call):
+        with log_facts(**call):
             verdict = await worker.judge(
                 question.text,
                 attempt,
@@ -199,7 +199,7 @@ class _Attempts:
     async def _attempt(self, ask: Ask, prompt: str, vote: int, seed: int) -> Completion:
         self._worker.starting.discard((self.traced.row, ask))  # from here on the model itself counts it
         asked = Prompt(messages=(Message("user", prompt),), temperature=TEMPERATURE, seed=seed, sample=vote)
-        with telling(vote=vote):
+        with log_facts(vote=vote):
             return await self._worker.weak.complete(asked)
 
 

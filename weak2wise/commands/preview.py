@@ -20,7 +20,7 @@ from weak2wise.commands.run import INTERRUPTED, supervise
 from weak2wise.commands.say import begin, explain, say
 from weak2wise.config import Config, Dataset, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.engine import Engine
+from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, Status
 from weak2wise.outputs.work_dir import WorkDir
@@ -62,7 +62,7 @@ def preview(
                 return INTERRUPTED
             return show(WorkDir(Path(small.dataset.work_dir)), small, Console())
     except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
-        return explain(error, f"python -m weak2wise.engine preview --config {config}", kept=False)
+        return explain(error, f"python -m weak2wise.run.engine preview --config {config}", kept=False)
 
 
 async def _small(config: Config, folder: Path, n: int) -> Config:

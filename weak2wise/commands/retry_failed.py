@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 import cyclopts
 
 from weak2wise.commands.run import carry_out
-from weak2wise.engine import Engine
+from weak2wise.run.engine import Engine
 from weak2wise.errors import Kind
 
 

@@ -22,11 +22,11 @@ from rich.console import Console
 
 from weak2wise.commands.say import begin, command_line, explain, say
 from weak2wise.config import Config, load_config
-from weak2wise.engine import Engine
+from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
 from weak2wise.results import unreadable
-from weak2wise.summary import Summary, show
+from weak2wise.run.summary import Summary, show
 from weak2wise.telemetry.terminal import can_be_drawn_on
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen

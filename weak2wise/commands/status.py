@@ -118,4 +118,4 @@ def _advise(found: Status, work: WorkDir) -> None:
     if lines and found.state == "finished":
         say(f"{unreadable(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
     if found.state == "stopped" or sum(failed.values()) > lines or found.totals.unfinished:
-        say("Go on with the command that started it: python -m weak2wise.engine --config FILE")
+        say("Go on with the command that started it: python -m weak2wise.run.engine --config FILE")

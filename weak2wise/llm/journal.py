@@ -11,9 +11,8 @@ What was charged for an answer that cannot be used is a line without key and tex
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,8 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.ledger.shards import Shards
+from weak2wise.llm.call import calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
-from weak2wise.llm.purse import write_off
-
-_row: ContextVar[int] = ContextVar("row")
-
-
-@contextmanager
-def asking_for(row: int) -> Iterator[None]:
-    """Calls made inside, and by tasks started inside, are this row's."""
-    token = _row.set(row)
-    try:
-        yield
-    finally:
-        _row.reset(token)
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -169,7 +156,8 @@ class Journaled:
 
     The same question asked twice at once by one row is asked of the endpoint once.
     ``settings`` is whatever else shapes the endpoint's answers (model name, token limit, extra body); ``cost`` is what
-    an answer costs, in US dollars.
+    an answer costs, in US dollars. ``one_of_several``: others do the same work, so a row that will be tried again does
+    not wait for this endpoint while it is down, and keeps no place that the others could use.
     """
 
     def __init__(
@@ -181,19 +169,21 @@ class Journaled:
         endpoint: str,
         settings: Any,
         cost: Callable[[Usage], float] = lambda _usage: 0.0,
+        one_of_several: bool = False,
     ) -> None:
         self._model = model
         self._journal = journal
         self._role = role
         self._endpoint = endpoint
         self._cost = cost
+        self._one_of_several = one_of_several
         self._encoder = msgspec.json.Encoder(order="sorted")
         self._seed = blake2b(self._encoder.encode((endpoint, settings)), digest_size=16)
         self._asking: dict[tuple[int, str], asyncio.Future[Completion]] = {}
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer from the journal, else from the endpoint. Raises what the endpoint raises, and ``DiskError``."""
-        row = _row.get()
+        row = current_call().row
         digest = self._seed.copy()
         digest.update(self._encoder.encode(prompt))
         key = digest.hexdigest()
@@ -225,10 +215,9 @@ class Journaled:
             cost = self._cost(completion.usage)
             await self._journal.record(Answer(row, key, self._role, self._endpoint, completion, cost))
 
-        token = write_off.set(lambda usage: record(Completion(text="", usage=usage), ""))
-        try:
+        call = current_call()
+        waits = call.waits or not self._one_of_several
+        with calling(replace(call, waits=waits, charge=lambda usage: record(Completion(text="", usage=usage), ""))):
             completion = await self._model.complete(prompt)
-        finally:
-            write_off.reset(token)
         await record(completion, key)
         return completion

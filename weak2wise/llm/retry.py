@@ -4,16 +4,14 @@ A 429 is not a fault of the call: the limiter pauses the whole endpoint, and the
 retry. A call that is answered 429 ``MOST_RATE_LIMITED`` times running, pauses between them, gives up all the same.
 """
 
-import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from weak2wise.errors import RecordError
 from weak2wise.llm.errors import Down, RateLimited, Transient
 from weak2wise.llm.model import Completion, Model, Prompt
+from weak2wise.telemetry.log import log
 
 MOST_RATE_LIMITED = 100
-
-log = structlog.get_logger()
 
 
 class Retried:

@@ -14,7 +14,7 @@ from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import mend
 from weak2wise.outputs.card import described
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.places import is_own
+from weak2wise.paths import is_own
 
 _WRITTEN = {".jsonl", ".parquet"}
 _OTHER_FILES = {

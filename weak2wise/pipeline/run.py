@@ -1,4 +1,4 @@
-"""The run itself: a feeder, the stages' lanes, and the queues between them, in one TaskGroup.
+"""The pipeline: a feeder, and the stages with their queues, in one TaskGroup.
 
 Resuming is no mode. The feeder looks up how far each row has come and puts it where its work goes on: a finished row
 nowhere, any other at the first stage that owes it an outcome. That may be an early one although a later one is done: a
@@ -14,27 +14,24 @@ closed and empty closes the next. The feeder may feed any queue, because none is
 import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
-
-import structlog
 
 from weak2wise.errors import StopRun
 from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
 from weak2wise.ledger.shards import DiskError
-from weak2wise.llm.gate import PAID_ANSWERS_SECONDS, Gate
+from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.pipeline.salvage import Salvage
 from weak2wise.pipeline.stage import Stage
+from weak2wise.telemetry.log import log
 from weak2wise.worker import Record
-
-log = structlog.get_logger()
 
 
 class _End:
-    """What a closed queue yields, to each of its lanes."""
+    """What a closed queue yields, to each of the tasks that read it."""
 
 
 _END: Final = _End()
-_Queue = asyncio.Queue["Record | _End"]
 
 
 async def run(
@@ -42,8 +39,7 @@ async def run(
     stages: Sequence[Stage[Any]],
     *,
     intake: Ledger[Any],
-    gate: Gate,
-    queue_size: int,
+    drain: Drain,
     finished: Callable[[int], None],
     only: Container[int] | None = None,
     salvage_rounds: int = 0,
@@ -54,30 +50,26 @@ async def run(
         source: begins the input: records in order, or what is wrong with a row that is none. Once more for each round.
         stages: in order; the last one's outcomes end a row.
         intake: where unreadable rows are written down.
-        gate: shut before the run stops, so that calls under way may still arrive.
-        queue_size: records waiting between two stages.
-        finished: told each row that needs no more work in this run.
+        drain: awaited before the run stops, so that calls under way may still arrive.
+        finished: called with each row that needs no more work in this run.
         only: the rows to work on, where the others are to stay as they are.
         salvage_rounds: how often rows are tried again, after all the others, that failed for what may pass.
 
     Raises:
         ExceptionGroup: holding the ``StopRun``, ``DiskError`` or bug that stopped the run.
     """
-    queues: list[_Queue] = [asyncio.Queue(queue_size) for _ in stages]
     salvage = Salvage(salvage_rounds)
     async with asyncio.TaskGroup() as group:
-        feeding = _feed(source, stages, queues, intake=intake, finished=finished, only=only, salvage=salvage)
+        feeding = _feed(source, stages, intake=intake, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
-        for number, stage in enumerate(stages):
-            stage.waiting = queues[number].qsize
-            line = _Line(stage, queues[number], queues[number + 1] if number + 1 < len(stages) else None)
-            group.create_task(_work(line, gate, finished, salvage), name=stage.name)
+        for stage, following in zip_longest(stages, stages[1:]):
+            line = _Line(stage, following.inbox if following else None, drain, finished, salvage)
+            group.create_task(line.work(), name=stage.name)
 
 
 async def _feed(
     source: Callable[[], AsyncIterator[Record | Failed]],
     stages: Sequence[Stage[Any]],
-    queues: list[_Queue],
     *,
     intake: Ledger[Any],
     finished: Callable[[int], None],
@@ -90,18 +82,17 @@ async def _feed(
                 if intake.status(item.row) is Status.NONE:
                     await intake.append(item)
             elif only is None or item.row in only:
-                await _place(item, stages, queues, finished, salvage)
+                await _place(item, stages, finished, salvage)
         if not (rows := await salvage.next_round()):
             break
         log.info("salvage.round", rows=len(rows))
         only = rows
-    await queues[0].put(_END)
+    await stages[0].inbox.put(_END)
 
 
 async def _place(
     record: Record,
     stages: Sequence[Stage[Any]],
-    queues: list[_Queue],
     finished: Callable[[int], None],
     salvage: Salvage,
 ) -> None:
@@ -117,42 +108,47 @@ async def _place(
         assert isinstance(outcome, Done)
         record = outcome.record
     salvage.begin()
-    await queues[number].put(record)
+    await stages[number].inbox.put(record)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A stage between its queues."""
+    """A stage at work: so many tasks take records out of its queue, and hand on what becomes of them."""
 
     stage: Stage[Any]
-    inbox: _Queue
-    outbox: _Queue | None
+    outbox: asyncio.Queue[Any] | None
+    drain: Drain
+    finished: Callable[[int], None]
+    salvage: Salvage
 
+    async def work(self) -> None:
+        """Work until the stage's queue is closed and empty, then close the next one."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.stage.concurrency):
+                group.create_task(self._take_records())
+        if self.outbox:
+            await self.outbox.put(_END)
 
-async def _work(line: _Line, gate: Gate, finished: Callable[[int], None], salvage: Salvage) -> None:
-    async with asyncio.TaskGroup() as lanes:
-        for _ in range(line.stage.lanes):
-            lanes.create_task(_lane(line, gate, finished, salvage))
-    if line.outbox:
-        await line.outbox.put(_END)
+    async def _take_records(self) -> None:
+        inbox = self.stage.inbox
+        while not isinstance(record := await inbox.get(), _End):
+            await self._process(record)
+        inbox.put_nowait(_END)  # for the next task; the queue was empty behind it
 
-
-async def _lane(line: _Line, gate: Gate, finished: Callable[[int], None], salvage: Salvage) -> None:
-    while not isinstance(record := await line.inbox.get(), _End):
+    async def _process(self, record: Record) -> None:
         try:
-            outcome = await line.stage.process(record, final=salvage.last)
+            outcome = await self.stage.process(record, final=self.salvage.last)
         except BaseException as error:
             if causes := _stops(error):
-                unkept = any(isinstance(cause, DiskError) for cause in causes)  # nothing can be written down any more
-                await gate.drain(0 if unkept else PAID_ANSWERS_SECONDS)
+                lost = any(isinstance(cause, DiskError) for cause in causes)  # no answer can be written down any more
+                await self.drain.drain(0 if lost else PAID_ANSWERS_SECONDS)
             raise
-        if isinstance(outcome, Done) and line.outbox:
-            await line.outbox.put(outcome.record)
-            continue
-        salvage.end(record.row, aside=outcome is None)
+        if isinstance(outcome, Done) and self.outbox:
+            await self.outbox.put(outcome.record)
+            return
+        self.salvage.end(record.row, aside=outcome is None)
         if outcome is not None:
-            finished(record.row)
-    line.inbox.put_nowait(_END)  # for the next lane; the queue was empty behind it
+            self.finished(record.row)
 
 
 def _stops(error: BaseException) -> list[StopRun]:

@@ -1,30 +1,29 @@
-"""One stage: a worker, the ledger its outcomes go to, and how many records it works on at once."""
+"""One stage: a worker, the queue in front of it, and the ledger its outcomes go to."""
 
+import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import structlog
-from structlog.contextvars import bound_contextvars
-
 from weak2wise.errors import RecordError
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.error_rate import WINDOW, Recent
-from weak2wise.llm.journal import asking_for
 from weak2wise.telemetry.durations import Durations
+from weak2wise.telemetry.log import log, log_facts
 from weak2wise.telemetry.plain import plain
-from weak2wise.worker import Drop, Record, Worker, patient, trials
-
-log = structlog.get_logger()
+from weak2wise.worker import Drop, Partial, Record, Worker
 
 Out = TypeVar("Out", bound=Record)
 
 
 class Stage(Generic[Out]):
-    """A worker with its ledger and lanes; ``counts`` says what became of records since the process started.
+    """A worker with its queue and ledger; ``counts`` says what became of records since the run started.
 
-    ``redact`` cuts secrets out of what providers say, before it is kept. The run stops when a larger share than
+    At most ``concurrency`` records are worked on at once, and ``queue_size`` wait for that. ``emits``: what is done here
+    is what the run emits. ``redact`` cuts secrets out of what providers say, before it is kept. The run stops when a larger share than
     ``max_error_rate`` of the last records failed for what will not pass: their answers were paid for and thrown away.
     """
 
@@ -34,24 +33,27 @@ class Stage(Generic[Out]):
         worker: Worker[Any, Out],
         ledger: Ledger[Out],
         *,
-        lanes: int,
+        concurrency: int,
+        queue_size: int = 1,
+        drain: Drain | None = None,
         redact: Callable[[str], str] = str,
         max_error_rate: float = 1.0,
+        emits: bool = False,
     ) -> None:
         self.name = name
         self.ledger = ledger
-        self.lanes = lanes
+        self.concurrency = concurrency
+        self.inbox: asyncio.Queue[Any] = asyncio.Queue(queue_size)
+        """Records that wait to be worked on."""
         self.busy = 0
-        self.waiting: Callable[[], int] = int
-        """How many records queue up for a lane; told by the run."""
         self.took = Durations()
         """Seconds per record in the worker."""
         self.latest: deque[int] = deque(maxlen=24)
         """Rows done last, the newest at the end."""
         self.counts: Counter[str] = Counter()
-        self.emits = False
-        """Whether what is done here is what the run emits."""
+        self._emits = emits
         self._worker = worker
+        self._drain = drain or Drain()
         self._redact = redact
         self._max_error_rate = max_error_rate
         self._recent = Recent()
@@ -68,14 +70,14 @@ class Stage(Generic[Out]):
         self.busy += 1
         began = time.monotonic()
         try:
-            # Whatever is logged on the way says whose it is, a call's retries too.
-            with bound_contextvars(stage=self.name, row=record.row):
-                trials.set(await self._trials(record.row))
-                patient.set(final)
-                outcome, error = await self._outcome(record, final=final)
+            # Everything that is logged on the way says which row it concerns, a call's retries too.
+            with log_facts(stage=self.name, row=record.row):
+                call = Call(record.row, await self._failures(record.row), waits=final, drain=self._drain)
+                with calling(call):
+                    outcome, error = await self._outcome(record, call, final=final)
                 if outcome is not None:
                     await self.ledger.append(outcome)
-                self._tell(outcome)
+                self._log(outcome)
         finally:
             self.busy -= 1
         self.took.note(time.monotonic() - began)
@@ -85,10 +87,10 @@ class Stage(Generic[Out]):
         self._guard(error)
         return outcome
 
-    def _tell(self, outcome: Outcome[Out] | None) -> None:
+    def _log(self, outcome: Outcome[Out] | None) -> None:
         if isinstance(outcome, Dropped):
             log.info("record.dropped", reason=outcome.reason)
-        elif self.emits and isinstance(outcome, Done):
+        elif self._emits and isinstance(outcome, Done):
             log.info("record.emitted")
 
     def _guard(self, error: RecordError | None) -> None:
@@ -100,24 +102,22 @@ class Stage(Generic[Out]):
             if self._recent.failed > self._max_error_rate * WINDOW:
                 raise self._recent.stop(f"questions at the step {self.name!r}", str(error))
 
-    async def _trials(self, row: int) -> int:
+    async def _failures(self, row: int) -> int:
         """How often the row failed here before."""
         earlier = await self.ledger.fetch(row) if self.ledger.status(row) is Status.FAILED else None
         return earlier.trials if isinstance(earlier, Failed) else 0
 
-    async def _outcome(self, record: Record, *, final: bool) -> tuple[Outcome[Out] | None, RecordError | None]:
+    async def _outcome(
+        self, record: Record, call: Call, *, final: bool
+    ) -> tuple[Outcome[Out] | None, RecordError | None]:
         began = time.monotonic()
         try:
-            with asking_for(record.row):
-                result = await self._worker(record)
+            result = await self._worker(record)
         except RecordError as error:
-            facts = {"stage": self.name, "row": record.row, "kind": error.kind, "message": str(error)[:200]}
+            facts = _facts(error)
             if error.may_pass and not final:
                 log.info("record.put_aside", **facts)
                 return None, error
-            if error.instead is not None:
-                log.warning("record.made_do", **facts)
-                return Done(record.row, error.instead, round(time.monotonic() - began, 3)), None
             log.warning("record.failed", **facts)
             failed = Failed(
                 row=record.row,
@@ -127,10 +127,20 @@ class Stage(Generic[Out]):
                 endpoint=error.endpoint,
                 attempts=error.attempts,
                 title=record.title[:500],
-                trials=trials.get() + 1,
+                trials=call.failures + 1,
                 id=record.id,
             )
             return failed, error
         if isinstance(result, Drop):
             return Dropped(record.row, result.reason), None
+        if isinstance(result, Partial):
+            if result.because.may_pass and not final:
+                log.info("record.put_aside", **_facts(result.because))
+                return None, result.because
+            log.warning("record.made_do", **_facts(result.because))
+            result = result.record
         return Done(record.row, result, round(time.monotonic() - began, 3)), None
+
+
+def _facts(error: RecordError) -> dict[str, str]:
+    return {"kind": error.kind, "message": str(error)[:200]}

@@ -10,12 +10,12 @@ import msgspec
 
 from weak2wise.assembly import Books, wire
 from weak2wise.config import Config, OpenAIEndpoint
-from weak2wise.llm.gate import Gate
-from weak2wise.llm.limits import MOST_IN_FLIGHT
+from weak2wise.llm.drain import Drain
+from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 from weak2wise.llm.model import Model
-from weak2wise.llm.openai import OpenAIModel
-from weak2wise.llm.vllm import VllmModel
-from weak2wise.offload import Offload
+from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.process_pool import KillablePool
 from weak2wise.pipeline import Stage
 from workers.decontaminate import Decontaminate, Overlap
 from workers.faithful import FaithfulOnly
@@ -54,8 +54,8 @@ def line_up(
     endpoints: dict[str, OpenAIModel | VllmModel],
     books: Books,
     *,
-    gate: Gate,
-    offload: Offload,
+    gate: Drain,
+    offload: KillablePool,
     redact: Callable[[str], str],
     overlap: Overlap | None = None,
 ) -> Lineup:

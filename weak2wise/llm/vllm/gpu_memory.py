@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 from weak2wise.config import VllmEndpoint
-from weak2wise.llm.footprint import Footprint
+from weak2wise.llm.endpoint import Inspection
+from weak2wise.llm.vllm.footprint import Footprint, footprint
 
 UTILIZATION = 0.92
 """The default ``gpu_memory_utilization`` of vLLM 0.32."""
@@ -51,3 +52,30 @@ def fit(needs: Footprint, endpoint: VllmEndpoint, there: list[int]) -> tuple[boo
         wants = "the weights" if left < 0 else f"one answer of max_model_len {endpoint.max_model_len:,}"
         return False, f"{said} has no room for {wants}"
     return True, f"{said} leaves room for at most {left // needs.kv_per_token:,} tokens in flight"
+
+
+def inspect_model(name: str, endpoint: VllmEndpoint) -> Inspection:
+    """See whether an embedded model is there, and whether it fits."""
+    model = endpoint.model
+    folder: Path | None = Path(model).expanduser()
+    assert folder is not None
+    if folder.is_dir() or model.startswith(("/", ".", "~")):
+        missing = next(
+            (part for part in ("config.json", "tokenizer_config.json") if not (folder / part).is_file()), None
+        )
+        if missing:
+            return Inspection("bad", f"{folder}: no model there, no {missing} (model_endpoints.{name}.model_name)")
+    else:
+        folder = cached(model, endpoint)
+        if folder is None:
+            said = "a hub name, not fetched yet, so what memory it needs is not known"
+            how = f"--load fetches and loads it; after `hf download {model}` check reads its files"
+            return Inspection("good", f"{model}: {said}; {how}")
+    needs = footprint(folder, endpoint.dtype, endpoint.kv_cache_dtype)
+    if needs is None:
+        return Inspection(
+            "good", f"{model}: there, but of a shape whose needs are not known; pass --load to load it"
+        )
+    fits, compared = fit(needs, endpoint, gpus())
+    more = "; pass --load to load it" if fits else f" (model_endpoints.{name})"
+    return Inspection("good" if fits else "bad", f"{model}: needs {needs} (all GPUs together); {compared}{more}")

@@ -22,7 +22,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import structlog
 import torch
 from vllm.config import VllmConfig
 from vllm.config.logging import LoggingConfig
@@ -39,11 +38,12 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from weak2wise.config.schema import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
-from weak2wise.llm._vllm_guard import engine_processes, family, kill
-from weak2wise.llm._vllm_log import USER_CONFIGURES_LOGGING, EngineLog
+from weak2wise.llm.vllm.guard import engine_processes, family, kill
+from weak2wise.llm.vllm.engine_log import USER_CONFIGURES_LOGGING, EngineLog
 from weak2wise.llm.errors import Rejected, Transient
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
-from weak2wise.llm.vllm import HINT, EngineDied
+from weak2wise.llm.vllm.errors import HINT, EngineDied
+from weak2wise.telemetry.log import host_log
 
 NATIVE_ARGS = (
     "dtype",
@@ -78,8 +78,6 @@ CPU_KV_BYTES = 4 * 2**30
 POLITE_SECONDS = 1.5
 """How long ``shutdown`` lets the engine end by itself; with the killing and reaping after it, under 3 s."""
 
-log = structlog.get_logger(__name__)
-
 
 def _available_memory() -> int:
     """Bytes the kernel thinks can be had without swapping."""
@@ -91,7 +89,7 @@ def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """What a CPU build needs beyond what the user said."""
     extra: dict[str, Any] = {}
     if args.get("enable_chunked_prefill"):
-        log.warning(
+        host_log.warning(
             "vllm.chunked_prefill_on_cpu", endpoint=name, hint="seeded requests can kill the engine; leave it out"
         )
     else:
@@ -117,14 +115,14 @@ def _engine_args(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> As
     if revision := tokenizer.pop("revision", None):
         args["tokenizer_revision"] = revision
     if tokenizer:
-        log.warning("vllm.tokenizer_kwargs_ignored", endpoint=name, keys=sorted(tokenizer))
+        host_log.warning("vllm.tokenizer_kwargs_ignored", endpoint=name, keys=sorted(tokenizer))
     native = {key: getattr(endpoint, key) for key in NATIVE_ARGS}
     args |= {key: value for key, value in native.items() if value is not None}
     args |= endpoint.engine_args
     is_cpu = current_platform.is_cpu()
     if endpoint.device not in (None, "auto") and endpoint.device.startswith("cpu") != is_cpu:
         running_on = current_platform.device_type
-        log.warning("vllm.device_ignored", endpoint=name, device=endpoint.device, running_on=running_on)
+        host_log.warning("vllm.device_ignored", endpoint=name, device=endpoint.device, running_on=running_on)
     return AsyncEngineArgs(**(args | _cpu_args(name, args) if is_cpu else args))
 
 
@@ -145,7 +143,7 @@ def sequences(config: VllmConfig) -> int:
     return int(config.scheduler_config.max_num_seqs * max(1, replicas))
 
 
-class Engine:
+class EmbeddedEngine:
     """A running engine and how this endpoint talks to it."""
 
     def __init__(
@@ -277,7 +275,9 @@ class Engine:
             process.join(timeout=1.0)
 
 
-def open_engine(name: str, endpoint: VllmEndpoint, engine_log: EngineLog, before_launch: Callable[[], None]) -> Engine:
+def open_engine(
+    name: str, endpoint: VllmEndpoint, engine_log: EngineLog, before_launch: Callable[[], None]
+) -> EmbeddedEngine:
     """Start an engine; blocks for half a minute or more, so call it in a thread.
 
     ``before_launch`` is called right before there are processes, and may raise to turn back.
@@ -301,4 +301,4 @@ def open_engine(name: str, endpoint: VllmEndpoint, engine_log: EngineLog, before
         )
     except Exception as error:
         raise _died(name, "did not start", engine_log, otherwise=_one_line(error)) from error
-    return Engine(name, endpoint, engine_log, llm, engine_processes() - others)
+    return EmbeddedEngine(name, endpoint, engine_log, llm, engine_processes() - others)

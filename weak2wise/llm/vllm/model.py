@@ -2,7 +2,7 @@
 
 Decisions:
 
-- vLLM is imported by ``start`` alone, in the thread that then builds the engine: the event loop stays free for a
+- vLLM is imported by ``open`` alone, in the thread that then builds the engine: the event loop stays free for a
   Ctrl-C, and this module can be imported where vLLM is not installed. That thread is a daemon, so that a start
   that was given up does not hold up the end of the program.
 - Engine processes are started with SIGINT blocked: a Ctrl-C goes to the terminal's whole process group, and the
@@ -10,7 +10,7 @@ Decisions:
 - At most 1.1 x ``max_num_seqs`` calls are inside the engine, for each of its data parallel replicas: enough to keep
   their batches full, while the others wait here as bare messages, not yet tokenised.
 - A dead engine is ``EngineDied`` for everybody who waits, and so is one that has calls inside and answers none of them
-  for an hour. ``close`` and ``start`` again give a new engine.
+  for an hour. ``close`` and ``open`` again give a new engine.
 """
 
 import ast
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextvars import copy_context
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -30,16 +31,20 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from weak2wise.config.schema import VllmEndpoint
-from weak2wise.errors import ConfigError, StopRun
-from weak2wise.llm._vllm_guard import Guard, engine_processes, family, kill
-from weak2wise.llm._vllm_log import EngineLog
-from weak2wise.llm.gate import Gate
-from weak2wise.llm.meter import Meter
-from weak2wise.llm.model import Completion, Prompt
+from weak2wise.config import EngineOptions
+from weak2wise.errors import ConfigError
+from weak2wise.llm.call import current_call
+from weak2wise.llm.endpoint import Endpoint, HostParts, Inspection, Load
+from weak2wise.llm.vllm.guard import Guard, engine_processes, family, kill
+from weak2wise.llm.vllm.engine_log import EngineLog
+from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.llm.thinking import split_thinking
+from weak2wise.llm.vllm.errors import HINT, EngineDied
+from weak2wise.llm.vllm.gpu_memory import inspect_model
+from weak2wise.llm.vllm.restart import Restarted
 
 if TYPE_CHECKING:
-    from weak2wise.llm._vllm_engine import Engine
+    from weak2wise.llm.vllm.engine import EmbeddedEngine
 
 ADMISSION = 1.1
 ABANDON_SECONDS = 2.5
@@ -48,14 +53,6 @@ CHECK_SECONDS = 120.0
 SILENCE_SECONDS = 3600.0
 """Longer than any answer takes that is worth waiting for, the slowest machine included."""
 INSTALL = "pip install '.[gpu]', or '.[cpu]' on a machine without a GPU"
-HINT = (
-    "start again to go on where it stopped; if it ran out of memory, "
-    "lower gpu_memory_utilization or max_num_seqs of this endpoint first"
-)
-
-
-class EngineDied(StopRun):
-    """The embedded engine is gone, or never came up."""
 
 
 def _argument_names(package: Path) -> set[str]:
@@ -100,8 +97,9 @@ class _Opening(threading.Thread):
 
     def __init__(self, name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> None:
         super().__init__(name=f"vllm-start-{name}", daemon=True)
-        self.opened: Future[Engine] = Future()
+        self.opened: Future[EmbeddedEngine] = Future()
         self._arguments = name, endpoint, engine_log
+        self._context = copy_context()  # whose log it is
         self._others = engine_processes()
         self._lock = threading.Lock()
         self._given_up = False
@@ -112,7 +110,7 @@ class _Opening(threading.Thread):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.opened.set_running_or_notify_cancel()
         try:
-            engine = self._open()
+            engine = self._context.run(self._open)
             if self._given_up:
                 engine.shutdown()
                 raise _AbandonedError
@@ -123,13 +121,13 @@ class _Opening(threading.Thread):
         else:
             self.opened.set_result(engine)
 
-    def _open(self) -> "Engine":
+    def _open(self) -> "EmbeddedEngine":
         name, endpoint, engine_log = self._arguments
         try:
-            module = import_module("weak2wise.llm._vllm_engine")
+            module = import_module("weak2wise.llm.vllm.engine")
         except Exception as error:
             raise ConfigError(f"model_endpoints.{name}: vLLM cannot be imported ({error}); {INSTALL}") from error
-        engine: Engine = module.open_engine(name, endpoint, engine_log, self._before_launch)
+        engine: EmbeddedEngine = module.open_engine(name, endpoint, engine_log, self._before_launch)
         return engine
 
     def _before_launch(self) -> None:
@@ -156,34 +154,45 @@ class _Opening(threading.Thread):
         kill(family(process.pid for process in engine_processes() - self._others if process.pid))
 
 
-class VllmModel:
-    """A model on its own embedded engine (``weak2wise.llm.model.Model``); ``start`` before the first call.
+class VllmModel(Endpoint):
+    """A model on its own embedded engine.
 
-    The engine's output goes to ``log_file``, by default a temporary file that is gone after ``close``.
+    The engine's output goes to the host's ``log_file``, by default a temporary file that is gone after ``close``.
     """
 
-    def __init__(
-        self, name: str, endpoint: VllmEndpoint, log_file: Path | None = None, gate: Gate | None = None
-    ) -> None:
-        self.name = name
-        self.endpoint = endpoint
-        self._log_file = log_file
-        self._gate = gate or Gate()
+    embedded = True
+
+    def __init__(self, name: str, settings: VllmEndpoint, parts: HostParts | None = None) -> None:
+        super().__init__(name, settings, parts)
+        self.endpoint = settings
         self._log: EngineLog | None = None
         self._guard: Guard | None = None
         self._opening: _Opening | None = None
-        self._engine: Engine | None = None
+        self._engine: EmbeddedEngine | None = None
         self._slots = asyncio.Semaphore(1)
         self.capacity = 0
-        """Calls that may be inside the engine at once; known after ``start``."""
-        self.meter = Meter()
+        """Calls that may be inside the engine at once; known after ``open``."""
         self.in_flight = 0
         """Calls inside the engine now."""
         self.waiting = 0
         """Calls that wait for one of those places."""
         self._heard_at = 0.0
 
-    async def start(self) -> None:
+    @classmethod
+    def check(cls, name: str, settings: VllmEndpoint) -> None:
+        """See that vLLM is there and knows the endpoint's arguments. Raises ``ConfigError``."""
+        check_vllm(name, settings)
+
+    @classmethod
+    def inspect(cls, name: str, settings: VllmEndpoint) -> Inspection:
+        """See whether the model is there, and whether it fits into this machine's GPUs. Blocks."""
+        return inspect_model(name, settings)
+
+    def lasting(self, options: EngineOptions) -> Model:
+        """The same on an engine that is started again when it dies."""
+        return Restarted(self, max_restarts=options.max_engine_restarts)
+
+    async def open(self) -> None:
         """Bring the engine up; takes half a minute and more. Cancelled, it leaves no process behind.
 
         Raises:
@@ -193,7 +202,7 @@ class VllmModel:
         if self._engine is not None:
             raise RuntimeError("the engine runs already")
         self._guard = self._guard or await asyncio.to_thread(Guard)
-        self._log = await asyncio.to_thread(EngineLog, self._log_file)
+        self._log = await asyncio.to_thread(EngineLog, self.parts.log_file)
         self._opening = _Opening(self.name, self.endpoint, self._log)
         self._opening.start()
         try:
@@ -210,9 +219,9 @@ class VllmModel:
         self.capacity = math.ceil(ADMISSION * self._engine.max_num_seqs)
         self._slots = asyncio.Semaphore(self.capacity)
 
-    def free(self) -> int:
-        """How many calls more would be inside the engine at once; negative if some wait already."""
-        return self.capacity - self.in_flight - self.waiting
+    def load(self) -> Load:
+        """Calls inside the engine, and those that wait outside."""
+        return Load(in_flight=self.in_flight, limit=self.capacity, waiting=self.waiting)
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt; thinking that the model writes inline is split off its text.
@@ -232,7 +241,8 @@ class VllmModel:
         finally:
             self.waiting -= 1
         try:
-            await self._gate.enter()
+            drain = current_call().drain
+            await drain.enter()
             began = time.monotonic()
             if not self.in_flight:
                 self._heard_at = began
@@ -243,7 +253,7 @@ class VllmModel:
                 self._heard_at = time.monotonic()
             finally:
                 self.in_flight -= 1
-                self._gate.leave()
+                drain.leave()
         finally:
             slots.release()
         self.meter.answered += 1

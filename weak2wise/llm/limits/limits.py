@@ -2,9 +2,9 @@
 
 A configured limit is a ceiling; all of them hold together. Below the ceilings two limits adapt:
 
-- The *window*, how many requests are in flight (``weak2wise.llm.window``). Of a burst of 429s one cuts it: those that
+- The *window*, how many requests are in flight (``weak2wise.llm.limits.adaptive_concurrency``). Of a burst of 429s one cuts it: those that
   answer requests sent before the cut do not cut again.
-- The *rate*, learned from 429s (``weak2wise.llm.pace``). Where the rate was what held requests back, a 429 says
+- The *rate*, learned from 429s (``weak2wise.llm.limits.adaptive_rate``). Where the rate was what held requests back, a 429 says
   nothing about the window and leaves it alone.
 
 A pause that a provider asks for holds for everybody. Nothing but a 429 makes any of this smaller. Who waits here waits
@@ -21,23 +21,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-import structlog
 from asyncio_throttle import Throttler
 
-from weak2wise.llm.budget import TokenBudget
-from weak2wise.llm.pace import Epoch, Pace
-from weak2wise.llm.window import Window
+from weak2wise.llm.limits.token_bucket import TokenBucket
+from weak2wise.telemetry.log import host_log
+from weak2wise.llm.limits.adaptive_rate import Epoch, AdaptiveRate
+from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 
 FIRST_WINDOW = 32
 MOST_IN_FLIGHT = 1024
-"""Where none is configured, and there are connections for so many (``weak2wise.llm.connections``)."""
+"""Where none is configured, and there are connections for so many (``weak2wise.llm.http.open_files``)."""
 SHORTEST_TIMER = 0.002
 """Seconds; event loops count in milliseconds, and a timer of less would spin."""
 LONG_PAUSE = 10.0
 """Seconds; a longer one is worth a line in the log."""
-
-log = structlog.get_logger()
-
 
 class Slot:
     """Leave to send one request; give it back by ``release``, whatever came of it."""
@@ -96,10 +93,10 @@ class Limits:
         """What is configured, in requests and tokens; ``most_in_flight`` bounds what is found out instead."""
         self._name = name
         now = time.monotonic()
-        self.window = Window(
+        self.concurrency = AdaptiveConcurrency(
             now, ceiling=in_flight or most_in_flight, first=in_flight or min(FIRST_WINDOW, most_in_flight)
         )
-        self.pace = Pace(now, requests_per_minute and requests_per_minute / 60)
+        self.rate = AdaptiveRate(now, requests_per_minute and requests_per_minute / 60)
         self.in_flight = 0
         # Windows of about a second keep bursts short; a slow rate gets one request per window.
         burst = max(1, round((requests_per_minute or 0) / 60))
@@ -107,7 +104,7 @@ class Limits:
             Throttler(rate_limit=burst, period=60 * burst / requests_per_minute) if requests_per_minute else None
         )
         self._turn = asyncio.Lock()
-        self._tokens = TokenBudget(now, tokens_per_minute) if tokens_per_minute else None
+        self._tokens = TokenBucket(now, tokens_per_minute) if tokens_per_minute else None
         self._mean_tokens = 0.0
         self._line: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -146,7 +143,7 @@ class Limits:
     async def _next_slot(self, tokens: float, wanted: Callable[[], bool]) -> Slot | None:
         now = time.monotonic()
         if self._idle_since is not None:
-            self.pace.idled(self._idle_since, now)
+            self.rate.idled(self._idle_since, now)
             self._idle_since = None
         tokens = self._mean_tokens or tokens
         if not self._line and self._wait(now, tokens) <= 0:
@@ -172,16 +169,16 @@ class Limits:
 
     def _wait(self, now: float, tokens: float) -> float:
         """Seconds until the next request may go, as far as one can tell; not above 0 if it may now."""
-        if self.in_flight >= int(self.window.size):
-            if (overdue := self.window.overdue(now)) > 0:
+        if self.in_flight >= int(self.concurrency.size):
+            if (overdue := self.concurrency.overdue(now)) > 0:
                 return overdue
-            self.window.grow_unasked(now)
+            self.concurrency.grow_unasked(now)
         if self._quota_until > now and self._sent >= self._quota:
             # Used up, as the server counts: the same as a 429, but that it cost no request.
             self._quota_until, until = 0.0, self._quota_until
             self._pause_until(until, now)
-            self.pace.end_epoch(now, self._paused_until)
-        wait = max(self._paused_until - now, self.pace.wait(now))
+            self.rate.end_epoch(now, self._paused_until)
+        wait = max(self._paused_until - now, self.rate.wait(now))
         return wait if self._tokens is None else max(wait, self._tokens.wait(now, tokens))
 
     def _pause_until(self, until: float, now: float) -> bool:
@@ -190,7 +187,7 @@ class Limits:
         if until <= self._paused_until:
             return False
         if until - now > LONG_PAUSE and until - self._paused_until > LONG_PAUSE:
-            log.warning("endpoint.pauses", endpoint=self._name, seconds=round(until - now, 1))
+            host_log.warning("endpoint.pauses", endpoint=self._name, seconds=round(until - now, 1))
         self._paused_until = until
         return True
 
@@ -198,7 +195,7 @@ class Limits:
         self.in_flight += 1
         self._sent += 1
         charged = self._tokens.charge(tokens) if self._tokens else 0.0
-        return Slot(self, self.pace.send(now), self._sent, now, charged)
+        return Slot(self, self.rate.send(now), self._sent, now, charged)
 
     def _pump(self) -> None:
         """Let through whoever may go; be called again when the next one may."""
@@ -225,13 +222,13 @@ class Limits:
         """A whole answer arrived."""
         self._mean_tokens = tokens if self._mean_tokens == 0 else 0.9 * self._mean_tokens + 0.1 * tokens
         self._pause = self.FIRST_PAUSE
-        self.window.answered(self.in_flight, time.monotonic())
+        self.concurrency.answered(self.in_flight, time.monotonic())
 
     def refused(self, slot: Slot, retry_after: float | None) -> bool:
         """A 429 arrived for a request; whether it ended the request's epoch."""
         now, epoch = time.monotonic(), slot.epoch
-        self.pace.refused(epoch)
-        first = epoch is self.pace.epoch
+        self.rate.refused(epoch)
+        first = epoch is self.rate.epoch
         if not first and retry_after is None:  # this burst is being waited out already
             return False
         if first and (retry_after is None or epoch.refused == epoch.sent):
@@ -239,18 +236,18 @@ class Limits:
             self._pause = min(2 * self._pause, self.LONGEST_GUESS)
         longer = self._pause_until(now + (retry_after or 0.0), now)
         if first:
-            if self.pace.rate is None or self.in_flight >= int(self.window.size):
-                self.window.cut(self.in_flight)
-            self.pace.end_epoch(now, self._paused_until, followers=self._sent - slot.number)
+            if self.rate.rate is None or self.in_flight >= int(self.concurrency.size):
+                self.concurrency.cut(self.in_flight)
+            self.rate.end_epoch(now, self._paused_until, followers=self._sent - slot.number)
         elif longer:
-            self.pace.prolong(self._paused_until)
+            self.rate.prolong(self._paused_until)
         if longer:
             self.sweep()
         return first
 
     def told(self, slot: Slot, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
         """Note the tighter of two quotas, counted from when the request was sent: the server decided then."""
-        if slot.number < self._told or slot.epoch is not self.pace.epoch:  # old news
+        if slot.number < self._told or slot.epoch is not self.rate.epoch:  # old news
             return
         self._told, self._quota_until = slot.number, 0.0
         if tokens and self._mean_tokens:

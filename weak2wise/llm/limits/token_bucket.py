@@ -4,7 +4,7 @@ TOKENS_AT_ONCE = 6.0
 """Seconds' worth of a token budget; with all of a minute's, twice the budget would fit into the first minute."""
 
 
-class TokenBudget:
+class TokenBucket:
     """Tokens per minute as a leaky bucket; a request is charged what is expected, then settled by what it used."""
 
     def __init__(self, now: float, per_minute: float) -> None:

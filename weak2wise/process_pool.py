@@ -40,19 +40,19 @@ START_SECONDS = 30.0
 """Longest that a new worker takes until it is warm."""
 
 
-class OffloadError(Exception):
+class PoolError(Exception):
     """The call has no result, and the function itself is to blame."""
 
 
-class OffloadTimeout(OffloadError):
+class PoolTimeout(PoolError):
     """The call ran longer than its time limit; its process was killed."""
 
 
-class OffloadCrashed(OffloadError):
+class PoolCrashed(PoolError):
     """The call ended its process or used up its memory."""
 
 
-class Offload:
+class KillablePool:
     """A few worker processes that run pure functions, each call under a time limit.
 
     The processes start with the first call and are replaced when they die. One instance belongs to one event loop;
@@ -91,16 +91,16 @@ class Offload:
             time_limit: seconds it may take, its worker's start-up not counted.
 
         Raises:
-            OffloadTimeout: the time limit has passed.
-            OffloadCrashed: the process died under the call, or the call ran out of memory.
+            PoolTimeout: the time limit has passed.
+            PoolCrashed: the process died under the call, or the call ran out of memory.
         """
         slot = await self._free.get()
         try:
             return await slot.run(fn, args, time_limit)
         except FutureTimeout:
-            raise OffloadTimeout(f"{_name(fn)} took longer than {time_limit:g} s") from None
+            raise PoolTimeout(f"{_name(fn)} took longer than {time_limit:g} s") from None
         except (ProcessExpired, BrokenProcessPool, MemoryError) as error:
-            raise OffloadCrashed(f"{_name(fn)} ended its worker: {error!r}") from None
+            raise PoolCrashed(f"{_name(fn)} ended its worker: {error!r}") from None
         finally:
             self._free.put_nowait(slot)
 

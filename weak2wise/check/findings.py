@@ -9,16 +9,14 @@ from typing import Literal
 from msgspec import Struct
 
 from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint
-from weak2wise.engine import Engine
+from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError, RecordError, StopRun
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
-from weak2wise.llm.footprint import footprint
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.openai import OpenAIModel
-from weak2wise.llm.vllm import VllmModel
-from weak2wise.outputs.forecast import Source
-from weak2wise.outputs.memory import cached, fit, gpus
+from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.check.forecast import Source
 from weak2wise.telemetry.plain import plain
 from workers.decontaminate import Overlap
 
@@ -105,33 +103,6 @@ async def _load(name: str, endpoint: VllmEndpoint, config: Config) -> Finding:
     finally:
         await model.close()
     return _answered(name, config, completion, began)
-
-
-def _look(name: str, endpoint: VllmEndpoint) -> Finding:
-    """See whether an embedded model is there, and whether it fits."""
-    about, model = f"endpoint {name}", endpoint.model
-    folder: Path | None = Path(model).expanduser()
-    assert folder is not None
-    if folder.is_dir() or model.startswith(("/", ".", "~")):
-        missing = next(
-            (part for part in ("config.json", "tokenizer_config.json") if not (folder / part).is_file()), None
-        )
-        if missing:
-            return Finding(about, "bad", f"{folder}: no model there, no {missing} (model_endpoints.{name}.model_name)")
-    else:
-        folder = cached(model, endpoint)
-        if folder is None:
-            said = "a hub name, not fetched yet, so what memory it needs is not known"
-            how = f"--load fetches and loads it; after `hf download {model}` check reads its files"
-            return Finding(about, "good", f"{model}: {said}; {how}")
-    needs = footprint(folder, endpoint.dtype, endpoint.kv_cache_dtype)
-    if needs is None:
-        return Finding(
-            about, "good", f"{model}: there, but of a shape whose needs are not known; pass --load to load it"
-        )
-    fits, compared = fit(needs, endpoint, gpus())
-    more = "; pass --load to load it" if fits else f" (model_endpoints.{name})"
-    return Finding(about, "good" if fits else "bad", f"{model}: needs {needs} (all GPUs together); {compared}{more}")
 
 
 def _prompt(config: Config) -> Prompt:

@@ -10,13 +10,13 @@ import aiohttp
 
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import Kind
-from weak2wise.llm.advice import remaining, retry_after
+from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.errors import ModelError, Transient, Unusable
-from weak2wise.llm.limits import Slot
+from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import Completion
-from weak2wise.llm.refusals import error_for
-from weak2wise.llm.replies import parse_reply
-from weak2wise.llm.stream import Stream
+from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.responses import parse_reply
+from weak2wise.llm.http.stream import Stream
 from weak2wise.telemetry.plain import redactor
 
 LONGEST_MESSAGE = 400
@@ -27,7 +27,7 @@ UNKNOWN_SECONDS = 15.0
 """How long an endpoint's host, never found so far, may be unknown before that counts as a mistake in the config."""
 
 
-class Wire:
+class Transport:
     """One endpoint's connections; open it with ``async with``."""
 
     def __init__(self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:

@@ -5,26 +5,24 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 """
 
 import math
-import os
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
 import msgspec
-import structlog
 from msgspec import structs
 
-from weak2wise.config import OpenAIEndpoint
+from weak2wise.config import EngineOptions, OpenAIEndpoint
+from weak2wise.errors import RecordError
+from weak2wise.llm.call import Call, current_call
+from weak2wise.llm.endpoint import Endpoint, HostParts, Load
 from weak2wise.llm.errors import Down, ModelError, RateLimited
-from weak2wise.llm.gate import Gate
-from weak2wise.llm.limits import MOST_IN_FLIGHT, Limits, Slot
-from weak2wise.llm.meter import Meter
-from weak2wise.llm.model import Completion, Prompt, Usage
-from weak2wise.llm.purse import Purse, write_off
-from weak2wise.llm.replicas import Replicas, Visit
-from weak2wise.llm.wire import Wire
-from weak2wise.worker import patient
+from weak2wise.llm.limits.limits import MOST_IN_FLIGHT, Limits, Slot
+from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.retry import Retried
+from weak2wise.llm.http.replicas import Replicas, Visit
+from weak2wise.llm.http.transport import Transport
+from weak2wise.telemetry.log import host_log
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
 """The kinds of fault that a dead endpoint shows; a body that makes no sense comes from a live one."""
@@ -32,8 +30,6 @@ CHARACTERS_PER_TOKEN = 4
 """Roughly, before anything is known of an endpoint's answers, and for one that does not count."""
 LONGEST_PATIENCE = 60.0
 """Seconds; a longer pause that a provider asks for is the same as being down to who has others to ask."""
-
-log = structlog.get_logger()
 
 
 def limits_of(name: str, endpoint: OpenAIEndpoint, most_in_flight: int = MOST_IN_FLIGHT) -> Limits:
@@ -47,43 +43,21 @@ def limits_of(name: str, endpoint: OpenAIEndpoint, most_in_flight: int = MOST_IN
     )
 
 
-class OpenAIModel:
-    """A ``Model`` over HTTP with its own session; open it with ``async with``."""
+class OpenAIModel(Endpoint):
+    """An endpoint over HTTP with its own session.
 
-    def __init__(
-        self,
-        name: str,
-        endpoint: OpenAIEndpoint,
-        limits: Limits | None = None,
-        purse: Purse | None = None,
-        gate: Gate | None = None,
-        *,
-        one_of_several: bool = False,
-        env: Mapping[str, str] = os.environ,
-    ) -> None:
-        """An endpoint.
+    That there is money left, and that the run is not stopping, is checked right before a request is sent, however long
+    it waited for its turn.
+    """
 
-        Args:
-            name: what the config calls it.
-            endpoint: its settings.
-            limits: its own unless it shares them with other endpoints.
-            purse: pays for its answers. That there is money left, and that the gate is open, is looked at right before
-                a request is sent, however long it waited for its turn.
-            gate: the way out of all calls.
-            one_of_several: others do the same work; so while this one is down, a record that will be tried again does
-                not wait for it (``weak2wise.worker.patient``) and keeps no place that the others could use.
-            env: where keys are looked up.
-        """
-        self.name = name
-        self.meter = Meter()
-        self.limits = limits or limits_of(name, endpoint)
-        self._purse = purse or Purse()
-        self._gate = gate or Gate()
-        self._one_of_several = one_of_several
-        self._endpoint = endpoint
+    def __init__(self, name: str, settings: OpenAIEndpoint, parts: HostParts | None = None) -> None:
+        super().__init__(name, settings, parts)
+        endpoint = self._endpoint = settings
+        self.limits = self.parts.limits or limits_of(name, endpoint)
+        self._budget = self.parts.budget
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
-        self._wire = Wire(name, endpoint, env)
+        self._transport = Transport(name, endpoint, self.parts.env)
         self._most_tokens = endpoint.generation_kwargs.max_new_tokens or endpoint.max_tokens
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}
@@ -91,11 +65,24 @@ class OpenAIModel:
         self._counts_tokens = True
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
+        await self.open()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._wire.__aexit__(*exc)
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the session."""
+        await self._transport.__aenter__()
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._transport.__aexit__()
+
+    def lasting(self, options: EngineOptions) -> Model:
+        """The same with retries."""
+        del options
+        return Retried(self, max_retries=self._endpoint.max_retries)
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Send one request and read its answer.
@@ -104,38 +91,38 @@ class OpenAIModel:
             ModelError, Unusable: see ``weak2wise.llm.errors``.
         """
         body = self._encoder.encode(self._body(prompt))
-        waits = patient.get() or not self._one_of_several
+        call = current_call()
         tokens = len(body) / CHARACTERS_PER_TOKEN + self._most_tokens
         while True:
-            if self._stopped():
-                await self._gate.park()
-            if not waits and (pause := self.limits.pause_left) > LONGEST_PATIENCE:
+            if self._stopped(call):
+                await call.drain.park()
+            if not call.waits and (pause := self.limits.pause_left) > LONGEST_PATIENCE:
                 raise Down(f"{self.name}: wants nothing for {pause:,.0f} s", endpoint=self.name)
-            await self._replicas.ready(patient=waits)
-            slot = await self.limits.acquire(tokens, partial(self._may_go, waits))
+            await self._replicas.ready(wait=call.waits)
+            slot = await self.limits.acquire(tokens, partial(self._may_go, call))
             if slot is None:
                 continue
             try:
-                if not self._stopped() and (visit := self._replicas.take()):
-                    return await self._ask(visit, prompt, body, slot)
+                if not self._stopped(call) and (visit := self._replicas.take()):
+                    return await self._ask(visit, prompt, body, slot, call)
             finally:
                 slot.release()
 
-    def _stopped(self) -> bool:
-        return self._gate.shut or not self._purse.open()
+    def _stopped(self, call: Call) -> bool:
+        return call.drain.started or not self._budget.has_budget()
 
-    def _may_go(self, waits: bool) -> bool:
-        late = not waits and self.limits.pause_left > LONGEST_PATIENCE
-        return self._replicas.available and not late and not self._stopped()
+    def _may_go(self, call: Call) -> bool:
+        late = not call.waits and self.limits.pause_left > LONGEST_PATIENCE
+        return self._replicas.available and not late and not self._stopped(call)
 
-    async def _ask(self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot) -> Completion:
-        await self._gate.enter()
+    async def _ask(self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call) -> Completion:
+        await call.drain.enter()
         self.meter.sent += 1
         began = time.monotonic()
         replied: bool | None = None
         cause = ""
         try:
-            completion = await self._wire.post(visit.replica.url, body, slot)
+            completion = await self._transport.post(visit.replica.url, body, slot)
             replied = True
         except ModelError as error:
             self.meter.faults[error.kind] += 1
@@ -144,12 +131,12 @@ class OpenAIModel:
                 self._log_limits(error.retry_after)
             usage = error.usage or (self._estimated(prompt, error.characters) if error.characters else None)
             if usage:
-                self._purse.pay(self.cost(usage))
+                self._budget.pay(self.cost(usage))
                 slot.tokens = usage.tokens
-                await write_off.get()(usage)
+                await call.charge(usage)
             raise
         finally:
-            self._gate.leave()
+            call.drain.leave()
             if self._replicas.give_back(visit, replied=replied, cause=cause):
                 self.limits.sweep()
         self.meter.answered += 1
@@ -157,21 +144,31 @@ class OpenAIModel:
         if not completion.usage.tokens:
             if self._counts_tokens:
                 self._counts_tokens = False
-                log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
+                host_log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
             said = len(completion.text) + len(completion.reasoning or "")
             completion = structs.replace(completion, usage=self._estimated(prompt, said))
-        self._purse.pay(self.cost(completion.usage))
+        self._budget.pay(self.cost(completion.usage))
         slot.answered(completion.usage.tokens)
         return completion
 
-    @property
-    def down_for(self) -> float | None:
-        """Seconds for which nobody has answered there; ``None`` as long as somebody does."""
-        return self._replicas.down_for
+    def load(self) -> Load:
+        """How busy it is now."""
+        limits = self.limits
+        limit = int(limits.concurrency.size)
+        rate = limits.rate.rate if limits.in_flight < limit else None
+        paced = None if rate is None else round(60 * rate, 1)
+        return Load(in_flight=limits.in_flight, limit=limit, down=self._replicas.down_for, paced=paced)
 
-    def cost(self, usage: Usage) -> float:
-        """US dollars for a call."""
-        return self._endpoint.prices.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
+    def hint(self, error: RecordError) -> str:
+        """Where a connection was tried."""
+        if error.kind != "connection":
+            return ""
+        end = self._endpoint
+        key, urls = ("base_urls", end.base_urls) if end.base_urls else ("base_url", [end.base_url])
+        return (
+            f". Asked was {', '.join(urls)} (model_endpoints.{self.name}.{key}): is the host misspelt, its server not "
+            "up yet, or https written for http?"
+        )
 
     def _estimated(self, prompt: Prompt, said: int) -> Usage:
         """What a call took whose endpoint does not say so, ``said`` being the characters of the answer.
@@ -183,12 +180,12 @@ class OpenAIModel:
         return Usage(prompt_tokens, completion_tokens, estimated=True)
 
     def _log_limits(self, said: float | None) -> None:
-        rate = self.limits.pace.rate
-        log.info(
+        rate = self.limits.rate.rate
+        host_log.info(
             "endpoint.limited",
             endpoint=self.name,
             retry_after=said,
-            in_flight=int(self.limits.window.size),
+            in_flight=int(self.limits.concurrency.size),
             requests_per_minute=rate and round(60 * rate, 1),
         )
 

@@ -96,7 +96,7 @@ class Epoch:
         return max(between, LEAST_OF_STRAY * self.asked) if self.stray else between
 
 
-class Pace:
+class AdaptiveRate:
     """How fast one provider may be asked; without a refusal, as fast as one likes."""
 
     def __init__(self, now: float, configured: float | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from weak2wise.llm.advice import wait_in
+from weak2wise.llm.http.rate_limit_headers import wait_in
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)

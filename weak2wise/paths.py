@@ -24,7 +24,7 @@ def is_own(path: Path, work_dir: Path) -> bool:
     return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in _OWN)
 
 
-def check_places(config: Config) -> None:
+def check_paths(config: Config) -> None:
     """See that what is to be read is there, and that what is to be written can be.
 
     Raises:

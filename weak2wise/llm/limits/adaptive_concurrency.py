@@ -14,7 +14,7 @@ LONGEST_ROUND = 60.0
 """Seconds; answers may take half an hour, but a provider that does not want a request says so at once."""
 
 
-class Window:
+class AdaptiveConcurrency:
     """So many requests may be in flight: ``first`` of them to begin with, never more than the ``ceiling``."""
 
     def __init__(self, now: float, *, ceiling: int, first: int) -> None:

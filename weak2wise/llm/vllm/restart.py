@@ -7,15 +7,12 @@ it. But it may die of a prompt, and then it would die again: hence the limit, ov
 import asyncio
 from typing import Protocol
 
-import structlog
-
 from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Completion, Model, Prompt
-from weak2wise.llm.vllm import HINT, EngineDied
+from weak2wise.llm.vllm.errors import HINT, EngineDied
+from weak2wise.telemetry.log import host_log
 
 LONGEST_WAIT = 60.0
-
-log = structlog.get_logger()
 
 
 class Mortal(Model, Protocol):
@@ -23,7 +20,7 @@ class Mortal(Model, Protocol):
 
     name: str
 
-    async def start(self) -> None:
+    async def open(self) -> None:
         """Bring the engine up. Raises ``EngineDied`` or ``ConfigError``."""
         ...
 
@@ -65,12 +62,12 @@ class Restarted:
                 if self._final:  # the first to be told knows why; who comes later finds no engine at all
                     raise self._final
                 self._left -= 1
-                log.warning("vllm.restarting", endpoint=self._model.name, restarts_left=self._left, message=str(died))
+                host_log.warning("vllm.restarting", endpoint=self._model.name, restarts_left=self._left, message=str(died))
                 await self._model.close()
                 await asyncio.sleep(self._wait)
                 self._wait = min(2 * self._wait, LONGEST_WAIT)
                 try:
-                    await self._model.start()
+                    await self._model.open()
                 except (EngineDied, ConfigError) as error:  # it did start once, so the config is not to blame
                     died = error if isinstance(error, EngineDied) else EngineDied(str(error), hint=HINT)
                 else:

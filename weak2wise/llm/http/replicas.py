@@ -13,9 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import structlog
-
 from weak2wise.llm.errors import Down
+from weak2wise.telemetry.log import host_log
 
 RUN_ALONE, RUN_AMONG_OTHERS = 20, 5
 """So many failures without a success make a replica down: fewer where others can take over,"""
@@ -23,8 +22,6 @@ SLOW_RUN, SLOW_SECONDS = 5, 10.0
 """or so few, if they took so long."""
 FIRST_PROBE, LAST_PROBE = 1.0, 60.0
 """Seconds from being down to the first probe, and the longest from one to the next."""
-
-log = structlog.get_logger()
 
 
 class Replica:
@@ -74,8 +71,8 @@ class Replicas:
         """Whether there is somewhere to go."""
         return self._choice(time.monotonic()) is not None
 
-    async def ready(self, *, patient: bool = True) -> None:
-        """Wait until there is somewhere to go; who is not ``patient`` does not wait.
+    async def ready(self, *, wait: bool = True) -> None:
+        """Wait until there is somewhere to go; without ``wait`` only look.
 
         Raises:
             Down: there has been nowhere for too long.
@@ -83,7 +80,7 @@ class Replicas:
         while not self._choice(now := time.monotonic()):
             open_question = not self._probed or any(replica.probing for replica in self._replicas)
             left = float("inf") if open_question else self._down_since + self._patience - now
-            if left <= 0 or not patient:
+            if left <= 0 or not wait:
                 since = now - self._down_since
                 raise Down(f"{self._name}: down for {since:,.0f} s; {self._cause}", endpoint=self._name)
             wait = min(left, *(r.probe_at - now for r in self._replicas if not r.probing), float("inf"))
@@ -130,7 +127,7 @@ class Replicas:
             replica.failures = 0
             if replica.down:
                 replica.down, replica.pause = False, FIRST_PROBE
-                log.warning("endpoint.up", endpoint=self._name, base_url=replica.url)
+                host_log.warning("endpoint.up", endpoint=self._name, base_url=replica.url)
         elif replied is False:
             replica.failing_since = replica.failing_since if replica.failures else now
             replica.failures += 1
@@ -146,7 +143,7 @@ class Replicas:
         return not self.available
 
     def _bring_down(self, replica: Replica, now: float, cause: str) -> None:
-        log.warning(
+        host_log.warning(
             "endpoint.down", endpoint=self._name, base_url=replica.url, failures=replica.failures, cause=cause[:200]
         )
         replica.down = True

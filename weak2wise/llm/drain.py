@@ -1,0 +1,64 @@
+"""How a run stops: nothing new is sent, and what is under way may still arrive, as it will be charged for."""
+
+import asyncio
+
+from weak2wise.errors import StopRun
+from weak2wise.llm.model import Completion, Model, Prompt
+from weak2wise.telemetry.log import log
+
+PAID_ANSWERS_SECONDS = 1800.0
+"""How long answers that are under way may still arrive when the run has to stop."""
+
+
+class Drain:
+    """Counts the calls of one run that are under way, which means sent."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.started = False
+        self._quiet = asyncio.Event()
+
+    async def enter(self) -> None:
+        """A call is being sent; once draining has started, wait to be cancelled instead."""
+        if self.started:
+            await self.park()
+        self.under_way += 1
+
+    @staticmethod
+    async def park() -> None:
+        """Wait to be cancelled."""
+        await asyncio.get_running_loop().create_future()
+
+    def leave(self) -> None:
+        """A call has come back, with or without an answer."""
+        self.under_way -= 1
+        if self.started and not self.under_way:
+            self._quiet.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Send nothing more, and give what was sent this long (seconds) to arrive."""
+        self.started = True
+        if self.under_way:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._quiet.wait()
+            except TimeoutError:
+                pass
+
+
+class DrainedBeforeStop:
+    """A ``Model`` that delays ``StopRun`` until the other calls of the run, which are under way, have arrived."""
+
+    def __init__(self, model: Model, drain: Drain) -> None:
+        self._model = model
+        self._drain = drain
+
+    async def complete(self, prompt: Prompt, /) -> Completion:
+        """Answer as the model does. Raises what it raises."""
+        try:
+            return await self._model.complete(prompt)
+        except StopRun as stop:
+            if not self._drain.started and self._drain.under_way:
+                log.warning("run.stopping", why=str(stop)[:300], waiting_for=self._drain.under_way, at_once="Ctrl-C")
+            await self._drain.drain(PAID_ANSWERS_SECONDS)
+            raise

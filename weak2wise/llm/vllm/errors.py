@@ -1,0 +1,12 @@
+"""How an embedded engine ends a run."""
+
+from weak2wise.errors import StopRun
+
+HINT = (
+    "start again to go on where it stopped; if it ran out of memory, "
+    "lower gpu_memory_utilization or max_num_seqs of this endpoint first"
+)
+
+
+class EngineDied(StopRun):
+    """The embedded engine is gone, or never came up."""

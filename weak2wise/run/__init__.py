@@ -1,0 +1,1 @@
+"""One run over one work_dir, on a host that several runs may share."""

@@ -1,0 +1,404 @@
+"""One run over one work_dir: prepare, open, drive, report.
+
+It is a value that belongs to nobody else: several may run in one process, each on a host of its own or all on one. It
+installs no signal handler, sets up no logging and never ends the process; that is for the command line.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Container, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+
+from weak2wise.config import Config
+from weak2wise.config.shape import result_shape
+from weak2wise.dataset import at_hand, count_rows, input_setting, is_hub, keep, read_rows
+from weak2wise.dataset.given import Questions, keep_questions, kept_questions
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.ledger.account import Account, unreadable_advice
+from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
+from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
+from weak2wise.ledger.outcomes import Failed
+from weak2wise.llm.drain import Drain
+from weak2wise.llm.endpoint import Endpoint
+from weak2wise.paths import check_paths, input_of, output_of
+from weak2wise.pipeline import Stage, run
+from weak2wise.run.host import Host
+from weak2wise.run.models import wrap_models
+from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted
+from weak2wise.run.output_files import write_output_files
+from weak2wise.run.overlap import read_overlap
+from weak2wise.run.stages import build_stages
+from weak2wise.run.store import RunStore
+from weak2wise.run.summary import EndpointUse, RoleUse, Summary, ThisStart
+from weak2wise.telemetry.log import Echo, RunLog, log
+from weak2wise.telemetry.plain import redactor
+from weak2wise.watch.board import Observer
+from workers.decontaminate import Overlap
+from workers.method import METHOD, Step
+from workers.prompts import Prompts
+from workers.records import Asked, Question
+from workers.scorers import scorer_class
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run has found out before it opens anything."""
+
+    input: Path
+    """The file that the questions are read from."""
+    overlap: Overlap | None
+    """The evaluation sets to keep out, if there are any."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a run works with."""
+
+    prepared: Prepared
+    store: RunStore
+    endpoints: Mapping[str, Endpoint]
+    host: Host
+    stages: list[Stage[Any]]
+    counters: Mapping[str, Counter[str]]
+    observer: Observer
+    only: Container[int] | None
+
+
+class Engine:
+    """One run over one work_dir; construct it, then ``await run()``, once.
+
+    Args:
+        config: what to run.
+        host: where to run it; ``None``: on a host of its own, which ends with the run.
+        questions: the questions themselves, in place of ``dataset.input_path``; they are kept in the work_dir.
+        limit: stop after the first so many questions; a later run without it goes on.
+        resume: what to do about an earlier run of the work_dir.
+        up_to_step: how many of the method's steps to take.
+        retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is pending.
+        echo: who is shown warnings and progress beside the log.
+
+    Raises:
+        ConfigError: the run cannot start, as far as that is known without any call.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        host: Host | None = None,
+        questions: Questions | None = None,
+        limit: int | None = None,
+        resume: Resume = "auto",
+        up_to_step: int = len(METHOD),
+        retry: frozenset[str] | None = None,
+        echo: Echo | None = None,
+    ) -> None:
+        self.config = config
+        self.work_dir = Path(config.dataset.work_dir)
+        self.drain = Drain()
+        self._host = host
+        self._questions = questions
+        self._limit = limit
+        self._resume: Resume = resume
+        self._steps = METHOD[:up_to_step]
+        self._retry = retry
+        self._echo = echo
+        self._prompts = Prompts.of(config.prompts)
+        self._output = output_of(config)
+        self._redact = redactor(_secrets(config))
+        self._scorer_version = scorer_class(config.params.scorer).manifest_version
+        self._rows = 0
+        self._lock = -1
+        if host is None:
+            self._own_host = Host(config)
+        else:
+            host.check(config)
+        check_paths(config, given=questions is not None)
+        if retry is not None and not (self.work_dir / "manifest.json").exists():
+            raise ConfigError(f"{self.work_dir}: holds no run, so no question has failed there (dataset.work_dir)")
+
+    @property
+    def failures(self) -> Path:
+        """The file that lists the rows that failed."""
+        return self.work_dir / "failed.jsonl"
+
+    @property
+    def summary_file(self) -> Path:
+        """The file that a finished run leaves its summary in."""
+        return self.work_dir / "summary.json"
+
+    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> Summary:
+        """Take every input row as far as this run goes, then write the output files.
+
+        Args:
+            opened: set to the run's observer once there is something to see.
+
+        Raises:
+            ConfigError: the run cannot start, or the work_dir holds another one.
+            StopRun: alone or in an exception group: the run stopped resumably.
+        """
+        began = time.monotonic()
+        with locked(self.work_dir) as self._lock:
+            async with self._logged():
+                prepared = await self._prepare()
+                async with self._open(prepared) as work:
+                    if opened:
+                        opened.set_result(work.observer)
+                    await self._drive(work)
+                    summary = await self._report(work, began)
+                pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
+                await self._write_aside(write_atomic, self.summary_file, [pretty, b"\n"])
+                totals, seconds = msgspec.to_builtins(summary.totals), summary.this_start and summary.this_start.seconds
+                log.info("run.finished", totals=totals, seconds=seconds)
+                return summary
+
+    @asynccontextmanager
+    async def _logged(self) -> AsyncIterator[None]:
+        """Write events to this run's log, how it ends included. Raises ``ConfigError`` if there can be no log."""
+        peers = None if self._host is None else self._host.logs
+        try:
+            run_log = RunLog(self.work_dir / "run.log", self._redact, echo=self._echo, peers=peers)
+        except OSError as error:
+            path = self.work_dir / "run.log"
+            raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+        try:
+            with run_log.active():
+                try:
+                    yield
+                except BaseException as error:
+                    log_ending(error)
+                    raise
+        finally:
+            run_log.close()
+
+    async def _prepare(self) -> Prepared:
+        """Get the input to hand, and settle whether an earlier run of the work_dir goes on."""
+        self._check_writable()
+        source = await self._source()
+        overlap = await self._write_aside(read_overlap, self.config, keep)
+        changed = await self._write_aside(
+            settle, self.work_dir, self._shape(overlap), source, self._resume, anew=self._retry is None
+        )
+        for key in changed:
+            log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
+        return Prepared(source, overlap)
+
+    async def _source(self) -> Path:
+        """The file that holds the questions; those of a hub, or given as objects, are kept in the work_dir first."""
+        if self._questions is not None:
+            return await self._write_aside(keep_questions, self._questions, self.work_dir, self._resume)
+        source = input_of(self.config)
+        if not is_hub(source):
+            return source
+        with input_setting("dataset.input_path"):
+            return await self._write_aside(keep, source, self.work_dir)
+
+    @asynccontextmanager
+    async def _open(self, prepared: Prepared) -> AsyncIterator[Opened]:
+        """Open the run's files and endpoints, and build its stages; close them all on the way out."""
+        config, store = self.config, RunStore.of(self.config)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(store.close)
+            await self._write_aside(store.open)
+            only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
+            host = self._host or await stack.enter_async_context(self._own_host)
+            host.count_spent(self.work_dir, store.journal.total_usd)
+            stack.callback(lambda: host.note_spent(self.work_dir, store.journal.total_usd))
+            names = dict.fromkeys(config.roles().values())
+            opened = {
+                name: await host.open(name, self.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)
+            }
+            endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
+            models = wrap_models(config, opened, store.journal, self.drain)
+            stages, counters = build_stages(
+                config,
+                self._prompts,
+                self._steps,
+                models=models,
+                endpoints=endpoints,
+                store=store,
+                pool=host.pool,
+                overlap=prepared.overlap,
+                drain=self.drain,
+                redact=self._redact,
+            )
+            observer = Observer(
+                stages=stages,
+                endpoints=endpoints,
+                journal=store.journal,
+                account=store.account,
+                queue_size=config.engine.queue_size,
+                verdicts=counters["verdicts"],
+                bits=counters["bits"],
+                count=lambda: self._count(prepared.input),
+                only=only,
+            )
+            stack.push(self._end(observer))
+            log.info("run.started", steps=[step.name for step in self._steps], **self._named())
+            yield Opened(prepared, store, endpoints, host, stages, counters, observer, only)
+
+    async def _drive(self, work: Opened) -> None:
+        """Take the rows through the stages, watched by the monitors."""
+        async with asyncio.TaskGroup() as group:
+            monitors = [
+                group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
+                group.create_task(work.observer.watch()),
+                group.create_task(progress(work.observer)),
+            ]
+            await run(
+                lambda: self._asked(work.prepared.input),
+                work.stages,
+                account=work.store.account,
+                drain=self.drain,
+                finished=work.store.journal.release,
+                only=work.only,
+                salvage_rounds=self.config.engine.salvage_rounds,
+            )
+            for monitor in monitors:
+                monitor.cancel()
+
+    async def _report(self, work: Opened, began: float) -> Summary:
+        """Write the output files and count what became of everything."""
+        files = {self._file_of(step): step for step in self._steps}
+        account = work.store.account.through([step.name for step in self._steps])
+        await self._write_aside(_write, files, account, self.failures)
+        last = self._steps[-1]
+        return Summary(
+            totals=await asyncio.to_thread(account.totals, self._rows),
+            through=last.name,
+            roles=[
+                RoleUse(role=role, endpoint=name, **msgspec.structs.asdict(spent))
+                for (role, name), spent in work.store.journal.spent.items()
+            ],
+            output=str(self._file_of(last)),
+            this_start=ThisStart(
+                seconds=round(time.monotonic() - began, 1),
+                replayed=dict(work.store.journal.replayed),
+                endpoints=_uses(work.endpoints),
+                **{name: dict(counter) for name, counter in work.counters.items()},
+            ),
+        )
+
+    def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
+        """The work_dir's earlier run that this one would go on with, if any, and the keys that changed since. Blocks.
+
+        Raises:
+            ConfigError: it may not go on.
+        """
+        source = at_hand(input_of(self.config), self.work_dir)
+        if not source.exists():  # a data set that no run has kept yet
+            return None, []
+        old, _, changed = compare(self.work_dir, self._shape(overlap), source, resume)
+        return old, changed
+
+    def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
+        shape = result_shape(self.config, msgspec.to_builtins(self._prompts), self._scorer_version)
+        return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
+
+    def _check_writable(self) -> None:
+        """See that what is paid for can be written down. Raises ``ConfigError``."""
+        for path, key in ((self.work_dir, "work_dir"), (self._output.parent, "finetune_out")):
+            try:
+                make_private(path)
+                tempfile.TemporaryFile(dir=path).close()
+            except OSError as error:
+                raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
+
+    async def _write_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write to the work_dir on a thread. If the awaiting task is cancelled, the write still finishes and keeps the
+        lock.
+        """
+        held = os.dup(self._lock)
+
+        def write() -> T:
+            try:
+                return work(*args, **kwargs)
+            finally:
+                os.close(held)
+
+        return await asyncio.to_thread(write)
+
+    def _named(self) -> dict[str, Any]:
+        """The input and the other files that no export may replace, by names that hold in any folder."""
+        dataset = self.config.dataset
+        source = input_of(self.config) if self._questions is None else kept_questions(self.work_dir)
+        sets = [name for name in dataset.decontaminate if not is_hub(Path(name))]
+        return {
+            "input": str(source if is_hub(source) else source.resolve()),
+            "sets": [str(Path(name).resolve()) for name in sets],
+            "output": str(self._output.resolve()),
+        }
+
+    def _count(self, source: Path) -> int:
+        """How many rows of the input this run takes. Blocks."""
+        rows = count_rows(source)
+        return rows if self._limit is None else min(rows, self._limit)
+
+    async def _asked(self, source: Path) -> AsyncIterator[Asked | Failed]:
+        self._rows = 0
+        async for row in read_rows(source, self.config.dataset.columns):
+            if self._rows == self._limit:
+                return
+            self._rows += 1
+            if isinstance(row, Failed):
+                yield row
+            else:
+                yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
+
+    def _failed(self, store: RunStore) -> set[int]:
+        """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
+        assert self._retry is not None
+        rows, kinds = store.account.failed(self._retry)
+        if not rows:
+            found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+            message = f"{self.work_dir}: no failed question to try again (failed there: {found or 'none'})"
+            if lines := store.account.unreadable:
+                message += f". {unreadable_advice(lines, self.failures, input_of(self.config))}"
+            raise ConfigError(message)
+        return rows
+
+    def _end(self, observer: Observer) -> Callable[..., None]:
+        def end(_kind: object, error: BaseException | None, _trace: object) -> None:
+            observer.end(self._redact(ending_of(error)), None if error else self._rows)
+
+        return end
+
+    def _file_of(self, step: Step) -> Path:
+        return self._output if step is METHOD[-1] else self.work_dir / step.file
+
+
+def _write(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
+    try:
+        write_output_files(files, account, failures)
+    except OSError as error:
+        raise StopRun(f"{error.filename or failures}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
+
+
+def _uses(endpoints: Mapping[str, Endpoint]) -> list[EndpointUse]:
+    return [
+        EndpointUse(
+            endpoint=name,
+            sent=endpoint.meter.sent,
+            answered=endpoint.meter.answered,
+            faults=dict(endpoint.meter.faults),
+        )
+        for name, endpoint in endpoints.items()
+        if not endpoint.embedded
+    ]
+
+
+def _secrets(config: Config) -> list[str]:
+    """The values that must never be shown: API keys and header values from the environment."""
+    variables = [name for endpoint in config.endpoints.values() for name in endpoint.secrets().values()]
+    return [os.environ.get(name, "") for name in variables]

@@ -1,0 +1,120 @@
+"""What a process has once, for one run or for several: endpoints, their limits, money, and the process pool.
+
+A host and a run are values; neither keeps anything process-wide. Runs on one host share what an endpoint may be asked
+at once, the cost budget and the models that were loaded, and never a log, a redactor or a ledger.
+"""
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+from weak2wise.config import Config, check_environment
+from weak2wise.errors import ConfigError
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
+from weak2wise.llm.http.open_files import in_flight_left
+from weak2wise.llm.limits.limits import Limits
+from weak2wise.llm.model import Model
+from weak2wise.process_pool import KillablePool
+from weak2wise.telemetry.log import RunLog
+from workers.answers import warm_up
+
+
+class Host:
+    """Opens each endpoint when a run first needs it, and closes them all at the end. Use it with ``async with``.
+
+    Args:
+        config: its endpoints, and ``engine.max_cost_usd`` and ``engine.max_engine_restarts``, which hold for all runs
+            together.
+        env: where API keys are looked up.
+
+    Raises:
+        ConfigError: a key is not set, an endpoint cannot work here, or more requests in flight are configured than this
+            process may have connections.
+    """
+
+    def __init__(self, config: Config, *, env: Mapping[str, str] = os.environ) -> None:
+        check_environment(config, env)
+        self.config = config
+        self.budget = CostBudget(config.engine.max_cost_usd)
+        self.pool = KillablePool(warm_up=warm_up)
+        self.logs: set[RunLog] = set()
+        """The logs of the runs that are going on."""
+        self._env = env
+        self._classes: dict[str, type[Endpoint]] = {}
+        for name in dict.fromkeys(config.roles().values()):
+            self._classes[name] = endpoint_class(name, config.endpoints[name])
+            self._classes[name].check(name, config.endpoints[name])
+        self._limits = _shared_limits(config)
+        self._stack = AsyncExitStack()
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._opened: dict[str, Endpoint] = {}
+        self._lasting: dict[str, Model] = {}
+        self._counted: dict[Path, float] = {}
+
+    async def __aenter__(self) -> Self:
+        self._stack.push_async_callback(self.pool.close)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._opened.clear()
+        self._lasting.clear()
+        await self._stack.aclose()
+
+    def check(self, config: Config) -> None:
+        """See that a run with this config fits this host. Raises ``ConfigError``, naming the key."""
+        if config is self.config:
+            return
+        for name in dict.fromkeys(config.roles().values()):
+            if name not in self._classes:
+                raise ConfigError(f"model_endpoints.{name}: not among the endpoints in use of the host's config")
+            if config.endpoints[name] != self.config.endpoints[name]:
+                raise ConfigError(f"model_endpoints.{name}: differs from the host's config; runs on a host share it")
+        for key in ("max_cost_usd", "max_engine_restarts"):
+            if getattr(config.engine, key) != getattr(self.config.engine, key):
+                raise ConfigError(f"engine.{key}: differs from the host's config; it holds for all runs on a host")
+
+    async def open(self, name: str, log_file: Path) -> tuple[Endpoint, Model]:
+        """An endpoint, opened by the first run that asks for it, and the model that outlasts its faults.
+
+        Args:
+            name: what the config calls it.
+            log_file: where an embedded engine's output goes if this call opens it.
+
+        Raises:
+            ConfigError, StopRun: it cannot be opened.
+        """
+        async with self._opening[name]:
+            if name not in self._opened:
+                parts = HostParts(self._limits.get(name), self.budget, log_file, self._env)
+                endpoint = self._classes[name](name, self.config.endpoints[name], parts)
+                self._stack.push_async_callback(endpoint.close)
+                await endpoint.open()
+                self._opened[name] = endpoint
+                self._lasting[name] = endpoint.lasting(self.config.engine)
+        return self._opened[name], self._lasting[name]
+
+    def count_spent(self, work_dir: Path, usd: float) -> None:
+        """Count what all runs of a work_dir have cost so far; what was counted before is not counted again."""
+        folder = work_dir.resolve()
+        self.budget.pay(usd - self._counted.get(folder, 0.0))
+        self._counted[folder] = usd
+
+    def note_spent(self, work_dir: Path, usd: float) -> None:
+        """Note what a work_dir's runs have cost when one of them ends: its calls were counted as they were made."""
+        self._counted[work_dir.resolve()] = usd
+
+
+def _shared_limits(config: Config) -> dict[str, Limits]:
+    """The limits of each endpoint in use that has some; those of one group share theirs."""
+    found = {name: config.endpoints[name].limits() for name in config.roles().values()}
+    limited = {name: asked for name, asked in found.items() if asked is not None}
+    whose = {name: (asked.group is not None, asked.group or name) for name, asked in limited.items()}
+    one_each = {whose[name]: asked for name, asked in limited.items()}
+    most = in_flight_left([asked.in_flight for asked in one_each.values()])
+    shared = {who: Limits.of(who[1], asked, most) for who, asked in one_each.items()}
+    return {name: shared[who] for name, who in whose.items()}

@@ -1,0 +1,39 @@
+"""One run's models: each role's endpoint behind what belongs to the run."""
+
+from collections.abc import Mapping
+
+from weak2wise.config import Config
+from weak2wise.llm.drain import Drain, DrainedBeforeStop
+from weak2wise.llm.endpoint import Endpoint
+from weak2wise.llm.error_rate import ErrorRate
+from weak2wise.llm.journal import Journal, Journaled
+from weak2wise.llm.model import Model
+
+
+def wrap_models(
+    config: Config, opened: Mapping[str, tuple[Endpoint, Model]], journal: Journal, drain: Drain
+) -> dict[str, Model]:
+    """Role to model: the journal outside, then the run's stop, its error rate, and the endpoint that outlasts faults.
+
+    Args:
+        config: the run's.
+        opened: each endpoint in use, and the model that outlasts its faults (``Host.open``).
+        journal: the run's.
+        drain: the run's.
+    """
+    rates: dict[str, ErrorRate] = {}
+    models: dict[str, Model] = {}
+    for role, name in config.roles().items():
+        kind = role.partition("/")[0]
+        endpoint, lasting = opened[name]
+        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(lasting)
+        models[role] = Journaled(
+            DrainedBeforeStop(watched, drain),
+            journal,
+            role=role,
+            endpoint=name,
+            settings=config.endpoints[name].answer_settings(),
+            cost=endpoint.cost,
+            one_of_several=name in config.models.mstrong and len(config.models.mstrong) > 1,
+        )
+    return models

@@ -1,0 +1,75 @@
+"""What watches a run beside its pipeline: a progress line now and then, the money, and how the run ended."""
+
+import asyncio
+
+from weak2wise.errors import ConfigError, StopRun
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
+from weak2wise.telemetry.log import log
+from weak2wise.watch.board import Observer
+
+PROGRESS_SECONDS = 10.0
+
+
+async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
+    """Stop the run when there is no money for a call, once the answers that are paid for have arrived."""
+    await budget.exhausted.wait()
+    spent, cap = budget.spent, budget.max_usd
+    log.warning("money.spent", spent_usd=round(spent, 4), max_cost_usd=cap, waiting_for=drain.under_way)
+    await drain.drain(PAID_ANSWERS_SECONDS)
+    raise StopRun(
+        f"engine.max_cost_usd: {cap:g} US dollars are spent ({budget.spent:.4f})",
+        hint=f"{budget.spent:.4f} US dollars are spent; to go on, raise engine.max_cost_usd.",
+    )
+
+
+def ending_of(error: BaseException | None) -> str:
+    """How a run ended that is left with this error, or with none, in words."""
+    match cause := _cause(error):
+        case None:
+            return "finished"
+        case asyncio.CancelledError():
+            return "interrupted"
+        case StopRun() | ConfigError():
+            return f"stopped: {cause}"
+    return f"stopped by a bug: {type(cause).__name__}: {cause}"
+
+
+def log_ending(error: BaseException) -> None:
+    """Log why a run ends before it has finished; a ``ConfigError`` is for the user alone."""
+    match cause := _cause(error):
+        case asyncio.CancelledError():
+            log.info("run.interrupted")
+        case StopRun():
+            log.error("run.stopped", reason=str(cause))
+        case ConfigError():
+            pass
+        case _:
+            log.error("run.broken", exc_info=error)
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """The error behind the groups that TaskGroups wrap around it; one that stops a run goes first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = next((e for e in error.exceptions if isinstance(e, StopRun)), error.exceptions[0])
+    return error
+
+
+async def progress(observer: Observer) -> None:
+    """Log a line now and then; ``status`` reads from it how the run stands."""
+    while True:
+        await asyncio.sleep(PROGRESS_SECONDS)
+        board = observer.board()
+        facts: dict[str, object] = {"ended": board.ended, "rows": board.rows, "per_minute": board.per_minute}
+        facts |= {} if board.seconds_left is None else {"seconds_left": board.seconds_left}
+        facts |= {"bottleneck": board.bottleneck} if board.bottleneck else {}
+        facts |= {"cost_usd": round(board.cost_usd, 4)} if board.cost_usd else {}
+        facts |= {"dropped": board.dropped, "failed": board.failed}
+        facts |= {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
+        for endpoint in board.endpoints:
+            facts |= {f"{endpoint.name}_per_minute": endpoint.per_minute} if endpoint.per_minute else {}
+            facts |= {f"{endpoint.name}_faults": endpoint.faults} if endpoint.faults else {}
+            facts |= {} if endpoint.down is None else {f"{endpoint.name}_down": round(endpoint.down)}
+        for engine in board.engines:
+            facts[f"{engine.name}_tokens_per_second"] = engine.tokens_per_second
+        log.info("progress", **facts)

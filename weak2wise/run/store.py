@@ -1,0 +1,49 @@
+"""Everything durable of one work_dir, opened for writing: the ledgers of the input and the steps, and the journal."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weak2wise.config import Config
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.outcomes import Ledger
+from weak2wise.llm.journal import Journal
+from workers.method import METHOD, last_asking
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """The ledgers and the journal of one run, and the account of where its rows stand."""
+
+    account: Account
+    journal: Journal
+
+    @classmethod
+    def of(cls, config: Config) -> "RunStore":
+        """Those of the config's work_dir, not opened yet."""
+        folder = Path(config.dataset.work_dir) / "ledger"
+        options: dict[str, Any] = {
+            "max_bytes": config.engine.shard_mb << 20,
+            "fsync_seconds": config.engine.fsync_seconds,
+        }
+        steps = {step.name: Ledger(step.name, folder, step.record, **options) for step in METHOD}
+        return cls(Account(Ledger("input", folder, object, **options), steps), Journal(folder, **options))
+
+    @property
+    def ledgers(self) -> list[Ledger[Any]]:
+        """The input's, then the steps' in order."""
+        return [self.account.intake, *self.account.steps.values()]
+
+    def open(self) -> None:
+        """Read what earlier runs left. Blocks. Raises ``ConfigError`` or ``DiskError``."""
+        for ledger in self.ledgers:
+            ledger.open()
+        self.journal.open(lambda row, role: self.account.is_pending(row, last_asking(role)))
+
+    async def close(self) -> None:
+        """Flush and close everything, even if one of them cannot."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.journal.close)
+            for ledger in self.ledgers:
+                stack.push_async_callback(ledger.close)
