@@ -7,7 +7,7 @@ questions must each be accounted for once. Laps follow each other until there we
 The server counts every request. At most those may be asked again that were under way when the engine was stopped, and
 those whose lines were cut out of the journal afterwards.
 
-``python -m tests.crash --kills 200`` prints the counts; ``scripts/crashtest.sh`` sets up and calls it.
+``python -m tests.run.crash --kills 200`` prints the counts; ``scripts/crashtest.sh`` sets up and calls it.
 """
 
 import argparse
@@ -160,7 +160,14 @@ class Crasher:
             with self._filled(room), start(self._folder) as process:
                 process.communicate(timeout=120)
             return process.returncode
-        command = [sys.executable, "-m", "tests.failing_disk", how, str(room), str(self._folder / "work" / "ledger")]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.run.failing_disk",
+            how,
+            str(room),
+            str(self._folder / "work" / "ledger"),
+        ]
         command += ["run", "--config", str(self._folder / "config.yaml")]
         return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=120).returncode
 
@@ -206,7 +213,7 @@ def small_disk() -> Iterator[tuple[Path, bool]]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.run.crash", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="how often to stop the engine (200)")
     parser.add_argument("--questions", type=int, default=60, help="questions of one lap (60)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")

@@ -1,4 +1,4 @@
-"""The engine on a disk that fails: ``python -m tests.failing_disk ERRNO BYTES FOLDER run --config …``.
+"""The engine on a disk that fails: ``python -m tests.run.failing_disk ERRNO BYTES FOLDER run --config …``.
 
 Writes to files below FOLDER go through until BYTES bytes are written. The write that crosses the line is cut short
 there; every later one, and every fsync, fails with ERRNO (``EIO``, ``ENOSPC``).

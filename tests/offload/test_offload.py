@@ -12,43 +12,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from weak2wise import offload as module
+from tests.engine_runs import ROOT
+from tests.offload.calls import crash, devour, double, fail, hang, hang_deep_in_c, slow_start, worker_id
 from weak2wise.offload import Offload, OffloadCrashed, OffloadTimeout
-
-ROOT = Path(__file__).parent.parent
-
-
-def double(number: int) -> int:
-    return 2 * number
-
-
-def worker_id() -> int:
-    return os.getpid()
-
-
-def hang() -> None:
-    while True:
-        pass
-
-
-def hang_deep_in_c() -> int:
-    return len(str(3 ** (10**9)))
-
-
-def crash() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def fail() -> None:
-    raise LookupError("nothing there")
-
-
-def devour() -> int:
-    return len(bytearray(module.MEMORY_LIMIT))
-
-
-def slow_start() -> None:
-    time.sleep(1.5)
 
 
 def alive(pid: int) -> bool:
@@ -176,34 +142,9 @@ def test_it_works_under_uvloop() -> None:
         runner.run(main())
 
 
-PROGRAM = """
-import asyncio, sys
-sys.path[:0] = ["tests", "."]
-from test_offload import hang, worker_id
-from weak2wise.offload import Offload
-
-async def main():
-    async with Offload(workers=2) as offload:
-        first, second = await asyncio.gather(offload.run(worker_id, time_limit=5), offload.run(worker_id, time_limit=5))
-        call = asyncio.create_task(offload.run(hang, time_limit=2.0))
-        await asyncio.sleep(0.3)
-        print(first, second, flush=True)
-        await asyncio.sleep(60)
-
-if __name__ == "__main__":
-    print("starting", flush=True)
-    try:
-        asyncio.run(main())
-    except KeyboardInterrupt:
-        pass
-"""
-
-
-def start_program(folder: Path) -> "subprocess.Popen[str]":
-    path = folder / "program.py"
-    path.write_text(PROGRAM)
+def start_program() -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, str(path)],
+        [sys.executable, "-m", "tests.offload.program"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -221,9 +162,9 @@ def worker_ids(process: "subprocess.Popen[str]") -> list[int]:
 
 
 @pytest.mark.slow
-def test_no_worker_outlives_a_killed_program(tmp_path: Path) -> None:
+def test_no_worker_outlives_a_killed_program() -> None:
     """After SIGKILL the idle worker and the hanging one both end by themselves."""
-    process = start_program(tmp_path)
+    process = start_program()
     pids = worker_ids(process)
     assert len(pids) == 2
     process.kill()
@@ -233,9 +174,9 @@ def test_no_worker_outlives_a_killed_program(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["while working", "while starting"])
-def test_an_interrupt_at_the_terminal_is_not_the_workers_business(tmp_path: Path, when: str) -> None:
+def test_an_interrupt_at_the_terminal_is_not_the_workers_business(when: str) -> None:
     """Ctrl-C reaches the whole process group; only the program itself may speak about it."""
-    process = start_program(tmp_path)
+    process = start_program()
     pids = worker_ids(process) if when == "while working" else []
     if not pids:
         time.sleep(0.25)

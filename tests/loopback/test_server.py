@@ -14,10 +14,10 @@ import aiohttp
 import msgspec
 import pytest
 
+from tests.engine_runs import ROOT
 from tests.loopback import Fault, LoopbackProcess, Match, answer_to, make_question, read_log, serve
 from tests.loopback.asking import chat, events_of, message_in, post
 from tests.loopback.limits import RateLimit
-from tests.loopback.process import ROOT
 from weak2wise.llm.replies import parse_reply
 
 QUESTION, ANSWER = make_question(12)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.answer_cases import NO, UNSURE, YES
+from tests.workers.answers.cases import NO, UNSURE, YES
 from workers.answers import bare_reference, final_answer, in_brief, quick_verdict, verdict, worth_parsing
 
 FINAL_ANSWERS = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.answer_cases import HOSTILE, PIECES
+from tests.workers.answers.cases import HOSTILE, PIECES
 from workers.answers import first_sentence_with
 from workers.answers.locate import sentences
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.engine_runs import config_for, finish, lines, start, write_run
-from tests.looking import followed
 from tests.loopback import Fault, LoopbackProcess, Match
+from tests.watch.looking import followed
 
 QUESTIONS = 30
 

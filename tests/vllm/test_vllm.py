@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.engine_runs import ROOT
 from weak2wise.config.schema import GenerationKwargs, PromptTexts, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family
@@ -33,7 +34,6 @@ from workers.scoring import exact_weights
 from workers.select import select
 from workers.stepmask import StepMask
 
-ROOT = Path(__file__).parents[1]
 PROMPTS = Prompts.of(PromptTexts())
 PATIENCE_SECONDS = 30.0
 """How long to wait for processes to be gone: far more than they need, so that a busy machine fails no test."""
@@ -423,7 +423,7 @@ class TestLifeAndDeath:
 
 def start_child() -> "subprocess.Popen[bytes]":
     """The child program in a process group of its own, as a shell would start it."""
-    command = [sys.executable, "-m", "tests.vllm_child", model_folder()]
+    command = [sys.executable, "-m", "tests.vllm.child", model_folder()]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )

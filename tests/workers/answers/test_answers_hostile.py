@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.answer_cases import HOSTILE, PIECES, YES
+from tests.workers.answers.cases import HOSTILE, PIECES, YES
 from weak2wise.offload import Offload, OffloadTimeout
 from workers.answers import final_answer, in_brief, normalised, quick_verdict, verdict, warm_up, worth_parsing
 

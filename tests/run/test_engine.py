@@ -16,7 +16,7 @@ import pytest
 from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.faults import Kind
-from tests.oracle import Oracle
+from tests.run.oracle import Oracle
 from weak2wise.ledger.files import locked, mend
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")

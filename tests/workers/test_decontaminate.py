@@ -12,7 +12,8 @@ from tests.finished_run import command
 from tests.loopback import LoopbackProcess
 from workers.decontaminate import RUN, Overlap, words
 
-LONG, MIXED = ROOT / "tests" / "data" / "long.jsonl", ROOT / "tests" / "data" / "mixed.jsonl"
+DATA = Path(__file__).parent / "data"
+LONG, MIXED = DATA / "long.jsonl", DATA / "mixed.jsonl"
 """Questions written for these tests; some of the mixed ones have fewer than 13 words."""
 SHARED = ROOT.parent / "shared" / "data"
 

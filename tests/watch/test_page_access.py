@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.looking import get
+from tests.watch.looking import get
 from weak2wise.errors import ConfigError
 from weak2wise.watch.page import Address, served
 

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.browser import chromium
 from tests.engine_runs import ROOT, config_for, lines, write_run
-from tests.looking import get
 from tests.loopback import Fault, LoopbackProcess, Match
+from tests.watch.looking import get
 
 QUESTIONS = 30
 LONG = "an-endpoint-of-a-reseller-with-" + "a-very-long-name-" * 4

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.answer_cases import NO, UNSURE, YES, check
+from tests.workers.answers.cases import NO, UNSURE, YES, check
 from workers.answers import normalised, quick_verdict
 from workers.answers.compare import quick_compare
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.crash import SIGNALS, Crasher, small_disk
+from tests.run.crash import SIGNALS, Crasher, small_disk
 
 
 @pytest.mark.slow
 def test_stops_of_every_kind_lose_nothing_double_nothing_and_end_with_the_same_bytes() -> None:
-    """Signals, failing and full disks, tails cut anywhere: each lap's checks are in ``tests.crash``."""
+    """Signals, failing and full disks, tails cut anywhere: each lap's checks are in ``tests.run.crash``."""
     with small_disk() as (folder, own):
         crasher = Crasher(folder, questions=30, seed=5, disk=own)
         crasher.stop_often(10)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.answer_cases import NO, UNSURE, YES, check
+from tests.workers.answers.cases import NO, UNSURE, YES, check
 
 COMPARISONS = [
     # tuples, lists, sets, intervals, matrices
