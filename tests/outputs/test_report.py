@@ -1,45 +1,20 @@
-"""The report in a real browser: it shows what the ledger holds, loads nothing, and no trace can act in it."""
+"""The report in a real browser shows what the ledger holds."""
 
 import json
-import re
 import shutil
-import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 import yaml
 
-from tests.browser import chromium, opened
+from tests.browser import opened
 from tests.engine_runs import finish, lines
 from tests.finished_run import FinishedRun, command
-from weak2wise.ledger.manifest import InputDigest, Manifest
-from weak2wise.ledger.outcomes import Done, Failed
-from weak2wise.outputs.report.charts import mark
-from weak2wise.outputs.report.spread import doubling, even
-from weak2wise.outputs.report.text import answer, escape, prose, title
-from weak2wise.outputs.report.traces import end_of_prefix
-from workers.records import Candidate, Golden, Question, Scored, SftRow
-from workers.scoring import score
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def report(finished: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    assert command("report", finished.work, "--out", path) == 0
-    return path
 
 
 def table(page: Any, heading: str) -> list[list[str]]:
@@ -154,10 +129,6 @@ def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
     assert whole == pytest.approx(sum(costs), abs=0.001)
 
 
-def test_twelve_strong_models_have_marks_of_their_own() -> None:
-    assert len({mark(number, 0, 0) for number in range(12)}) == 12
-
-
 def test_winners_lengths_and_failures_are_those_of_the_files(
     finished: FinishedRun, report: Path, browser: "Browser"
 ) -> None:
@@ -200,196 +171,6 @@ def test_what_models_did_that_the_settings_name_no_more_is_still_counted(
             )
     assert reports[0] == reports[1]
     assert len(reports[0][1]) == 2
-
-
-def _ratio(colors: list[list[float]]) -> float:
-    """Contrast of two sRGB colours as WCAG has it."""
-    light = [
-        sum(
-            weight * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
-            for weight, c in zip((0.2126, 0.7152, 0.0722), (c / 255 for c in color), strict=True)
-        )
-        for color in colors
-    ]
-    return (max(light) + 0.05) / (min(light) + 0.05)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_what_is_cut_and_what_was_missed_can_be_read(
-    report: Path, browser: "Browser", theme: Literal["light", "dark"]
-) -> None:
-    with opened(browser, report, theme=theme) as view:
-        ask = """([what, of, under, by]) => { const a = document.querySelector(what), b = document.querySelector(under);
-            const rgb = (e, p) => getComputedStyle(e)[p].match(/[\\d.]+/g).slice(0, 3).map(Number);
-            return [rgb(a, of), rgb(b, by), Number(getComputedStyle(a).opacity)]; }"""
-        for what, of, under, by in (
-            (".gone", "color", "main > section:last-child", "backgroundColor"),
-            (".cells .no + .sign", "stroke", ".cells .no", "fill"),
-            (".cells .yes + .sign", "stroke", ".cells .yes", "fill"),
-            (".cells .unasked + .sign", "stroke", "main > section:last-child", "backgroundColor"),
-        ):
-            front, back, opacity = view.page.evaluate(ask, [what, of, under, by])
-            assert opacity == 1
-            assert _ratio([front, back]) >= 4.5, what
-        regions = view.page.locator(".scroll").evaluate_all("all => all.map(e => [e.role, e.ariaLabel])")
-        assert len(regions) > 3
-        assert all(role == "region" and label for role, label in regions)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 390])
-def test_it_fits_any_screen_in_both_themes_and_loads_nothing(
-    report: Path, browser: "Browser", theme: Literal["light", "dark"], width: int
-) -> None:
-    with opened(browser, report, width=width, theme=theme) as view:
-        for trace in view.page.locator("details.trace summary").all():
-            trace.click()
-        assert view.page.evaluate("document.documentElement.scrollWidth") <= width
-        ink, paper = view.page.evaluate(
-            "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
-        )
-        brightness = [sum(map(int, color.strip("rgb()").split(",")[:3])) for color in (ink, paper)]
-        assert (brightness[0] < brightness[1]) == (theme == "light")
-        assert all(view.page.locator("svg[role=img]").evaluate_all("all => all.map(e => !!e.ariaLabel)"))
-        assert view.seen == []
-
-
-HOSTILE = (
-    "<script>document.title='hit'</script></script><img src=x onerror=\"document.title='hit'\">"
-    "<style>body{display:none}</style></div></details><!-- \x1b[2J\x1b[31m \x00 \u202e\u2066\u200f "
-    r"\(\text{<script>document.title='hit'</script>}\) $\href{javascript:alert(1)}{x}$ \[\frac{1}{2}\] {{ & &lt; "
-)
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work_dir whose every text would act if it could; one of them is a megabyte long."""
-    folder = tmp_path_factory.mktemp("hostile")
-    question = Question(row=1, id=HOSTILE, text=HOSTILE, answer=HOSTILE)
-    candidate = Candidate(
-        m_strong=HOSTILE,
-        sample=0,
-        step_reasoning=HOSTILE,
-        step_list=(f"## {HOSTILE}\n{HOSTILE}", "x" * 100_000),
-        normal=HOSTILE + "y" * 1_000_000,
-        normal_is_own=True,
-    )
-    bits = score((1, 0), beta=0.5, normalization="reference")
-    golden = Golden(question=question, winner=candidate, score=bits, truncated=HOSTILE, cut_by=HOSTILE)
-    outcomes: dict[str, list[Any]] = {
-        "stepmask": [Done(1, Scored(question=question, candidates=(candidate,), scores=(bits,)), 1.5)],
-        "select": [
-            Done(1, golden, 0.5),
-            Failed(row=2, stage="select", kind=HOSTILE, message=HOSTILE, title=HOSTILE),
-        ],
-        "sft": [Done(1, SftRow(question=question, prompt=HOSTILE, response=HOSTILE))],
-    }
-
-    for name, all_of in outcomes.items():
-        (folder / "ledger" / name).mkdir(parents=True)
-        lines_of = b"".join(msgspec.json.encode(outcome) + b"\n" for outcome in all_of)
-        (folder / "ledger" / name / "00000.jsonl").write_bytes(lines_of)
-    shape = {"models.mweak": HOSTILE, "models.mstrong": [HOSTILE], "models.judge": None, "models.truncation": None}
-    manifest = Manifest(created=HOSTILE, shape=shape, input=InputDigest(0, HOSTILE))
-    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
-    (folder / "run.log").write_text(json.dumps({"event": "run.started", "input": HOSTILE, "timestamp": HOSTILE}) + "\n")
-    return folder
-
-
-def test_a_hostile_trace_does_nothing(hostile: Path, browser: "Browser") -> None:
-    assert command("report", hostile) == 0
-    report = hostile / "report.html"
-    assert report.stat().st_size < 500_000
-    with opened(browser, report, width=390) as view:
-        view.page.locator("details.trace summary").click()
-        view.page.wait_for_timeout(100)
-        assert view.seen == []
-        assert "hit" not in view.page.title()
-        assert view.page.locator("script, img, iframe, a, [href], [onerror], [style]").count() == 0
-        assert view.page.locator("style").count() == 1
-        assert view.page.locator("footer").is_visible()
-        assert view.page.locator("footer").evaluate("e => e.parentElement === document.body")
-        assert view.page.evaluate("document.documentElement.scrollWidth") <= 390
-        shown = view.page.inner_text("body")
-        assert "<script>document.title='hit'</script>" in shown
-        assert not set("\x1b\x00\u202e\u2066\u200f") & set(shown)
-        assert "⟨U+202E⟩" in shown
-        assert view.page.locator("details.trace math mfrac").count() > 0
-
-
-def test_what_is_no_mathematics_stays_text_and_what_is_is_drawn() -> None:
-    assert prose("It costs $5 and not $6.") == "It costs $5 and not $6."
-    assert prose(r"\(\frac{\)") == r"\(\frac{\)"
-    assert "<mfrac>" in prose(r"so \(\frac{1}{2}\)")
-    assert '<menclose notation="box">' in prose(r"thus \boxed{42}.")
-    assert '<menclose notation="updiagonalstrike">' in prose(r"so \(\cancel{x}\)")
-    assert "<msqrt>" in prose(r"thus \boxed{\frac{\sqrt{2}}{2}}.")
-    assert prose(r"\(a & b\)") == r"\(a &amp; b\)", "columns, but of what?"
-    assert "&" in prose(r"\(a \& b\)")
-
-
-@pytest.mark.parametrize("lines", ["align*", "aligned", "gathered", "gather", "split", "eqnarray*", "multline"])
-@pytest.mark.parametrize("around", ["$$%s$$", r"so \[%s\]", "and\n%s"])
-def test_formulas_of_several_lines_are_drawn_as_such(lines: str, around: str) -> None:
-    drawn = prose(around % rf"\begin{{{lines}}} x + y &= 3 \\ y &= \frac{{1}}{{2}} \end{{{lines}}}")
-    if lines == "split" and "%s" in around[-2:]:
-        assert "<math" not in drawn, "no environment of its own"
-        return
-    assert drawn.count("<mtr>") == 2
-    assert "&amp;" not in drawn
-    assert 'display="block"' in drawn
-
-
-def test_spaces_in_formulas_are_as_wide_as_they_are_and_never_negative() -> None:
-    drawn = prose(r"\(a \quad b \, c \hspace{1.5em} d \hspace{-30em} e \hspace{9999em} f\)")
-    assert re.findall(r"<mspace[^>]*>", drawn) == [
-        '<mspace width="1em">',
-        '<mspace width="0.167em">',
-        '<mspace width="1.5em">',
-        *["<mspace>"] * 2,
-    ]
-
-
-def test_an_answer_that_is_a_formula_is_drawn() -> None:
-    """The answers of MATH have no delimiters; a whole solution as an answer has words."""
-    assert "<mfrac>" in answer(r"\frac{3}{2}")
-    assert "<mtext>Evelyn</mtext>" in answer(r"\text{Evelyn}")
-    assert "<mtable>" in answer(r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}")
-    assert answer("C:\\windows") == "C:\\windows"
-    assert answer(r"it is \frac{3}{2} then") == r"it is \frac{3}{2} then"
-    assert "<b>" not in answer(r"\frac{<b>")
-    assert "<mfrac>" in answer(r"So it is $\frac{3}{2}$.")
-
-
-def test_a_title_draws_its_formulas_and_cuts_through_none() -> None:
-    assert "<mfrac>" in title(r"What is $\frac{1}{2}$?", 20)
-    assert title(r"Find the root of \[x^2 + 1\] then", 40).count("<math") == 1
-    assert "block" not in title(r"Find \[x^2\] now")
-    assert title("word " * 30 + r"$\frac{" + "1" * 400 + "}{2}$", 160) == "word " * 30 + "…"
-    assert title("<b>" * 100, 10) == "&lt;b&gt;" * 3 + "…"
-
-
-def test_a_text_made_to_take_for_ever_does_not() -> None:
-    for piece in (r"\boxed{", r"\boxed{{", r"\begin{align*}", "$x", r"\[", r"\boxed{{{}", r"\boxed{{x}"):
-        began = time.process_time()
-        prose(piece * 20_000)
-        assert time.process_time() - began < 5
-    assert escape("<\x1b>") == "&lt;⟨U+001B⟩&gt;"
-
-
-def test_the_cut_is_found_although_white_space_differs() -> None:
-    whole = "First, add.\n\n So  4. Wait, check."
-    end = end_of_prefix(whole, "First, add. So 4.")
-    assert whole[:end] == "First, add.\n\n So  4."
-    assert end_of_prefix(whole, "Another text") is None
-
-
-@pytest.mark.parametrize("spread", [even, doubling])
-def test_every_number_is_in_one_bin(spread: Any) -> None:
-    lots = [[1, 2, 3, 700, 100_000], [5, 5]] if spread is doubling else [[0.0, 0.1, 0.6], []]
-    counts, edges = spread(lots)
-    assert [sum(row) for row in counts] == [len(lot) for lot in lots]
-    assert len(edges) == len(counts[0]) + 1
 
 
 def test_a_run_that_was_stopped_is_shown_as_it_stands(
