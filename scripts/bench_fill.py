@@ -9,12 +9,8 @@ inside (1.1 x 256). What is counted is real: ``workers.stepmask`` with a race fo
 import argparse
 import asyncio
 import random
-import sys
 import time
 from hashlib import blake2b
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.console import Console
 from rich.table import Table

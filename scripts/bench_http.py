@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -20,8 +19,6 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import uvloop
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question

@@ -16,14 +16,10 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import sys
 import time
-from pathlib import Path
 
 import structlog
 import uvloop
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.answers import make_question

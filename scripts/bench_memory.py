@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
 

@@ -19,8 +19,6 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Dropped
 from weak2wise.llm.journal import Answer

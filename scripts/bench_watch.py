@@ -18,8 +18,6 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
 

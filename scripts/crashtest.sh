@@ -8,4 +8,4 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 cd -- "$ROOT"
 bash scripts/setup.sh --extras dev
-exec "$PY" -m tests.crash "$@"
+exec "$PY" -m tests.run.crash "$@"

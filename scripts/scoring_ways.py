@@ -19,7 +19,7 @@ from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
 from weak2wise.run.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
-from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.llm.vllm.model.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.generate import Generate
 from workers.judge import Judge
@@ -201,8 +201,8 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm.vllm.engine import REPETITION, _engine_args
-    from weak2wise.llm.vllm.engine_log import EngineLog
+    from weak2wise.llm.vllm.model.engine import REPETITION, _engine_args
+    from weak2wise.llm.vllm.model.engine_log import EngineLog
 
     endpoint = setting.config("exhaustive").endpoints["weak"]
     assert isinstance(endpoint, VllmEndpoint)

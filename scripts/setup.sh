@@ -75,6 +75,10 @@ if [[ ",$extras," == *,cpu,* ]]; then
     "${pip[@]}" uninstall -qq --yes torchvision torchaudio torchcodec 2>/dev/null
 fi
 if [[ ",$extras," == *,dev,* ]]; then
+    # Benches import the loopback server as tests.loopback. It is no part of the package, so the editable install does
+    # not map it; a line in a .pth file adds this checkout to the path of every program that runs in $VENV.
+    "$PY" -c 'import pathlib, sys, sysconfig
+pathlib.Path(sysconfig.get_path("purelib"), "weak2wise-checkout.pth").write_text(sys.argv[1] + "\n")' "$ROOT"
     # The tests of pages look at them in a real browser, those of the terminal in a real one.
     missing=()
     command -v chromium chromium-browser google-chrome >/dev/null || missing+=(chromium)

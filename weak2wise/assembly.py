@@ -20,13 +20,13 @@ from weak2wise.llm.http.open_files import allow
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.journal import Journal, Journaled
-from weak2wise.llm.limits.limits import Limits
+from weak2wise.llm.limits.limits.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.llm.http.openai import OpenAIModel, limits_of
 from weak2wise.llm.cost import CostBudget
-from weak2wise.llm.vllm.restart import Restarted
+from weak2wise.llm.vllm.model.restart import Restarted
 from weak2wise.llm.retry import Retried
-from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.llm.vllm.model.model import VllmModel
 from weak2wise.results import View
 from workers import views
 from workers.decontaminate import Overlap

@@ -16,7 +16,7 @@ from msgspec import Struct
 from weak2wise.ledger.outcomes import Ledger, Status
 from weak2wise.llm.journal import Journal
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.llm.vllm.model.model import VllmModel
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, Step
 

@@ -1,0 +1,1 @@
+"""The commands, but for the run itself."""

@@ -1,0 +1,1 @@
+"""Config files: what is read, and what is refused."""

@@ -1,0 +1,1 @@
+"""Input files in every format."""

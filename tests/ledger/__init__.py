@@ -1,0 +1,1 @@
+"""Ledgers, their files and the manifest."""

@@ -1,0 +1,1 @@
+"""What is made of a run: the report and the exports."""

@@ -1,0 +1,1 @@
+"""Stages behind bounded queues."""

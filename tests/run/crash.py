@@ -1,0 +1,234 @@
+"""Stops the engine in every way a machine knows, again and again, and adds up what that cost.
+
+One lap is one work_dir: the engine is started, stopped at a random moment, perhaps robbed of the end of a ledger, and
+started again, until it has gone through. Then its result files must have the bytes of an undisturbed run, and its
+questions must each be accounted for once. Laps follow each other until there were enough stops.
+
+The server counts every request. At most those may be asked again that were under way when the engine was stopped, and
+those whose lines were cut out of the journal afterwards.
+
+``python -m tests.run.crash --kills 200`` prints the counts; ``scripts/crashtest.sh`` sets up and calls it.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.engine_runs import ROOT, config_for, finish, start, write_run
+from tests.loopback import LoopbackProcess
+
+VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl", "failed.jsonl")
+IN_FLIGHT = 4
+"""Requests at once for each of the five endpoints."""
+MOST_CUT = 3000
+"""Bytes cut off a ledger's tail, at most."""
+SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+DISK = ("EIO", "ENOSPC", "full disk")
+CODES = {"SIGKILL": {-9}, "SIGTERM": {130, -15}, "SIGINT": {130, -2}} | {how: {3} for how in DISK}
+"""How the engine may end; a signal before it has set up its handlers ends it by that signal."""
+
+
+@dataclass
+class Counts:
+    """What a crash test did and what it cost."""
+
+    stops: Counter[str] = field(default_factory=Counter)
+    laps: int = 0
+    needed: int = 0
+    """Requests that the same laps take undisturbed."""
+    asked: int = 0
+    lost: int = 0
+    """Requests sent whose answer was not in the journal when the engine had stopped."""
+    cuts: int = 0
+    cut: int = 0
+    """Answers that the cuts took out of the journal."""
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Every result file's bytes."""
+    return {p.name: p.read_bytes() for p in (*(folder / "work" / v for v in VIEWS), folder / "out.jsonl")}
+
+
+def asked_of(server: LoopbackProcess) -> int:
+    """How many requests the server has had."""
+    return sum(model.received for model in server.stats().models.values())
+
+
+def journaled(folder: Path) -> int:
+    """Whole lines in the journal."""
+    return sum(path.read_bytes().count(b"\n") for path in (folder / "work").glob("ledger/journal/*.jsonl"))
+
+
+class Crasher:
+    """Laps over the same questions; ``disk`` says whether the folder is a small file system that can be filled up."""
+
+    def __init__(self, folder: Path, *, questions: int, seed: int, disk: bool) -> None:
+        self.counts = Counts()
+        self._rng = random.Random(seed)
+        self._folder = folder
+        self._questions = questions
+        self._disk = disk
+        self._calm = self._run_undisturbed()
+
+    def _prepare(self, server: LoopbackProcess) -> None:
+        shutil.rmtree(self._folder / "work", ignore_errors=True)
+        config = config_for(self._folder, server.base_url, n_mask=3)
+        for endpoint in config["model_endpoints"].values():
+            endpoint["max_concurrent_requests"] = IN_FLIGHT
+        write_run(self._folder, config | {"engine": {"shard_mb": 1}}, self._questions)
+
+    def _run_undisturbed(self) -> dict[str, bytes]:
+        with LoopbackProcess(latency=0.02) as server:
+            self._prepare(server)
+            finish(self._folder)
+            self._needed = asked_of(server)
+        return outputs(self._folder)
+
+    def stop_often(self, kills: int) -> None:
+        """Laps until the engine was stopped so many times.
+
+        Raises:
+            AssertionError: a promise was broken.
+        """
+        while self.counts.stops.total() < kills:
+            self._lap(kills - self.counts.stops.total())
+
+    def _lap(self, kills: int) -> None:
+        counts = self.counts
+        before = counts.lost + counts.cut
+        with LoopbackProcess(latency=0.02) as server:
+            self._prepare(server)
+            while kills and self._stopped(server):
+                kills -= 1
+                if self._rng.random() < 0.5:
+                    self._cut_a_tail()
+            finish(self._folder)
+            asked = asked_of(server)
+        counts.laps += 1
+        counts.needed += self._needed
+        counts.asked += asked
+        assert outputs(self._folder) == self._calm
+        assert asked <= self._needed + counts.lost + counts.cut - before
+        totals = json.loads((self._folder / "work" / "summary.json").read_text())["totals"]
+        assert totals["rows"] == self._questions == totals["emitted"] + sum(totals["dropped"].values())
+
+    def _stopped(self, server: LoopbackProcess) -> bool:
+        """Start the engine and stop it at a random moment; ``False`` if it had gone through by then."""
+        asked, kept = asked_of(server), journaled(self._folder)
+        how = self._rng.choice([*SIGNALS, *(DISK if self._disk else DISK[:2])])
+        code = self._signalled(server, how) if how in SIGNALS else self._out_of_disk(how)
+        if code == 0:
+            return False
+        assert code in CODES[how], f"{how} ended the engine with {code}"
+        lost = asked_of(server) - asked - (journaled(self._folder) - kept)
+        assert 0 <= lost <= self.most_in_flight, f"{how} cost {lost} answers"
+        self.counts.lost += lost
+        self.counts.stops[how] += 1
+        return True
+
+    @property
+    def most_in_flight(self) -> int:
+        """Requests that can be under way at one moment."""
+        return IN_FLIGHT * 5
+
+    def _signalled(self, server: LoopbackProcess, how: str) -> int:
+        moment = asked_of(server) + self._rng.randint(1, self._needed // 2)
+        deadline = time.monotonic() + (self._rng.uniform(0, 2) if self._rng.random() < 0.2 else 60)
+        with start(self._folder) as process:
+            while asked_of(server) < moment and time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.01)
+            if process.poll() is None:
+                (os.killpg if how == "SIGKILL" else os.kill)(process.pid, SIGNALS[how])
+            process.communicate(timeout=60)
+        return process.returncode
+
+    def _out_of_disk(self, how: str) -> int:
+        room = self._rng.randint(0, 400_000)
+        if how == "full disk":
+            with self._filled(room), start(self._folder) as process:
+                process.communicate(timeout=120)
+            return process.returncode
+        command = [
+            sys.executable,
+            "-m",
+            "tests.run.failing_disk",
+            how,
+            str(room),
+            str(self._folder / "work" / "ledger"),
+        ]
+        command += ["run", "--config", str(self._folder / "config.yaml")]
+        return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, timeout=120).returncode
+
+    @contextmanager
+    def _filled(self, room: int) -> Iterator[None]:
+        filler = self._folder / "filler"
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(self._folder).free - room))
+        try:
+            yield
+        finally:
+            filler.unlink()
+
+    def _cut_a_tail(self) -> None:
+        folders = sorted(path for path in (self._folder / "work" / "ledger").glob("*") if list(path.glob("*.jsonl")))
+        if not folders:
+            return
+        journal = [path for path in folders if path.name == "journal"]
+        folder = self._rng.choice(journal if journal and self._rng.random() < 0.5 else folders)
+        shard = max(folder.glob("*.jsonl"))
+        before = journaled(self._folder)
+        os.truncate(shard, max(0, shard.stat().st_size - self._rng.randint(1, MOST_CUT)))
+        self.counts.cuts += 1
+        self.counts.cut += before - journaled(self._folder)
+
+
+@contextmanager
+def small_disk() -> Iterator[tuple[Path, bool]]:
+    """A folder on a small file system of its own, where this user may mount one; else an ordinary one and ``False``."""
+    with tempfile.TemporaryDirectory(prefix="crash-") as name:
+        folder = Path(name)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+        own = (
+            shutil.which("mount") is not None
+            and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+        )
+        try:
+            yield folder, own
+        finally:
+            if own:
+                subprocess.run(["umount", str(folder)], check=True)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.run.crash", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=200, help="how often to stop the engine (200)")
+    parser.add_argument("--questions", type=int, default=60, help="questions of one lap (60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    with small_disk() as (folder, own):
+        crasher = Crasher(folder, questions=arguments.questions, seed=arguments.seed, disk=own)
+        crasher.stop_often(arguments.kills)
+    counts = crasher.counts
+    stops = ", ".join(f"{count} {how}" for how, count in sorted(counts.stops.items()))
+    print(f"{counts.stops.total()} stops ({stops}) in {counts.laps} laps of {arguments.questions} questions")
+    print(f"{counts.cuts} ledger tails cut, {counts.cut} journaled answers lost to that")
+    print(f"{counts.needed} requests needed, {counts.asked} sent; {counts.lost} were under way at a stop")
+    print(f"every lap ended with the bytes of the undisturbed run; {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A running vLLM engine, with a real model on whatever device the installed vLLM was built for."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.vllm.engines import ask, collect, engine_test, model_folder
+from weak2wise.config.schema import GenerationKwargs, PromptTexts, VllmEndpoint
+from weak2wise.llm.errors import Rejected
+from weak2wise.llm.model import Completion
+from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.process_pool import KillablePool
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.race import Race
+from workers.records import Candidate, Question, Traced
+from workers.scoring import exact_weights
+from workers.select import select
+from workers.stepmask import StepMask
+
+PROMPTS = Prompts.of(PromptTexts())
+
+
+class HalfYes(Judge):
+    """Judges by lengths alone."""
+
+    async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
+        return (len(attempt + answer) + cut_off) % 2 == 0
+
+
+class TestEngine:
+    """Tests that share one running engine."""
+
+    pytestmark = engine_test
+
+    @pytest_asyncio.fixture(loop_scope="module", scope="class")
+    async def model(self) -> AsyncIterator[VllmModel]:
+        endpoint = VllmEndpoint(
+            model_id=model_folder(),
+            dtype="float32",
+            max_model_len=2048,
+            max_num_seqs=32,
+            enforce_eager=True,
+            enable_prefix_caching=True,
+            generation_kwargs=GenerationKwargs(max_new_tokens=24),
+            engine_args={"kv_cache_memory_bytes": 2**30, "block_size": 32},
+        )
+        model = VllmModel("weak", endpoint)
+        await model.start()
+        yield model
+        await model.close()
+        del model
+        collect()
+
+    async def test_answers_with_usage(self, model: VllmModel) -> None:
+        answer = await model.complete(ask("What is the capital of France?", temperature=0.0))
+        assert "Paris" in answer.text
+        assert answer.reasoning is None
+        assert answer.finish_reason in {"stop", "length"}
+        assert answer.usage.prompt_tokens > 20  # the question within the chat template
+        assert 0 < answer.usage.completion_tokens <= 24
+
+    async def test_same_seed_same_text_other_seed_other_text(self, model: VllmModel) -> None:
+        """A seed of any size repeats a draw; different seeds draw differently."""
+        texts = [(await model.complete(ask("Tell me a story.", seed))).text for seed in (2**80 + 7, 2**80 + 7, 1, 2)]
+        assert texts[0] == texts[1]
+        assert len(set(texts)) == 3
+
+    async def test_too_long_prompt_fails_alone(self, model: VllmModel) -> None:
+        """Its sixteen neighbours are answered."""
+        prompts = [ask(f"Say the number {i}.", i) for i in range(16)]
+        prompts.insert(8, ask("word " * 5000))
+        outcomes = await asyncio.gather(*map(model.complete, prompts), return_exceptions=True)
+        refused = outcomes.pop(8)
+        assert isinstance(refused, Rejected)
+        assert refused.kind == "context_overflow"
+        assert refused.endpoint == "weak"
+        assert "2048" in str(refused)
+        assert all(isinstance(outcome, Completion) for outcome in outcomes)
+
+    async def test_votes_share_one_prefill(self, model: VllmModel) -> None:
+        """Asked together, all but the first take the prompt's whole blocks from the prefix cache."""
+        text = "Add the numbers one after another and see what comes of it. " * 20
+        votes = await asyncio.gather(*(model.complete(ask(text, seed)) for seed in range(5)))
+        blocks = (votes[0].usage.prompt_tokens - 1) // 32
+        assert blocks > 6
+        assert [vote.usage.cached_tokens for vote in votes[1:]] == [32 * blocks] * 4
+
+    async def test_a_race_on_the_engine_leaves_out_what_cannot_matter(self, model: VllmModel) -> None:
+        """On real attempts at real hints, judged by a rule that says Yes to about half of them."""
+        candidates = tuple(
+            Candidate(
+                m_strong="m",
+                sample=sample,
+                step_reasoning="",
+                step_list=(
+                    f"## Step {sample}\nAdd {sample} and {sample + 7} first.",
+                    "## Step\nDouble what comes of it.",
+                ),
+                normal="word " * (sample + 1),
+                normal_is_own=True,
+            )
+            for sample in range(3)
+        )
+        record = Traced(question=Question(row=1, id=None, text="How many?", answer="5"), candidates=candidates)
+        bits: dict[int | None, Counter[str]] = {}
+        for width in (1, None):
+            worker = StepMask(
+                weak=model,
+                judge=HalfYes(prompts=PROMPTS, offload=KillablePool(), mode="rule"),
+                prompts=PROMPTS,
+                n=4,
+                votes=1,
+                beta=0.5,
+                normalization="reference",
+                scoring="race",
+                seed=0,
+                race_width=width,
+                free=model.free,
+            )
+            scores = (await worker(record)).scores
+            bits[width] = worker.bits
+            weights = exact_weights(4, beta=0.5, normalization="reference")
+            _, best = select(candidates, scores, weights)
+            assert None not in best.s_list
+            assert not best.is_bound
+            assert any(None in score.s_list for score in scores)
+            assert all(score.is_bound == (None in score.s_list) for score in scores)
+            for missing in (0, 1):  # whatever the other bits had been, the same one would have won, by the same bits
+                known = [[missing if bit is None else bit for bit in score.s_list] for score in scores]
+                race = Race(weights, [c.length for c in candidates], [[(c, i) for i in range(4)] for c in range(3)])
+                while wanted := race.wanted():
+                    race.tell(wanted[0], known[wanted[0][0]][wanted[0][1]])
+                assert [race.s_list(c) for c in range(3)] == [score.s_list for score in scores]
+        assert bits[1]["in_vain"] == 0
+        assert bits[1]["spared"] > 0
+        assert bits[None]["in_vain"] > 0
+
+    async def test_admission_is_bounded_and_a_cancelled_call_frees_its_place(self, model: VllmModel) -> None:
+        assert model.capacity == 36
+        calls = [asyncio.create_task(model.complete(ask(f"Write about {i}.", i))) for i in range(40)]
+        await asyncio.sleep(0)
+        assert (model.in_flight, model.waiting) == (36, 4)
+        for call in calls[4:]:
+            call.cancel()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(outcome, Completion) for outcome in done[:4])
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in done[4:])
+        assert (model.in_flight, model.waiting) == (0, 0)

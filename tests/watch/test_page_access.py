@@ -1,0 +1,111 @@
+"""Who may look at the page, and by which names."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.watch.looking import get
+from weak2wise.errors import ConfigError
+from weak2wise.watch.page import Address, served
+
+
+@pytest.mark.parametrize("text", ["http", "70000", "localhost:x", ""])
+def test_an_address_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a port or HOST:PORT"):
+        Address.of(text)
+
+
+async def test_others_need_a_token_and_are_told_an_address_that_works() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    with pytest.raises(ConfigError, match="set W2W_PAGE_TOKEN"):
+        async with served(nobody, Address.of("0.0.0.0:0"), {}):
+            pass
+    async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as anywhere:
+        url, _, hint = anywhere.partition("?")
+        assert url.startswith("http://127.0.0.1:")
+        assert hint == "token=$W2W_PAGE_TOKEN"
+        assert (await asyncio.to_thread(get, url))[0] == 401
+        assert (await asyncio.to_thread(get, f"{url}?token=wrong"))[0] == 401
+        assert (await asyncio.to_thread(lambda: get(url, Authorization="Bearer open-sesame")))[0] == 200
+        _, fields = await _raw(url, b"Host: localhost:8000", target=b"/?token=open-sesame")
+        cookie = fields["set-cookie"].partition(";")[0]
+        assert (await _raw(url, b"Host: localhost:8000", b"Cookie: " + cookie.encode()))[0] == 200
+        assert "open-sesame" not in cookie, "a server on another port of this host is sent it, too"
+        assert (await _raw(url, b"Host: localhost:8001", b"Cookie: " + cookie.encode()))[0] == 401
+
+
+async def _raw(url: str, *head: bytes, target: bytes = b"/") -> tuple[int, dict[str, str]]:
+    """Status and header fields of what is answered to a request written by hand."""
+    host, port = url.removeprefix("http://").partition("/")[0].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"\r\n".join([b"GET " + target + b" HTTP/1.1", *head, b"Connection: close", b"", b""]))
+    status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return int(status.split()[1]), {field.partition(": ")[0].lower(): field.partition(": ")[2] for field in fields}
+
+
+@pytest.mark.parametrize("token", ["", "open-sesame"])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"localhost", 200),
+        (b"[::1]:80", 200),
+        (b"evil.example", 403),
+        (b"localhost.evil.example", 403),
+        (b"localhost:99999", 403),
+        (b"\xff\xfe", 403),
+        (b"", 403),
+    ],
+)
+async def test_no_web_site_reaches_the_page_through_a_name_of_its_own(token: str, host: bytes, status: int) -> None:
+    """With a token as well: a browser that was given the cookie may be led there by another name."""
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(nobody, Address.of("0"), {"W2W_PAGE_TOKEN": token}) as url:
+        _, given = await _raw(url, b"Host: localhost", target=b"/?token=open-sesame")
+        cookie = given.get("set-cookie", "").partition(";")[0].encode()
+        found, fields = await _raw(url, b"Host: " + host, b"Cookie: " + cookie)
+    assert found == status
+    assert "default-src 'none'" in fields["content-security-policy"]
+    assert fields["x-content-type-options"] == "nosniff"
+
+
+async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just_wrong() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+        assert (await _raw(url, b"Host: run:8000", b"Authorization: Bearer open-sesame", target=b"/metrics"))[0] == 200
+        for wrong in (b"Authorization: Bearer \xff\xfe", b"Authorization: open-sesame", b"Cookie: weak2wise-8000=\xff"):
+            status, fields = await _raw(url, b"Host: 192.0.2.1:8000", wrong)
+            assert status == 401
+            assert "default-src 'none'" in fields["content-security-policy"]
+        for target in (b"//evil.example/x?token=open-sesame", b"/trace/1?token=open-sesame"):
+            status, fields = await _raw(url, b"Host: localhost", target=target)
+            assert (status, fields.get("location")) in {(303, "/"), (403, None)}
+            assert "evil" not in fields.get("location", "")
+            assert status == 403 or "SameSite=Strict" in fields["set-cookie"]
+        cookie = fields["set-cookie"].partition(";")[0].encode()
+        status, fields = await _raw(url, b"Host: localhost", b"Cookie: " + cookie, target=b"/nothing")
+        assert (status, fields["x-content-type-options"]) == (404, "nosniff")
+
+
+async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
+    observer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(observer, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+        health = url.partition("?")[0] + "healthz"
+        status, _, text = await asyncio.to_thread(lambda: get(health, Host="run:8000"))
+        assert (status, json.loads(text)) == (200, {"ok": True, "lag": 0.0})
+        observer.set_result(SimpleNamespace(late=lambda: 60.0))
+        status, _, text = await asyncio.to_thread(get, health)
+        assert (status, json.loads(text)) == (503, {"ok": False, "lag": 60.0})
+
+
+async def test_a_port_in_use_is_told() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(nobody, Address.of("0")) as url:
+        port = url.rstrip("/").rpartition(":")[2]
+        with pytest.raises(ConfigError, match="choose another port"):
+            async with served(nobody, Address.of(port)):
+                pass
