@@ -17,7 +17,7 @@ from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.faults import Kind
 from tests.oracle import Oracle
-from weak2wise.ledger.files import locked, mend
+from weak2wise.ledger.files import fix_hint, locked
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
 
@@ -222,10 +222,10 @@ def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "says"),
-    [(errno.ENOSPC, "Make room on the disk"), (errno.EROFS, "Make it writable"), (errno.EIO, "Mend")],
+    [(errno.ENOSPC, "Make room on the disk"), (errno.EROFS, "Make it writable"), (errno.EIO, "Fix")],
 )
 def test_only_a_full_disk_is_said_to_want_room(number: int, says: str) -> None:
-    assert mend(OSError(number, os.strerror(number))).startswith(says)
+    assert fix_hint(OSError(number, os.strerror(number))).startswith(says)
 
 
 def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:

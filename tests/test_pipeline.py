@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from tests.loopback import serve
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, StopRun
-from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, Status
+from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, RowStatus
 from weak2wise.llm.errors import Transient, Unusable
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.model import Completion, Message, Prompt
@@ -91,7 +91,7 @@ class Line:
             for ledger in (self.intake, *(s.ledger for s in self.stages)):
                 await ledger.close()
 
-    def status(self, stage: str, row: int) -> Status:
+    def status(self, stage: str, row: int) -> RowStatus:
         return next(s for s in self.stages if s.name == stage).ledger.status(row)
 
 
@@ -184,7 +184,7 @@ async def test_a_stopped_run_goes_on_where_each_row_stood(tmp_path: Path) -> Non
     await again.go(range(1, 51))
     assert sorted(worked) == sorted([("a", r) for r in range(1, 51)] + [("b", r) for r in range(1, 51)])
     done = again.stages[1].ledger
-    assert all(done.status(row) is Status.DONE for row in range(1, 51))
+    assert all(done.status(row) is RowStatus.DONE for row in range(1, 51))
 
 
 async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_path: Path) -> None:
@@ -205,10 +205,10 @@ async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_pa
 
     await Line(tmp_path, {"a": first, "b": failing(1)}).go(range(1, 2))
     again = Line(tmp_path, {"a": first, "b": failing(1)})
-    assert again.status("b", 1) is Status.FAILED
+    assert again.status("b", 1) is RowStatus.FAILED
     await again.go(range(1, 2))
     assert tried == ["a", "b", "b"]
-    assert again.status("b", 1) is Status.DONE
+    assert again.status("b", 1) is RowStatus.DONE
     assert totals(1, [s.ledger for s in again.stages], again.intake).failed == {}
 
 
@@ -342,7 +342,7 @@ async def test_an_outcome_missing_before_a_later_one_is_made_again(tmp_path: Pat
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     again = Line(tmp_path, steps)
     await again.go(range(1, 4))
-    assert all(again.status(stage, row) is Status.DONE for stage in "ab" for row in range(1, 4))
+    assert all(again.status(stage, row) is RowStatus.DONE for stage in "ab" for row in range(1, 4))
 
 
 async def test_what_may_pass_is_tried_again_after_all_the_others_and_fails_only_in_the_last_round(
@@ -364,6 +364,6 @@ async def test_what_may_pass_is_tried_again_after_all_the_others_and_fails_only_
     assert sorted(tried[6:8]) == [2, 3]
     assert tried[8:] == [3]
     statuses = {row: line.status("b", row) for row in range(1, 7)}
-    assert [row for row in statuses if statuses[row] is Status.FAILED] == [3, 4]
+    assert [row for row in statuses if statuses[row] is RowStatus.FAILED] == [3, 4]
     assert sorted(line.finished) == [1, 2, 3, 4, 5, 6]
     assert line.stages[0].counts["done"] == 6, "a step that is done is not done again"

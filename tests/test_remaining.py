@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
-from weak2wise.commands.status import Status
+from weak2wise.commands.status import RunStatus
 from weak2wise.watch.remaining import RECENT_SECONDS, SETTLED, Remaining, Step
 
 QUEUE = 16
@@ -231,5 +231,5 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
                 assert left is not None
                 assert seconds + left == pytest.approx(total, rel=0.25)
         assert asked is not None
-        found = msgspec.json.decode(asked.stdout, type=Status)
+        found = msgspec.json.decode(asked.stdout, type=RunStatus)
         assert 25 + (found.seconds_left or 0) == pytest.approx(total, rel=0.25)

@@ -15,7 +15,7 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.dataset import asked_by, at_hand, read_questions
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.connections import allow
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.gate import Gate
@@ -73,8 +73,8 @@ class Books:
     def owed(self, row: int, role: str) -> bool:
         """Whether a row may still ask for a role's answers: it is not through, nor past the last step that asks."""
         for step, ledger in self.steps.items():
-            if (status := ledger.status(row)) is not Status.DONE:
-                return status is not Status.DROPPED
+            if (status := ledger.status(row)) is not RowStatus.DONE:
+                return status is not RowStatus.DROPPED
             if step == ASKED_LAST[role.partition("/")[0]]:
                 return False
         return False

@@ -18,9 +18,9 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import locked, make_private, mend, write_atomic
+from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
-from weak2wise.ledger.outcomes import Failed, Status
+from weak2wise.ledger.outcomes import Failed, RowStatus
 from weak2wise.lineup import line_up
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.openai import OpenAIModel
@@ -268,7 +268,7 @@ class Engine:
         if not rows:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             said = f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})"
-            if lines := books.intake.tally[Status.FAILED]:
+            if lines := books.intake.tally[RowStatus.FAILED]:
                 said += f". {unreadable(lines, self.failures, Path(self._config.dataset.input_path))}"
             raise ConfigError(said)
         return rows
@@ -279,7 +279,7 @@ class Engine:
             write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
         except OSError as error:
             path = error.filename or self._work_dir
-            raise StopRun(f"{path}: {error.strerror}", hint=f"{mend(error)}.") from None
+            raise StopRun(f"{path}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
 
     def _view_path(self, step: str) -> Path:
         return self._output if step == "sft" else self._work_dir / STEPS[step][2]

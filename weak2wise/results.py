@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from weak2wise.dataset import is_hub, unit
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
 
 View = Callable[[Any], Iterator[dict[str, Any]]]
 
@@ -40,7 +40,7 @@ def write_views(views: Mapping[Path, View], steps: Sequence[Ledger[Any]], failed
 
 def _records(ledger: Ledger[Any]) -> Iterator[Any]:
     for row in ledger.rows():
-        if ledger.status(row) is Status.DONE:
+        if ledger.status(row) is RowStatus.DONE:
             outcome = ledger.read(row)
             assert isinstance(outcome, Done)
             yield outcome.record
@@ -59,11 +59,11 @@ def ends(ledgers: Sequence[Ledger[Any]]) -> Iterator[Dropped | Failed]:
     for row in range(max(len(ledger.rows()) for ledger in ledgers)):
         for ledger in reversed(ledgers):
             status = ledger.status(row)
-            if status in {Status.DROPPED, Status.FAILED}:
+            if status in {RowStatus.DROPPED, RowStatus.FAILED}:
                 outcome = ledger.read(row)
                 assert not isinstance(outcome, Done)
                 yield outcome
-            if status is not Status.NONE:
+            if status is not RowStatus.NONE:
                 break
 
 
@@ -85,8 +85,8 @@ def failed_rows(ledgers: Sequence[Ledger[Any]], kinds: Container[str]) -> tuple[
 
 
 def _under_way(row: int, ledgers: Sequence[Ledger[Any]]) -> bool:
-    latest = next((ledger for ledger in reversed(ledgers) if ledger.status(row) is not Status.NONE), ledgers[-1])
-    return latest is not ledgers[-1] and latest.status(row) is Status.DONE
+    latest = next((ledger for ledger in reversed(ledgers) if ledger.status(row) is not RowStatus.NONE), ledgers[-1])
+    return latest is not ledgers[-1] and latest.status(row) is RowStatus.DONE
 
 
 _CLOSED = {".json", ".parquet", ".gz", ".zst"}
@@ -112,7 +112,7 @@ def totals(rows: int, steps: Sequence[Ledger[Any]], intake: Ledger[Any]) -> Tota
         elif isinstance(outcome, Failed):
             failed[f"{outcome.stage}/{outcome.kind}"] += 1
     last = steps[-1]
-    emitted = sum(last.status(row) is Status.DONE for row in last.rows())
+    emitted = sum(last.status(row) is RowStatus.DONE for row in last.rows())
     unfinished = rows - emitted - dropped.total() - failed.total()
     return Totals(
         rows=rows, emitted=emitted, dropped=dict(dropped), failed=dict(sorted(failed.items())), unfinished=unfinished

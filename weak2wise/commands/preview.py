@@ -22,7 +22,7 @@ from weak2wise.config import Config, Dataset, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.outcomes import Done, Failed, Status
+from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import ends
 from weak2wise.telemetry.plain import plain
@@ -94,7 +94,7 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
     """Print what became of every question; returns the exit code: 1 if one failed."""
     select, stepmask = work.steps["select"], work.steps["stepmask"]
     for row in select.rows():
-        if select.status(row) is Status.DONE:
+        if select.status(row) is RowStatus.DONE:
             golden, scored = select.read(row), stepmask.read(row)
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)

@@ -15,7 +15,7 @@ from weak2wise.assembly import ASKED_LAST, STEPS
 from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
 from weak2wise.config.schema import DEFAULT_NEW_TOKENS
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.ledger.outcomes import Dropped, Status
+from weak2wise.ledger.outcomes import Dropped, RowStatus
 from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.results import ends
@@ -121,8 +121,8 @@ def _owed(work: WorkDir | None, row: int) -> str | None:
     if work is None:
         return next(iter(STEPS))
     for step, ledger in work.steps.items():
-        if (status := ledger.status(row)) is not Status.DONE:
-            return None if status is Status.DROPPED else step
+        if (status := ledger.status(row)) is not RowStatus.DONE:
+            return None if status is RowStatus.DROPPED else step
     return None
 
 
@@ -257,17 +257,17 @@ def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | No
 
     def count(receipt: Receipt) -> None:
         spent.setdefault(receipt.role, Spent()).add(receipt)
-        if receipt.key and last[receipt.role.partition("/")[0]].status(receipt.row) is Status.DONE:
+        if receipt.key and last[receipt.role.partition("/")[0]].status(receipt.row) is RowStatus.DONE:
             calls[receipt.role] += 1
 
     work.journal.look(count)
     through = {}
     for role, number in calls.items():
-        done = last[role.partition("/")[0]].tally[Status.DONE]
+        done = last[role.partition("/")[0]].tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
             through[role] = number / done
     solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in ends([work.steps["filter"]]))
-    kept = work.steps["filter"].tally[Status.DONE]
+    kept = work.steps["filter"].tally[RowStatus.DONE]
     return spent, through, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 
 

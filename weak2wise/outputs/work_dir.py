@@ -12,7 +12,7 @@ from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import load_manifest
-from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.journal import Journal
 from weak2wise.outputs.history import read_history
 from weak2wise.results import Totals, totals
@@ -96,7 +96,7 @@ class WorkDir:
         steps = [self.steps[name] for name in self.through]
         known = self.rows_known()
         begun = sum(
-            any(ledger.status(row) is not Status.NONE for ledger in (self.intake, *steps))
+            any(ledger.status(row) is not RowStatus.NONE for ledger in (self.intake, *steps))
             for row in range(max(len(ledger.rows()) for ledger in (self.intake, *steps)))
         )
         return totals(begun if known is None else max(known, begun), steps, self.intake), known is not None
@@ -114,4 +114,4 @@ class WorkDir:
     def counts(self, step: str) -> dict[str, int]:
         """How many rows a step left done, dropped and failed."""
         found = self.steps[step].tally
-        return {status.name.lower(): found[status] for status in (Status.DONE, Status.DROPPED, Status.FAILED)}
+        return {status.name.lower(): found[status] for status in (RowStatus.DONE, RowStatus.DROPPED, RowStatus.FAILED)}

@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from weak2wise.errors import StopRun
-from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
+from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus
 from weak2wise.ledger.shards import DiskError
 from weak2wise.llm.gate import PAID_ANSWERS_SECONDS, Gate
 from weak2wise.pipeline.salvage import Salvage
@@ -87,7 +87,7 @@ async def _feed(
     while True:
         async for item in source():
             if isinstance(item, Failed):
-                if intake.status(item.row) is Status.NONE:
+                if intake.status(item.row) is RowStatus.NONE:
                     await intake.append(item)
             elif only is None or item.row in only:
                 await _place(item, stages, queues, finished, salvage)
@@ -107,9 +107,9 @@ async def _place(
 ) -> None:
     """Put a row where its work goes on."""
     number = 0
-    while number < len(stages) and stages[number].ledger.status(record.row) is Status.DONE:
+    while number < len(stages) and stages[number].ledger.status(record.row) is RowStatus.DONE:
         number += 1
-    if number == len(stages) or stages[number].ledger.status(record.row) is Status.DROPPED:
+    if number == len(stages) or stages[number].ledger.status(record.row) is RowStatus.DROPPED:
         finished(record.row)
         return
     if number:

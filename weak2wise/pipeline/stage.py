@@ -9,7 +9,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from weak2wise.errors import RecordError
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, RowStatus
 from weak2wise.llm.error_rate import WINDOW, Recent
 from weak2wise.llm.journal import asking_for
 from weak2wise.telemetry.durations import Durations
@@ -102,7 +102,7 @@ class Stage(Generic[Out]):
 
     async def _trials(self, row: int) -> int:
         """How often the row failed here before."""
-        earlier = await self.ledger.fetch(row) if self.ledger.status(row) is Status.FAILED else None
+        earlier = await self.ledger.fetch(row) if self.ledger.status(row) is RowStatus.FAILED else None
         return earlier.trials if isinstance(earlier, Failed) else 0
 
     async def _outcome(self, record: Record, *, final: bool) -> tuple[Outcome[Out] | None, RecordError | None]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.journal import Journal
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel
@@ -228,9 +228,9 @@ class Observer:
         tally = stage.ledger.tally
         return StageFacts(
             name=stage.name,
-            done=tally[Status.DONE],
-            dropped=tally[Status.DROPPED],
-            failed=tally[Status.FAILED],
+            done=tally[RowStatus.DONE],
+            dropped=tally[RowStatus.DROPPED],
+            failed=tally[RowStatus.FAILED],
             busy=stage.busy,
             lanes=stage.lanes,
             waiting=0 if self._ending else stage.waiting(),
@@ -281,18 +281,18 @@ class Observer:
         elif self._rows is None:
             return None
         else:
-            new = self._rows - self.intake.tally[Status.FAILED]
+            new = self._rows - self.intake.tally[RowStatus.FAILED]
         seconds = self._remaining.seconds(new)
         return None if seconds is None else round(seconds)
 
     def _owed_now(self) -> list[int]:
         """Rows that stand before each stage and are to go on in this run; the first lacks those of the whole input."""
         if self.only is None:
-            through = [s.ledger.tally[Status.DONE] + s.ledger.tally[Status.DROPPED] for s in self.stages]
-            passed = [0, *(s.ledger.tally[Status.DONE] for s in self.stages)]
+            through = [s.ledger.tally[RowStatus.DONE] + s.ledger.tally[RowStatus.DROPPED] for s in self.stages]
+            passed = [0, *(s.ledger.tally[RowStatus.DONE] for s in self.stages)]
             return [before - after for before, after in zip(passed, through, strict=False)]
         stands = Counter(
-            next((at for at, s in enumerate(self.stages) if s.ledger.status(row) is not Status.DONE), None)
+            next((at for at, s in enumerate(self.stages) if s.ledger.status(row) is not RowStatus.DONE), None)
             for row in self.only
         )
         return [stands[at] for at in range(len(self.stages))]
@@ -302,8 +302,8 @@ class Observer:
         steps = []
         for owed, stage in zip(self._owed, self.stages, strict=True):
             done, ended = stage.counts["done"], stage.counts["dropped"] + stage.counts["failed"]
-            passed = stage.ledger.tally[Status.DONE]
-            known = passed + stage.ledger.tally[Status.DROPPED] + stage.counts["failed"]
+            passed = stage.ledger.tally[RowStatus.DONE]
+            known = passed + stage.ledger.tally[RowStatus.DROPPED] + stage.counts["failed"]
             steps.append(
                 Step(
                     owed=owed,
@@ -318,13 +318,13 @@ class Observer:
 
     def _ended(self) -> int:
         """Rows that need no more work in this run; never fewer than before."""
-        emitted = self.stages[-1].ledger.tally[Status.DONE]
-        dropped = sum(stage.ledger.tally[Status.DROPPED] for stage in self.stages)
-        return emitted + dropped + self._failed_for_now() + self.intake.tally[Status.FAILED]
+        emitted = self.stages[-1].ledger.tally[RowStatus.DONE]
+        dropped = sum(stage.ledger.tally[RowStatus.DROPPED] for stage in self.stages)
+        return emitted + dropped + self._failed_for_now() + self.intake.tally[RowStatus.FAILED]
 
     def _failed(self) -> int:
         """Rows that failed in a stage, in all runs."""
-        return sum(stage.ledger.tally[Status.FAILED] for stage in self.stages)
+        return sum(stage.ledger.tally[RowStatus.FAILED] for stage in self.stages)
 
     def _failed_for_now(self) -> int:
         """Those of them that this run does not try again: it has, or it is not to."""
@@ -337,7 +337,7 @@ class Observer:
             tokens[endpoint] += spent.completion_tokens + (spent.prompt_tokens if whole else 0)
         return _Look(
             at=time.monotonic(),
-            done={stage.name: stage.ledger.tally[Status.DONE] for stage in self.stages},
+            done={stage.name: stage.ledger.tally[RowStatus.DONE] for stage in self.stages},
             answered={name: model.meter.answered for name, model in self.endpoints.items()},
             tokens={name: tokens[name] for name in self.endpoints},
             ended=self._ended(),
