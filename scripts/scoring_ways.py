@@ -239,13 +239,13 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
         config = setting.config(scoring)
         unsolved = [Unsolved(question=record.question, weak_attempt=None) for record in traced]
         for step, records in (("filter", unsolved), ("generate", traced)):
-            ledger = Books.of(config).steps[step]
+            ledger = Books.of(config).account.steps[step]
             ledger.open()
             for record in records:
                 await ledger.append(Done(record.row, record))
             await ledger.close()
         await Engine(config, up_to_step=3, resume="force").run()  # no manifest tells whose ledger that is
-        ledger = Books.of(config).steps["stepmask"]
+        ledger = Books.of(config).account.steps["stepmask"]
         ledger.open()
         outcomes = [ledger.read(record.row) for record in traced]
         return [outcome.record for outcome in outcomes if isinstance(outcome, Done)]

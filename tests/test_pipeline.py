@@ -12,13 +12,13 @@ from msgspec import Struct, structs
 from tests.loopback import serve
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, StopRun
+from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, RowStatus
 from weak2wise.llm.errors import Transient, Unusable
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.pipeline import Stage, run
-from weak2wise.results import totals
 from weak2wise.worker import Drop
 
 
@@ -63,6 +63,7 @@ class Line:
         self.stages = [
             Stage(name, step, self._ledger(name, Item), lanes=self.lanes) for name, step in self.steps.items()
         ]
+        self.account = Account(self.intake, {s.name: s.ledger for s in self.stages})
         self.finished: list[int] = []
         self.read = 0
 
@@ -81,7 +82,7 @@ class Line:
             await run(
                 lambda: self._source(rows, bad),
                 self.stages,
-                intake=self.intake,
+                account=self.account,
                 gate=Gate(),
                 queue_size=self.queue_size,
                 finished=self.finished.append,
@@ -111,7 +112,7 @@ async def test_every_row_ends_once_and_the_totals_balance(tmp_path: Path) -> Non
 
     line = Line(tmp_path, {"a": through("a"), "b": second, "c": through("c")})
     await line.go(range(1, 101), bad=frozenset({3, 4}))
-    result = totals(100, [s.ledger for s in line.stages], line.intake)
+    result = line.account.totals(100)
     dropped = [r for r in range(1, 101) if r % 5 == 0]
     failed = [r for r in range(1, 101) if r % 7 == 0 and r % 5 and r not in {3, 4}]
     assert result.dropped == {"too_easy": len(dropped)}
@@ -187,7 +188,7 @@ async def test_a_stopped_run_goes_on_where_each_row_stood(tmp_path: Path) -> Non
     assert all(done.status(row) is RowStatus.DONE for row in range(1, 51))
 
 
-async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_path: Path) -> None:
+async def test_failed_rows_are_tried_again_and_only_from_where_they_failed(tmp_path: Path) -> None:
     tried: list[str] = []
 
     def failing(times: int) -> Step:
@@ -209,7 +210,7 @@ async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_pa
     await again.go(range(1, 2))
     assert tried == ["a", "b", "b"]
     assert again.status("b", 1) is RowStatus.DONE
-    assert totals(1, [s.ledger for s in again.stages], again.intake).failed == {}
+    assert again.account.totals(1).failed == {}
 
 
 async def test_a_run_up_to_a_step_is_continued_by_a_longer_one(tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def test_a_quick_step_that_waits_for_room_is_not_taken_for_a_slow_one() -> None:
         assert at + left == pytest.approx(total, rel=0.2)
 
 
-def steps(owed: int, passed: int, *, busy: bool = True) -> list[Step]:
-    return [Step(0, owed, 0, 1.0, False, 0.1), Step(0, passed, 0, 1.0, busy, 1.0)]
+def steps(pending: int, passed: int, *, busy: bool = True) -> list[Step]:
+    return [Step(0, pending, 0, 1.0, False, 0.1), Step(0, passed, 0, 1.0, busy, 1.0)]
 
 
 def test_nothing_is_said_before_the_slowest_step_has_shown_how_slow_it_is() -> None:

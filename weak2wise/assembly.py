@@ -15,7 +15,8 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import answer_settings
 from weak2wise.dataset import asked_by, at_hand, read_questions
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.outcomes import Ledger, RowStatus
+from weak2wise.ledger.account import INPUT, Account
+from weak2wise.ledger.outcomes import Ledger
 from weak2wise.llm.connections import allow
 from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.gate import Gate
@@ -49,8 +50,7 @@ ASKED_LAST = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "tr
 class Books:
     """Everything durable of one work_dir."""
 
-    intake: Ledger[Any]
-    steps: dict[str, Ledger[Any]]
+    account: Account
     journal: Journal
 
     @classmethod
@@ -62,28 +62,23 @@ class Books:
             "fsync_seconds": config.engine.fsync_seconds,
         }
         steps = {name: Ledger(name, folder, kind, **limits) for name, (kind, _, _) in STEPS.items()}
-        return cls(Ledger("input", folder, object, **limits), steps, Journal(folder, **limits))
+        return cls(Account(Ledger(INPUT, folder, object, **limits), steps), Journal(folder, **limits))
 
     def open(self) -> None:
         """Read what earlier runs left. Blocks. Raises ``ConfigError`` or ``DiskError``."""
-        for ledger in (self.intake, *self.steps.values()):
+        for ledger in (self.account.intake, *self.account.steps.values()):
             ledger.open()
-        self.journal.open(self.owed)
+        self.journal.open(self.is_pending)
 
-    def owed(self, row: int, role: str) -> bool:
-        """Whether a row may still ask for a role's answers: it is not through, nor past the last step that asks."""
-        for step, ledger in self.steps.items():
-            if (status := ledger.status(row)) is not RowStatus.DONE:
-                return status is not RowStatus.DROPPED
-            if step == ASKED_LAST[role.partition("/")[0]]:
-                return False
-        return False
+    def is_pending(self, row: int, role: str) -> bool:
+        """Whether a row may still ask for a role's answers: it needs the last step that asks, or one before."""
+        return self.account.is_pending(row, ASKED_LAST[role.partition("/")[0]])
 
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.journal.close)
-            for ledger in (self.intake, *self.steps.values()):
+            for ledger in (self.account.intake, *self.account.steps.values()):
                 stack.push_async_callback(ledger.close)
 
 

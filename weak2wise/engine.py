@@ -18,18 +18,19 @@ from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
+from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
-from weak2wise.ledger.outcomes import Failed, RowStatus
+from weak2wise.ledger.outcomes import Failed
 from weak2wise.lineup import line_up
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.purse import Purse
 from weak2wise.llm.vllm import VllmModel, check_vllm
 from weak2wise.offload import Offload
-from weak2wise.pipeline import Stage, run
+from weak2wise.pipeline import run
 from weak2wise.places import check_places, output_of
-from weak2wise.results import failed_rows, totals, unreadable, write_views
+from weak2wise.results import unreadable, write_views
 from weak2wise.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.telemetry import log as logs
 from weak2wise.telemetry.plain import redactor
@@ -125,7 +126,7 @@ class Engine:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(books.close)
                 await self._write_aside(books.open)
-                only = await asyncio.to_thread(self._failed, books) if self._retry is not None else None
+                only = await asyncio.to_thread(self._failed, books.account) if self._retry is not None else None
                 purse = Purse(self._config.engine.max_cost_usd)
                 purse.pay(sum(spent.cost_usd for spent in books.journal.spent.values()))
                 endpoints = await stack.enter_async_context(open_endpoints(self._config, purse, self.gate))
@@ -142,12 +143,13 @@ class Engine:
                     overlap=overlap,
                 )
                 stages = lineup.stages[: len(self._steps)]
+                account = books.account.up_to(self._steps[-1])
                 log.info("run.started", steps=self._steps, **self._named())
                 observer = Observer(
                     stages=stages,
                     endpoints=endpoints,
                     journal=books.journal,
-                    intake=books.intake,
+                    account=account,
                     queue_size=self._config.engine.queue_size,
                     verdicts=lineup.verdicts,
                     bits=lineup.bits,
@@ -169,7 +171,7 @@ class Engine:
                     await run(
                         self._questions,
                         stages,
-                        intake=books.intake,
+                        account=account,
                         gate=self.gate,
                         queue_size=self._config.engine.queue_size,
                         finished=books.journal.release,
@@ -178,9 +180,9 @@ class Engine:
                     )
                     for task in besides:
                         task.cancel()
-                await self._write_aside(self._write, stages, books)
+                await self._write_aside(self._write, account)
                 summary = Summary(
-                    totals=await asyncio.to_thread(totals, self._rows, [s.ledger for s in stages], books.intake),
+                    totals=await asyncio.to_thread(account.totals, self._rows),
                     through=self._steps[-1],
                     roles=[
                         RoleUse(role=role, endpoint=name, **msgspec.structs.asdict(spent))
@@ -261,22 +263,22 @@ class Engine:
             else:
                 yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
 
-    def _failed(self, books: Books) -> set[int]:
+    def _failed(self, account: Account) -> set[int]:
         """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
         assert self._retry is not None
-        rows, kinds = failed_rows(list(books.steps.values()), self._retry)
+        rows, kinds = account.failed_rows(self._retry)
         if not rows:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             said = f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})"
-            if lines := books.intake.tally[RowStatus.FAILED]:
+            if lines := account.unreadable:
                 said += f". {unreadable(lines, self.failures, Path(self._config.dataset.input_path))}"
             raise ConfigError(said)
         return rows
 
-    def _write(self, stages: list[Stage[Any]], books: Books) -> None:
+    def _write(self, account: Account) -> None:
         paths = {self._view_path(name): STEPS[name][1] for name in self._steps}
         try:
-            write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
+            write_views(paths, self.failures, account)
         except OSError as error:
             path = error.filename or self._work_dir
             raise StopRun(f"{path}: {error.strerror}", hint=f"{fix_hint(error)}.") from None

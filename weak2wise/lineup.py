@@ -94,7 +94,7 @@ def line_up(
         workers["filter"] = Decontaminate(overlap, workers["filter"])
     lanes, most = _lanes(config, weak), config.engine.max_error_rate
     stages = [
-        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
+        Stage(name, worker, books.account.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
         for name, worker in workers.items()
     ]
     return Lineup(stages, judge.counts, step_mask.bits, truncate.counts)

@@ -24,7 +24,6 @@ from weak2wise.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import ends
 from weak2wise.telemetry.plain import plain
 from workers.records import Golden, Scored
 from workers.scoring import hint
@@ -100,7 +99,7 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
             assert isinstance(scored, Done)
             _show_golden(golden.record, scored.record, config.params.n_mask, console)
     failed = False
-    for end in ends([work.intake, *work.steps.values()]):
+    for end in work.account.ends():
         console.print(Rule(style="red"))
         if isinstance(end, Failed):
             failed = True

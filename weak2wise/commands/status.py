@@ -14,8 +14,9 @@ from rich.text import Text
 
 from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
+from weak2wise.ledger.account import Totals
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import Totals, unreadable
+from weak2wise.results import unreadable
 from weak2wise.telemetry.plain import plain
 
 
@@ -113,9 +114,8 @@ def _advise(found: RunStatus, work: WorkDir) -> None:
     """Say what can be done about a run that has ended and left something."""
     if found.state == "running":
         return
-    failed = found.totals.failed
-    lines = sum(count for where, count in failed.items() if where.startswith("input/"))
+    lines = found.totals.unreadable
     if lines and found.state == "finished":
         say(f"{unreadable(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
-    if found.state == "stopped" or sum(failed.values()) > lines or found.totals.unfinished:
+    if found.state == "stopped" or sum(found.totals.failed.values()) > lines or found.totals.unfinished:
         say("Go on with the command that started it: python -m weak2wise.engine --config FILE")

@@ -1,8 +1,7 @@
 """The run itself: a feeder, the stages' lanes, and the queues between them, in one TaskGroup.
 
 Resuming is no mode. The feeder looks up how far each row has come and puts it where its work goes on: a finished row
-nowhere, any other at the first stage that owes it an outcome. That may be an early one although a later one is done: a
-power cut takes the end of each ledger by itself.
+nowhere, any other at the first stage that has not done it (``Account.next_step``).
 
 A row that failed for what may pass is put aside (``salvage``), and when all others are through, the feeder begins the
 input again for those rows alone.
@@ -19,7 +18,8 @@ from typing import Any, Final
 import structlog
 
 from weak2wise.errors import StopRun
-from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.ledger.shards import DiskError
 from weak2wise.llm.gate import PAID_ANSWERS_SECONDS, Gate
 from weak2wise.pipeline.salvage import Salvage
@@ -41,7 +41,7 @@ async def run(
     source: Callable[[], AsyncIterator[Record | Failed]],
     stages: Sequence[Stage[Any]],
     *,
-    intake: Ledger[Any],
+    account: Account,
     gate: Gate,
     queue_size: int,
     finished: Callable[[int], None],
@@ -53,7 +53,7 @@ async def run(
     Args:
         source: begins the input: records in order, or what is wrong with a row that is none. Once more for each round.
         stages: in order; the last one's outcomes end a row.
-        intake: where unreadable rows are written down.
+        account: where each row stands, in the ledgers of the input and of these stages by name.
         gate: shut before the run stops, so that calls under way may still arrive.
         queue_size: records waiting between two stages.
         finished: told each row that needs no more work in this run.
@@ -63,23 +63,23 @@ async def run(
     Raises:
         ExceptionGroup: holding the ``StopRun``, ``DiskError`` or bug that stopped the run.
     """
-    queues: list[_Queue] = [asyncio.Queue(queue_size) for _ in stages]
+    queues: dict[str, _Queue] = {stage.name: asyncio.Queue(queue_size) for stage in stages}
     salvage = Salvage(salvage_rounds)
     async with asyncio.TaskGroup() as group:
-        feeding = _feed(source, stages, queues, intake=intake, finished=finished, only=only, salvage=salvage)
+        feeding = _feed(source, queues, account=account, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
-        for number, stage in enumerate(stages):
-            stage.waiting = queues[number].qsize
-            line = _Line(stage, queues[number], queues[number + 1] if number + 1 < len(stages) else None)
+        inboxes = list(queues.values())
+        for stage, inbox, outbox in zip(stages, inboxes, [*inboxes[1:], None], strict=True):
+            stage.waiting = inbox.qsize
+            line = _Line(stage, inbox, outbox)
             group.create_task(_work(line, gate, finished, salvage), name=stage.name)
 
 
 async def _feed(
     source: Callable[[], AsyncIterator[Record | Failed]],
-    stages: Sequence[Stage[Any]],
-    queues: list[_Queue],
+    queues: dict[str, _Queue],
     *,
-    intake: Ledger[Any],
+    account: Account,
     finished: Callable[[int], None],
     only: Container[int] | None,
     salvage: Salvage,
@@ -87,37 +87,32 @@ async def _feed(
     while True:
         async for item in source():
             if isinstance(item, Failed):
-                if intake.status(item.row) is RowStatus.NONE:
-                    await intake.append(item)
+                if account.intake.status(item.row) is RowStatus.NONE:
+                    await account.intake.append(item)
             elif only is None or item.row in only:
-                await _place(item, stages, queues, finished, salvage)
+                await _place(item, queues, account, finished, salvage)
         if not (rows := await salvage.next_round()):
             break
         log.info("salvage.round", rows=len(rows))
         only = rows
-    await queues[0].put(_END)
+    await next(iter(queues.values())).put(_END)
 
 
 async def _place(
     record: Record,
-    stages: Sequence[Stage[Any]],
-    queues: list[_Queue],
+    queues: dict[str, _Queue],
+    account: Account,
     finished: Callable[[int], None],
     salvage: Salvage,
 ) -> None:
     """Put a row where its work goes on."""
-    number = 0
-    while number < len(stages) and stages[number].ledger.status(record.row) is RowStatus.DONE:
-        number += 1
-    if number == len(stages) or stages[number].ledger.status(record.row) is RowStatus.DROPPED:
+    step = account.next_step(record.row)
+    if step is None:
         finished(record.row)
         return
-    if number:
-        outcome = await stages[number - 1].ledger.fetch(record.row)
-        assert isinstance(outcome, Done)
-        record = outcome.record
+    record = await account.record_for(record.row, step) or record
     salvage.begin()
-    await queues[number].put(record)
+    await queues[step].put(record)
 
 
 @dataclass(frozen=True)

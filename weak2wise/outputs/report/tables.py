@@ -101,7 +101,7 @@ def failed(work: WorkDir, facts: Facts) -> str:
         [f"{f.row:,}", title(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
         for f in facts.failures
     ]
-    unread = sum(count for kind, count in facts.totals.failed.items() if kind.startswith("input/"))
+    unread = facts.totals.unreadable
     others = "them" if not unread else "the others"
     again = f"The next run tries {others} again, and <code>retry-failed</code> tries nothing else."
     if unread:
