@@ -17,7 +17,7 @@ SETTLED = {1: "it finished, and some questions failed", 2: "it could not start",
 
 def main(arguments: list[str]) -> int:
     """Run the engine with these arguments, pass signals on to it, and return the service's exit code."""
-    command = [sys.executable, "-m", "weak2wise.run.engine", *arguments]
+    command = [sys.executable, "-m", "weak2wise.engine", *arguments]
     # A session of its own: a Ctrl-C in the terminal reaches it once, through us, as two mean "at once".
     engine = subprocess.Popen(command, start_new_session=True)  # noqa: S603
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,6 @@
 """How much memory the engine's process needs for a long input: it must not grow with the number of questions.
 
-Runs ``python -m weak2wise.run.engine`` with every role over HTTP against the loopback server and reads the peak of its
+Runs ``python -m weak2wise.engine`` with every role over HTTP against the loopback server and reads the peak of its
 resident memory (``VmHWM`` in /proc) as the run goes on. Linux only.
 
 Run: python scripts/bench_memory.py [--questions 100000]
@@ -52,7 +52,7 @@ def main() -> None:
         config: dict[str, Any] = config_for(folder, server.base_url, n_mask=2, judge_mode="rule")
         config["models"]["mstrong"] = ["strong-a"]
         write_run(folder, config, options.questions)
-        command = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(folder / "config.yaml")]
+        command = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml")]
         with (folder / "said").open("w+") as said:
             process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, text=True)
             peak = _watch(process, server, options.every)

@@ -1,7 +1,7 @@
 """How long the report of a long run takes, and how much memory: ``report`` over a work_dir made of random records.
 
 Writes ledgers and a journal such as a run leaves (two strong models, six mask levels, a third of the questions solved
-by the weak LLM), then runs ``python -m weak2wise.run.engine report`` on them.
+by the weak LLM), then runs ``python -m weak2wise.engine report`` on them.
 
 Run: python scripts/bench_report.py [--questions 100000]
 """
@@ -99,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         size = make(Path(name), options.questions)
-        command = [sys.executable, "-m", "weak2wise.run.engine", "report", name]
+        command = [sys.executable, "-m", "weak2wise.engine", "report", name]
         began = time.monotonic()
         process = subprocess.Popen(command, cwd=Path(__file__).resolve().parent.parent)
         _, status, usage = os.wait4(process.pid, 0)

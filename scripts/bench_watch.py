@@ -46,7 +46,7 @@ def cpu_per_answer(questions: int, *, watched: bool) -> tuple[float, float]:
         for endpoint in config["model_endpoints"].values():
             endpoint["max_concurrent_requests"] = 48
         write_run(folder, config, questions)
-        command = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(folder / "config.yaml")]
+        command = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml")]
         ours, theirs = pty.openpty() if watched else (-1, subprocess.DEVNULL)
         extra = ["--page", "0"] if watched else []
         process = subprocess.Popen([*command, *extra], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)

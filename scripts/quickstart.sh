@@ -47,7 +47,7 @@ trap stop_server EXIT
 # The engine starts while the server does; its calls are tried again until the server is up. In a session of its own it
 # hears of a Ctrl-C once, from the trap, and not from the terminal as well.
 say "The engine, with SmolLM2-135M embedded as the weak LLM"
-setsid "$PY" -m weak2wise.run.engine --config scripts/quickstart/config.yaml \
+setsid "$PY" -m weak2wise.engine --config scripts/quickstart/config.yaml \
     --set "model_endpoints.strong.base_url=http://127.0.0.1:$port/v1" \
     --set "model_endpoints.weak.model_name=$MODELS/smollm2-135m-instruct" \
     --set "dataset.input_path=$questions" --set "dataset.work_dir=$out/work" --set "dataset.finetune_out=$out/finetune.jsonl" &

@@ -19,7 +19,7 @@ from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
 from weak2wise.run.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
-from weak2wise.llm.vllm.model.model import VllmModel
+from weak2wise.llm.vllm.model.model.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.generate import Generate
 from workers.judge import Judge
@@ -201,8 +201,8 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm.vllm.model.engine import REPETITION, _engine_args
-    from weak2wise.llm.vllm.model.engine_log import EngineLog
+    from weak2wise.llm.vllm.model.model.engine import REPETITION, _engine_args
+    from weak2wise.llm.vllm.model.model.engine_log import EngineLog
 
     endpoint = setting.config("exhaustive").endpoints["weak"]
     assert isinstance(endpoint, VllmEndpoint)
@@ -239,13 +239,13 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
         config = setting.config(scoring)
         unsolved = [Unsolved(question=record.question, weak_attempt=None) for record in traced]
         for step, records in (("filter", unsolved), ("generate", traced)):
-            ledger = Books.of(config).steps[step]
+            ledger = Books.of(config).account.steps[step]
             ledger.open()
             for record in records:
                 await ledger.append(Done(record.row, record))
             await ledger.close()
         await Engine(config, up_to_step=3, resume="force").run()  # no manifest tells whose ledger that is
-        ledger = Books.of(config).steps["stepmask"]
+        ledger = Books.of(config).account.steps["stepmask"]
         ledger.open()
         outcomes = [ledger.read(record.row) for record in traced]
         return [outcome.record for outcome in outcomes if isinstance(outcome, Done)]

@@ -71,7 +71,7 @@ def save(folder: Path, config: dict[str, Any]) -> Path:
 def start(folder: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
     """The engine on the folder's config, in a session of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "weak2wise.run.engine", command, "--config", str(folder / "config.yaml"), *arguments],
+        [sys.executable, "-m", "weak2wise.engine", command, "--config", str(folder / "config.yaml"), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -140,7 +140,7 @@ def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
 def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:
     with LoopbackProcess(faults=Mix(mix={"429": 1.0})) as server:
         run_in(tmp_path, server.base_url)
-        full = [sys.executable, "-m", "weak2wise.run.engine", "check", "--json", "--config", str(tmp_path / "config.yaml")]
+        full = [sys.executable, "-m", "weak2wise.engine", "check", "--json", "--config", str(tmp_path / "config.yaml")]
         done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert not json.loads(done.stdout)["ok"]

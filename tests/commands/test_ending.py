@@ -73,7 +73,7 @@ def test_a_bug_is_told_in_a_line_and_its_traceback_is_in_the_log(tmp_path: Path)
         "import weak2wise.run.engine\n"
         "from weak2wise.commands import main\n"
         "def broken(*_): raise ZeroDivisionError('as a test')\n"
-        "weak2wise.run.engine.write_views = broken\n"
+        "weak2wise.run.engine.write_output_files = broken\n"
         "main()\n"
     )
     with LoopbackProcess() as server:
@@ -102,7 +102,7 @@ def test_status_does_not_promise_that_unreadable_lines_are_tried_again(
 
 @pytest.mark.parametrize("words", [["a.yaml"], ["run", "a.yaml"], ["check", "a.yaml"]])
 def test_a_config_without_its_option_is_answered_with_the_option(words: list[str]) -> None:
-    full = [sys.executable, "-m", "weak2wise.run.engine", *words]
+    full = [sys.executable, "-m", "weak2wise.engine", *words]
     done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "id you mean --config a.yaml?" in done.stderr.splitlines()[-1]

@@ -19,7 +19,7 @@ from weak2wise.outputs.work_dir import WorkDir
 
 def preview(folder: Path, *arguments: str, code: int) -> str:
     """Preview in a process of its own, as it configures that process's log."""
-    full = [sys.executable, "-m", "weak2wise.run.engine", "preview", "--config", str(folder / "config.yaml"), *arguments]
+    full = [sys.executable, "-m", "weak2wise.engine", "preview", "--config", str(folder / "config.yaml"), *arguments]
     done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == code, said
@@ -84,5 +84,5 @@ def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
     with LoopbackProcess(faults=Mix(mix={"401": 1.0})) as server:
         run_in(tmp_path, server.base_url)
         told = preview(tmp_path, code=3)
-    assert "Try again with: python -m weak2wise.run.engine preview" in told
+    assert "Try again with: python -m weak2wise.engine preview" in told
     assert "Traceback" not in told

@@ -50,7 +50,7 @@ def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
     assert totals["unfinished"] > 0
     assert totals["rows"] == totals["emitted"] + sum(totals["dropped"].values()) + totals["unfinished"]
     assert command("status", tmp_path / "work") == 0
-    assert "python -m weak2wise.run.engine" in capsys.readouterr().err
+    assert "python -m weak2wise.engine" in capsys.readouterr().err
 
 
 def test_the_rate_is_that_of_the_last_start_and_damaged_log_lines_are_passed_over(tmp_path: Path) -> None:

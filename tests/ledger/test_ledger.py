@@ -1,4 +1,4 @@
-"""Ledgers: what is acknowledged survives, tails cut anywhere are mended, and memory holds only an index."""
+"""Ledgers: what is acknowledged survives, tails cut anywhere are repaired, and memory holds only an index."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.manifest import settle
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Status
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
 from weak2wise.ledger.shards import DiskError, Shards
 
 MEGABYTE = 1 << 20
@@ -163,15 +163,15 @@ async def test_a_rows_last_outcome_counts_and_survives_reopening(tmp_path: Path)
     failed = Failed(row=2, stage="things", kind="timeout", message="no answer", attempts=3)
     await ledger.append(failed)
     await ledger.append(Dropped(5000, "weak_solves"))
-    assert ledger.status(2) is Status.FAILED
+    assert ledger.status(2) is RowStatus.FAILED
     await ledger.append(Done(2, Thing("second try")))
     await ledger.close()
     again = ledger_in(tmp_path)
     assert [again.status(row) for row in (1, 2, 5000, 10**7)] == [
-        Status.NONE,
-        Status.DONE,
-        Status.DROPPED,
-        Status.NONE,
+        RowStatus.NONE,
+        RowStatus.DONE,
+        RowStatus.DROPPED,
+        RowStatus.NONE,
     ]
     assert again.read(2) == Done(2, Thing("second try"))
     assert await again.fetch(5000) == Dropped(5000, "weak_solves")

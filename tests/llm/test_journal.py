@@ -35,9 +35,9 @@ def ask(text: str, sample: int = 0) -> Prompt:
 KEY = "0123456789abcdef" * 2
 
 
-def journal_in(folder: Path, owed: bool = True) -> Journal:
+def journal_in(folder: Path, pending: bool = True) -> Journal:
     journal = Journal(folder, max_bytes=MEGABYTE, fsync_seconds=0.01)
-    journal.open(lambda _row, _role: owed)
+    journal.open(lambda _row, _role: pending)
     return journal
 
 
@@ -74,7 +74,7 @@ async def test_answers_of_finished_rows_are_not_held(tmp_path: Path) -> None:
     journal.release(1)
     assert await journal.find(1, KEY) is None
     await journal.close()
-    finished = journal_in(tmp_path, owed=False)
+    finished = journal_in(tmp_path, pending=False)
     assert await finished.find(1, KEY) is None
     await finished.close()
 
@@ -92,7 +92,7 @@ async def test_answers_whose_keys_begin_alike_are_told_apart(tmp_path: Path) -> 
     await journal.close()
 
 
-def test_an_answer_that_a_row_is_owed_takes_some_bytes_of_memory(tmp_path: Path) -> None:
+def test_an_answer_that_a_row_may_ask_for_again_takes_some_bytes_of_memory(tmp_path: Path) -> None:
     """So that a hundred thousand rows put aside, of thirty answers each, take less than a hundred megabytes."""
     folder = tmp_path / "journal"
     folder.mkdir()

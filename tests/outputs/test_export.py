@@ -219,7 +219,7 @@ def test_a_mistake_is_told_in_a_line(
 def test_an_upload_without_network_is_told_in_a_line(finished: FinishedRun, tmp_path: Path) -> None:
     """In a process of its own: huggingface_hub reads its address when it is imported."""
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_x"}  # nobody listens there
-    full = [sys.executable, "-m", "weak2wise.run.engine", "export", str(finished.work), "--out", str(tmp_path)]
+    full = [sys.executable, "-m", "weak2wise.engine", "export", str(finished.work), "--out", str(tmp_path)]
     done = subprocess.run(
         [*full, "--push-to-hub", "me/golden"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )

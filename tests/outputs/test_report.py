@@ -139,7 +139,7 @@ def test_winners_lengths_and_failures_are_those_of_the_files(
             assert f"{name}: {count} " in said
         failed = [[number(row[0]), row[2]] for row in table(view.page, "Failed questions")]
         assert view.page.locator("section:has(h2:text-is('Failed questions')) > p").inner_text() == (
-            "2 input lines cannot be read, see failed.jsonl. Trying again does not mend that: append corrected lines "
+            "2 input lines cannot be read, see failed.jsonl. Trying again does not fix that: append corrected lines "
             "to the input and go on with --resume force."
         )
         assert failed == [[f["row"], f"{f['stage']}/{f['kind']}"] for f in lines(finished.work / "failed.jsonl")]

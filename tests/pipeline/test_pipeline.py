@@ -10,11 +10,13 @@ import pytest
 from msgspec import Struct
 
 from weak2wise.errors import RecordError, StopRun
-from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, Status
-from weak2wise.llm.errors import Transient
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, RowStatus
+from weak2wise.llm.errors import Transient, Unusable
 from weak2wise.llm.drain import Drain
+from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.pipeline import Stage, run
-from weak2wise.results import totals
 from weak2wise.worker import Drop
 
 
@@ -59,6 +61,7 @@ class Line:
         self.stages = [
             Stage(name, step, self._ledger(name, Item), lanes=self.lanes) for name, step in self.steps.items()
         ]
+        self.account = Account(self.intake, {s.name: s.ledger for s in self.stages})
         self.finished: list[int] = []
         self.read = 0
 
@@ -77,7 +80,7 @@ class Line:
             await run(
                 lambda: self._source(rows, bad),
                 self.stages,
-                intake=self.intake,
+                account=self.account,
                 gate=Drain(),
                 queue_size=self.queue_size,
                 finished=self.finished.append,
@@ -87,7 +90,7 @@ class Line:
             for ledger in (self.intake, *(s.ledger for s in self.stages)):
                 await ledger.close()
 
-    def status(self, stage: str, row: int) -> Status:
+    def status(self, stage: str, row: int) -> RowStatus:
         return next(s for s in self.stages if s.name == stage).ledger.status(row)
 
 
@@ -107,7 +110,7 @@ async def test_every_row_ends_once_and_the_totals_balance(tmp_path: Path) -> Non
 
     line = Line(tmp_path, {"a": through("a"), "b": second, "c": through("c")})
     await line.go(range(1, 101), bad=frozenset({3, 4}))
-    result = totals(100, [s.ledger for s in line.stages], line.intake)
+    result = line.account.totals(100)
     dropped = [r for r in range(1, 101) if r % 5 == 0]
     failed = [r for r in range(1, 101) if r % 7 == 0 and r % 5 and r not in {3, 4}]
     assert result.dropped == {"too_easy": len(dropped)}
@@ -180,10 +183,10 @@ async def test_a_stopped_run_goes_on_where_each_row_stood(tmp_path: Path) -> Non
     await again.go(range(1, 51))
     assert sorted(worked) == sorted([("a", r) for r in range(1, 51)] + [("b", r) for r in range(1, 51)])
     done = again.stages[1].ledger
-    assert all(done.status(row) is Status.DONE for row in range(1, 51))
+    assert all(done.status(row) is RowStatus.DONE for row in range(1, 51))
 
 
-async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_path: Path) -> None:
+async def test_failed_rows_are_tried_again_and_only_from_where_they_failed(tmp_path: Path) -> None:
     tried: list[str] = []
 
     def failing(times: int) -> Step:
@@ -201,11 +204,11 @@ async def test_failed_rows_are_owed_again_and_only_from_where_they_failed(tmp_pa
 
     await Line(tmp_path, {"a": first, "b": failing(1)}).go(range(1, 2))
     again = Line(tmp_path, {"a": first, "b": failing(1)})
-    assert again.status("b", 1) is Status.FAILED
+    assert again.status("b", 1) is RowStatus.FAILED
     await again.go(range(1, 2))
     assert tried == ["a", "b", "b"]
-    assert again.status("b", 1) is Status.DONE
-    assert totals(1, [s.ledger for s in again.stages], again.intake).failed == {}
+    assert again.status("b", 1) is RowStatus.DONE
+    assert again.account.totals(1).failed == {}
 
 
 async def test_a_run_up_to_a_step_is_continued_by_a_longer_one(tmp_path: Path) -> None:
@@ -232,7 +235,7 @@ async def test_an_outcome_missing_before_a_later_one_is_made_again(tmp_path: Pat
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     again = Line(tmp_path, steps)
     await again.go(range(1, 4))
-    assert all(again.status(stage, row) is Status.DONE for stage in "ab" for row in range(1, 4))
+    assert all(again.status(stage, row) is RowStatus.DONE for stage in "ab" for row in range(1, 4))
 
 
 async def test_what_may_pass_is_tried_again_after_all_the_others_and_fails_only_in_the_last_round(
@@ -254,6 +257,6 @@ async def test_what_may_pass_is_tried_again_after_all_the_others_and_fails_only_
     assert sorted(tried[6:8]) == [2, 3]
     assert tried[8:] == [3]
     statuses = {row: line.status("b", row) for row in range(1, 7)}
-    assert [row for row in statuses if statuses[row] is Status.FAILED] == [3, 4]
+    assert [row for row in statuses if statuses[row] is RowStatus.FAILED] == [3, 4]
     assert sorted(line.finished) == [1, 2, 3, 4, 5, 6]
     assert line.stages[0].counts["done"] == 6, "a step that is done is not done again"

@@ -26,7 +26,7 @@ ALL = set(ROLES)
         (2, Failed(1, "stepmask", "timeout", "no answer"), ALL - {"strong/a"}),
     ],
 )
-async def test_a_row_is_owed_the_answers_of_those_whom_its_next_steps_ask(
+async def test_a_row_may_ask_for_the_answers_of_the_roles_that_its_next_steps_ask(
     tmp_path: Path, through: int, then: Outcome[object] | None, wanted: set[str]
 ) -> None:
     """None of the strong models' once its traces are there, however many rows a later run begins with."""
@@ -36,6 +36,6 @@ async def test_a_row_is_owed_the_answers_of_those_whom_its_next_steps_ask(
     for number, step in enumerate(STEPS):
         outcome = Done(1, {}) if number < through else then if number == through else None
         if outcome is not None:
-            await books.steps[step].append(outcome)
-    assert {role for role in ROLES if books.owed(1, role)} == wanted
+            await books.account.steps[step].append(outcome)
+    assert {role for role in ROLES if books.is_pending(1, role)} == wanted
     await books.close()

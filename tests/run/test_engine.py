@@ -17,7 +17,7 @@ from tests.engine_runs import ROOT, config_for, finish, lines, start, write_run
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.faults import Kind
 from tests.run.oracle import Oracle
-from weak2wise.ledger.files import locked, mend
+from weak2wise.ledger.files import fix_hint, locked
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl")
 
@@ -118,7 +118,7 @@ def test_an_interrupted_run_ends_within_5_seconds_and_goes_on(tmp_path: Path, nu
         assert time.monotonic() - began < 5
         assert process.returncode == 130, said
         assert said.splitlines()[-1].startswith("Interrupted;")
-        assert "Go on with: python -m weak2wise.run.engine" in said.splitlines()[-1]
+        assert "Go on with: python -m weak2wise.engine" in said.splitlines()[-1]
         finish(tmp_path)
     assert len({line["row"] for line in lines(tmp_path / "work" / "s_prime.jsonl")}) > 0
 
@@ -162,7 +162,7 @@ def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, s
         said = finish(tmp_path, code=3)
     assert f"HTTP {status}" in said
     assert "Traceback" not in said
-    assert "Go on with: python -m weak2wise.run.engine" in said.splitlines()[-1]
+    assert "Go on with: python -m weak2wise.engine" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,10 @@ def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "says"),
-    [(errno.ENOSPC, "Make room on the disk"), (errno.EROFS, "Make it writable"), (errno.EIO, "Mend")],
+    [(errno.ENOSPC, "Make room on the disk"), (errno.EROFS, "Make it writable"), (errno.EIO, "Fix")],
 )
 def test_only_a_full_disk_is_said_to_want_room(number: int, says: str) -> None:
-    assert mend(OSError(number, os.strerror(number))).startswith(says)
+    assert fix_hint(OSError(number, os.strerror(number))).startswith(says)
 
 
 def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
@@ -246,5 +246,5 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_base_install_imports_neither_torch_nor_sympy() -> None:
-    code = "import sys, weak2wise.run.engine; sys.exit(bool({'torch', 'vllm', 'sympy', 'math_verify'} & set(sys.modules)))"
+    code = "import sys, weak2wise.engine; sys.exit(bool({'torch', 'vllm', 'sympy', 'math_verify'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -78,7 +78,7 @@ def test_a_new_trial_that_is_interrupted_is_gone_on_with(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=30)
         assert process.returncode == 130, said
-        assert "Go on with: python -m weak2wise.run.engine retry-failed" in said
+        assert "Go on with: python -m weak2wise.engine retry-failed" in said
     with LoopbackProcess() as server:
         moved = [f"--set=model_endpoints.{name}.base_url={server.base_url}" for name in ROLES]
         finish(tmp_path, *moved, "--verbose", command="retry-failed")

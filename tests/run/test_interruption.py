@@ -27,7 +27,7 @@ def large_input(folder: Path, size: int) -> Path:
 
 def test_ctrl_c_does_not_wait_for_a_large_input_to_be_read(tmp_path: Path) -> None:
     config = large_input(tmp_path, 200 * GIGABYTE)
-    words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(config)]
+    words = [sys.executable, "-m", "weak2wise.engine", "--config", str(config)]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
         while not (tmp_path / "work" / "run.log").exists():
             time.sleep(0.02)

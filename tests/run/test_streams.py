@@ -19,7 +19,7 @@ QUESTIONS = 12
 
 def run(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
     """A command in a process of its own."""
-    full = [sys.executable, "-m", "weak2wise.run.engine", *words]
+    full = [sys.executable, "-m", "weak2wise.engine", *words]
     return subprocess.run(full, cwd=ROOT, text=True, check=False, timeout=120, **options)
 
 
@@ -49,7 +49,7 @@ def test_streams_that_are_closed_are_nobodys_file(tmp_path: Path) -> None:
     """Their numbers would go to the next files opened, and what is written to standard error into a ledger."""
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
-        engine = f"{sys.executable} -m weak2wise.run.engine --config {tmp_path / 'config.yaml'} --verbose"
+        engine = f"{sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'} --verbose"
         done = subprocess.run(["sh", "-c", f"exec {engine} <&- >&- 2>&-"], cwd=ROOT, check=False, timeout=120)
     assert done.returncode == 0
     assert ended(tmp_path)[-1] == "run.finished"
@@ -61,7 +61,7 @@ def test_a_terminal_that_is_gone_costs_no_run(tmp_path: Path) -> None:
     with LoopbackProcess(latency=0.3) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
         ours, theirs = pty.openpty()
-        engine = f"{sys.executable} -m weak2wise.run.engine --config {tmp_path / 'config.yaml'}"
+        engine = f"{sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'}"
         words = ["sh", "-c", f"trap '' HUP; exec {engine}"]
         with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"TERM": "xterm"}, stdout=theirs, stderr=theirs) as run:
             os.close(theirs)
@@ -81,7 +81,7 @@ def test_a_terminal_that_draws_nothing_is_told_in_lines(tmp_path: Path) -> None:
         config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
         write_run(tmp_path, config, 60)
         ours, theirs = pty.openpty()
-        words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(tmp_path / "config.yaml")]
+        words = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml")]
         with subprocess.Popen(words, cwd=ROOT, env=os.environ | {"TERM": "dumb"}, stdout=theirs, stderr=theirs) as run:
             os.close(theirs)
             shown = b""
@@ -97,7 +97,7 @@ def test_a_dropped_connection_stops_a_run_as_ctrl_c_does(tmp_path: Path) -> None
     """The hangup may come twice, from the kernel and from the shell: that is no second Ctrl-C."""
     with LoopbackProcess(latency=0.05) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), 200)
-        words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(tmp_path / "config.yaml")]
+        words = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml")]
         with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
             while not list((tmp_path / "work").glob("ledger/journal/*.jsonl")):
                 time.sleep(0.05)

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from weak2wise.config.schema import VllmEndpoint
-from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.llm.vllm.model.model import VllmModel
 
 
 async def main(folder: str) -> None:

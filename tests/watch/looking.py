@@ -23,7 +23,7 @@ def get(url: str, **headers: str) -> tuple[int, Any, str]:
 
 def followed(folder: Path, *, stop: int = 0) -> list[dict[str, Any]]:
     """Run the engine to its end and return every board that the page was sent; ``stop``: interrupt after so many."""
-    words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
+    words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
         assert engine.stderr
         url = engine.stderr.readline().removeprefix("The page: ").strip()

@@ -36,7 +36,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
         rows = lines(folder / "in.jsonl")
         rows[0] = {"question": HOSTILE, "answer": "4"}
         (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        command = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
+        command = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
             assert engine.stderr
             url = engine.stderr.readline().removeprefix("The page: ").strip()
@@ -92,7 +92,7 @@ def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None
         config = config_for(tmp_path, server.base_url)
         config["model_endpoints"]["weak"]["max_concurrent_requests"] = 12
         write_run(tmp_path, config, QUESTIONS)
-        command = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
+        command = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
             assert run.stderr
             page = browser.new_page(viewport={"width": 390, "height": 800})
@@ -155,7 +155,7 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
 @contextmanager
 def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A run that goes on, slowly, and the URL of its page."""
-    words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(folder / "config.yaml"), "--page", page]
+    words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", page]
     env = {**os.environ, "W2W_PAGE_TOKEN": token}
     with subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

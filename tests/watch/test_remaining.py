@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
-from weak2wise.commands.status import Status
+from weak2wise.commands.status import RunStatus
 from weak2wise.watch.remaining import RECENT_SECONDS, SETTLED, Remaining, Step
 
 QUEUE = 16
@@ -161,8 +161,8 @@ def test_a_quick_step_that_waits_for_room_is_not_taken_for_a_slow_one() -> None:
         assert at + left == pytest.approx(total, rel=0.2)
 
 
-def steps(owed: int, passed: int, *, busy: bool = True) -> list[Step]:
-    return [Step(0, owed, 0, 1.0, False, 0.1), Step(0, passed, 0, 1.0, busy, 1.0)]
+def steps(pending: int, passed: int, *, busy: bool = True) -> list[Step]:
+    return [Step(0, pending, 0, 1.0, False, 0.1), Step(0, passed, 0, 1.0, busy, 1.0)]
 
 
 def test_nothing_is_said_before_the_slowest_step_has_shown_how_slow_it_is() -> None:
@@ -212,7 +212,7 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
         config["model_endpoints"]["strong-a"]["max_concurrent_requests"] = 4
         config["engine"] = {"queue_size": 4, "lanes": {"filter": 16, "generate": 8, "stepmask": 4, "select": 4}}
         write_run(tmp_path, config, 400)
-        words = [sys.executable, "-m", "weak2wise.run.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
+        words = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
             assert engine.stderr
             url = engine.stderr.readline().removeprefix("The page: ").strip()
@@ -222,7 +222,7 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
                     if line.startswith(b"data: ") and (board := json.loads(line[6:])["board"]):
                         said.append((board["seconds"], board["seconds_left"]))
                     if len(said) == 25 and asked is None:
-                        words = [sys.executable, "-m", "weak2wise.run.engine", "status", str(tmp_path / "work"), "--json"]
+                        words = [sys.executable, "-m", "weak2wise.engine", "status", str(tmp_path / "work"), "--json"]
                         asked = subprocess.run(words, cwd=ROOT, capture_output=True, check=True)
             engine.communicate(timeout=60)
         total = said[-1][0]
@@ -231,5 +231,5 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
                 assert left is not None
                 assert seconds + left == pytest.approx(total, rel=0.25)
         assert asked is not None
-        found = msgspec.json.decode(asked.stdout, type=Status)
+        found = msgspec.json.decode(asked.stdout, type=RunStatus)
         assert 25 + (found.seconds_left or 0) == pytest.approx(total, rel=0.25)

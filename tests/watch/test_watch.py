@@ -14,7 +14,7 @@ QUESTIONS = 30
 
 
 @pytest.mark.slow
-def test_earlier_failures_are_owed_until_they_are_tried_again_and_the_end_is_told(tmp_path: Path) -> None:
+def test_earlier_failures_are_pending_until_they_are_tried_again_and_the_end_is_shown(tmp_path: Path) -> None:
     with LoopbackProcess(faults=(Fault("400", Match(model="strong-a"), times=None),)) as server:
         config = config_for(tmp_path, server.base_url)
         write_run(tmp_path, config, QUESTIONS)

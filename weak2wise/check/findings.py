@@ -15,7 +15,7 @@ from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model.model import VllmModel
+from weak2wise.llm.vllm.model.model.model import VllmModel
 from weak2wise.check.forecast import Source
 from weak2wise.telemetry.plain import plain
 from workers.decontaminate import Overlap

@@ -1,6 +1,6 @@
 """What a run will still ask for: calls and tokens, expected and at most, and the disk they take.
 
-A row that has a step's outcome owes it no more. Where enough questions of the work_dir are through, calls a question
+A row needs only the steps that have not done it. Where enough questions of the work_dir are through, calls a question
 and tokens a call are taken from those; else they are assumed (``ASSUMED``, ``RACED``, ``JUDGED``), and it is said so.
 """
 
@@ -15,10 +15,9 @@ from weak2wise.assembly import ASKED_LAST, STEPS
 from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
 from weak2wise.config.schema import DEFAULT_NEW_TOKENS
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.ledger.outcomes import Dropped, Status
+from weak2wise.ledger.outcomes import Dropped, RowStatus
 from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import ends
 from workers.decontaminate import Overlap
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -45,7 +44,7 @@ class Source(Struct):
     contaminated: int = 0
     """Good ones that are in evaluation sets and will be dropped unpaid."""
     begins: Counter[str] = field(default_factory=Counter)
-    """The other good ones that need more work, by the step that they owe next."""
+    """The other good ones that need more work, by the step that they need next."""
     characters: int = 0
     """Of those."""
 
@@ -110,20 +109,10 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         source.good += 1
         if overlap and overlap.find(row.question):
             source.contaminated += 1
-        elif step := _owed(work, row.number):
+        elif step := work.account.next_step(row.number) if work else next(iter(STEPS)):
             source.begins[step] += 1
             source.characters += len(row.question)
     return source
-
-
-def _owed(work: WorkDir | None, row: int) -> str | None:
-    """The step that a row owes next; ``None`` if it needs no more work."""
-    if work is None:
-        return next(iter(STEPS))
-    for step, ledger in work.steps.items():
-        if (status := ledger.status(row)) is not Status.DONE:
-            return None if status is Status.DROPPED else step
-    return None
 
 
 def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
@@ -257,17 +246,17 @@ def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | No
 
     def count(receipt: Receipt) -> None:
         spent.setdefault(receipt.role, Spent()).add(receipt)
-        if receipt.key and last[receipt.role.partition("/")[0]].status(receipt.row) is Status.DONE:
+        if receipt.key and last[receipt.role.partition("/")[0]].status(receipt.row) is RowStatus.DONE:
             calls[receipt.role] += 1
 
     work.journal.look(count)
     through = {}
     for role, number in calls.items():
-        done = last[role.partition("/")[0]].tally[Status.DONE]
+        done = last[role.partition("/")[0]].tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
             through[role] = number / done
-    solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in ends([work.steps["filter"]]))
-    kept = work.steps["filter"].tally[Status.DONE]
+    solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in work.account.ends())
+    kept = work.steps["filter"].tally[RowStatus.DONE]
     return spent, through, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 
 

@@ -1,4 +1,4 @@
-"""The command line of ``python -m weak2wise.run.engine``, also installed as ``weak2wise``; one module a command."""
+"""The command line of ``python -m weak2wise.engine``, also installed as ``weak2wise``; one module a command."""
 
 import io
 import os

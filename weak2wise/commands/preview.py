@@ -22,9 +22,8 @@ from weak2wise.config import Config, Dataset, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.outcomes import Done, Failed, Status
+from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import ends
 from weak2wise.telemetry.plain import plain
 from workers.records import Golden, Scored
 from workers.scoring import hint
@@ -62,7 +61,7 @@ def preview(
                 return INTERRUPTED
             return show(WorkDir(Path(small.dataset.work_dir)), small, Console())
     except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
-        return explain(error, f"python -m weak2wise.run.engine preview --config {config}", kept=False)
+        return explain(error, f"python -m weak2wise.engine preview --config {config}", kept=False)
 
 
 async def _small(config: Config, folder: Path, n: int) -> Config:
@@ -94,13 +93,13 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
     """Print what became of every question; returns the exit code: 1 if one failed."""
     select, stepmask = work.steps["select"], work.steps["stepmask"]
     for row in select.rows():
-        if select.status(row) is Status.DONE:
+        if select.status(row) is RowStatus.DONE:
             golden, scored = select.read(row), stepmask.read(row)
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
             _show_golden(golden.record, scored.record, config.params.n_mask, console)
     failed = False
-    for end in ends([work.intake, *work.steps.values()]):
+    for end in work.account.ends():
         console.print(Rule(style="red"))
         if isinstance(end, Failed):
             failed = True

@@ -132,8 +132,7 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
     if not summary.totals.rows:
         say(f"Warning: {loaded.dataset.input_path} holds no questions, so there is nothing to do (dataset.input_path).")
     left = summary.totals.failed
-    lines = sum(count for where, count in left.items() if where.startswith("input/"))
-    if lines:
+    if lines := summary.totals.unreadable:
         say(f"{unreadable(lines, engine.failures, Path(loaded.dataset.input_path))}.")
     if sum(left.values()) > lines:
         say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")

@@ -63,7 +63,7 @@ def command_line(arguments: list[str]) -> str:
         for at in reversed(range(len(shown))):
             if shown[at : at + len(anew)] == anew:
                 del shown[at : at + len(anew)]
-    return shlex.join(["python", "-m", "weak2wise.run.engine", *shown])
+    return shlex.join(["python", "-m", "weak2wise.engine", *shown])
 
 
 def begin() -> None:

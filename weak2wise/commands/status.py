@@ -14,12 +14,13 @@ from rich.text import Text
 
 from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
+from weak2wise.ledger.account import Totals
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import Totals, unreadable
+from weak2wise.results import unreadable
 from weak2wise.telemetry.plain import plain
 
 
-class Status(Struct, kw_only=True):
+class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
     ``per_minute`` counts each step's outcomes lately, of a run that goes on.
@@ -62,13 +63,13 @@ def status(
     return 0
 
 
-def find(work: WorkDir) -> Status:
+def find(work: WorkDir) -> RunStatus:
     """Count where everything stands. Blocks; raises as ``WorkDir``."""
     totals, whole = work.totals()
     state, history = work.state(), work.history
     rates = history.per_minute() if state == "running" else {}
     counts = {step: work.counts(step) for step in work.through}
-    return Status(
+    return RunStatus(
         work_dir=str(work.folder),
         state=state,
         process=work.running() or None,
@@ -83,7 +84,7 @@ def find(work: WorkDir) -> Status:
     )
 
 
-def _show(found: Status, console: Console) -> None:
+def _show(found: RunStatus, console: Console) -> None:
     process = f" (process {found.process})" if found.process else ""
     reason = f": {plain(found.reason)}" if found.reason and found.state == "stopped" else ""
     since = f", last event {found.last_event:%Y-%m-%d %H:%M:%S} UTC" if found.last_event else ""
@@ -109,13 +110,12 @@ def _show(found: Status, console: Console) -> None:
         console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
 
 
-def _advise(found: Status, work: WorkDir) -> None:
+def _advise(found: RunStatus, work: WorkDir) -> None:
     """Say what can be done about a run that has ended and left something."""
     if found.state == "running":
         return
-    failed = found.totals.failed
-    lines = sum(count for where, count in failed.items() if where.startswith("input/"))
+    lines = found.totals.unreadable
     if lines and found.state == "finished":
         say(f"{unreadable(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
-    if found.state == "stopped" or sum(failed.values()) > lines or found.totals.unfinished:
-        say("Go on with the command that started it: python -m weak2wise.run.engine --config FILE")
+    if found.state == "stopped" or sum(found.totals.failed.values()) > lines or found.totals.unfinished:
+        say("Go on with the command that started it: python -m weak2wise.engine --config FILE")

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from weak2wise.config import Columns
 from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, asked_by, rows_of, unit
 from weak2wise.errors import ConfigError, Kind
+from weak2wise.ledger.account import INPUT
 from weak2wise.ledger.outcomes import Failed
 
 _BATCH_BYTES = 1 << 20
@@ -140,4 +141,4 @@ def _literal(written: bytes) -> str | None:
 
 
 def _bad(number: int, kind: Kind, message: str, called: str) -> Failed:
-    return Failed(row=number, stage="input", kind=kind, message=f"{called} {number}: {message}")
+    return Failed(row=number, stage=INPUT, kind=kind, message=f"{called} {number}: {message}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from weak2wise.errors import ConfigError
 
 
-def mend(error: OSError) -> str:
+def fix_hint(error: OSError) -> str:
     """What its user can do about a file that cannot be written."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
@@ -20,7 +20,7 @@ def mend(error: OSError) -> str:
         case errno.EISDIR | errno.ENOTDIR | errno.ENOTEMPTY:
             return "Move away what is in its place"
         case _:
-            return "Mend the disk"
+            return "Fix the disk"
 
 
 def make_private(folder: Path) -> None:

@@ -76,7 +76,7 @@ def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resu
     """Decide whether the work_dir's earlier run goes on, and write the manifest.
 
     ``auto`` goes on if nothing that shapes results changed. ``force`` goes on all the same: finished rows stay as they
-    are, rows still owed get the new settings; the input may only have grown at its end. ``never`` starts anew; the
+    are, pending rows get the new settings; the input may only have grown at its end. ``never`` starts anew; the
     earlier ledger is moved aside, not deleted. ``anew``: whether that would be an answer to a run that may not go on.
 
     Returns:

@@ -33,7 +33,7 @@ class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
 
 
 class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_defaults=True):
-    """The row could not be finished; it is owed again on the next run.
+    """The row could not be finished; the next run tries it again.
 
     ``id`` is the input's own name for the row and ``title`` what a person recognises it by; ``kind`` is a stable word
     for tools; ``trials`` counts how often it failed here, this time included.
@@ -53,7 +53,7 @@ class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_default
 Outcome = Done[T] | Dropped | Failed
 
 
-class Status(IntEnum):
+class RowStatus(IntEnum):
     """What the index knows of a row without reading its line."""
 
     NONE = 0
@@ -68,7 +68,7 @@ class _Line(Struct):
     kind: str = ""
 
 
-_STATUS = {"done": Status.DONE, "dropped": Status.DROPPED, "failed": Status.FAILED}
+_STATUS = {"done": RowStatus.DONE, "dropped": RowStatus.DROPPED, "failed": RowStatus.FAILED}
 _LINE = msgspec.json.Decoder(_Line)
 _SHIFT = 62
 _LOCATION = (1 << _SHIFT) - 1
@@ -84,7 +84,7 @@ class Ledger(Generic[T]):
         self.name = name
         self._shards = Shards(folder / name, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index = array("Q")
-        self.tally: Counter[Status] = Counter()
+        self.tally: Counter[RowStatus] = Counter()
         """How many rows stand how."""
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Done[record_type] | Dropped | Failed)  # type: ignore[valid-type]
         self._encoder = msgspec.json.Encoder()
@@ -101,16 +101,16 @@ class Ledger(Generic[T]):
         head = _LINE.decode(line)
         self._note(head.row, _STATUS[head.status], location)
 
-    def _note(self, row: int, status: Status, location: int) -> None:
+    def _note(self, row: int, status: RowStatus, location: int) -> None:
         if row >= len(self._index):
             self._index.extend([0] * (row + 1024 - len(self._index)))
         self.tally[self.status(row)] -= 1
         self.tally[status] += 1
         self._index[row] = status << _SHIFT | location
 
-    def status(self, row: int) -> Status:
+    def status(self, row: int) -> RowStatus:
         """How the row stands, from memory."""
-        return Status(self._index[row] >> _SHIFT) if row < len(self._index) else Status.NONE
+        return RowStatus(self._index[row] >> _SHIFT) if row < len(self._index) else RowStatus.NONE
 
     def read(self, row: int) -> Outcome[T]:
         """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read."""

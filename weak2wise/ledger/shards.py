@@ -6,8 +6,8 @@ Decisions:
   ``fsync_seconds``; a power cut may cost the lines of that last group and nothing before it. Each folder loses its own
   last group, so a row may have lost an early outcome and kept a later one: it then goes on from the early one.
 * Lines that arrive while a write is under way form the next group: one ``write`` for all of them, on a thread.
-* A torn last line is cut off when the shards are opened and its writer is owed the work again. Nothing is ever
-  appended behind a torn tail. Damage anywhere else is not ours to mend: it is reported by file and line.
+* A torn last line is cut off when the shards are opened and its work is done again. Nothing is ever
+  appended behind a torn tail. Damage anywhere else is not repaired: it is reported by file and line.
 * The first failed write poisons the shards: what was acknowledged stays, everything later raises ``DiskError``.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import make_private, mend, sync_folder
+from weak2wise.ledger.files import fix_hint, make_private, sync_folder
 
 _NAME = re.compile(r"\d{5}\.jsonl")
 _OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its number
@@ -55,7 +55,7 @@ class Shards:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"shards-{folder.name}")
 
     def open(self, on_line: Callable[[int, bytes], None]) -> None:
-        """Hand every whole line with its location to ``on_line``, mend the tail, and get ready to append.
+        """Hand every whole line with its location to ``on_line``, repair the tail, and get ready to append.
 
         ``on_line`` raises ``msgspec.DecodeError`` for a line that it cannot read. Blocks; call it on a thread.
 
@@ -67,7 +67,7 @@ class Shards:
             make_private(self.folder)
             names = self._names()
             for name in names:
-                self._load(name, on_line, last=name == names[-1], mend=True)
+                self._load(name, on_line, last=name == names[-1], repair_tail=True)
             self._use(int(names[-1][:5]) if names else 0)
         except OSError as error:
             raise self._disk_error(error) from error
@@ -80,20 +80,20 @@ class Shards:
         try:
             names = self._names() if self.folder.is_dir() else []
             for name in names:
-                self._load(name, on_line, last=name == names[-1], mend=False)
+                self._load(name, on_line, last=name == names[-1], repair_tail=False)
         except OSError as error:
             raise self._disk_error(error) from error
 
     def _names(self) -> list[str]:
         return sorted(p.name for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
 
-    def _load(self, name: str, on_line: Callable[[int, bytes], None], *, last: bool, mend: bool) -> None:
+    def _load(self, name: str, on_line: Callable[[int, bytes], None], *, last: bool, repair_tail: bool) -> None:
         shard, path = int(name[:5]), self.folder / name
         good = offset = number = 0
         bad: int | None = None
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if last and not mend and not line.endswith(b"\n"):
+                if last and not repair_tail and not line.endswith(b"\n"):
                     break
                 try:
                     if not line.endswith(b"\n"):
@@ -108,7 +108,7 @@ class Shards:
                 offset += len(line)
             else:
                 if last and bad:
-                    if mend:
+                    if repair_tail:
                         os.truncate(path, good)
                     bad = None
         if bad:
@@ -227,5 +227,5 @@ class Shards:
             raise self._failure
 
     def _disk_error(self, error: BaseException) -> DiskError:
-        reason, what = (error.strerror, mend(error)) if isinstance(error, OSError) else (str(error), "Mend the disk")
+        reason, what = (error.strerror, fix_hint(error)) if isinstance(error, OSError) else (str(error), "Fix the disk")
         return DiskError(f"{self.folder}: {reason}", hint=f"{what}; nothing acknowledged is lost.")

@@ -101,8 +101,8 @@ class Journal:
         self.spent: dict[tuple[str, str], Spent] = {}
         self.replayed: Counter[str] = Counter()
 
-    def open(self, owed: Callable[[int, str], bool]) -> None:
-        """Index the answers that are still ``owed`` to a row by a role, and count what all of them cost.
+    def open(self, is_pending: Callable[[int, str], bool]) -> None:
+        """Index the answers that a row may still ask of a role (``is_pending``), and count what all of them cost.
 
         Blocks; raises as ``Shards.open``.
         """
@@ -110,7 +110,7 @@ class Journal:
         def on_line(location: int, line: bytes) -> None:
             receipt = _RECEIPT.decode(line)
             self._count(receipt)
-            if receipt.key and owed(receipt.row, receipt.role):
+            if receipt.key and is_pending(receipt.row, receipt.role):
                 self._note(receipt, location)
 
         self._shards.open(on_line)

@@ -135,7 +135,7 @@ the answer is first derived.
 endpoint is reached, and what is shown as a digest alone (prompts, free-form values):
 
 ```bash
-python -m weak2wise.run.engine --config config.yaml
+python -m weak2wise.engine --config config.yaml
 ```
 
 Digest of the settings: `{digest(shape)}`. Input: {source.size:,} bytes, SHA-256 `{source.sha256}`.

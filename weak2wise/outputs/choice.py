@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from weak2wise.dataset import read_values
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.outcomes import Done, Ledger, Status
+from weak2wise.ledger.outcomes import Done, Ledger, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
 
 
@@ -48,7 +48,7 @@ def choose(work: WorkDir, *, top: int | None, min_score: float | None, balance_b
     rows, scores, groups = array("Q"), array("d"), array("L")
     strong: dict[str, int] = {}
     for row in done.rows():
-        if done.status(row) is not Status.DONE:
+        if done.status(row) is not RowStatus.DONE:
             continue
         outcome = golden.read(row)
         assert isinstance(outcome, Done)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from weak2wise.assembly import STEPS
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.files import mend
+from weak2wise.ledger.files import fix_hint
 from weak2wise.outputs.card import described
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import is_own
@@ -49,7 +49,9 @@ def writing(path: Path) -> Iterator[None]:
         if about.name != f".{path.name}.tmp" and not path.is_relative_to(about):
             raise
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise StopRun(f"{path}: cannot be written: {why}", hint=f"{mend(error)}, or choose another --out.") from None
+        raise StopRun(
+            f"{path}: cannot be written: {why}", hint=f"{fix_hint(error)}, or choose another --out."
+        ) from None
 
 
 class Target(Struct, frozen=True):

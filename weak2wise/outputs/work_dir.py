@@ -10,12 +10,12 @@ from typing import Any, Literal
 from weak2wise.assembly import STEPS
 from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.account import INPUT, Account, Totals
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import load_manifest
-from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.journal import Journal
 from weak2wise.outputs.history import read_history
-from weak2wise.results import Totals, totals
 
 _READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
 
@@ -37,8 +37,9 @@ class WorkDir:
         self.steps: dict[str, Ledger[Any]] = {name: self.ledger(name, kind) for name, (kind, _, _) in STEPS.items()}
         for ledger in reversed(self.steps.values()):
             ledger.look()
-        self.intake = self.ledger("input", object)
+        self.intake = self.ledger(INPUT, object)
         self.intake.look()
+        self.account = Account(self.intake, self.steps)
         self.journal = Journal(folder / "ledger", **_READ_ONLY)
         self.history = read_history(folder / "run.log")
 
@@ -93,13 +94,8 @@ class WorkDir:
 
     def totals(self) -> tuple[Totals, bool]:
         """Where all rows stand, and whether ``rows`` counts the whole input or, failing that, those begun. Blocks."""
-        steps = [self.steps[name] for name in self.through]
-        known = self.rows_known()
-        begun = sum(
-            any(ledger.status(row) is not Status.NONE for ledger in (self.intake, *steps))
-            for row in range(max(len(ledger.rows()) for ledger in (self.intake, *steps)))
-        )
-        return totals(begun if known is None else max(known, begun), steps, self.intake), known is not None
+        account, known = self.account.up_to(self.through[-1]), self.rows_known()
+        return account.totals(max(known or 0, account.begun())), known is not None
 
     def running(self) -> int | None:
         """The process that holds this work_dir, if one does; 0 where it has not said its number."""
@@ -114,4 +110,4 @@ class WorkDir:
     def counts(self, step: str) -> dict[str, int]:
         """How many rows a step left done, dropped and failed."""
         found = self.steps[step].tally
-        return {status.name.lower(): found[status] for status in (Status.DONE, Status.DROPPED, Status.FAILED)}
+        return {status.name.lower(): found[status] for status in (RowStatus.DONE, RowStatus.DROPPED, RowStatus.FAILED)}

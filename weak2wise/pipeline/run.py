@@ -1,8 +1,7 @@
 """The pipeline: a feeder, and the stages with their queues, in one TaskGroup.
 
 Resuming is no mode. The feeder looks up how far each row has come and puts it where its work goes on: a finished row
-nowhere, any other at the first stage that owes it an outcome. That may be an early one although a later one is done: a
-power cut takes the end of each ledger by itself.
+nowhere, any other at the first stage that has not done it (``Account.next_step``).
 
 A row that failed for what may pass is put aside (``salvage``), and when all others are through, the feeder begins the
 input again for those rows alone.
@@ -12,13 +11,14 @@ closed and empty closes the next. The feeder may feed any queue, because none is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
 from weak2wise.errors import StopRun
-from weak2wise.ledger.outcomes import Done, Failed, Ledger, Status
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.ledger.shards import DiskError
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.pipeline.salvage import Salvage
@@ -38,7 +38,7 @@ async def run(
     source: Callable[[], AsyncIterator[Record | Failed]],
     stages: Sequence[Stage[Any]],
     *,
-    intake: Ledger[Any],
+    account: Account,
     drain: Drain,
     finished: Callable[[int], None],
     only: Container[int] | None = None,
@@ -49,7 +49,7 @@ async def run(
     Args:
         source: begins the input: records in order, or what is wrong with a row that is none. Once more for each round.
         stages: in order; the last one's outcomes end a row.
-        intake: where unreadable rows are written down.
+        account: where each row stands, in the ledgers of the input and of these stages by name.
         drain: awaited before the run stops, so that calls under way may still arrive.
         finished: called with each row that needs no more work in this run.
         only: the rows to work on, where the others are to stay as they are.
@@ -60,7 +60,7 @@ async def run(
     """
     salvage = Salvage(salvage_rounds)
     async with asyncio.TaskGroup() as group:
-        feeding = _feed(source, stages, intake=intake, finished=finished, only=only, salvage=salvage)
+        feeding = _feed(source, stages, account=account, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
         for stage, following in zip_longest(stages, stages[1:]):
             line = _Line(stage, following.inbox if following else None, drain, finished, salvage)
@@ -71,18 +71,19 @@ async def _feed(
     source: Callable[[], AsyncIterator[Record | Failed]],
     stages: Sequence[Stage[Any]],
     *,
-    intake: Ledger[Any],
+    account: Account,
     finished: Callable[[int], None],
     only: Container[int] | None,
     salvage: Salvage,
 ) -> None:
+    queues = {stage.name: stage.inbox for stage in stages}
     while True:
         async for item in source():
             if isinstance(item, Failed):
-                if intake.status(item.row) is Status.NONE:
-                    await intake.append(item)
+                if account.intake.status(item.row) is RowStatus.NONE:
+                    await account.intake.append(item)
             elif only is None or item.row in only:
-                await _place(item, stages, finished, salvage)
+                await _place(item, queues, account, finished, salvage)
         if not (rows := await salvage.next_round()):
             break
         log.info("salvage.round", rows=len(rows))
@@ -92,23 +93,19 @@ async def _feed(
 
 async def _place(
     record: Record,
-    stages: Sequence[Stage[Any]],
+    queues: Mapping[str, asyncio.Queue[Any]],
+    account: Account,
     finished: Callable[[int], None],
     salvage: Salvage,
 ) -> None:
     """Put a row where its work goes on."""
-    number = 0
-    while number < len(stages) and stages[number].ledger.status(record.row) is Status.DONE:
-        number += 1
-    if number == len(stages) or stages[number].ledger.status(record.row) is Status.DROPPED:
+    step = account.next_step(record.row)
+    if step is None:
         finished(record.row)
         return
-    if number:
-        outcome = await stages[number - 1].ledger.fetch(record.row)
-        assert isinstance(outcome, Done)
-        record = outcome.record
+    record = await account.record_for(record.row, step) or record
     salvage.begin()
-    await stages[number].inbox.put(record)
+    await queues[step].put(record)
 
 
 @dataclass(frozen=True)

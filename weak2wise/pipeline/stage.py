@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from weak2wise.errors import RecordError
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, Status
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, RowStatus
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.error_rate import WINDOW, Recent
@@ -104,7 +104,7 @@ class Stage(Generic[Out]):
 
     async def _failures(self, row: int) -> int:
         """How often the row failed here before."""
-        earlier = await self.ledger.fetch(row) if self.ledger.status(row) is Status.FAILED else None
+        earlier = await self.ledger.fetch(row) if self.ledger.status(row) is RowStatus.FAILED else None
         return earlier.trials if isinstance(earlier, Failed) else 0
 
     async def _outcome(

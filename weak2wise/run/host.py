@@ -17,7 +17,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.http.open_files import in_flight_left
-from weak2wise.llm.limits.limits.limits import Limits
+from weak2wise.llm.limits.limits.limits.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.process_pool import KillablePool
 from weak2wise.telemetry.log import RunLog

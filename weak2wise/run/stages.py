@@ -11,10 +11,10 @@ import msgspec
 from weak2wise.assembly import Books, wire
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.llm.drain import Drain
-from weak2wise.llm.limits.limits.limits import MOST_IN_FLIGHT
+from weak2wise.llm.limits.limits.limits.limits import MOST_IN_FLIGHT
 from weak2wise.llm.model import Model
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model.model import VllmModel
+from weak2wise.llm.vllm.model.model.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from weak2wise.pipeline import Stage
 from workers.decontaminate import Decontaminate, Overlap
@@ -94,7 +94,7 @@ def line_up(
         workers["filter"] = Decontaminate(overlap, workers["filter"])
     lanes, most = _lanes(config, weak), config.engine.max_error_rate
     stages = [
-        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
+        Stage(name, worker, books.account.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
         for name, worker in workers.items()
     ]
     return Lineup(stages, judge.counts, step_mask.bits, truncate.counts)

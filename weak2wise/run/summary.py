@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from weak2wise.results import Totals
+from weak2wise.ledger.account import Totals
 
 
 class RoleUse(Struct, frozen=True, kw_only=True):

@@ -13,10 +13,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from weak2wise.ledger.outcomes import Ledger, Status
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.llm.journal import Journal
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model.model import VllmModel
+from weak2wise.llm.vllm.model.model.model import VllmModel
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, Step
 
@@ -132,7 +133,7 @@ class Observer:
     stages: Sequence[Stage[Any]]
     endpoints: Mapping[str, OpenAIModel | VllmModel]
     journal: Journal
-    intake: Ledger[Any]
+    account: Account
     queue_size: int
     verdicts: Counter[str]
     bits: Counter[str]
@@ -146,8 +147,8 @@ class Observer:
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
-        self._left_alone = 0 if self.only is None else max(0, self._failed() - len(self.only))
-        self._owed = self._owed_now()
+        self._left_alone = 0 if self.only is None else max(0, self.account.tally(RowStatus.FAILED) - len(self.only))
+        self._pending = self.account.pending(self.only)
         look = self._look()
         self._looks = deque([look], maxlen=RECENT)
         self._remaining = Remaining(look.at, self._steps())
@@ -210,7 +211,7 @@ class Observer:
             emitted=stages[-1].done,
             dropped=sum(stage.dropped for stage in stages),
             failed=now.ended - stages[-1].done - sum(stage.dropped for stage in stages),
-            owed_again=self._failed() - self._failed_for_now(),
+            owed_again=self.account.tally(RowStatus.FAILED) - self._failed_for_now(),
             per_minute=round((now.ended - then.ended) / minutes, 1),
             seconds_left=None if self._ending else self._seconds_left(),
             bottleneck=None if self._ending else self._bottleneck(stages),
@@ -228,9 +229,9 @@ class Observer:
         tally = stage.ledger.tally
         return StageFacts(
             name=stage.name,
-            done=tally[Status.DONE],
-            dropped=tally[Status.DROPPED],
-            failed=tally[Status.FAILED],
+            done=tally[RowStatus.DONE],
+            dropped=tally[RowStatus.DROPPED],
+            failed=tally[RowStatus.FAILED],
             busy=stage.busy,
             lanes=stage.lanes,
             waiting=0 if self._ending else stage.waiting(),
@@ -281,32 +282,20 @@ class Observer:
         elif self._rows is None:
             return None
         else:
-            new = self._rows - self.intake.tally[Status.FAILED]
+            new = self._rows - self.account.unreadable
         seconds = self._remaining.seconds(new)
         return None if seconds is None else round(seconds)
-
-    def _owed_now(self) -> list[int]:
-        """Rows that stand before each stage and are to go on in this run; the first lacks those of the whole input."""
-        if self.only is None:
-            through = [s.ledger.tally[Status.DONE] + s.ledger.tally[Status.DROPPED] for s in self.stages]
-            passed = [0, *(s.ledger.tally[Status.DONE] for s in self.stages)]
-            return [before - after for before, after in zip(passed, through, strict=False)]
-        stands = Counter(
-            next((at for at, s in enumerate(self.stages) if s.ledger.status(row) is not Status.DONE), None)
-            for row in self.only
-        )
-        return [stands[at] for at in range(len(self.stages))]
 
     def _steps(self) -> list[Step]:
         """Each stage since this start; what it passes on is taken from all starts, but for rows to be tried again."""
         steps = []
-        for owed, stage in zip(self._owed, self.stages, strict=True):
+        for pending, stage in zip(self._pending, self.stages, strict=True):
             done, ended = stage.counts["done"], stage.counts["dropped"] + stage.counts["failed"]
-            passed = stage.ledger.tally[Status.DONE]
-            known = passed + stage.ledger.tally[Status.DROPPED] + stage.counts["failed"]
+            passed = stage.ledger.tally[RowStatus.DONE]
+            known = passed + stage.ledger.tally[RowStatus.DROPPED] + stage.counts["failed"]
             steps.append(
                 Step(
-                    owed=owed,
+                    pending=pending,
                     passed=done,
                     ended=ended,
                     share=passed / known if known else 1.0,
@@ -318,16 +307,12 @@ class Observer:
 
     def _ended(self) -> int:
         """Rows that need no more work in this run; never fewer than before."""
-        emitted = self.stages[-1].ledger.tally[Status.DONE]
-        dropped = sum(stage.ledger.tally[Status.DROPPED] for stage in self.stages)
-        return emitted + dropped + self._failed_for_now() + self.intake.tally[Status.FAILED]
-
-    def _failed(self) -> int:
-        """Rows that failed in a stage, in all runs."""
-        return sum(stage.ledger.tally[Status.FAILED] for stage in self.stages)
+        account = self.account
+        dropped = account.tally(RowStatus.DROPPED)
+        return account.emitted + dropped + self._failed_for_now() + account.unreadable
 
     def _failed_for_now(self) -> int:
-        """Those of them that this run does not try again: it has, or it is not to."""
+        """Failed rows that this run does not try again: it has, or it is not to."""
         return self._left_alone + sum(stage.counts["failed"] for stage in self.stages)
 
     def _look(self) -> _Look:
@@ -337,7 +322,7 @@ class Observer:
             tokens[endpoint] += spent.completion_tokens + (spent.prompt_tokens if whole else 0)
         return _Look(
             at=time.monotonic(),
-            done={stage.name: stage.ledger.tally[Status.DONE] for stage in self.stages},
+            done={stage.name: stage.ledger.tally[RowStatus.DONE] for stage in self.stages},
             answered={name: model.meter.answered for name, model in self.endpoints.items()},
             tokens={name: tokens[name] for name in self.endpoints},
             ended=self._ended(),

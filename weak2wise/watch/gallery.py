@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from weak2wise.ledger.outcomes import Done, Status
+from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.text import line, prose, title
 from weak2wise.outputs.report.traces import opened
@@ -36,7 +36,7 @@ async def one(observer: Observer, row: int) -> str | None:
     It need not be among the newest any more: who reads one trace for a while opens the next from the same list.
     """
     select, scores = _stage(observer, "select"), _stage(observer, "stepmask")
-    if select is None or scores is None or select.ledger.status(row) is not Status.DONE:
+    if select is None or scores is None or select.ledger.status(row) is not RowStatus.DONE:
         return None
     if not (golden := await _golden(select, row)):
         return None

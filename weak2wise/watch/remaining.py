@@ -23,7 +23,7 @@ STILL_SECONDS = 60.0
 class Step(NamedTuple):
     """One step since this start; ``seconds``: how long a row takes there on average."""
 
-    owed: int
+    pending: int
     """Rows that stood before it when the run was started."""
     passed: int
     ended: int
@@ -96,7 +96,7 @@ class Remaining:
         """Seconds left, with so many rows of the input ``new`` to this run; ``None`` where that cannot be told."""
         coming, longest, slowest = float(new), 0.0, None
         for step, clock in zip(self._steps, self._clocks, strict=True):
-            left = max(0.0, coming + step.owed - step.outcomes)
+            left = max(0.0, coming + step.pending - step.outcomes)
             if left and (takes := left * clock.seconds_each) >= longest:
                 longest, slowest = takes, (step, clock)
             coming = left * step.share + step.passed

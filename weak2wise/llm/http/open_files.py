@@ -4,7 +4,7 @@ import resource
 from collections.abc import Sequence
 
 from weak2wise.errors import ConfigError
-from weak2wise.llm.limits.limits.limits import MOST_IN_FLIGHT
+from weak2wise.llm.limits.limits.limits.limits import MOST_IN_FLIGHT
 
 OPEN_FILES = 65_536
 """As many as are asked for where the machine has no limit of its own; 1,024 is a usual one to begin with."""

@@ -17,7 +17,7 @@ from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.endpoint import Endpoint, HostParts, Load
 from weak2wise.llm.errors import Down, ModelError, RateLimited
-from weak2wise.llm.limits.limits.limits import MOST_IN_FLIGHT, Limits, Slot
+from weak2wise.llm.limits.limits.limits.limits import MOST_IN_FLIGHT, Limits, Slot
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.http.replicas import Replicas, Visit

@@ -2,9 +2,9 @@
 
 A configured limit is a ceiling; all of them hold together. Below the ceilings two limits adapt:
 
-- The *window*, how many requests are in flight (``weak2wise.llm.limits.limits.adaptive_concurrency``). Of a burst of 429s one cuts it: those that
+- The *window*, how many requests are in flight (``weak2wise.llm.limits.limits.limits.adaptive_concurrency``). Of a burst of 429s one cuts it: those that
   answer requests sent before the cut do not cut again.
-- The *rate*, learned from 429s (``weak2wise.llm.limits.limits.adaptive_rate``). Where the rate was what held requests back, a 429 says
+- The *rate*, learned from 429s (``weak2wise.llm.limits.limits.limits.adaptive_rate``). Where the rate was what held requests back, a 429 says
   nothing about the window and leaves it alone.
 
 A pause that a provider asks for holds for everybody. Nothing but a 429 makes any of this smaller. Who waits here waits
@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from asyncio_throttle import Throttler
 
-from weak2wise.llm.limits.limits.token_bucket import TokenBucket
+from weak2wise.llm.limits.limits.limits.token_bucket import TokenBucket
 from weak2wise.telemetry.log import host_log
-from weak2wise.llm.limits.limits.adaptive_rate import Epoch, AdaptiveRate
-from weak2wise.llm.limits.limits.adaptive_concurrency import AdaptiveConcurrency
+from weak2wise.llm.limits.limits.limits.adaptive_rate import Epoch, AdaptiveRate
+from weak2wise.llm.limits.limits.limits.adaptive_concurrency import AdaptiveConcurrency
 
 FIRST_WINDOW = 32
 MOST_IN_FLIGHT = 1024

@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from weak2wise.ledger.account import Totals
 from weak2wise.ledger.outcomes import Done, Failed
 from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import Totals, ends
 
 HEAVIEST = 10
 LISTED_FAILURES = 50
@@ -96,7 +96,7 @@ def gather(work: WorkDir) -> Facts:
     work.steps["stepmask"].each_done(_Scored, lambda done: _scored(facts, done))
     work.steps["select"].each_done(_Golden, lambda done: _golden(facts, done))
     work.journal.look(lambda receipt: _paid(facts, receipt))
-    failed = (end for end in ends([work.intake, *(work.steps[s] for s in work.through)]) if isinstance(end, Failed))
+    failed = (end for end in work.account.up_to(work.through[-1]).ends() if isinstance(end, Failed))
     facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]
     return facts
 

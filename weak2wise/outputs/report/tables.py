@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from weak2wise.ledger.manifest import digest
-from weak2wise.ledger.outcomes import Done, Status
+from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
 from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
@@ -84,7 +84,7 @@ def slowest(work: WorkDir, facts: Facts) -> str:
 
 def _title(work: WorkDir, row: int) -> str:
     for ledger in work.steps.values():
-        if ledger.status(row) is Status.DONE:
+        if ledger.status(row) is RowStatus.DONE:
             outcome = ledger.read(row)
             assert isinstance(outcome, Done)
             return str(outcome.record.title)
@@ -101,7 +101,7 @@ def failed(work: WorkDir, facts: Facts) -> str:
         [f"{f.row:,}", title(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
         for f in facts.failures
     ]
-    unread = sum(count for kind, count in facts.totals.failed.items() if kind.startswith("input/"))
+    unread = facts.totals.unreadable
     others = "them" if not unread else "the others"
     again = f"The next run tries {others} again, and <code>retry-failed</code> tries nothing else."
     if unread:

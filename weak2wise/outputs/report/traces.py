@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from weak2wise.ledger.outcomes import Done, Status
+from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.facts import Facts
 from weak2wise.outputs.report.text import answer, escape, line, prose, title
@@ -26,7 +26,7 @@ def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
     for row in rows:
         golden, scored = work.steps["select"].read(row), None
         assert isinstance(golden, Done)
-        if work.steps["stepmask"].status(row) is Status.DONE:
+        if work.steps["stepmask"].status(row) is RowStatus.DONE:
             scored = work.steps["stepmask"].read(row)
         yield trace(golden.record, scored.record if isinstance(scored, Done) else None)
 

@@ -1,0 +1,165 @@
+"""Where each row of the input stands: which step it needs next, how it ended, and totals that balance.
+
+Two questions, two answers. The *next step* is the first one that has not done a row, for that is where its work goes
+on. How a row *ended* is what the latest ledger that knows it says. They differ only after a power cut, which takes the
+end of each ledger by itself: a row may have lost an early outcome and kept a later one.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Container, Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from msgspec import Struct
+
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
+
+INPUT = "input"
+"""The ledger of the input, and the stage of its failures: lines that cannot be read."""
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """Where every input row stands: ``rows == emitted + sum(dropped) + sum(failed) + unfinished``.
+
+    ``dropped`` counts by reason, ``failed`` by ``stage/kind``. ``emitted`` counts rows through the last step of the
+    run; ``unfinished`` rows are left to be done by a later run.
+    """
+
+    rows: int
+    emitted: int
+    dropped: dict[str, int]
+    failed: dict[str, int]
+    unfinished: int
+
+    @property
+    def unreadable(self) -> int:
+        """Lines of the input that cannot be read; they are among ``failed``."""
+        return sum(count for where, count in self.failed.items() if where.startswith(f"{INPUT}/"))
+
+
+class Account:
+    """What the ledgers of the input and of the steps, by name and in order, say of each row together.
+
+    It keeps nothing of its own: it is as current as the ledgers are. A look-up costs at most one array look-up a step.
+    """
+
+    def __init__(self, intake: Ledger[Any], steps: Mapping[str, Ledger[Any]]) -> None:
+        self.intake = intake
+        self.steps = dict(steps)
+        self._last = [*self.steps.values()][-1]
+        self._latest_first = [*reversed(self.steps.values()), intake]
+        self._position = {step: position for position, step in enumerate(self.steps)}
+        self._step_before = {step: before for before, step in pairwise(self.steps)}
+
+    def up_to(self, step: str) -> "Account":
+        """The account of a run that takes no row further than a step."""
+        return Account(self.intake, {name: self.steps[name] for name in list(self.steps)[: self._position[step] + 1]})
+
+    def next_step(self, row: int) -> str | None:
+        """The first step that has not done the row; ``None`` if it needs no more work: through, or dropped there."""
+        for step, ledger in self.steps.items():
+            if (status := ledger.status(row)) is not RowStatus.DONE:
+                return None if status is RowStatus.DROPPED else step
+        return None
+
+    def is_pending(self, row: int, last_step: str) -> bool:
+        """Whether a row still needs a step up to and including ``last_step``."""
+        step = self.next_step(row)
+        return step is not None and self._position[step] <= self._position[last_step]
+
+    async def record_for(self, row: int, step: str) -> Any | None:
+        """The record that a row enters a step with, from disk; ``None`` at the first step: the input has it.
+
+        The step before must have done the row.
+        """
+        if step not in self._step_before:
+            return None
+        outcome = await self.steps[self._step_before[step]].fetch(row)
+        assert isinstance(outcome, Done)
+        return outcome.record
+
+    def pending(self, rows: Collection[int] | None = None) -> list[int]:
+        """How many of these rows need each step next.
+
+        Without ``rows``, of all that have begun, from tallies alone: the first step's number is then what it has done
+        and dropped, below zero, and becomes right with the input's readable rows added.
+        """
+        if rows is not None:
+            found = Counter(self.next_step(row) for row in rows)
+            return [found[step] for step in self.steps]
+        tallies = [ledger.tally for ledger in self.steps.values()]
+        reached = [0, *(tally[RowStatus.DONE] for tally in tallies)]
+        left = [tally[RowStatus.DONE] + tally[RowStatus.DROPPED] for tally in tallies]
+        return [before - after for before, after in zip(reached, left, strict=False)]
+
+    @property
+    def emitted(self) -> int:
+        """Rows that the last step has done."""
+        return self._last.tally[RowStatus.DONE]
+
+    @property
+    def unreadable(self) -> int:
+        """Lines of the input that cannot be read."""
+        return self.intake.tally[RowStatus.FAILED]
+
+    def tally(self, status: RowStatus) -> int:
+        """How many outcomes of a kind stand in the steps' ledgers, by their tallies."""
+        return sum(ledger.tally[status] for ledger in self.steps.values())
+
+    def ends(self) -> Iterator[Dropped | Failed]:
+        """How each row ended that was dropped or failed, in input order. Blocks for one small read a row."""
+        for row in self._rows():
+            ledger = self._latest(row)
+            if ledger is not None and ledger.status(row) is not RowStatus.DONE:
+                outcome = ledger.read(row)
+                assert not isinstance(outcome, Done)
+                yield outcome
+
+    def failed_rows(self, kinds: Container[str]) -> tuple[set[int], Counter[str]]:
+        """The rows that failed for one of these kinds in a step, and how many failed there for each kind. Blocks.
+
+        A row whose new trial was interrupted has left the step that it failed in and is not through: it counts, too.
+        """
+        rows: set[int] = set()
+        found: Counter[str] = Counter()
+        for end in self.ends():
+            if isinstance(end, Failed) and end.stage != INPUT:
+                found[end.kind] += 1
+                if end.kind in kinds:
+                    rows.add(end.row)
+        for ledger in self.steps.values():
+            rows |= {row for row, kind in ledger.ever_failed().items() if kind in kinds and self._is_on_its_way(row)}
+        return rows, found
+
+    def totals(self, rows: int) -> Totals:
+        """Count where ``rows`` input rows stand. Blocks."""
+        dropped: Counter[str] = Counter()
+        failed: Counter[str] = Counter()
+        for end in self.ends():
+            if isinstance(end, Dropped):
+                dropped[end.reason] += 1
+            else:
+                failed[f"{end.stage}/{end.kind}"] += 1
+        return Totals(
+            rows=rows,
+            emitted=self.emitted,
+            dropped=dict(dropped),
+            failed=dict(sorted(failed.items())),
+            unfinished=rows - self.emitted - dropped.total() - failed.total(),
+        )
+
+    def begun(self) -> int:
+        """How many rows have any outcome. Looks at every row."""
+        return sum(self._latest(row) is not None for row in self._rows())
+
+    def _rows(self) -> range:
+        return range(max(len(ledger.rows()) for ledger in self._latest_first))
+
+    def _latest(self, row: int) -> Ledger[Any] | None:
+        """The last ledger on a row's way that knows it."""
+        return next((ledger for ledger in self._latest_first if ledger.status(row) is not RowStatus.NONE), None)
+
+    def _is_on_its_way(self, row: int) -> bool:
+        """Whether a step has done the row and no later one knows it."""
+        latest = self._latest(row)
+        return latest is not None and latest is not self._last and latest.status(row) is RowStatus.DONE
