@@ -1,0 +1,1 @@
+"""Tests of a whole run and of what it leaves in its work_dir."""
