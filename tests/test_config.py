@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint, load_config
-from weak2wise.config.shape import answer_settings, result_shape
+from weak2wise.config.shape import result_shape
 from weak2wise.errors import ConfigError
 from workers.prompts import Prompts
 
@@ -177,7 +177,7 @@ def test_what_shapes_a_local_models_answers_is_another_setting(file: Path, given
 
     def shape(*overrides: str) -> tuple[dict[str, str], dict[str, Any]]:
         config = load(file, *(f"model_endpoints.Small-1.5B.{override}" for override in overrides))
-        return result_shape(config, {}), answer_settings(config.endpoints["Small-1.5B"])
+        return result_shape(config, {}), config.endpoints["Small-1.5B"].answer_settings()
 
     before = shape()
     assert all(now != then for now, then in zip(shape(given), before, strict=True))
@@ -189,7 +189,7 @@ def test_the_temperature_that_nobody_looks_at_is_no_setting(file: Path) -> None:
         shapes = []
         for temperature in ("0.1", "0.9"):
             config = load(file, f"model_endpoints.{name}.generation_kwargs.temperature={temperature}")
-            shapes.append((result_shape(config, {}), answer_settings(config.endpoints[name])))
+            shapes.append((result_shape(config, {}), config.endpoints[name].answer_settings()))
         assert shapes[0] == shapes[1]
 
 

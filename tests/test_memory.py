@@ -8,7 +8,7 @@ import pytest
 from tests.engine_runs import run_in, save
 from tests.finished_run import command
 from tests.loopback import LoopbackProcess
-from weak2wise.config.schema import VllmEndpoint
+from weak2wise.config import VllmEndpoint
 from weak2wise.llm.footprint import Footprint, footprint
 from weak2wise.outputs.memory import cached, fit, gpus
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from weak2wise.config.schema import GenerationKwargs, PromptTexts, TransformersEndpoint, VllmEndpoint
+from weak2wise.config import GenerationKwargs, PromptTexts, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family
 from weak2wise.llm._vllm_log import EngineLog

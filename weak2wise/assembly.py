@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weak2wise.config import Config, OpenAIEndpoint
-from weak2wise.config.shape import answer_settings
+from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint
 from weak2wise.dataset import asked_by, at_hand, read_questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Ledger, Status
@@ -104,6 +103,7 @@ async def open_endpoints(config: Config, purse: Purse, gate: Gate) -> AsyncItera
                 model = OpenAIModel(name, endpoint, limits[name], purse, gate, one_of_several=several)
                 opened[name] = await stack.enter_async_context(model)
             else:
+                assert isinstance(endpoint, VllmEndpoint)
                 engine_log = Path(config.dataset.work_dir) / f"vllm-{number}.log"
                 weak = opened[name] = VllmModel(name, endpoint, engine_log, gate)
                 stack.push_async_callback(weak.close)
@@ -139,7 +139,7 @@ def wire(
     for role, name in config.roles().items():
         kind = role.partition("/")[0]
         watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(lasting[name])
-        settings = answer_settings(config.endpoints[name])
+        settings = config.endpoints[name].answer_settings()
         endpoint = endpoints[name]
         priced: dict[str, Any] = {"cost": endpoint.cost} if isinstance(endpoint, OpenAIModel) else {}
         wired[role] = Journaled(gate.guard(watched), journal, role=role, endpoint=name, settings=settings, **priced)

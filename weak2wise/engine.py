@@ -14,8 +14,8 @@ import structlog
 
 from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
 from weak2wise.beside import log_ending, progress, stop_when_empty
-from weak2wise.config import Config, OpenAIEndpoint
-from weak2wise.config.shape import result_shape
+from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint, input_of
+from weak2wise.config.shape import default_shape, result_shape
 from weak2wise.dataset import asked_by, at_hand, count_rows, is_hub, keep, read_rows
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import locked, make_private, mend, write_atomic
@@ -74,7 +74,7 @@ class Engine:
         self._steps = list(STEPS)[:up_to_step]
         self._prompts = Prompts.of(config.prompts)
         self._work_dir = Path(config.dataset.work_dir)
-        self._input = Path(config.dataset.input_path)
+        self._input = input_of(config)
         self._output = output_of(config)
         self._retry = retry
         self._verbose = verbose
@@ -86,7 +86,7 @@ class Engine:
         self.gate = Gate()
         for name in dict.fromkeys(config.roles().values()):
             endpoint = config.endpoints[name]
-            if not isinstance(endpoint, OpenAIEndpoint):
+            if isinstance(endpoint, VllmEndpoint):
                 check_vllm(name, endpoint)
         check_places(config)
         if retry is not None and not (self._work_dir / "manifest.json").exists():
@@ -118,7 +118,13 @@ class Engine:
             overlap = await self._write_aside(read_overlap, self._config, keep)
             shape = self._shape(overlap)
             for key in await self._write_aside(
-                settle, self._work_dir, shape, self._input, self._resume, anew=self._retry is None
+                settle,
+                self._work_dir,
+                shape,
+                self._input,
+                self._resume,
+                defaults=default_shape(),
+                anew=self._retry is None,
             ):
                 log.warning("manifest.changed", key=key, effect="finished rows stay, rows still owed get the new value")
             books = Books.of(self._config)
@@ -222,7 +228,7 @@ class Engine:
         source = at_hand(self._input, self._work_dir)
         if not source.exists():  # a data set that no run has kept yet
             return None, []
-        old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume)
+        old, _, changed = compare(self._work_dir, self._shape(overlap), source, resume, defaults=default_shape())
         return old, changed
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
@@ -244,7 +250,7 @@ class Engine:
     def _named(self) -> dict[str, Any]:
         """The input and the other files that no export may take the place of, by names that hold in any folder."""
         dataset = self._config.dataset
-        source = Path(dataset.input_path)
+        source = input_of(self._config)
         sets = [name for name in dataset.decontaminate if not is_hub(Path(name))]
         return {
             "input": str(source if is_hub(source) else source.resolve()),
@@ -269,7 +275,7 @@ class Engine:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             said = f"{self._work_dir}: no failed question to try again (failed there: {found or 'none'})"
             if lines := books.intake.tally[Status.FAILED]:
-                said += f". {unreadable(lines, self.failures, Path(self._config.dataset.input_path))}"
+                said += f". {unreadable(lines, self.failures, input_of(self._config))}"
             raise ConfigError(said)
         return rows
 

@@ -71,7 +71,7 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
     for asked in asyncio.as_completed([_ask(name, endpoint, config) for name, endpoint in remote.items()]):
         yield await asked
     for name, endpoint in used.items():
-        if not isinstance(endpoint, OpenAIEndpoint):
+        if isinstance(endpoint, VllmEndpoint):
             looked = await asyncio.to_thread(_look, name, endpoint)
             yield looked
             if load and looked.verdict != "bad":

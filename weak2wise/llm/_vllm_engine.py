@@ -37,7 +37,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-from weak2wise.config.schema import DEFAULT_NEW_TOKENS, VllmEndpoint
+from weak2wise.config import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family, kill
 from weak2wise.llm._vllm_log import USER_CONFIGURES_LOGGING, EngineLog

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from weak2wise.config.schema import VllmEndpoint
+from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.llm._vllm_guard import Guard, engine_processes, family, kill
 from weak2wise.llm._vllm_log import EngineLog

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from weak2wise.ledger.manifest import DIGEST
+from weak2wise.digests import DIGEST
 
 
 def as_yaml(shape: Mapping[str, Any]) -> str:
