@@ -222,11 +222,12 @@ MISTAKES = [
     ("model_endpoints.strong-a.headers={X: $UNSET}", "headers.X: environment variable UNSET is not set"),
     ("model_endpoints.Small-1.5B.generation_kwargs.topp=1", "generation_kwargs.topp: unknown key; did you mean top_p?"),
     ("model_endpoints.new.base_url=https://c.example", "model_endpoints.new.model_id: missing"),
-    ("dataset={}", "dataset: missing key input_path"),
-    ("dataset.input_path=null", "dataset.input_path: expected str, got null"),
+    ("dataset.input_path=3", "dataset.input_path: expected str | null, got int, found 3"),
+    ("models={}", "models: missing key mweak"),
+    ("model_endpoints.strong-a.headers={3: x}", "strong-a.headers: of each key in it expected str, got int"),
     ("params=3", "params: expected object, got int"),
     ("params.n_mask", "--set params.n_mask: expected key.path=value"),
-    ("dataset.input_path=~nobody-here/in.jsonl", "~nobody-here/in.jsonl: there is no such user"),
+    ("dataset.input_path=~nobody-here/in.jsonl", "dataset.input_path: ~nobody-here/in.jsonl: there is no such user"),
     ("models.judge.deep=1", "--set models.judge.deep: judge is not a mapping"),
 ]
 

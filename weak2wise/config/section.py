@@ -27,7 +27,7 @@ Name = Annotated[str, Meta(min_length=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*$")]
 """A base to which a path is added; no user, password or query, which would be secrets in a file."""
 
-_AT = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at (?P<is_key>`key` in )?`\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 
 
@@ -94,6 +94,8 @@ def convert(value: object, kind: type[T], key: str) -> T:
     inside = at["path"] if at else ""
     path = key + inside
     body = message[: at.start()] if at else message
+    if at and at["is_key"]:
+        body = f"of each key in it {body}"
     if unknown := _UNKNOWN.search(body):
         raise ConfigError(unknown_key(f"{path}.{unknown['key']}", _fields_at(kind, inside))) from None
     if "enum value" in body:
