@@ -40,7 +40,8 @@ ENDPOINTS: dict[str, Endpoint] = {
 
 
 def config(**changes: Any) -> Config:
-    return Config(**({"models": MODELS, "endpoints": ENDPOINTS} | changes))
+    given: dict[str, Any] = {"models": MODELS, "endpoints": ENDPOINTS} | changes
+    return Config(**given)
 
 
 def complaint(make: Callable[[], object]) -> str:
@@ -142,7 +143,8 @@ def test_values_are_kept_as_their_types_have_them() -> None:
 
 def test_a_changed_copy_is_checked_too() -> None:
     assert complaint(lambda: structs.replace(Params(), n_mask=0)) == "params.n_mask: expected int >= 1, found 0"
-    assert "no endpoint 'nobody'" in complaint(lambda: structs.replace(config(), models=Models("nobody", ("big",))))
+    nobody = Models(mweak="nobody", mstrong=("big",))
+    assert "no endpoint 'nobody'" in complaint(lambda: structs.replace(config(), models=nobody))
 
 
 CROSSING: list[tuple[dict[str, Any], str]] = [
