@@ -15,11 +15,11 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from weak2wise.assembly import Books
-from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
-from weak2wise.run.engine import Engine
+from weak2wise.config import AnswerPolicy, Config, VllmEndpoint, load_config
+from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
-from weak2wise.llm.vllm.model.model.model import VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.generate import Generate
 from workers.judge import Judge
@@ -118,7 +118,7 @@ def write_traces(
         prompts, offload = Prompts.of(config.prompts), KillablePool()
         judge = Judge(prompts=prompts, offload=offload, mode="rule")
         writer = Tally(model)
-        worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
+        worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, AnswerPolicy(), judge, None)
         cuttings: dict[str, Cutting] = {}
         try:
             traced = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
@@ -201,8 +201,8 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm.vllm.model.model.engine import REPETITION, _engine_args
-    from weak2wise.llm.vllm.model.model.engine_log import EngineLog
+    from weak2wise.llm.vllm.engine import REPETITION, _engine_args
+    from weak2wise.llm.vllm.engine_log import EngineLog
 
     endpoint = setting.config("exhaustive").endpoints["weak"]
     assert isinstance(endpoint, VllmEndpoint)

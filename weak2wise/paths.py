@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from weak2wise.assembly import STEPS
-from weak2wise.config import Config
+from weak2wise.config import Config, input_of
 from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
 
@@ -31,7 +31,7 @@ def check_paths(config: Config) -> None:
         ConfigError: naming the path and the key.
     """
     dataset, output = config.dataset, output_of(config)
-    read = {"input_path": [dataset.input_path], "decontaminate": dataset.decontaminate}
+    read = {"input_path": [str(input_of(config))], "decontaminate": dataset.decontaminate}
     for key, names in read.items():
         for path in map(Path, names):
             if is_hub(path):

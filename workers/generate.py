@@ -3,15 +3,15 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from weak2wise.config import Outcomes
+from weak2wise.config import AnswerPolicy
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
 from weak2wise.telemetry.log import log_facts
 from weak2wise.worker import Partial
+from workers.answer_policy import acceptable
 from workers.faithful import MARK, contradicts
 from workers.fanout import all_settled
 from workers.judge import Judge
-from workers.outcomes import acceptable
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced, Unsolved
 from workers.scoring import split_steps
@@ -30,7 +30,7 @@ class Generate:
     temperature: float
     prompts: Prompts
     seed: int
-    outcomes: Outcomes
+    outcomes: AnswerPolicy
     judge: Judge
     least: int | None
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint, load_config
-from weak2wise.config.shape import answer_settings, result_shape
+from weak2wise.config.shape import result_shape
 from weak2wise.errors import ConfigError
 from workers.prompts import Prompts
 
@@ -177,7 +177,7 @@ def test_what_shapes_a_local_models_answers_is_another_setting(file: Path, given
 
     def shape(*overrides: str) -> tuple[dict[str, str], dict[str, Any]]:
         config = load(file, *(f"model_endpoints.Small-1.5B.{override}" for override in overrides))
-        return result_shape(config, {}), answer_settings(config.endpoints["Small-1.5B"])
+        return result_shape(config, {}), config.endpoints["Small-1.5B"].answer_settings()
 
     before = shape()
     assert all(now != then for now, then in zip(shape(given), before, strict=True))
@@ -189,7 +189,7 @@ def test_the_temperature_that_nobody_looks_at_is_no_setting(file: Path) -> None:
         shapes = []
         for temperature in ("0.1", "0.9"):
             config = load(file, f"model_endpoints.{name}.generation_kwargs.temperature={temperature}")
-            shapes.append((result_shape(config, {}), answer_settings(config.endpoints[name])))
+            shapes.append((result_shape(config, {}), config.endpoints[name].answer_settings()))
         assert shapes[0] == shapes[1]
 
 
@@ -222,11 +222,12 @@ MISTAKES = [
     ("model_endpoints.strong-a.headers={X: $UNSET}", "headers.X: environment variable UNSET is not set"),
     ("model_endpoints.Small-1.5B.generation_kwargs.topp=1", "generation_kwargs.topp: unknown key; did you mean top_p?"),
     ("model_endpoints.new.base_url=https://c.example", "model_endpoints.new.model_id: missing"),
-    ("dataset={}", "dataset: missing key input_path"),
-    ("dataset.input_path=null", "dataset.input_path: expected str, got null"),
+    ("dataset.input_path=3", "dataset.input_path: expected str | null, got int, found 3"),
+    ("models={}", "models: missing key mweak"),
+    ("model_endpoints.strong-a.headers={3: x}", "strong-a.headers: of each key in it expected str, got int"),
     ("params=3", "params: expected object, got int"),
     ("params.n_mask", "--set params.n_mask: expected key.path=value"),
-    ("dataset.input_path=~nobody-here/in.jsonl", "~nobody-here/in.jsonl: there is no such user"),
+    ("dataset.input_path=~nobody-here/in.jsonl", "dataset.input_path: ~nobody-here/in.jsonl: there is no such user"),
     ("models.judge.deep=1", "--set models.judge.deep: judge is not a mapping"),
 ]
 

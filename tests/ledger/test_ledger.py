@@ -221,6 +221,14 @@ class TestManifest:
         with pytest.raises(ConfigError, match=r"Changed since: params\.beta, params\.n_mask\."):
             settle(tmp_path, {"params.beta": "2", "params.n_mask": "3", "same": "x"}, data, "auto")
 
+    def test_a_key_that_an_older_manifest_lacks_counts_as_its_default(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        before = (tmp_path / "manifest.json").read_bytes()
+        assert settle(tmp_path, {"a": "1", "new": "x"}, data, "auto", defaults={"a": "0", "new": "x"}) == []
+        assert (tmp_path / "manifest.json").read_bytes() == before
+        with pytest.raises(ConfigError, match=r"Changed since: new\."):
+            settle(tmp_path, {"a": "1", "new": "y"}, data, "auto", defaults={"a": "0", "new": "x"})
+
     def test_force_goes_on_and_says_what_changed(self, tmp_path: Path, data: Path) -> None:
         settle(tmp_path, {"a": "1"}, data, "auto")
         assert settle(tmp_path, {"a": "2"}, data, "force") == ["a"]

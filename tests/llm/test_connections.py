@@ -10,7 +10,7 @@ from tests.engine_runs import ROOT
 from tests.loopback import LoopbackProcess
 from weak2wise.errors import ConfigError
 from weak2wise.llm.http import open_files as connections
-from weak2wise.llm.limits.limits.limits import MOST_IN_FLIGHT
+from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 
 PROGRAM = """
 import asyncio, resource, sys

@@ -25,7 +25,7 @@ from tests.loopback.faults import KINDS, Kind
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, StopRun
 from weak2wise.llm.errors import Down, Rejected, Transient, Unusable
-from weak2wise.llm.limits.limits.limits import Limits
+from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.retry import Retried

@@ -12,7 +12,7 @@ from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError
 from weak2wise.llm.http import transport as wire
 from weak2wise.llm.errors import Down, Transient, Unusable
-from weak2wise.llm.limits.limits.limits import Limits
+from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.retry import Retried

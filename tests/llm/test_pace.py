@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from weak2wise.llm.limits.limits.adaptive_rate import LONGEST_WINDOW, Epoch, AdaptiveRate
+from weak2wise.llm.limits.adaptive_rate import LONGEST_WINDOW, Epoch, AdaptiveRate
 
 
 def simulated(pace: AdaptiveRate, allowed: float, start: float) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import math
 
-from weak2wise.llm.limits.limits.adaptive_concurrency import LONGEST_ROUND, AdaptiveConcurrency
+from weak2wise.llm.limits.adaptive_concurrency import LONGEST_ROUND, AdaptiveConcurrency
 
 
 def test_a_window_that_is_not_full_does_not_grow() -> None:

@@ -8,9 +8,9 @@ import pytest
 from tests.engine_runs import run_in, save
 from tests.finished_run import command
 from tests.loopback import LoopbackProcess
-from weak2wise.config.schema import VllmEndpoint
-from weak2wise.llm.vllm.model.footprint import Footprint, footprint
-from weak2wise.llm.vllm.model.gpu_memory import cached, fit, gpus
+from weak2wise.config import VllmEndpoint
+from weak2wise.llm.vllm.footprint import Footprint, footprint
+from weak2wise.llm.vllm.gpu_memory import cached, fit, gpus
 
 
 def test_check_looks_whether_a_model_folder_holds_a_model(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from weak2wise.assembly import STEPS, Books
-from weak2wise.config import Config, Dataset, Models
+from weak2wise.config import Config, Dataset, Endpoint, Models, OpenAIEndpoint
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Outcome
 
 ROLES = ("weak", "judge", "strong/a", "truncation")
@@ -31,7 +31,8 @@ async def test_a_row_may_ask_for_the_answers_of_the_roles_that_its_next_steps_as
 ) -> None:
     """None of the strong models' once its traces are there, however many rows a later run begins with."""
     dataset = Dataset(input_path="in.jsonl", work_dir=str(tmp_path))
-    books = Books.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints={}, dataset=dataset))
+    endpoints: dict[str, Endpoint] = {name: OpenAIEndpoint(model_id="m") for name in ("w", "a")}
+    books = Books.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
     books.open()
     for number, step in enumerate(STEPS):
         outcome = Done(1, {}) if number < through else then if number == through else None

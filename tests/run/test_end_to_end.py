@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.engine_runs import ROOT, lines
-from weak2wise.llm.vllm.model.guard import family
+from weak2wise.llm.vllm.guard import family
 from workers.race import Race
 from workers.scoring import exact_weights
 

@@ -6,8 +6,8 @@ It prints ``starting`` and, once the engine is up, ``started``; then it waits to
 import asyncio
 import sys
 
-from weak2wise.config.schema import VllmEndpoint
-from weak2wise.llm.vllm.model.model import VllmModel
+from weak2wise.config import VllmEndpoint
+from weak2wise.llm.vllm.model import VllmModel
 
 
 async def main(folder: str) -> None:

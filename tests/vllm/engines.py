@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weak2wise.llm.vllm.model.guard import family
+from weak2wise.llm.vllm.guard import family
 from weak2wise.llm.model import Message, Prompt
 
 PATIENCE_SECONDS = 30.0

@@ -8,8 +8,8 @@ from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.vllm.model import model as vllm
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.vllm.model.restart import Restarted
-from weak2wise.llm.vllm.model.model import EngineDied
+from weak2wise.llm.vllm.restart import Restarted
+from weak2wise.llm.vllm.model import EngineDied
 
 
 class Frail:

@@ -10,7 +10,7 @@ from tests.vllm.engines import ask, collect, engine_test, model_folder
 from weak2wise.config.schema import GenerationKwargs, PromptTexts, VllmEndpoint
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion
-from weak2wise.llm.vllm.model.model import VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
 from workers.prompts import Prompts

@@ -11,14 +11,14 @@ from tests.engine_runs import ROOT
 from tests.vllm.engines import model_folder, wait_until_gone
 from weak2wise.config.schema import VllmEndpoint
 from weak2wise.errors import ConfigError
-from weak2wise.llm.vllm.model.guard import family
-from weak2wise.llm.vllm.model.engine_log import EngineLog
-from weak2wise.llm.vllm.model.model import check_vllm
+from weak2wise.llm.vllm.guard import family
+from weak2wise.llm.vllm.engine_log import EngineLog
+from weak2wise.llm.vllm.model import check_vllm
 
 
 def test_importing_the_module_does_not_import_vllm() -> None:
     """The configuration can be checked where vLLM is not installed, and quickly where it is."""
-    code = "import sys, weak2wise.llm.vllm.model.model; sys.exit('vllm' in sys.modules or 'torch' in sys.modules)"
+    code = "import sys, weak2wise.llm.vllm.model; sys.exit('vllm' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -75,7 +75,7 @@ def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
     """The guard alone, without vLLM: a spawned child of a process that gets SIGKILL is gone soon."""
     code = (
         "import multiprocessing, time\n"
-        "from weak2wise.llm.vllm.model.guard import Guard\n"
+        "from weak2wise.llm.vllm.guard import Guard\n"
         "guard = Guard()\n"
         "child = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(600,))\n"
         "child.start(); print('ready', flush=True); time.sleep(600)\n"
@@ -95,7 +95,7 @@ def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
 @pytest.mark.parametrize(("replicas", "sequences"), [(None, 256), (8, 2048)])
 def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequences: int) -> None:
     """What vLLM itself makes of the endpoint, without starting it."""
-    module = import_module("weak2wise.llm.vllm.model.engine")
+    module = import_module("weak2wise.llm.vllm.engine")
     endpoint = VllmEndpoint(model_id=model_folder(), max_model_len=2048, max_num_seqs=256, data_parallel_size=replicas)
     engine_log = EngineLog(None)
     try:
@@ -111,7 +111,7 @@ def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequence
 def test_a_loop_of_any_length_up_to_a_paragraph_is_ended_and_a_list_is_not() -> None:
     """By vLLM's own check: four times the pattern, or of a short one as many as make 68 tokens."""
     check = import_module("vllm.v1.core.sched.utils").check_sequence_repetition
-    repetition = import_module("weak2wise.llm.vllm.model.engine").REPETITION
+    repetition = import_module("weak2wise.llm.vllm.engine").REPETITION
     start = list(range(1000, 1050))
     for period in range(1, 129):
         tokens = start + 600 * list(range(period))

@@ -2,15 +2,15 @@
 
 import pytest
 
-from weak2wise.config import Outcomes, PromptTexts
+from weak2wise.config import AnswerPolicy, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
+from workers.answer_policy import flaws
 from workers.answers import warm_up
 from workers.faithful import FaithfulOnly
 from workers.generate import Generate
 from workers.judge import Judge
-from workers.outcomes import flaws
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Scored, Traced, Unsolved
 from workers.scoring import score
@@ -45,7 +45,7 @@ async def traced(*conclusions: str, answer: str) -> Traced:
         0.6,
         PROMPTS,
         0,
-        outcomes=Outcomes(),
+        outcomes=AnswerPolicy(),
         judge=Judge(prompts=PROMPTS, offload=offload, mode="llm", model=NoCalls()),
         least=None,
     )

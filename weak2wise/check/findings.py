@@ -15,7 +15,7 @@ from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model.model.model import VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.check.forecast import Source
 from weak2wise.telemetry.plain import plain
 from workers.decontaminate import Overlap
@@ -69,7 +69,7 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
     for asked in asyncio.as_completed([_ask(name, endpoint, config) for name, endpoint in remote.items()]):
         yield await asked
     for name, endpoint in used.items():
-        if not isinstance(endpoint, OpenAIEndpoint):
+        if isinstance(endpoint, VllmEndpoint):
             looked = await asyncio.to_thread(_look, name, endpoint)
             yield looked
             if load and looked.verdict != "bad":

@@ -12,8 +12,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from weak2wise.assembly import ASKED_LAST, STEPS
-from weak2wise.config import Config, Endpoint, OpenAIEndpoint, Prices
-from weak2wise.config.schema import DEFAULT_NEW_TOKENS
+from weak2wise.config import Config, input_of
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.ledger.outcomes import Dropped, RowStatus
 from weak2wise.llm.journal import Receipt, Spent
@@ -101,7 +100,7 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         ConfigError: the input cannot be read.
     """
     source, dataset = Source(), config.dataset
-    async for row in read_rows(at_hand(Path(dataset.input_path), Path(dataset.work_dir)), dataset.columns):
+    async for row in read_rows(at_hand(input_of(config), Path(dataset.work_dir)), dataset.columns):
         if not isinstance(row, InputRow):
             source.bad += 1
             source.first_bad = source.first_bad or row.message
@@ -134,7 +133,7 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
     for role, endpoint in config.roles().items():
         kind = role.partition("/")[0]
         number, utmost = round(calls[role]), round(max(calls[role], most[role]))
-        longest = _longest(config.endpoints[endpoint])
+        longest = config.endpoints[endpoint].longest_answer
         use = spent.get(role, Spent())
         measured = use.calls >= MEASURED_FROM
         if measured:
@@ -260,14 +259,5 @@ def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | No
     return spent, through, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 
 
-def _longest(endpoint: Endpoint) -> int:
-    """The most tokens that an answer may take."""
-    allowed = endpoint.generation_kwargs.max_new_tokens
-    return allowed or (endpoint.max_tokens if isinstance(endpoint, OpenAIEndpoint) else DEFAULT_NEW_TOKENS)
-
-
 def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:
-    endpoint = config.endpoints[name]
-    if not isinstance(endpoint, OpenAIEndpoint) or endpoint.prices == Prices():
-        return None
-    return endpoint.prices.cost(round(prompt), round(cached), round(answer))
+    return config.endpoints[name].cost(round(prompt), round(cached), round(answer))

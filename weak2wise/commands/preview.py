@@ -18,7 +18,7 @@ from rich.text import Text
 from weak2wise.assembly import read_overlap
 from weak2wise.commands.run import INTERRUPTED, supervise
 from weak2wise.commands.say import begin, explain, say
-from weak2wise.config import Config, Dataset, load_config
+from weak2wise.config import Config, Dataset, input_of, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
@@ -68,9 +68,9 @@ async def _small(config: Config, folder: Path, n: int) -> Config:
     """The same run over the first few good rows that it would not drop unasked, in a folder of its own."""
     rows: list[InputRow] = []
     contaminated = 0
-    given = config.dataset
+    given, asked = config.dataset, input_of(config)
     overlap = await asyncio.to_thread(read_overlap, config)
-    async for row in read_rows(at_hand(Path(given.input_path), Path(given.work_dir)), given.columns):
+    async for row in read_rows(at_hand(asked, Path(given.work_dir)), given.columns):
         if isinstance(row, InputRow):
             if overlap and overlap.find(row.question):
                 contaminated += 1
@@ -79,9 +79,9 @@ async def _small(config: Config, folder: Path, n: int) -> Config:
         if len(rows) == n:
             break
     if not rows and contaminated:
-        raise ConfigError(f"{given.input_path}: every question of it is in an evaluation set (dataset.decontaminate)")
+        raise ConfigError(f"{asked}: every question of it is in an evaluation set (dataset.decontaminate)")
     if not rows:
-        raise ConfigError(f"{given.input_path}: no line of it is a question (dataset.input_path)")
+        raise ConfigError(f"{asked}: no line of it is a question (dataset.input_path)")
     lines = [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
     source = folder / "questions.jsonl"
     source.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))

@@ -21,7 +21,7 @@ import uvloop
 from rich.console import Console
 
 from weak2wise.commands.say import begin, command_line, explain, say
-from weak2wise.config import Config, load_config
+from weak2wise.config import Config, input_of, load_config
 from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
@@ -130,10 +130,10 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
         return explain(error, again)
     _print(summary, engine.summary)
     if not summary.totals.rows:
-        say(f"Warning: {loaded.dataset.input_path} holds no questions, so there is nothing to do (dataset.input_path).")
+        say(f"Warning: {input_of(loaded)} holds no questions, so there is nothing to do (dataset.input_path).")
     left = summary.totals.failed
     if lines := summary.totals.unreadable:
-        say(f"{unreadable(lines, engine.failures, Path(loaded.dataset.input_path))}.")
+        say(f"{unreadable(lines, engine.failures, input_of(loaded))}.")
     if sum(left.values()) > lines:
         say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")
     if summary.totals.unfinished:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weak2wise.config import read_config
+from weak2wise.config import load_work_dir
 from weak2wise.errors import ConfigError
 
 
@@ -16,4 +16,4 @@ def work_dir_of(given: Path | None, config: Path) -> Path:
         return given
     if not config.exists():
         raise ConfigError(f"{config}: no such file; pass --config FILE, or name a WORK_DIR")
-    return Path(read_config(config).dataset.work_dir)
+    return load_work_dir(config)

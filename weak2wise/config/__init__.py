@@ -1,38 +1,53 @@
-"""The run's configuration: a frozen, typed value read once from YAML and checked before the first call."""
+"""The run's configuration: a frozen, typed value, checked when it is made, be it from YAML or in code."""
 
-from weak2wise.config.load import load_config, read_config
+from weak2wise.config.endpoints import (
+    DEFAULT_NEW_TOKENS,
+    Endpoint,
+    EndpointSettings,
+    GenerationKwargs,
+    LimitSettings,
+    OpenAIEndpoint,
+    PluginEndpoint,
+    Prices,
+    TransformersEndpoint,
+    VllmEndpoint,
+)
+from weak2wise.config.load import check_environment, load_config, load_work_dir
 from weak2wise.config.schema import (
+    AnswerPolicy,
     Columns,
     Config,
     Dataset,
-    Endpoint,
     EngineOptions,
-    GenerationKwargs,
     Lanes,
     Models,
-    OpenAIEndpoint,
-    Outcomes,
     Params,
-    Prices,
     PromptTexts,
-    VllmEndpoint,
+    input_of,
 )
 
 __all__ = [
+    "DEFAULT_NEW_TOKENS",
+    "AnswerPolicy",
     "Columns",
     "Config",
     "Dataset",
     "Endpoint",
+    "EndpointSettings",
     "EngineOptions",
     "GenerationKwargs",
     "Lanes",
+    "LimitSettings",
     "Models",
     "OpenAIEndpoint",
-    "Outcomes",
     "Params",
+    "PluginEndpoint",
     "Prices",
     "PromptTexts",
+    "TransformersEndpoint",
     "VllmEndpoint",
+    "check_environment",
+    "input_of",
     "load_config",
-    "read_config",
+    "load_work_dir",
 ]

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from weak2wise.digests import digest
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.manifest import digest
 
 _PREFIX = "hf:"
 

@@ -6,6 +6,7 @@ shapes speed, and never a secret: long or free-form values are kept as digests.
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,8 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 
 Resume = Literal["auto", "never", "force"]
-DIGEST = "digest "
-"""What a digest in place of a value begins with."""
 _CHUNK = 1 << 20
+_NONE: Mapping[str, Any] = {}
 
 
 class InputDigest(Struct, frozen=True):
@@ -35,11 +35,6 @@ class Manifest(Struct, frozen=True, kw_only=True):
     created: str
     shape: dict[str, Any]
     input: InputDigest
-
-
-def digest(value: object) -> str:
-    """A short, stable digest of any JSON-like value."""
-    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]
 
 
 def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[InputDigest, bool]:
@@ -72,12 +67,21 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume, *, anew: bool = True) -> list[str]:
+def settle(
+    work_dir: Path,
+    shape: dict[str, Any],
+    input_path: Path,
+    resume: Resume,
+    *,
+    defaults: Mapping[str, Any] = _NONE,
+    anew: bool = True,
+) -> list[str]:
     """Decide whether the work_dir's earlier run goes on, and write the manifest.
 
     ``auto`` goes on if nothing that shapes results changed. ``force`` goes on all the same: finished rows stay as they
-    are, pending rows get the new settings; the input may only have grown at its end. ``never`` starts anew; the
-    earlier ledger is moved aside, not deleted. ``anew``: whether that would be an answer to a run that may not go on.
+    are, unfinished rows get the new settings; the input may only have grown at its end. ``never`` starts anew; the
+    earlier ledger is moved aside, not deleted. ``defaults``: the values of keys that an older manifest lacks. ``anew``:
+    whether starting anew would be an answer to a run that may not go on.
 
     Returns:
         The keys that changed, where ``force`` went on in spite of them.
@@ -85,7 +89,7 @@ def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resu
     Raises:
         ConfigError: the run may not go on; the message names the keys.
     """
-    old, current, changed = compare(work_dir, shape, input_path, resume, anew=anew)
+    old, current, changed = compare(work_dir, shape, input_path, resume, defaults=defaults, anew=anew)
     if resume == "never":
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
         for name in ("ledger", "manifest.json"):
@@ -99,7 +103,13 @@ def settle(work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resu
 
 
 def compare(
-    work_dir: Path, shape: dict[str, Any], input_path: Path, resume: Resume, *, anew: bool = True
+    work_dir: Path,
+    shape: dict[str, Any],
+    input_path: Path,
+    resume: Resume,
+    *,
+    defaults: Mapping[str, Any] = _NONE,
+    anew: bool = True,
 ) -> tuple[Manifest | None, InputDigest, list[str]]:
     """``settle`` without writing anything: the manifest to go on with, if any, the input, and the keys that changed."""
     path = work_dir / "manifest.json"
@@ -112,7 +122,8 @@ def compare(
     current, grown = digest_input(input_path, known=old.input if old else None)
     changed: list[str] = []
     if old:
-        changed = sorted(k for k in old.shape.keys() | shape.keys() if old.shape.get(k) != shape.get(k))
+        before = {**defaults, **old.shape}
+        changed = sorted(key for key in before.keys() | shape.keys() if before.get(key) != shape.get(key))
         same_input = current == old.input
         if resume == "auto" and (changed or not same_input):
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]

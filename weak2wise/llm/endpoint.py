@@ -16,15 +16,15 @@ from msgspec import Struct
 from weak2wise.config import EndpointSettings, EngineOptions
 from weak2wise.errors import RecordError
 from weak2wise.llm.cost import CostBudget
-from weak2wise.llm.limits.limits.limits.limits import Limits
+from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.plugins import load_object
 
 BUILT_IN = {
     "openai": "weak2wise.llm.http.openai:OpenAIModel",
-    "vllm": "weak2wise.llm.vllm.model.model.model:VllmModel",
-    "transformers": "weak2wise.llm.vllm.model.model.model:VllmModel",
+    "vllm": "weak2wise.llm.vllm.model:VllmModel",
+    "transformers": "weak2wise.llm.vllm.model:VllmModel",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from weak2wise.ledger.manifest import digest
+from weak2wise.digests import digest
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
 from weak2wise.outputs.settings import as_yaml
 from weak2wise.outputs.work_dir import WorkDir

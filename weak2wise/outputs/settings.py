@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
-from weak2wise.ledger.manifest import DIGEST
+from weak2wise.digests import DIGEST
 
 
 def as_yaml(shape: Mapping[str, Any]) -> str:
-    """The settings under a config's own keys; those kept as digests alone follow as comments.
+    """The settings under a config's own keys; digests, and versions of what is loaded by path, follow as comments.
 
     What the manifest does not know is for the reader to add: where an endpoint is reached, the texts, the input.
 
@@ -17,23 +17,24 @@ def as_yaml(shape: Mapping[str, Any]) -> str:
         shape: dotted keys and values (``result_shape``).
     """
     tree: dict[str, Any] = {"models": {}, "model_endpoints": {}, "params": {}, "dataset": {}}
-    digests = []
+    comments = []
     roles = (shape["models.mweak"], *shape["models.mstrong"], shape["models.judge"], shape["models.truncation"])
     endpoints = sorted(filter(None, roles), key=len, reverse=True)
     for key, value in shape.items():
-        if isinstance(value, str) and value.startswith(DIGEST):
-            digests.append(f"# {key}: {value}\n")
-            continue
         *sections, last = _path(key, endpoints)
+        if isinstance(value, str) and (value.startswith(DIGEST) or last == "version"):
+            comments.append(f"# {key}: {value}\n")
+            continue
         at = tree
         for section in sections:
             at = at.setdefault(section, {})
         if sections[0] == "model_endpoints" and last == "model":
-            kind = "openai" if f"{key.removesuffix('model')}max_tokens" in shape else "vllm"
-            at |= {"type": kind, "model_id": value}
+            of_endpoint = key.removesuffix("model")
+            kind = "openai" if f"{of_endpoint}max_tokens" in shape else "vllm"
+            at |= {"type": shape.get(f"{of_endpoint}type", kind), "model_id": value}
         else:
             at[last] = value
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False) + "".join(digests)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False) + "".join(comments)
 
 
 def _path(key: str, endpoints: list[str]) -> list[str]:

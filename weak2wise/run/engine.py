@@ -17,8 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from weak2wise.config import Config
-from weak2wise.config.shape import result_shape
+from weak2wise.config import Config, input_of
+from weak2wise.config.shape import default_shape, result_shape
 from weak2wise.dataset import at_hand, count_rows, input_setting, is_hub, keep, read_rows
 from weak2wise.dataset.given import Questions, keep_questions, kept_questions
 from weak2wise.errors import ConfigError, StopRun
@@ -28,7 +28,7 @@ from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
 from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
-from weak2wise.paths import check_paths, input_of, output_of
+from weak2wise.paths import check_paths, output_of
 from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
 from weak2wise.run.models import wrap_models
@@ -188,7 +188,13 @@ class Engine:
         source = await self._source()
         overlap = await self._write_aside(read_overlap, self.config, keep)
         changed = await self._write_aside(
-            settle, self.work_dir, self._shape(overlap), source, self._resume, anew=self._retry is None
+            settle,
+            self.work_dir,
+            self._shape(overlap),
+            source,
+            self._resume,
+            defaults=default_shape(),
+            anew=self._retry is None,
         )
         for key in changed:
             log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
@@ -237,7 +243,7 @@ class Engine:
                 stages=stages,
                 endpoints=endpoints,
                 journal=store.journal,
-                account=store.account,
+                account=store.account.up_to(self._steps[-1].name),
                 queue_size=config.engine.queue_size,
                 verdicts=counters["verdicts"],
                 bits=counters["bits"],
@@ -259,7 +265,7 @@ class Engine:
             await run(
                 lambda: self._asked(work.prepared.input),
                 work.stages,
-                account=work.store.account,
+                account=work.store.account.up_to(self._steps[-1].name),
                 drain=self.drain,
                 finished=work.store.journal.release,
                 only=work.only,
@@ -271,7 +277,7 @@ class Engine:
     async def _report(self, work: Opened, began: float) -> Summary:
         """Write the output files and count what became of everything."""
         files = {self._file_of(step): step for step in self._steps}
-        account = work.store.account.through([step.name for step in self._steps])
+        account = work.store.account.up_to(self._steps[-1].name)
         await self._write_aside(_write, files, account, self.failures)
         last = self._steps[-1]
         return Summary(
@@ -299,7 +305,7 @@ class Engine:
         source = at_hand(input_of(self.config), self.work_dir)
         if not source.exists():  # a data set that no run has kept yet
             return None, []
-        old, _, changed = compare(self.work_dir, self._shape(overlap), source, resume)
+        old, _, changed = compare(self.work_dir, self._shape(overlap), source, resume, defaults=default_shape())
         return old, changed
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
@@ -359,7 +365,7 @@ class Engine:
     def _failed(self, store: RunStore) -> set[int]:
         """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
         assert self._retry is not None
-        rows, kinds = store.account.failed(self._retry)
+        rows, kinds = store.account.failed_rows(self._retry)
         if not rows:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             message = f"{self.work_dir}: no failed question to try again (failed there: {found or 'none'})"

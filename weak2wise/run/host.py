@@ -17,7 +17,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.http.open_files import in_flight_left
-from weak2wise.llm.limits.limits.limits.limits import Limits
+from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.process_pool import KillablePool
 from weak2wise.telemetry.log import RunLog
@@ -49,7 +49,7 @@ class Host:
         for name in dict.fromkeys(config.roles().values()):
             self._classes[name] = endpoint_class(name, config.endpoints[name])
             self._classes[name].check(name, config.endpoints[name])
-        self._limits = _shared_limits(config)
+        self._limits = _shared_limits(config, self._classes)
         self._stack = AsyncExitStack()
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._opened: dict[str, Endpoint] = {}
@@ -109,12 +109,11 @@ class Host:
         self._counted[work_dir.resolve()] = usd
 
 
-def _shared_limits(config: Config) -> dict[str, Limits]:
+def _shared_limits(config: Config, classes: Mapping[str, type[Endpoint]]) -> dict[str, Limits]:
     """The limits of each endpoint in use that has some; those of one group share theirs."""
-    found = {name: config.endpoints[name].limits() for name in config.roles().values()}
-    limited = {name: asked for name, asked in found.items() if asked is not None}
-    whose = {name: (asked.group is not None, asked.group or name) for name, asked in limited.items()}
-    one_each = {whose[name]: asked for name, asked in limited.items()}
-    most = in_flight_left([asked.in_flight for asked in one_each.values()])
-    shared = {who: Limits.of(who[1], asked, most) for who, asked in one_each.items()}
+    limits = {name: config.endpoints[name].limits for name in classes if not classes[name].embedded}
+    whose = {name: (found.limit_group is not None, found.limit_group or name) for name, found in limits.items()}
+    one_each = {whose[name]: found for name, found in limits.items()}
+    most = in_flight_left([found.max_concurrent_requests for found in one_each.values()])
+    shared = {who: Limits.of(who[1], found, most) for who, found in one_each.items()}
     return {name: shared[who] for name, who in whose.items()}

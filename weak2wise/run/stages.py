@@ -11,10 +11,10 @@ import msgspec
 from weak2wise.assembly import Books, wire
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.llm.drain import Drain
-from weak2wise.llm.limits.limits.limits.limits import MOST_IN_FLIGHT
+from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 from weak2wise.llm.model import Model
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model.model.model import VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from weak2wise.pipeline import Stage
 from workers.decontaminate import Decontaminate, Overlap

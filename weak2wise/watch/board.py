@@ -17,7 +17,7 @@ from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.llm.journal import Journal
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model.model.model import VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, Step
 

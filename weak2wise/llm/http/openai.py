@@ -17,7 +17,7 @@ from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.endpoint import Endpoint, HostParts, Load
 from weak2wise.llm.errors import Down, ModelError, RateLimited
-from weak2wise.llm.limits.limits.limits.limits import MOST_IN_FLIGHT, Limits, Slot
+from weak2wise.llm.limits.limits import Limits, Slot
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.http.replicas import Replicas, Visit
@@ -32,17 +32,6 @@ LONGEST_PATIENCE = 60.0
 """Seconds; a longer pause that a provider asks for is the same as being down to who has others to ask."""
 
 
-def limits_of(name: str, endpoint: OpenAIEndpoint, most_in_flight: int = MOST_IN_FLIGHT) -> Limits:
-    """The limits that an endpoint's settings ask for; ``most_in_flight`` where they do not say how many those are."""
-    return Limits(
-        endpoint.limit_group or name,
-        in_flight=endpoint.max_concurrent_requests,
-        most_in_flight=most_in_flight,
-        requests_per_minute=endpoint.max_requests_per_minute,
-        tokens_per_minute=endpoint.max_tokens_per_minute,
-    )
-
-
 class OpenAIModel(Endpoint):
     """An endpoint over HTTP with its own session.
 
@@ -53,7 +42,7 @@ class OpenAIModel(Endpoint):
     def __init__(self, name: str, settings: OpenAIEndpoint, parts: HostParts | None = None) -> None:
         super().__init__(name, settings, parts)
         endpoint = self._endpoint = settings
-        self.limits = self.parts.limits or limits_of(name, endpoint)
+        self.limits = self.parts.limits or Limits.of(name, endpoint.limits)
         self._budget = self.parts.budget
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)

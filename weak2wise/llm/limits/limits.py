@@ -2,9 +2,9 @@
 
 A configured limit is a ceiling; all of them hold together. Below the ceilings two limits adapt:
 
-- The *window*, how many requests are in flight (``weak2wise.llm.limits.limits.limits.adaptive_concurrency``). Of a burst of 429s one cuts it: those that
+- The *window*, how many requests are in flight (``weak2wise.llm.limits.adaptive_concurrency``). Of a burst of 429s one cuts it: those that
   answer requests sent before the cut do not cut again.
-- The *rate*, learned from 429s (``weak2wise.llm.limits.limits.limits.adaptive_rate``). Where the rate was what held requests back, a 429 says
+- The *rate*, learned from 429s (``weak2wise.llm.limits.adaptive_rate``). Where the rate was what held requests back, a 429 says
   nothing about the window and leaves it alone.
 
 A pause that a provider asks for holds for everybody. Nothing but a 429 makes any of this smaller. Who waits here waits
@@ -23,10 +23,11 @@ from typing import NamedTuple
 
 from asyncio_throttle import Throttler
 
-from weak2wise.llm.limits.limits.limits.token_bucket import TokenBucket
+from weak2wise.llm.limits.token_bucket import TokenBucket
 from weak2wise.telemetry.log import host_log
-from weak2wise.llm.limits.limits.limits.adaptive_rate import Epoch, AdaptiveRate
-from weak2wise.llm.limits.limits.limits.adaptive_concurrency import AdaptiveConcurrency
+from weak2wise.config.endpoints import LimitSettings
+from weak2wise.llm.limits.adaptive_rate import Epoch, AdaptiveRate
+from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 
 FIRST_WINDOW = 32
 MOST_IN_FLIGHT = 1024
@@ -114,6 +115,17 @@ class Limits:
         self._paused_until = 0.0
         self._pause = self.FIRST_PAUSE
         self._quota, self._quota_until = 0.0, 0.0
+
+    @classmethod
+    def of(cls, name: str, settings: LimitSettings, most_in_flight: int = MOST_IN_FLIGHT) -> "Limits":
+        """The limits that settings ask for; ``most_in_flight`` where they do not say how many may be in flight."""
+        return cls(
+            settings.limit_group or name,
+            in_flight=settings.max_concurrent_requests,
+            most_in_flight=most_in_flight,
+            requests_per_minute=settings.max_requests_per_minute,
+            tokens_per_minute=settings.max_tokens_per_minute,
+        )
 
     @property
     def pause_left(self) -> float:

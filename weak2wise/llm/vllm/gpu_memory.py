@@ -5,7 +5,7 @@ from pathlib import Path
 
 from weak2wise.config import VllmEndpoint
 from weak2wise.llm.endpoint import Inspection
-from weak2wise.llm.vllm.model.model.footprint import Footprint, footprint
+from weak2wise.llm.vllm.footprint import Footprint, footprint
 
 UTILIZATION = 0.92
 """The default ``gpu_memory_utilization`` of vLLM 0.32."""

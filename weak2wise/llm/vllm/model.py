@@ -35,16 +35,16 @@ from weak2wise.config import EngineOptions
 from weak2wise.errors import ConfigError
 from weak2wise.llm.call import current_call
 from weak2wise.llm.endpoint import Endpoint, HostParts, Inspection, Load
-from weak2wise.llm.vllm.model.model.guard import Guard, engine_processes, family, kill
-from weak2wise.llm.vllm.model.model.engine_log import EngineLog
+from weak2wise.llm.vllm.guard import Guard, engine_processes, family, kill
+from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.llm.thinking import split_thinking
-from weak2wise.llm.vllm.model.model.errors import HINT, EngineDied
-from weak2wise.llm.vllm.model.model.gpu_memory import inspect_model
-from weak2wise.llm.vllm.model.model.restart import Restarted
+from weak2wise.llm.vllm.errors import HINT, EngineDied
+from weak2wise.llm.vllm.gpu_memory import inspect_model
+from weak2wise.llm.vllm.restart import Restarted
 
 if TYPE_CHECKING:
-    from weak2wise.llm.vllm.model.model.engine import EmbeddedEngine
+    from weak2wise.llm.vllm.engine import EmbeddedEngine
 
 ADMISSION = 1.1
 ABANDON_SECONDS = 2.5
@@ -124,7 +124,7 @@ class _Opening(threading.Thread):
     def _open(self) -> "EmbeddedEngine":
         name, endpoint, engine_log = self._arguments
         try:
-            module = import_module("weak2wise.llm.vllm.model.model.engine")
+            module = import_module("weak2wise.llm.vllm.engine")
         except Exception as error:
             raise ConfigError(f"model_endpoints.{name}: vLLM cannot be imported ({error}); {INSTALL}") from error
         engine: EmbeddedEngine = module.open_engine(name, endpoint, engine_log, self._before_launch)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Completion, Model, Prompt
-from weak2wise.llm.vllm.model.model.errors import HINT, EngineDied
+from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.telemetry.log import host_log
 
 LONGEST_WAIT = 60.0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from weak2wise.ledger.manifest import digest
-from weak2wise.ledger.outcomes import Done, RowStatus
+from weak2wise.digests import digest
+from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
 from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir

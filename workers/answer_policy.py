@@ -7,7 +7,7 @@ had failed goes through the draws it had before, which the journal gives for not
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from weak2wise.config import Outcomes
+from weak2wise.config import AnswerPolicy
 from weak2wise.errors import RecordError
 from weak2wise.llm.call import current_call
 from weak2wise.llm.model import Completion
@@ -37,7 +37,7 @@ def flaws(completion: Completion) -> tuple[Flaw, ...]:
 
 
 async def acceptable(
-    ask: Callable[[int], Awaitable[Completion]], policies: Outcomes, *, endpoint: str
+    ask: Callable[[int], Awaitable[Completion]], policies: AnswerPolicy, *, endpoint: str
 ) -> tuple[Completion, tuple[Flaw, ...]]:
     """Draw until an answer is acceptable; ``ask`` is given the draw's number, from 0.
 

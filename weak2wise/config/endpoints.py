@@ -1,0 +1,384 @@
+"""The kinds of endpoint, each with its keys, and what the rest of the program asks of the settings of any kind.
+
+A kind is named by ``type``: a name of ``ENDPOINTS``, or the import path of a class of the user's own.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, field, structs
+
+from weak2wise.config.section import Count, Name, Natural, Positive, Price, Section, Share, Temperature, Url, convert
+from weak2wise.errors import ConfigError
+from weak2wise.plugins import load_object
+
+DEFAULT_NEW_TOKENS = 8192
+"""Of one answer, where neither ``max_new_tokens`` nor the kind of endpoint says more: the reference's."""
+
+_SECRET_HEADER = re.compile(r"authorization|cookie|secret|(^|[-_])(key|token)$", re.IGNORECASE)
+
+_VLLM_SHAPING = (
+    "chat_template",
+    "end_repetition",
+    "dtype",
+    "quantization",
+    "kv_cache_dtype",
+    "revision",
+    "max_model_len",
+)
+
+_VLLM_ARGS_SHAPING = (
+    *_VLLM_SHAPING[2:],
+    "code_revision",
+    "config_format",
+    "disable_sliding_window",
+    "generation_config",
+    "hf_config_path",
+    "hf_overrides",
+    "kv_cache_dtype_skip_layers",
+    "load_format",
+    "logits_processors",
+    "mamba_cache_dtype",
+    "mamba_ssm_cache_dtype",
+    "model_class_overrides",
+    "model_impl",
+    "model_weights",
+    "override_generation_config",
+    "quantization_config",
+    "rope_scaling",
+    "rope_theta",
+    "seed",
+    "speculative_config",
+    "tokenizer",
+    "tokenizer_mode",
+    "tokenizer_revision",
+    "use_fp64_gumbel",
+    "watermark",
+    "watermark_config",
+)
+"""Of ``engine_args``, those of vLLM 0.32 and before that decide what a model is and how it is sampled; any other says
+where it runs and how fast."""
+
+
+class GenerationKwargs(Section, frozen=True, kw_only=True):
+    """How a model samples. The method's own temperatures rule; ``temperature`` here is read for the reference's sake.
+
+    ``do_sample: false`` means greedy, whatever the temperature.
+    """
+
+    section = "model_endpoints.*.generation_kwargs"
+
+    max_new_tokens: Count | None = None
+    do_sample: bool = True
+    temperature: Temperature | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: int | None = None
+    min_p: Share | None = None
+    repetition_penalty: Positive | None = None
+
+
+class Prices(Section, frozen=True, kw_only=True):
+    """US dollars per million tokens; cached input costs as much as other input where nothing else is said."""
+
+    section = "model_endpoints.*.prices"
+
+    input: Price = 0.0
+    cached_input: Price | None = None
+    output: Price = 0.0
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
+        """US dollars for one call; ``prompt_tokens`` include the cached ones."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
+
+
+class LimitSettings(NamedTuple):
+    """An endpoint's configured limits; endpoints of the same ``limit_group`` share them. ``None`` is not configured."""
+
+    limit_group: str | None = None
+    max_concurrent_requests: int | None = None
+    max_requests_per_minute: float | None = None
+    max_tokens_per_minute: float | None = None
+
+
+class EndpointSettings(Section, frozen=True, kw_only=True):
+    """The keys that every kind of endpoint has, and what the program asks of its settings.
+
+    A class loaded by import path brings its own kind of settings as a nested class ``Settings``, a subclass of this.
+    Its values are what YAML can hold, and no secrets: those stay in environment variables, which ``secrets`` names.
+    """
+
+    section: ClassVar[str] = "model_endpoints.*"
+
+    type: str
+    model_id: Name | None = None
+    model_name: Name | None = None
+    generation_kwargs: GenerationKwargs = GenerationKwargs()
+
+    def __post_init__(self) -> None:
+        """Check each key. Raises ``ConfigError``."""
+        super().__post_init__()
+        for key in structs.fields(type(self)):
+            try:
+                msgspec.json.encode(getattr(self, key.name))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ConfigError(f"{self._key(key.encode_name)}: expected only what YAML can hold: {error}") from None
+        if self.type not in ENDPOINTS and not isinstance(self, kind := _plugin_settings(self.type, self._key("type"))):
+            raise ConfigError(f"{self._key('type')}: expected settings of {self.type}, which are {kind.__qualname__}")
+
+    def _check_named(self, key: str) -> None:
+        if not (self.model_id or self.model_name):
+            raise ConfigError(f"{self._key(key)}: missing; it names the model")
+
+    def _asked(self) -> dict[str, Any]:
+        # The temperature is the method's, whatever this one says.
+        return {"model": self.model, "generation_kwargs": structs.replace(self.generation_kwargs, temperature=None)}
+
+    @property
+    def model(self) -> str:
+        """The model's name, or a local folder; the reference writes that of a local model as ``model_name``."""
+        return self.model_name or self.model_id or self.type
+
+    def secrets(self) -> dict[str, str]:
+        """What needs a secret, mapped to the environment variable that holds it."""
+        return {}
+
+    def secret_key(self, name: str) -> str:
+        """The key, below the endpoint's, that names the variable of one of the ``secrets``."""
+        return name
+
+    def answer_settings(self) -> dict[str, Any]:
+        """What else than the prompt decides the answers; where it runs, how fast and with which key does not.
+
+        It is part of the manifest and of the journal's keys: an answer is used again only under the same settings.
+        Here every key counts, and the version of the class. A subclass with keys that decide no answer takes those out.
+        """
+        own = {key: getattr(self, key) for key in type(self).__struct_fields__}
+        del own["model_id"], own["model_name"]
+        return own | self._asked() | {"version": load_object(self.type, self._key("type")).version}
+
+    @property
+    def longest_answer(self) -> int:
+        """The most tokens that an answer may take."""
+        return self.generation_kwargs.max_new_tokens or DEFAULT_NEW_TOKENS
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:  # noqa: ARG002
+        """US dollars for one call, whose prompt includes the cached tokens; ``None`` where nothing is paid by token."""
+        return None
+
+    @property
+    def limits(self) -> LimitSettings:
+        """How much may be asked of it at once and in a minute."""
+        return LimitSettings()
+
+
+Endpoint = EndpointSettings
+
+
+class PluginEndpoint(EndpointSettings, frozen=True, kw_only=True):
+    """The settings of a class loaded by import path that has no ``Settings`` of its own."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
+    """A model behind an OpenAI-compatible ``/chat/completions``.
+
+    The three limits are ceilings that hold together; one left out is learned, and a 429 slows requests down, configured
+    or not. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
+    ``base_urls``, in place of ``base_url``, are replicas of one model; a call goes where fewest are in flight.
+
+    ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
+    events and may take as long as it likes: then ``idle_timeout`` is the longest silence and ``request_timeout`` the
+    longest time without a word of the answer. More than ``max_response_mb`` is no answer. When an endpoint is down,
+    calls wait for it, but no longer than ``outage_patience`` (seconds). ``max_retries`` counts
+    retries of one call after transport faults; waiting out a 429 is not one.
+
+    ``extra_body`` is merged into the request last, and a null in it removes a key we would send (``seed``,
+    ``max_tokens``). A header value ``$NAME`` is read from the environment.
+    ``device`` and ``tokenizer_kwargs`` are accepted for the reference's sake and mean nothing over HTTP.
+    """
+
+    type: Literal["openai"] = "openai"
+    base_url: Url = "https://api.openai.com/v1"
+    base_urls: tuple[Url, ...] = ()
+    api_key_env: Name | None = None
+    device: str | None = None
+    tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    max_concurrent_requests: Count | None = None
+    max_requests_per_minute: Positive | None = None
+    max_tokens_per_minute: Positive | None = None
+    limit_group: Name | None = None
+    max_retries: Natural = 6
+    request_timeout: Positive = 1800.0
+    stream: bool = False
+    idle_timeout: Positive = 300.0
+    max_response_mb: Count = 64
+    outage_patience: Positive = 600.0
+    max_tokens: Count = 8192
+    prices: Prices = Prices()
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check each key. Raises ``ConfigError``."""
+        super().__post_init__()
+        self._check_named("model_id")
+        if self.api_key_env and not self.api_key_env.isidentifier():
+            key = self._key("api_key_env")
+            raise ConfigError(f"{key}: expected the name of an environment variable, not a key itself")
+        variables = self.secrets()
+        for header in self.headers:
+            if _SECRET_HEADER.search(header) and header not in variables:
+                key = self._key(f"headers.{header}")
+                raise ConfigError(f"{key}: expected $NAME of an environment variable, not a key itself")
+
+    @property
+    def model(self) -> str:
+        """The name the provider knows the model by."""
+        return self.model_id or super().model
+
+    def secrets(self) -> dict[str, str]:
+        """Header to the environment variable that its value comes from; the API key's header is ``Authorization``.
+
+        Without ``api_key_env`` there is a key only for OpenAI itself, in ``OPENAI_API_KEY``.
+        """
+        variables = {header: value[1:] for header, value in self.headers.items() if value.startswith("$")}
+        of_openai = not self.base_urls and f"{self.base_url}/".startswith("https://api.openai.com/")
+        key = self.api_key_env or ("OPENAI_API_KEY" if of_openai else None)
+        if key and not any(header.casefold() == "authorization" for header in self.headers):
+            variables["Authorization"] = key
+        return variables
+
+    def secret_key(self, name: str) -> str:
+        """The key that names a header's variable."""
+        return f"headers.{name}" if name in self.headers else "api_key_env"
+
+    def answer_settings(self) -> dict[str, Any]:
+        """What is in the request besides the prompt."""
+        return self._asked() | {"max_tokens": self.max_tokens, "extra_body": self.extra_body}
+
+    @property
+    def longest_answer(self) -> int:
+        """The most tokens that an answer may take."""
+        return self.generation_kwargs.max_new_tokens or self.max_tokens
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:
+        """US dollars for one call; ``None`` without prices."""
+        if self.prices == Prices():
+            return None
+        return self.prices.cost(prompt_tokens, cached_tokens, completion_tokens)
+
+    @property
+    def limits(self) -> LimitSettings:
+        """What the file says; the rest is learned."""
+        return LimitSettings(
+            self.limit_group, self.max_concurrent_requests, self.max_requests_per_minute, self.max_tokens_per_minute
+        )
+
+
+class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
+    """A model on the vLLM engine embedded in this process.
+
+    Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
+    them. Left out, vLLM's defaults hold. ``data_parallel_size`` copies of the model share the calls, each with room for
+    ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
+    ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, at most the model's room.
+    ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
+    answer that only repeats itself: it would go on to the token limit and never come to an end.
+    """
+
+    type: Literal["vllm", "transformers"] = "vllm"
+    base_url: str | None = None
+    api_key_env: str | None = None
+    device: str | None = None
+    tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    chat_template: bool = True
+    end_repetition: bool = True
+    dtype: str | None = None
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    revision: str | None = None
+    download_dir: str | None = None
+    max_model_len: Count | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    data_parallel_size: Count | None = None
+    tensor_parallel_size: Count | None = None
+    pipeline_parallel_size: Count | None = None
+    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
+    enforce_eager: bool | None = None
+    enable_prefix_caching: bool | None = None
+    enable_chunked_prefill: bool | None = None
+    trust_remote_code: bool | None = None
+    engine_args: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check each key. Raises ``ConfigError``."""
+        super().__post_init__()
+        self._check_named("model_name")
+        self._expand_user("model_id", "model_name")
+
+    def answer_settings(self) -> dict[str, Any]:
+        """What the model is and how it is sampled; where it runs and how fast is not in it."""
+        settings = self._asked() | {key: getattr(self, key) for key in _VLLM_SHAPING}
+        given = {key: self.engine_args[key] for key in _VLLM_ARGS_SHAPING if key in self.engine_args}
+        settings |= {f"engine_args.{key}": value for key, value in given.items()}
+        for key in ("trust_remote_code", "revision"):  # no other key of the tokenizer's reaches vLLM
+            if value := self.tokenizer_kwargs.get(key):
+                settings[f"tokenizer_kwargs.{key}"] = value
+        if self.trust_remote_code or self.engine_args.get("trust_remote_code"):
+            settings["trust_remote_code"] = True
+        return settings
+
+
+class TransformersEndpoint(VllmEndpoint, frozen=True, kw_only=True):
+    """The reference's local model; it runs on the same embedded engine."""
+
+    type: Literal["transformers"] = "transformers"
+
+
+ENDPOINTS: dict[str, type[EndpointSettings]] = {
+    "openai": OpenAIEndpoint,
+    "vllm": VllmEndpoint,
+    "transformers": TransformersEndpoint,
+}
+"""The kinds that need no import path."""
+
+
+def decode_endpoint(value: object, key: str) -> EndpointSettings:
+    """One endpoint's section, decoded by its ``type``; ready settings are returned as they are.
+
+    Raises:
+        ConfigError: it is not valid; the message has ``key`` as the section's name.
+    """
+    if isinstance(value, EndpointSettings):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key}: expected a mapping")
+    name = value.get("type", "openai")  # the reference's default
+    if isinstance(name, str) and ":" in name:
+        kind = _plugin_settings(name, f"{key}.type")
+    elif isinstance(name, str) and name in ENDPOINTS:
+        kind = ENDPOINTS[name]
+    else:
+        known = ", ".join(ENDPOINTS)
+        raise ConfigError(f"{key}.type: expected one of {known}, or an import path module:Class, found {name!r}")
+    # The reference writes `tokenizer_kwargs:` with nothing behind it for "none".
+    given = {k: v for k, v in value.items() if not (v is None and k in {"tokenizer_kwargs", "generation_kwargs"})}
+    try:
+        return convert({**given, "type": name}, kind, key)
+    except ConfigError as error:
+        # Settings do not know the name that the file gives them.
+        raise ConfigError(str(error).replace(EndpointSettings.section, key, 1)) from None
+
+
+def _plugin_settings(path: str, key: str) -> type[EndpointSettings]:
+    """The kind of settings that a class loaded by import path takes. Raises ``ConfigError``."""
+    kind = getattr(load_object(path, key), "Settings", PluginEndpoint)
+    if not (isinstance(kind, type) and issubclass(kind, EndpointSettings)):
+        raise ConfigError(f"{key}: {path}.Settings is not a subclass of weak2wise.config.EndpointSettings")
+    return kind

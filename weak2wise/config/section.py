@@ -1,0 +1,142 @@
+"""What every section of a config has in common: it checks itself, and says what is wrong under the key's full name.
+
+A section is checked when it is made, be it from a file or in code, so that the same mistake gets the same words.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta, Struct, structs
+
+from weak2wise.errors import ConfigError
+
+T = TypeVar("T")
+
+Count = Annotated[int, Meta(ge=1)]
+"""At least one."""
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Temperature = Annotated[float, Meta(ge=0, le=5)]
+Price = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1)]
+Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*$")]
+"""A base to which a path is added; no user, password or query, which would be secrets in a file."""
+
+_AT = re.compile(r" - at (?P<is_key>`key` in )?`\$(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in the file; a key that it does not know is an error.
+
+    Raises:
+        ConfigError: when made with a value that its key does not take; the message names the key.
+    """
+
+    section: ClassVar[str] = ""
+    """The key of the section in the file, for messages."""
+
+    def __post_init__(self) -> None:
+        """Check every value, and keep it as its type has it: lists become tuples, whole numbers floats."""
+        for field in structs.fields(type(self)):
+            value = self._checked(field.name, field.type, self._key(field.encode_name))
+            structs.force_setattr(self, field.name, value)
+
+    def _checked(self, name: str, kind: Any, key: str) -> Any:
+        return convert(getattr(self, name), kind, key)
+
+    def _key(self, name: str) -> str:
+        return f"{self.section}.{name}" if self.section else name
+
+    def _expand_user(self, *names: str) -> None:
+        """Write out ``~`` in the paths of these fields."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None:
+                key = self._key(name)
+                found = (
+                    expand_user(value, key)
+                    if isinstance(value, str)
+                    else tuple(expand_user(path, key) for path in value)
+                )
+                structs.force_setattr(self, name, found)
+
+
+def expand_user(path: str, key: str) -> str:
+    """The path with ``~`` written out. Raises ``ConfigError`` if there is no such user."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise ConfigError(f"{key}: {path}: there is no such user") from None
+
+
+def convert(value: object, kind: type[T], key: str) -> T:
+    """The value as its type has it.
+
+    Args:
+        value: from YAML or from code.
+        kind: the type of the key, with its bounds.
+        key: the full name of the key, for the message.
+
+    Raises:
+        ConfigError: ``section.key: what was expected``.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message = str(error)
+    at = _AT.search(message)
+    inside = at["path"] if at else ""
+    path = key + inside
+    body = message[: at.start()] if at else message
+    if at and at["is_key"]:
+        body = f"of each key in it {body}"
+    if unknown := _UNKNOWN.search(body):
+        raise ConfigError(unknown_key(f"{path}.{unknown['key']}", _fields_at(kind, inside))) from None
+    if "enum value" in body:
+        body = f"expected one of {', '.join(get_args(_type_at(kind, inside)))}"
+    if "matching regex" in body:
+        body = "expected http:// or https:// and a host, with no user, password or query"
+    body = body.replace("`", "").replace("Expected", "expected", 1).replace("Invalid", "invalid", 1)
+    body = body.replace("Object missing required field", "missing key")
+    raise ConfigError(f"{path}: {body}{_found(value, inside)}") from None
+
+
+def unknown_key(path: str, known: Iterable[str]) -> str:
+    """What to say about a key that a section does not know."""
+    return f"{path}: unknown key; {nearest(path.rpartition('.')[2], known)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that was most likely meant, or all of them, in words."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+
+
+def _found(value: object, path: str) -> str:
+    """The offending value itself where it is a number; text is not repeated: it may be a secret."""
+    for key in filter(None, path.split(".")):
+        if not isinstance(value, dict) or key not in value:
+            return ""
+        value = value[key]
+    return f", found {value!r}" if isinstance(value, int | float) else ""
+
+
+def _type_at(kind: Any, path: str) -> Any:
+    """The type of the key at ``path`` below ``kind``."""
+    for key in filter(None, path.split(".")):
+        kind = _fields_at(kind, "").get(key)
+    return kind
+
+
+def _fields_at(kind: Any, path: str) -> dict[str, Any]:
+    """The keys that the section at ``path`` below ``kind`` knows, with their types."""
+    found = _type_at(kind, path)
+    if not (isinstance(found, type) and issubclass(found, Section)):
+        return {}
+    return {field.encode_name: field.type for field in structs.fields(found)}
