@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from weak2wise.assembly import Books
-from weak2wise.config import Config, Outcomes, VllmEndpoint, load_config
+from weak2wise.config import Config, Params, VllmEndpoint, load_config
 from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
@@ -118,7 +118,7 @@ def write_traces(
         prompts, offload = Prompts.of(config.prompts), Offload()
         judge = Judge(prompts=prompts, offload=offload, mode="rule")
         writer = Tally(model)
-        worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, Outcomes(), judge, None)
+        worker = Generate({"strong": writer}, judge, prompts, Params(samples_per_model=samples))
         cuttings: dict[str, Cutting] = {}
         try:
             traced = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from weak2wise.assembly import STEPS, Books
+from weak2wise.assembly import Books
 from weak2wise.config import Config, Dataset, Models
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Outcome
+from workers.method import METHOD
 
 ROLES = ("weak", "judge", "strong/a", "truncation")
 ALL = set(ROLES)
@@ -33,9 +34,9 @@ async def test_a_row_is_owed_the_answers_of_those_whom_its_next_steps_ask(
     dataset = Dataset(input_path="in.jsonl", work_dir=str(tmp_path))
     books = Books.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints={}, dataset=dataset))
     books.open()
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(METHOD):
         outcome = Done(1, {}) if number < through else then if number == through else None
         if outcome is not None:
-            await books.steps[step].append(outcome)
+            await books.steps[step.name].append(outcome)
     assert {role for role in ROLES if books.owed(1, role)} == wanted
     await books.close()

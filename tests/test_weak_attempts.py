@@ -2,7 +2,7 @@
 
 import pytest
 
-from weak2wise.config import PromptTexts
+from weak2wise.config import Params, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.offload import Offload
 from weak2wise.worker import Drop
@@ -38,7 +38,7 @@ def rule() -> Judge:
 async def test_an_attempt_without_an_answer_is_wrong_for_certain_if_it_was_cut_off(finish_reason: str, by: str) -> None:
     weak = Weak(said("First we add", finish_reason))
     judge = rule()
-    assert not isinstance(await Filter(weak, judge, 0.7, 1, skip=False)(Asked(question=QUESTION)), Drop)
+    assert not isinstance(await Filter(weak, judge, Params(seed=1))(Asked(question=QUESTION)), Drop)
     assert judge.counts == {by: 1}
 
 

@@ -27,22 +27,8 @@ from weak2wise.llm.purse import Purse
 from weak2wise.llm.restart import Restarted
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.vllm import VllmModel
-from weak2wise.results import View
-from workers import views
 from workers.decontaminate import Overlap
-from workers.records import Golden, Scored, SftRow, Traced, Unsolved
-
-STEPS: dict[str, tuple[type[Any], View, str]] = {
-    "filter": (Unsolved, views.s_prime, "s_prime.jsonl"),
-    "generate": (Traced, views.candidates, "candidates.jsonl"),
-    "stepmask": (Scored, views.scored_candidates, "scored_candidates.jsonl"),
-    "select": (Golden, views.selected_truncated, "selected_truncated.jsonl"),
-    "sft": (SftRow, views.finetune, "finetune.jsonl"),
-}
-"""The method's five steps in order: what each makes of a record, and the file that shows it."""
-
-ASKED_LAST = {"weak": "stepmask", "strong": "generate", "judge": "stepmask", "truncation": "select"}
-"""The last step that asks a role."""
+from workers.method import METHOD, last_asking
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,7 @@ class Books:
             "max_bytes": config.engine.shard_mb << 20,
             "fsync_seconds": config.engine.fsync_seconds,
         }
-        steps = {name: Ledger(name, folder, kind, **limits) for name, (kind, _, _) in STEPS.items()}
+        steps = {step.name: Ledger(step.name, folder, step.makes, **limits) for step in METHOD}
         return cls(Ledger("input", folder, object, **limits), steps, Journal(folder, **limits))
 
     def open(self) -> None:
@@ -72,10 +58,11 @@ class Books:
 
     def owed(self, row: int, role: str) -> bool:
         """Whether a row may still ask for a role's answers: it is not through, nor past the last step that asks."""
+        last = last_asking(role).name
         for step, ledger in self.steps.items():
             if (status := ledger.status(row)) is not Status.DONE:
                 return status is not Status.DROPPED
-            if step == ASKED_LAST[role.partition("/")[0]]:
+            if step == last:
                 return False
         return False
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 import structlog
 
-from weak2wise.assembly import STEPS, Books, open_endpoints, read_overlap
+from weak2wise.assembly import Books, open_endpoints, read_overlap
 from weak2wise.beside import log_ending, progress, stop_when_empty
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.config.shape import result_shape
@@ -36,6 +36,7 @@ from weak2wise.telemetry.plain import redactor
 from weak2wise.watch.board import Observer
 from workers.answers import warm_up
 from workers.decontaminate import Overlap
+from workers.method import METHOD, step_named
 from workers.prompts import Prompts
 from workers.records import Asked, Question
 
@@ -53,7 +54,7 @@ class Engine:
         config: Config,
         *,
         resume: Resume = "auto",
-        up_to_step: int = 5,
+        up_to_step: int = len(METHOD),
         retry: frozenset[str] | None = None,
         verbose: bool = False,
     ) -> None:
@@ -62,7 +63,7 @@ class Engine:
         Args:
             config: what to run.
             resume: what to do about an earlier run of the work_dir.
-            up_to_step: how many of the method's five steps to take.
+            up_to_step: how many of the method's steps to take.
             retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is owed.
             verbose: show every event of the log.
 
@@ -71,7 +72,7 @@ class Engine:
         """
         self._config = config
         self._resume: Resume = resume
-        self._steps = list(STEPS)[:up_to_step]
+        self._steps = [step.name for step in METHOD[:up_to_step]]
         self._prompts = Prompts.of(config.prompts)
         self._work_dir = Path(config.dataset.work_dir)
         self._input = Path(config.dataset.input_path)
@@ -274,7 +275,7 @@ class Engine:
         return rows
 
     def _write(self, stages: list[Stage[Any]], books: Books) -> None:
-        paths = {self._view_path(name): STEPS[name][1] for name in self._steps}
+        paths = {self._view_path(name): step_named(name).lines for name in self._steps}
         try:
             write_views(paths, [s.ledger for s in stages], self.failures, books.intake)
         except OSError as error:
@@ -282,7 +283,7 @@ class Engine:
             raise StopRun(f"{path}: {error.strerror}", hint=f"{mend(error)}.") from None
 
     def _view_path(self, step: str) -> Path:
-        return self._output if step == "sft" else self._work_dir / STEPS[step][2]
+        return self._output if step == METHOD[-1].name else self._work_dir / step_named(step).file
 
 
 def _uses(endpoints: dict[str, OpenAIModel | VllmModel]) -> list[EndpointUse]:

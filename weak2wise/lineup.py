@@ -12,22 +12,15 @@ from weak2wise.assembly import Books, wire
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.llm.gate import Gate
 from weak2wise.llm.limits import MOST_IN_FLIGHT
-from weak2wise.llm.model import Model
 from weak2wise.llm.openai import OpenAIModel
 from weak2wise.llm.vllm import VllmModel
 from weak2wise.offload import Offload
 from weak2wise.pipeline import Stage
-from workers.decontaminate import Decontaminate, Overlap
-from workers.faithful import FaithfulOnly
-from workers.filter import Filter
-from workers.generate import Generate
+from workers.context import Context
+from workers.decontaminate import Overlap
 from workers.judge import Judge
+from workers.method import METHOD, Step
 from workers.prompts import Prompts
-from workers.scoring import exact_weights
-from workers.select import Select
-from workers.sft import Sft
-from workers.stepmask import StepMask
-from workers.truncate import Truncate
 
 LEAST_GENERATING, LEAST_SCORING = 64, 32
 """Lanes, however narrow the endpoints are."""
@@ -43,7 +36,7 @@ class Lineup:
     verdicts: Counter[str]
     """By what decided them (``workers.judge.Judge.counts``)."""
     bits: Counter[str]
-    """What scoring asked (``workers.stepmask.StepMask.bits``)."""
+    """What scoring asked (``workers.context.Context.bits``)."""
     cuts: Counter[str]
     """What cut the winners (``workers.truncate.Truncate.counts``)."""
 
@@ -72,81 +65,44 @@ def line_up(
         temperature=params.judge_temperature,
         offload=offload,
     )
-    truncate = Truncate(
-        model=models.get("truncation"), mode=params.truncation, prompts=prompts, temperature=params.trunc_temp
-    )
     weak = endpoints[config.models.mweak]
-    step_mask = StepMask(
-        weak=models["weak"],
-        judge=judge,
+    context = Context(
+        params=params,
         prompts=prompts,
-        n=params.n_mask,
-        votes=params.majority,
-        beta=params.beta,
-        normalization=params.ew_normalization,
-        scoring=params.scoring,
-        seed=params.seed,
-        race_width=config.engine.race_width,
+        models=models,
+        judge=judge,
+        overlap=overlap,
         free=weak.free if isinstance(weak, VllmModel) else None,
+        race_width=config.engine.race_width,
     )
-    workers = _workers(config, prompts, models, judge=judge, step_mask=step_mask, truncate=truncate)
-    if overlap is not None:
-        workers["filter"] = Decontaminate(overlap, workers["filter"])
     lanes, most = _lanes(config, weak), config.engine.max_error_rate
     stages = [
-        Stage(name, worker, books.steps[name], lanes=lanes[name], redact=redact, max_error_rate=most)
-        for name, worker in workers.items()
+        Stage(
+            step.name,
+            step.build(context),
+            books.steps[step.name],
+            lanes=lanes[step.name],
+            redact=redact,
+            max_error_rate=most,
+        )
+        for step in METHOD
     ]
-    return Lineup(stages, judge.counts, step_mask.bits, truncate.counts)
-
-
-def _workers(
-    config: Config,
-    prompts: Prompts,
-    models: dict[str, Model],
-    *,
-    judge: Judge,
-    step_mask: StepMask,
-    truncate: Truncate,
-) -> dict[str, Any]:
-    params = config.params
-    return {
-        "filter": Filter(models["weak"], judge, params.gen_temperature, params.seed, skip=params.skip_filter),
-        "generate": Generate(
-            {name: models[f"strong/{name}"] for name in config.models.mstrong},
-            params.samples_per_model,
-            params.gen_temperature,
-            prompts,
-            params.seed,
-            outcomes=params.outcomes,
-            judge=judge,
-            least=params.min_candidates,
-        ),
-        "stepmask": FaithfulOnly(step_mask) if params.require_faithful else step_mask,
-        "select": Select(
-            truncate,
-            exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization),
-            params.seed,
-        ),
-        "sft": Sft(),
-    }
+    return Lineup(stages, judge.counts, context.bits, context.cuts)
 
 
 def _lanes(config: Config, weak: OpenAIModel | VllmModel) -> dict[str, int]:
     """The configured lanes; for those left out, what fills the endpoints that the step asks."""
-    models, params = config.models, config.params
-    room = weak.capacity if isinstance(weak, VllmModel) else _widest(config, [models.mweak], UNLIMITED_ROOM)
-    strong, cutting = (
-        _widest(config, names, MOST_IN_FLIGHT) for names in (models.mstrong, filter(None, [models.truncation]))
-    )
     given = msgspec.structs.asdict(config.engine.lanes)
-    filling = {
-        "filter": max(LEAST_SCORING, room),
-        "generate": max(LEAST_GENERATING, math.ceil(strong / params.samples_per_model)),
-        "stepmask": max(LEAST_SCORING, room // params.majority),
-        "select": max(LEAST_GENERATING, cutting),
-    }
-    return {step: lanes or filling[step] for step, lanes in given.items()}
+    return {step.name: given[step.name] or _filling(step, config, weak) for step in METHOD}
+
+
+def _filling(step: Step, config: Config, weak: OpenAIModel | VllmModel) -> int:
+    models, calls = config.models, step.calls(config.params)
+    if "weak" in step.asks:
+        room = weak.capacity if isinstance(weak, VllmModel) else _widest(config, [models.mweak], UNLIMITED_ROOM)
+        return max(LEAST_SCORING, room // calls)
+    names = models.mstrong if "strong" in step.asks else filter(None, [models.truncation])
+    return max(LEAST_GENERATING, math.ceil(_widest(config, names, MOST_IN_FLIGHT) / calls))
 
 
 def _widest(config: Config, names: Iterable[str], unlimited: int) -> int:

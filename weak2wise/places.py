@@ -4,18 +4,18 @@ import errno
 import os
 from pathlib import Path
 
-from weak2wise.assembly import STEPS
 from weak2wise.config import Config
 from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
+from workers.method import METHOD
 
 _OWN = {"failed.jsonl", "summary.json", "run.log", "manifest.json", "lock"}
-_OWN |= {name for step, (_, _, name) in STEPS.items() if step != "sft"}
+_OWN |= {step.file for step in METHOD[:-1]}
 
 
 def output_of(config: Config) -> Path:
     """Where the training data goes."""
-    return Path(config.dataset.finetune_out or Path(config.dataset.work_dir) / STEPS["sft"][2])
+    return Path(config.dataset.finetune_out or Path(config.dataset.work_dir) / METHOD[-1].file)
 
 
 def is_own(path: Path, work_dir: Path) -> bool:

@@ -30,10 +30,16 @@ from weak2wise.summary import Summary, show
 from weak2wise.telemetry.terminal import can_be_drawn_on
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
+from workers.method import METHOD
 
 INTERRUPTED = 130
 GRACE_SECONDS = 2.0
 """How long answers under way may still arrive after SIGINT, SIGTERM or SIGHUP."""
+_NUMBERS = [str(step.number) for step in METHOD]
+_UP_TO_STEP = (
+    f"Stop after this step, {_NUMBERS[0]} to {_NUMBERS[-1]} ({', '.join(step.name for step in METHOD)}); "
+    "a later run goes on."
+)
 
 
 async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
@@ -85,7 +91,7 @@ def run(
     config: Path = Path("config.yaml"),
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
     resume: Resume = "auto",
-    up_to_step: str = "all",
+    up_to_step: Annotated[str, cyclopts.Parameter(help=_UP_TO_STEP)] = "all",
     page: str | None = None,
     verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
@@ -96,15 +102,15 @@ def run(
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
         resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
             ledger aside; force goes on although settings changed.
-        up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
+        up_to_step: Stop after the step of this number; a later run goes on. (Help lists the numbers.)
         page: Serve a page that shows how the run goes, and Prometheus metrics at /metrics: a port on this machine, or
             HOST:PORT, which needs the environment variable W2W_PAGE_TOKEN.
         verbose: Show every event of run.log.
     """
-    if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
-        say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
+    if up_to_step not in {"all", *_NUMBERS}:
+        say(f"--up-to-step {up_to_step}: expected {', '.join(_NUMBERS)} or all")
         return 2
-    steps = 5 if up_to_step == "all" else int(up_to_step)
+    steps = len(METHOD) if up_to_step == "all" else int(up_to_step)
     return carry_out(config, set_ or (), partial(Engine, resume=resume, up_to_step=steps, verbose=verbose), page)
 
 
