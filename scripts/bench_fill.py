@@ -94,7 +94,7 @@ def traced(row: int) -> Traced:
 async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[float, float]:
     """The share of the places that were taken, and of the bits that were asked in vain."""
     weak, prompts, rows = MadeUp(), Prompts.of(PromptTexts()), iter(range(10**9))
-    judge = Slow(prompts=prompts, offload=KillablePool(), mode="rule")
+    judge = Slow(prompts=prompts, pool=KillablePool(), mode="rule")
     object.__setattr__(judge, "seconds", verdict_seconds)
     worker = StepMask(
         weak=weak,

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from weak2wise.assembly import Books
-from weak2wise.config import AnswerPolicy, Config, VllmEndpoint, load_config
+from weak2wise.config import Config, Params, VllmEndpoint, load_config
 from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
@@ -116,9 +116,9 @@ def write_traces(
         model = VllmModel("strong", endpoint)
         await model.start()
         prompts, offload = Prompts.of(config.prompts), KillablePool()
-        judge = Judge(prompts=prompts, offload=offload, mode="rule")
+        judge = Judge(prompts=prompts, pool=offload, mode="rule")
         writer = Tally(model)
-        worker = Generate({"strong": writer}, samples, 0.6, prompts, 0, AnswerPolicy(), judge, None)
+        worker = Generate({"strong": writer}, judge, prompts, Params(samples_per_model=samples))
         cuttings: dict[str, Cutting] = {}
         try:
             traced = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
@@ -153,7 +153,7 @@ def guided_prompts(setting: Setting, traced: list[Traced]) -> list[Prompt]:
     recorder = _Recorder()
     worker = StepMask(
         weak=recorder,
-        judge=Judge(prompts=prompts, offload=KillablePool(), mode="rule"),
+        judge=Judge(prompts=prompts, pool=KillablePool(), mode="rule"),
         prompts=prompts,
         n=setting.n,
         votes=1,

@@ -1,21 +1,70 @@
-"""Machinery that moves data: queues, ledgers, endpoints. The method itself lives in ``workers``."""
+"""Synthesise reasoning traces that suit a weak LLM.
 
-import os
-import signal
-import sys
-from pathlib import Path
+What is listed here is the Python API; each name is loaded when it is first used, so that importing this package costs
+nothing and changes nothing in the process.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weak2wise.api import Run, asynthesize, open_run, synthesize
+    from weak2wise.config import (
+        Columns,
+        Config,
+        Dataset,
+        EndpointSettings,
+        EngineOptions,
+        GenerationKwargs,
+        Models,
+        OpenAIEndpoint,
+        Params,
+        Prices,
+        PromptTexts,
+        TransformersEndpoint,
+        VllmEndpoint,
+        load_config,
+    )
+    from weak2wise.errors import ConfigError, RecordError, RunStopped
+    from weak2wise.run.host import Host
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "weak2wise.api": ("Run", "asynthesize", "open_run", "synthesize"),
+    "weak2wise.config": (
+        "Columns",
+        "Config",
+        "Dataset",
+        "EndpointSettings",
+        "EngineOptions",
+        "GenerationKwargs",
+        "Models",
+        "OpenAIEndpoint",
+        "Params",
+        "Prices",
+        "PromptTexts",
+        "TransformersEndpoint",
+        "VllmEndpoint",
+        "load_config",
+    ),
+    "weak2wise.errors": ("ConfigError", "RecordError", "RunStopped"),
+    "weak2wise.run.host": ("Host",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-def _end(_number: int, _frame: object) -> None:
-    os.write(2, b"Interrupted.\n")
-    os._exit(130)
+__all__ = [  # noqa: PLE0604 - names, all of them
+    "__version__",
+    *_HOME,
+]
 
 
-if (sys.argv[:1] == ["-m"] or (sys.argv and Path(sys.argv[0]).name == "weak2wise")) and (
-    signal.getsignal(signal.SIGINT) is signal.default_int_handler
-):
-    # We are the program, not a library of it. Until its command begins there is nothing to tidy up, and an exception
-    # in the middle of an import is a traceback, or in a compiled module worse.
-    signal.signal(signal.SIGINT, _end)
+def __getattr__(name: str) -> Any:
+    """Load a name of the API when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,18 +4,18 @@ import errno
 import os
 from pathlib import Path
 
-from weak2wise.assembly import STEPS
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
+from workers.method import METHOD
 
 _OWN = {"failed.jsonl", "summary.json", "run.log", "manifest.json", "lock"}
-_OWN |= {name for step, (_, _, name) in STEPS.items() if step != "sft"}
+_OWN |= {step.file for step in METHOD[:-1]}
 
 
 def output_of(config: Config) -> Path:
     """Where the training data goes."""
-    return Path(config.dataset.finetune_out or Path(config.dataset.work_dir) / STEPS["sft"][2])
+    return Path(config.dataset.finetune_out or Path(config.dataset.work_dir) / METHOD[-1].file)
 
 
 def is_own(path: Path, work_dir: Path) -> bool:
@@ -24,14 +24,16 @@ def is_own(path: Path, work_dir: Path) -> bool:
     return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in _OWN)
 
 
-def check_paths(config: Config) -> None:
+def check_paths(config: Config, *, given: bool = False) -> None:
     """See that what is to be read is there, and that what is to be written can be.
+
+    ``given``: the questions are handed over, so there is no input file.
 
     Raises:
         ConfigError: naming the path and the key.
     """
     dataset, output = config.dataset, output_of(config)
-    read = {"input_path": [str(input_of(config))], "decontaminate": dataset.decontaminate}
+    read = {"input_path": [] if given else [str(input_of(config))], "decontaminate": dataset.decontaminate}
     for key, names in read.items():
         for path in map(Path, names):
             if is_hub(path):

@@ -1,9 +1,9 @@
 """Step 2: several strong models each write several traces towards the known answer (paper, section 3.2)."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 
-from weak2wise.config import AnswerPolicy
+from weak2wise.config import Params
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
 from weak2wise.telemetry.log import log_facts
@@ -20,19 +20,15 @@ from workers.seeds import seed_of
 
 @dataclass(frozen=True)
 class Generate:
-    """Asks every strong model ``samples`` times; ``strong`` maps endpoint names to models, in the config's order.
+    """Asks every strong model ``params.samples_per_model`` times.
 
-    ``least``: how many candidates will do where the others cannot be had; ``None``: all must be there.
+    ``strong`` maps endpoint names to models, in the config's order.
     """
 
-    strong: dict[str, Model]
-    samples: int
-    temperature: float
-    prompts: Prompts
-    seed: int
-    outcomes: AnswerPolicy
+    strong: Mapping[str, Model]
     judge: Judge
-    least: int | None
+    prompts: Prompts
+    params: Params
 
     async def __call__(self, unsolved: Unsolved) -> Traced | Partial[Traced]:
         """Collect all candidates of one question; where ``least`` allows it, do without some that cannot be had.
@@ -42,14 +38,16 @@ class Generate:
         """
         question = unsolved.question
         results = await all_settled(
-            self._candidate(question, name, sample) for name in self.strong for sample in range(self.samples)
+            self._candidate(question, name, sample)
+            for name in self.strong
+            for sample in range(self.params.samples_per_model)
         )
         candidates = tuple(result for result in results if isinstance(result, Candidate))
         traced = Traced(question=question, candidates=candidates)
         errors = [result for result in results if isinstance(result, RecordError)]
         if errors:
             error = next((error for error in errors if error.may_pass), errors[0])
-            if len(candidates) < (self.least or len(results)):
+            if len(candidates) < (self.params.min_candidates or len(results)):
                 raise error
             return Partial(traced, error)
         return traced
@@ -63,12 +61,12 @@ class Generate:
 
         def ask(draw: int) -> Awaitable[Completion]:
             again = ("again", draw) if draw else ()
-            seed = seed_of(self.seed, question.row, name, sample, *again)
-            prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed, sample=sample)
+            seed = seed_of(self.params.seed, question.row, name, sample, *again)
+            prompt = Prompt(messages=messages, temperature=self.params.gen_temperature, seed=seed, sample=sample)
             return self.strong[name].complete(prompt)
 
         with log_facts(m_strong=name, sample=sample):
-            completion, found = await acceptable(ask, self.outcomes, endpoint=name)
+            completion, found = await acceptable(ask, self.params.outcomes, endpoint=name)
             unfaithful = await contradicts(self.judge, completion.text, question.answer)
         thinking = completion.reasoning or ""
         return Candidate(

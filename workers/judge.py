@@ -46,7 +46,7 @@ Given = dict[tuple[str, bool], "asyncio.Future[Verdict]"]
 class Judge:
     """Judges attempts.
 
-    ``offload`` runs the slow part of the rule in processes that can be killed; give it ``workers.answers.warm_up`` as
+    ``pool`` runs the slow part of the rule in processes that can be killed; give it ``workers.answers.warm_up`` as
     its warm-up. ``model`` is the judge LLM, ``None`` if there is none; then ``cascade`` is the same as ``rule``.
 
     Raises:
@@ -54,7 +54,7 @@ class Judge:
     """
 
     prompts: Prompts
-    offload: KillablePool
+    pool: KillablePool
     model: Model | None = None
     mode: Mode = "cascade"
     temperature: float = 0.1
@@ -161,7 +161,7 @@ class Judge:
         if pair in self._hopeless:
             return None
         try:
-            return await self.offload.run(verdict, attempt, answer, cut_off, time_limit=TIME_LIMIT)
+            return await self.pool.run(verdict, attempt, answer, cut_off, time_limit=TIME_LIMIT)
         except PoolError:
             if len(self._hopeless) >= _MOST_HOPELESS:
                 self._hopeless.clear()

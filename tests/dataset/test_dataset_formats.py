@@ -21,7 +21,7 @@ from weak2wise.dataset import InputRow, count_rows, keep, read_rows, read_values
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import digest_input
 from weak2wise.ledger.outcomes import Failed
-from weak2wise.results import unreadable
+from weak2wise.dataset import unreadable_advice
 
 Rows = list[dict[str, Any]]
 
@@ -96,7 +96,7 @@ async def test_the_advice_to_append_a_corrected_row_is_given_where_a_run_goes_on
             file.write(more.partition(b"\n")[2] if name == "in.csv" else more)
         assert count_rows(path) == 6
     _, grown = digest_input(path, known=known)
-    advice = unreadable(1, Path("failed.jsonl"), path)
+    advice = unreadable_advice(1, Path("failed.jsonl"), path)
     assert ("append corrected lines" in advice) == (grown and count_rows(path) == 6)
     assert ("a work_dir of its own" in advice) == (name not in {"in.jsonl", "in.csv"})
 

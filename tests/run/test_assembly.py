@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from weak2wise.assembly import STEPS, Books
+from weak2wise.run.store import RunStore
 from weak2wise.config import Config, Dataset, Endpoint, Models, OpenAIEndpoint
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Outcome
+from workers.method import METHOD
 
 ROLES = ("weak", "judge", "strong/a", "truncation")
 ALL = set(ROLES)
@@ -34,9 +35,9 @@ async def test_a_row_may_ask_for_the_answers_of_the_roles_that_its_next_steps_as
     endpoints: dict[str, Endpoint] = {name: OpenAIEndpoint(model_id="m") for name in ("w", "a")}
     books = Books.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
     books.open()
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(METHOD):
         outcome = Done(1, {}) if number < through else then if number == through else None
         if outcome is not None:
-            await books.account.steps[step].append(outcome)
+            await books.account.steps[step.name].append(outcome)
     assert {role for role in ROLES if books.is_pending(1, role)} == wanted
     await books.close()

@@ -11,7 +11,7 @@ import pytest
 from tests.engine_runs import ROLES, config_for, finish, lines, start, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
 from tests.loopback.faults import Kind
-from weak2wise.results import unreadable
+from weak2wise.dataset import unreadable_advice
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ def test_what_is_no_question_is_mended_by_a_line_more_and_not_by_trying_again(tm
         assert "append corrected lines to the input" in said
         finish(tmp_path, "--resume", "force", code=1)
     assert len(lines(tmp_path / "out.jsonl")) == 3
-    assert "a work_dir of its own" in unreadable(2, tmp_path / "failed.jsonl", Path("in.parquet"))
+    assert "a work_dir of its own" in unreadable_advice(2, tmp_path / "failed.jsonl", Path("in.parquet"))
 
 
 def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_configured(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class TestEngine:
         for width in (1, None):
             worker = StepMask(
                 weak=model,
-                judge=HalfYes(prompts=PROMPTS, offload=KillablePool(), mode="rule"),
+                judge=HalfYes(prompts=PROMPTS, pool=KillablePool(), mode="rule"),
                 prompts=PROMPTS,
                 n=4,
                 votes=1,

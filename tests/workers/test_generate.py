@@ -2,7 +2,7 @@
 
 import pytest
 
-from weak2wise.config import AnswerPolicy, PromptTexts
+from weak2wise.config import Params, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
@@ -41,13 +41,9 @@ async def traced(*conclusions: str, answer: str) -> Traced:
     offload = KillablePool(warm_up=warm_up)
     generate = Generate(
         {f"strong-{number}": Saying(conclusion) for number, conclusion in enumerate(conclusions)},
-        1,
-        0.6,
+        Judge(prompts=PROMPTS, pool=offload, mode="llm", model=NoCalls()),
         PROMPTS,
-        0,
-        outcomes=AnswerPolicy(),
-        judge=Judge(prompts=PROMPTS, offload=offload, mode="llm", model=NoCalls()),
-        least=None,
+        Params(samples_per_model=1),
     )
     question = Question(row=1, id=None, text="What is 2 + 2?", answer=answer)
     try:

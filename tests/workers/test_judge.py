@@ -70,7 +70,7 @@ async def offload() -> AsyncIterator[KillablePool]:
 
 
 def judge(model: Scripted | Refusing | None, offload: KillablePool | None = None, mode: Mode = "cascade") -> Judge:
-    return Judge(prompts=PROMPTS, offload=offload or KillablePool(), model=model, mode=mode, temperature=0.1)
+    return Judge(prompts=PROMPTS, pool=offload or KillablePool(), model=model, mode=mode, temperature=0.1)
 
 
 async def test_where_the_rule_is_sure_nobody_is_asked() -> None:

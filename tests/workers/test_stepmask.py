@@ -103,7 +103,7 @@ def step_mask(
 ) -> StepMask:
     return StepMask(
         weak=weak,
-        judge=Judge(prompts=PROMPTS, offload=KillablePool(), model=model, mode="cascade" if model else "rule"),
+        judge=Judge(prompts=PROMPTS, pool=KillablePool(), model=model, mode="cascade" if model else "rule"),
         prompts=PROMPTS,
         n=6,
         votes=votes,

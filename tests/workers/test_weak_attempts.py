@@ -2,7 +2,7 @@
 
 import pytest
 
-from weak2wise.config import PromptTexts
+from weak2wise.config import Params, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
@@ -31,14 +31,14 @@ def said(text: str, finish_reason: str) -> Completion:
 
 
 def rule() -> Judge:
-    return Judge(prompts=PROMPTS, offload=KillablePool(), mode="rule")
+    return Judge(prompts=PROMPTS, pool=KillablePool(), mode="rule")
 
 
 @pytest.mark.parametrize(("finish_reason", "by"), [("length", "rule"), ("repetition", "rule"), ("stop", "rule_unsure")])
 async def test_an_attempt_without_an_answer_is_wrong_for_certain_if_it_was_cut_off(finish_reason: str, by: str) -> None:
     weak = Weak(said("First we add", finish_reason))
     judge = rule()
-    assert not isinstance(await Filter(weak, judge, 0.7, 1, skip=False)(Asked(question=QUESTION)), Drop)
+    assert not isinstance(await Filter(weak, judge, Params(seed=1))(Asked(question=QUESTION)), Drop)
     assert judge.counts == {by: 1}
 
 

@@ -8,18 +8,21 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field
 
-from weak2wise.assembly import ASKED_LAST, STEPS
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.ledger.outcomes import Dropped, RowStatus
+from weak2wise.ledger.outcomes import Dropped, Ledger, RowStatus
 from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.decontaminate import Overlap
+from workers.method import METHOD, last_asking
 
 CHARACTERS_PER_TOKEN = 3.5
+FIRST = METHOD[0].name
+"""The step that drops the questions which the weak LLM solves."""
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
 """Answer tokens of one call where nothing is known yet."""
 RACED = 0.6
@@ -197,7 +200,7 @@ def _likely(
     bare = _bare(config)
     if kept is not None:
         rates.kept = kept
-    elif bare and source.begins["filter"]:
+    elif bare and source.begins[FIRST]:
         assumed.append("the weak LLM solves no question beforehand")
     rates.traces |= {role: through[role] for role in rates.traces if role in through}
     if "weak" in through:
@@ -223,13 +226,15 @@ def _bare(config: Config) -> int:
 
 def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, float]:
     """Calls by role, for what is left."""
-    begins, bare = source.begins, _bare(config) * source.begins["filter"]
-    traced = begins["filter"] * rates.kept + begins["generate"]
-    scored = traced + begins["stepmask"]
-    hinted = rates.attempts * scored
-    calls = {role: each * traced for role, each in rates.traces.items()}
+    reach, rows = {}, 0.0
+    for step in METHOD:
+        rows += source.begins[step.name]
+        reach[step.name] = rows
+        rows *= rates.kept if step.name == FIRST else 1
+    bare, hinted = _bare(config) * reach[FIRST], rates.attempts * reach[last_asking("weak").name]
+    calls = {role: each * reach[last_asking(role).name] for role, each in rates.traces.items()}
     calls |= {"weak": bare + hinted, "judge": rates.judged * (bare + hinted / config.params.majority)}
-    return calls | {"truncation": rates.cuts * (scored + begins["select"])}
+    return calls | {"truncation": rates.cuts * reach[last_asking("truncation").name]}
 
 
 def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | None]:
@@ -241,21 +246,23 @@ def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | No
     """
     spent: dict[str, Spent] = {}
     calls: Counter[str] = Counter()
-    last = {kind: work.steps[step] for kind, step in ASKED_LAST.items()}
+
+    def last(role: str) -> Ledger[Any]:
+        return work.steps[last_asking(role).name]
 
     def count(receipt: Receipt) -> None:
         spent.setdefault(receipt.role, Spent()).add(receipt)
-        if receipt.key and last[receipt.role.partition("/")[0]].status(receipt.row) is RowStatus.DONE:
+        if receipt.key and last(receipt.role).status(receipt.row) is RowStatus.DONE:
             calls[receipt.role] += 1
 
     work.journal.look(count)
     through = {}
     for role, number in calls.items():
-        done = last[role.partition("/")[0]].tally[RowStatus.DONE]
+        done = last(role).tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
             through[role] = number / done
     solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in work.account.ends())
-    kept = work.steps["filter"].tally[RowStatus.DONE]
+    kept = work.steps[FIRST].tally[RowStatus.DONE]
     return spent, through, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 
 

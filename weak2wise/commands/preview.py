@@ -91,10 +91,10 @@ async def _small(config: Config, folder: Path, n: int) -> Config:
 
 def show(work: WorkDir, config: Config, console: Console) -> int:
     """Print what became of every question; returns the exit code: 1 if one failed."""
-    select, stepmask = work.steps["select"], work.steps["stepmask"]
-    for row in select.rows():
-        if select.status(row) is RowStatus.DONE:
-            golden, scored = select.read(row), stepmask.read(row)
+    selected, scores = work.made(Golden), work.made(Scored)
+    for row in selected.rows():
+        if selected.status(row) is RowStatus.DONE:
+            golden, scored = selected.read(row), scores.read(row)
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
             _show_golden(golden.record, scored.record, config.params.n_mask, console)

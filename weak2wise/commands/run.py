@@ -25,15 +25,21 @@ from weak2wise.config import Config, input_of, load_config
 from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
-from weak2wise.results import unreadable
+from weak2wise.dataset import unreadable_advice
 from weak2wise.run.summary import Summary, show
 from weak2wise.telemetry.terminal import can_be_drawn_on
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
+from workers.method import METHOD
 
 INTERRUPTED = 130
 GRACE_SECONDS = 2.0
 """How long answers under way may still arrive after SIGINT, SIGTERM or SIGHUP."""
+_NUMBERS = [str(step.number) for step in METHOD]
+_UP_TO_STEP = (
+    f"Stop after this step, {_NUMBERS[0]} to {_NUMBERS[-1]} ({', '.join(step.name for step in METHOD)}); "
+    "a later run goes on."
+)
 
 
 async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
@@ -85,7 +91,7 @@ def run(
     config: Path = Path("config.yaml"),
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
     resume: Resume = "auto",
-    up_to_step: str = "all",
+    up_to_step: Annotated[str, cyclopts.Parameter(help=_UP_TO_STEP)] = "all",
     page: str | None = None,
     verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
@@ -96,15 +102,15 @@ def run(
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
         resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
             ledger aside; force goes on although settings changed.
-        up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
+        up_to_step: Stop after the step of this number; a later run goes on. (Help lists the numbers.)
         page: Serve a page that shows how the run goes, and Prometheus metrics at /metrics: a port on this machine, or
             HOST:PORT, which needs the environment variable W2W_PAGE_TOKEN.
         verbose: Show every event of run.log.
     """
-    if up_to_step not in {"all", "1", "2", "3", "4", "5"}:
-        say(f"--up-to-step {up_to_step}: expected 1, 2, 3, 4, 5 or all")
+    if up_to_step not in {"all", *_NUMBERS}:
+        say(f"--up-to-step {up_to_step}: expected {', '.join(_NUMBERS)} or all")
         return 2
-    steps = 5 if up_to_step == "all" else int(up_to_step)
+    steps = len(METHOD) if up_to_step == "all" else int(up_to_step)
     return carry_out(config, set_ or (), partial(Engine, resume=resume, up_to_step=steps, verbose=verbose), page)
 
 
@@ -133,7 +139,7 @@ def carry_out(config: Path, overrides: Sequence[str], make: Callable[[Config], E
         say(f"Warning: {input_of(loaded)} holds no questions, so there is nothing to do (dataset.input_path).")
     left = summary.totals.failed
     if lines := summary.totals.unreadable:
-        say(f"{unreadable(lines, engine.failures, input_of(loaded))}.")
+        say(f"{unreadable_advice(lines, engine.failures, input_of(loaded))}.")
     if sum(left.values()) > lines:
         say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")
     if summary.totals.unfinished:

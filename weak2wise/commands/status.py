@@ -16,7 +16,7 @@ from weak2wise.commands.say import say, told
 from weak2wise.commands.where import work_dir_of
 from weak2wise.ledger.account import Totals
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import unreadable
+from weak2wise.dataset import unreadable_advice
 from weak2wise.telemetry.plain import plain
 
 
@@ -116,6 +116,6 @@ def _advise(found: RunStatus, work: WorkDir) -> None:
         return
     lines = found.totals.unreadable
     if lines and found.state == "finished":
-        say(f"{unreadable(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
+        say(f"{unreadable_advice(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
     if found.state == "stopped" or sum(found.totals.failed.values()) > lines or found.totals.unfinished:
         say("Go on with the command that started it: python -m weak2wise.engine --config FILE")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from weak2wise.config import Columns
-from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, asked_by, rows_of, unit
+from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, naming_setting, rows_of, unit
 from weak2wise.errors import ConfigError, Kind
 from weak2wise.ledger.account import INPUT
 from weak2wise.ledger.outcomes import Failed
@@ -45,7 +45,7 @@ async def read_rows(source: Path, columns: Columns) -> AsyncIterator[InputRow | 
 def _next_rows(rows: Rows) -> list[Written | Broken]:
     batch: list[Written | Broken] = []
     size = 0
-    with asked_by("dataset.input_path"):
+    with naming_setting("dataset.input_path"):
         for row in rows:
             batch.append(row)
             size += len(row.json) if isinstance(row, Written) else 0
@@ -80,7 +80,7 @@ def read_questions(source: Path, columns: Columns) -> Iterator[str]:
         ConfigError: it cannot be read, has no rows, or a row has no question.
     """
     row: Written | Broken | None = None
-    with asked_by("dataset.decontaminate"):
+    with naming_setting("dataset.decontaminate"):
         for row in rows_of(source):
             fields = {}
             if isinstance(row, Written):
@@ -142,3 +142,16 @@ def _literal(written: bytes) -> str | None:
 
 def _bad(number: int, kind: Kind, message: str, called: str) -> Failed:
     return Failed(row=number, stage=INPUT, kind=kind, message=f"{called} {number}: {message}")
+
+
+_CLOSED = {".json", ".parquet", ".gz", ".zst"}
+"""Inputs that cannot grow at their end and stay, up to there, what a run was begun with."""
+
+
+def unreadable_advice(count: int, failed: Path, source: Path) -> str:
+    """What to do about rows of the input that are no questions: trying them again changes nothing."""
+    what = f"{unit(source)}{'' if count == 1 else 's'}"
+    message = f"{count:,} input {what} cannot be read, see {failed}. Trying again does not fix that: "
+    if is_hub(source) or source.suffix in _CLOSED:
+        return message + "put corrected rows into an input with a work_dir of its own"
+    return message + "append corrected lines to the input and go on with --resume force"

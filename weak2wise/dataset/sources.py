@@ -43,7 +43,7 @@ Rows = Iterator[Written | Broken]
 
 
 @contextmanager
-def asked_by(setting: str) -> Iterator[None]:
+def naming_setting(setting: str) -> Iterator[None]:
     """Say with what cannot be read which setting named it."""
     try:
         yield

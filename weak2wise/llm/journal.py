@@ -142,6 +142,11 @@ class Journal:
         if answer.key:
             self._note(answer, location)
 
+    @property
+    def total_usd(self) -> float:
+        """US dollars of all answers, over all runs of this work_dir."""
+        return sum(spent.cost_usd for spent in self.spent.values())
+
     def release(self, row: int) -> None:
         """The row is finished: its answers need not be found any more."""
         self._index.pop(row, None)

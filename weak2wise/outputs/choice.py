@@ -12,6 +12,8 @@ from weak2wise.dataset import read_values
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Ledger, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
+from workers.method import step_making
+from workers.records import Golden, SftRow
 
 
 class _Score(Struct):
@@ -42,9 +44,9 @@ def choose(work: WorkDir, *, top: int | None, min_score: float | None, balance_b
     Raises:
         ConfigError: there is no such column, or the input cannot be read any more.
     """
-    golden: Ledger[_Golden] = work.ledger("select", _Golden)
+    golden: Ledger[_Golden] = work.ledger(step_making(Golden).name, _Golden)
     golden.look()
-    done = work.steps["sft"]
+    done = work.made(SftRow)
     rows, scores, groups = array("Q"), array("d"), array("L")
     strong: dict[str, int] = {}
     for row in done.rows():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,8 @@ from weak2wise.outputs.card import public
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, SftRow
+
+T = TypeVar("T")
 
 PROVENANCE = {
     "row": "int",
@@ -39,15 +41,15 @@ def rows_of(work: WorkDir, chosen: Iterable[int], layout: Layout, *, provenance:
     """The chosen rows in a layout, read one at a time. Blocks."""
     bills = _bills(work) if provenance else {}
     for row in chosen:
-        sft: SftRow = _done(work, "sft", row)
+        sft = _done(work, SftRow, row)
         line = layout.row(sft.prompt, sft.response)
         if provenance:
-            line["provenance"] = _provenance(work, _done(work, "select", row), bills.get(row, _Bill()))
+            line["provenance"] = _provenance(work, _done(work, Golden, row), bills.get(row, _Bill()))
         yield line
 
 
-def _done(work: WorkDir, step: str, row: int) -> Any:
-    outcome = work.steps[step].read(row)
+def _done(work: WorkDir, record: type[T], row: int) -> T:
+    outcome = work.made(record).read(row)
     assert isinstance(outcome, Done)
     return outcome.record
 

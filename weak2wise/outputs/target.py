@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from weak2wise.assembly import STEPS
 from weak2wise.errors import ConfigError, StopRun
 from weak2wise.ledger.files import fix_hint
 from weak2wise.outputs.card import described
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import is_own
+from workers.method import METHOD
 
 _WRITTEN = {".jsonl", ".parquet"}
 _OTHER_FILES = {
@@ -117,7 +117,7 @@ class Target(Struct, frozen=True):
         """See that nothing is overwritten but an earlier export. Raises ``ConfigError``."""
         history = work.history
         taken = {"the run's input": [history.input], "an evaluation set of the run": history.sets}
-        taken["the run's training data"] = [history.output, str(work.folder / STEPS["sft"][2])]
+        taken["the run's training data"] = [history.output, str(work.folder / METHOD[-1].file)]
         for path in (self.data, self.card, self.info) if card else (self.data,):
             if is_own(path, work.folder):
                 raise ConfigError(f"{path}: is a file of the run itself; choose another --out")

@@ -5,9 +5,8 @@ meanwhile cannot make a row look further in a later stage than in an earlier one
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from weak2wise.assembly import STEPS
 from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import INPUT, Account, Totals
@@ -16,6 +15,9 @@ from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.journal import Journal
 from weak2wise.outputs.history import read_history
+from workers.method import METHOD, step_making
+
+T = TypeVar("T")
 
 _READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
 
@@ -34,7 +36,7 @@ class WorkDir:
         if manifest is None:
             raise ConfigError(f"{folder}: holds no run (no manifest.json); name the dataset.work_dir of one")
         self.manifest = manifest
-        self.steps: dict[str, Ledger[Any]] = {name: self.ledger(name, kind) for name, (kind, _, _) in STEPS.items()}
+        self.steps: dict[str, Ledger[Any]] = {step.name: self.ledger(step.name, step.makes) for step in METHOD}
         for ledger in reversed(self.steps.values()):
             ledger.look()
         self.intake = self.ledger(INPUT, object)
@@ -46,6 +48,10 @@ class WorkDir:
     def ledger(self, name: str, kind: type[Any]) -> Ledger[Any]:
         """One stage's ledger, its records read as ``kind``; ``look`` at it before use."""
         return Ledger(name, self.folder / "ledger", kind, **_READ_ONLY)
+
+    def made(self, record: type[T]) -> Ledger[T]:
+        """The ledger of the step that makes such records."""
+        return self.steps[step_making(record).name]
 
     @property
     def models(self) -> dict[str, str]:
@@ -68,7 +74,7 @@ class WorkDir:
     @property
     def through(self) -> list[str]:
         """The steps that the run is to take each row through."""
-        return [step for step in STEPS if step in self.history.steps] or list(STEPS)
+        return [step for step in self.steps if step in self.history.steps] or list(self.steps)
 
     def input_path(self) -> Path:
         """The input that the run was last started on.

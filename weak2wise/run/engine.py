@@ -8,7 +8,6 @@ import asyncio
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ import msgspec
 
 from weak2wise.config import Config, input_of
 from weak2wise.config.shape import default_shape, result_shape
-from weak2wise.dataset import at_hand, count_rows, input_setting, is_hub, keep, read_rows
+from weak2wise.dataset import at_hand, count_rows, is_hub, keep, naming_setting, read_rows, unreadable_advice
 from weak2wise.dataset.given import Questions, keep_questions, kept_questions
 from weak2wise.errors import ConfigError, StopRun
-from weak2wise.ledger.account import Account, unreadable_advice
+from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
 from weak2wise.ledger.outcomes import Failed
@@ -33,9 +32,9 @@ from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
 from weak2wise.run.models import wrap_models
 from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted
-from weak2wise.run.output_files import write_output_files
+from weak2wise.outputs.output_files import write_output_files
 from weak2wise.run.overlap import read_overlap
-from weak2wise.run.stages import build_stages
+from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.run.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.telemetry.log import Echo, RunLog, log
@@ -70,7 +69,9 @@ class Opened:
     endpoints: Mapping[str, Endpoint]
     host: Host
     stages: list[Stage[Any]]
-    counters: Mapping[str, Counter[str]]
+    counters: Counters
+    account: Account
+    """Where rows stand, as far as this run takes them."""
     observer: Observer
     only: Container[int] | None
 
@@ -207,13 +208,14 @@ class Engine:
         source = input_of(self.config)
         if not is_hub(source):
             return source
-        with input_setting("dataset.input_path"):
+        with naming_setting("dataset.input_path"):
             return await self._write_aside(keep, source, self.work_dir)
 
     @asynccontextmanager
     async def _open(self, prepared: Prepared) -> AsyncIterator[Opened]:
         """Open the run's files and endpoints, and build its stages; close them all on the way out."""
         config, store = self.config, RunStore.of(self.config)
+        account = store.account.up_to(self._steps[-1].name)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
             await self._write_aside(store.open)
@@ -233,7 +235,7 @@ class Engine:
                 self._steps,
                 models=models,
                 endpoints=endpoints,
-                store=store,
+                account=account,
                 pool=host.pool,
                 overlap=prepared.overlap,
                 drain=self.drain,
@@ -243,16 +245,16 @@ class Engine:
                 stages=stages,
                 endpoints=endpoints,
                 journal=store.journal,
-                account=store.account.up_to(self._steps[-1].name),
+                account=account,
                 queue_size=config.engine.queue_size,
-                verdicts=counters["verdicts"],
-                bits=counters["bits"],
+                verdicts=counters.verdicts,
+                bits=counters.bits,
                 count=lambda: self._count(prepared.input),
                 only=only,
             )
             stack.push(self._end(observer))
             log.info("run.started", steps=[step.name for step in self._steps], **self._named())
-            yield Opened(prepared, store, endpoints, host, stages, counters, observer, only)
+            yield Opened(prepared, store, endpoints, host, stages, counters, account, observer, only)
 
     async def _drive(self, work: Opened) -> None:
         """Take the rows through the stages, watched by the monitors."""
@@ -265,7 +267,7 @@ class Engine:
             await run(
                 lambda: self._asked(work.prepared.input),
                 work.stages,
-                account=work.store.account.up_to(self._steps[-1].name),
+                account=work.account,
                 drain=self.drain,
                 finished=work.store.journal.release,
                 only=work.only,
@@ -277,11 +279,10 @@ class Engine:
     async def _report(self, work: Opened, began: float) -> Summary:
         """Write the output files and count what became of everything."""
         files = {self._file_of(step): step for step in self._steps}
-        account = work.store.account.up_to(self._steps[-1].name)
-        await self._write_aside(_write, files, account, self.failures)
+        await self._write_aside(_write, files, work.account, self.failures)
         last = self._steps[-1]
         return Summary(
-            totals=await asyncio.to_thread(account.totals, self._rows),
+            totals=await asyncio.to_thread(work.account.totals, self._rows),
             through=last.name,
             roles=[
                 RoleUse(role=role, endpoint=name, **msgspec.structs.asdict(spent))
@@ -292,7 +293,9 @@ class Engine:
                 seconds=round(time.monotonic() - began, 1),
                 replayed=dict(work.store.journal.replayed),
                 endpoints=_uses(work.endpoints),
-                **{name: dict(counter) for name, counter in work.counters.items()},
+                verdicts=dict(work.counters.verdicts),
+                cuts=dict(work.counters.cuts),
+                bits=dict(work.counters.bits),
             ),
         )
 

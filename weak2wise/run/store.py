@@ -27,7 +27,7 @@ class RunStore:
             "max_bytes": config.engine.shard_mb << 20,
             "fsync_seconds": config.engine.fsync_seconds,
         }
-        steps = {step.name: Ledger(step.name, folder, step.record, **options) for step in METHOD}
+        steps = {step.name: Ledger(step.name, folder, step.makes, **options) for step in METHOD}
         return cls(Account(Ledger("input", folder, object, **options), steps), Journal(folder, **options))
 
     @property
@@ -39,7 +39,11 @@ class RunStore:
         """Read what earlier runs left. Blocks. Raises ``ConfigError`` or ``DiskError``."""
         for ledger in self.ledgers:
             ledger.open()
-        self.journal.open(lambda row, role: self.account.is_pending(row, last_asking(role)))
+        self.journal.open(self.is_pending)
+
+    def is_pending(self, row: int, role: str) -> bool:
+        """Whether a row may still ask for a role's answers."""
+        return self.account.is_pending(row, last_asking(role).name)
 
     async def close(self) -> None:
         """Flush and close everything, even if one of them cannot."""

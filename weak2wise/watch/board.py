@@ -16,8 +16,7 @@ from msgspec import Struct
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.llm.journal import Journal
-from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model import VllmModel
+from weak2wise.llm.endpoint import Endpoint
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, Step
 
@@ -131,7 +130,7 @@ class Observer:
     """
 
     stages: Sequence[Stage[Any]]
-    endpoints: Mapping[str, OpenAIModel | VllmModel]
+    endpoints: Mapping[str, Endpoint]
     journal: Journal
     account: Account
     queue_size: int
@@ -200,7 +199,7 @@ class Observer:
         for name, model in self.endpoints.items():
             per_minute = (now.answered[name] - then.answered[name]) / minutes
             tokens_per_minute = (now.tokens[name] - then.tokens[name]) / minutes
-            if isinstance(model, VllmModel):
+            if model.embedded:
                 engines.append(self._engine(name, model, tokens_per_minute / 60))
             else:
                 endpoints.append(self._endpoint(name, model, per_minute, tokens_per_minute))
@@ -233,19 +232,18 @@ class Observer:
             dropped=tally[RowStatus.DROPPED],
             failed=tally[RowStatus.FAILED],
             busy=stage.busy,
-            lanes=stage.lanes,
-            waiting=0 if self._ending else stage.waiting(),
+            lanes=stage.concurrency,
+            waiting=0 if self._ending else stage.inbox.qsize(),
             per_minute=round((now.done[stage.name] - then.done[stage.name]) / minutes, 1),
         )
 
-    def _endpoint(self, name: str, model: OpenAIModel, per_minute: float, tokens_per_minute: float) -> EndpointFacts:
+    def _endpoint(self, name: str, model: Endpoint, per_minute: float, tokens_per_minute: float) -> EndpointFacts:
         spent = [spent for (_, endpoint), spent in self.journal.spent.items() if endpoint == name]
-        limits = model.limits
-        rate = limits.pace.rate if limits.in_flight < int(limits.window.size) else None
+        load = model.load()
         return EndpointFacts(
             name=name,
-            in_flight=limits.in_flight,
-            limit=int(limits.window.size),
+            in_flight=load.in_flight,
+            limit=load.limit,
             sent=model.meter.sent,
             answered=model.meter.answered,
             faults=dict(model.meter.faults),
@@ -253,18 +251,19 @@ class Observer:
             tokens_per_minute=round(tokens_per_minute),
             tokens=sum(s.prompt_tokens + s.completion_tokens for s in spent),
             cost_usd=sum(s.cost_usd for s in spent),
-            down=model.down_for,
-            paced=None if rate is None else round(60 * rate, 1),
+            down=load.down,
+            paced=load.paced,
         )
 
-    def _engine(self, name: str, model: VllmModel, tokens_per_second: float) -> EngineFacts:
+    def _engine(self, name: str, model: Endpoint, tokens_per_second: float) -> EngineFacts:
         spent = [spent for (_, endpoint), spent in self.journal.spent.items() if endpoint == name]
         prompts = sum(s.prompt_tokens for s in spent)
+        load = model.load()
         return EngineFacts(
             name=name,
-            running=model.in_flight,
-            room=model.capacity,
-            waiting=model.waiting,
+            running=load.in_flight,
+            room=load.limit,
+            waiting=load.waiting,
             answered=model.meter.answered,
             tokens_per_second=round(tokens_per_second, 1),
             tokens=sum(s.completion_tokens for s in spent),
@@ -318,7 +317,7 @@ class Observer:
     def _look(self) -> _Look:
         tokens: Counter[str] = Counter()
         for (_, endpoint), spent in self.journal.spent.items():
-            whole = isinstance(self.endpoints.get(endpoint), OpenAIModel)
+            whole = endpoint in self.endpoints and not self.endpoints[endpoint].embedded
             tokens[endpoint] += spent.completion_tokens + (spent.prompt_tokens if whole else 0)
         return _Look(
             at=time.monotonic(),

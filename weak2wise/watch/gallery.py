@@ -9,6 +9,7 @@ from weak2wise.outputs.report.text import line, prose, title
 from weak2wise.outputs.report.traces import opened
 from weak2wise.pipeline import Stage
 from weak2wise.watch.board import Observer
+from workers.method import step_making
 from workers.records import Golden, Scored
 from workers.scoring import hint
 
@@ -21,7 +22,7 @@ class Newest:
 
     async def entries(self, observer: Observer) -> list[dict[str, object]]:
         """Row, title and facts of each, the newest first; texts are HTML, escaped."""
-        stage = _stage(observer, "select")
+        stage = _stage(observer, Golden)
         rows = list(reversed(stage.latest)) if stage else []
         for row in rows:
             if stage and row not in self._entries and (found := await _golden(stage, row)):
@@ -35,7 +36,7 @@ async def one(observer: Observer, row: int) -> str | None:
 
     It need not be among the newest any more: who reads one trace for a while opens the next from the same list.
     """
-    select, scores = _stage(observer, "select"), _stage(observer, "stepmask")
+    select, scores = _stage(observer, Golden), _stage(observer, Scored)
     if select is None or scores is None or select.ledger.status(row) is not RowStatus.DONE:
         return None
     if not (golden := await _golden(select, row)):
@@ -61,7 +62,9 @@ def _entry(golden: Golden) -> dict[str, object]:
     return {"row": golden.row, "title": title(golden.title, 140), "facts": facts}
 
 
-def _stage(observer: Observer, name: str) -> Stage[Any] | None:
+def _stage(observer: Observer, record: type[Any]) -> Stage[Any] | None:
+    """The stage that makes such records, if the run goes as far."""
+    name = step_making(record).name
     return next((stage for stage in observer.stages if stage.name == name), None)
 
 

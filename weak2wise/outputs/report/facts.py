@@ -10,6 +10,7 @@ from weak2wise.ledger.account import Totals
 from weak2wise.ledger.outcomes import Done, Failed
 from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
+from workers.records import Golden, Scored, SftRow, Traced, Unsolved
 
 HEAVIEST = 10
 LISTED_FAILURES = 50
@@ -91,10 +92,10 @@ def gather(work: WorkDir) -> Facts:
     """Read a whole run. Blocks; raises as ``WorkDir``."""
     totals, whole = work.totals()
     facts = Facts(totals=totals, whole=whole, through={step: work.counts(step) for step in work.through})
-    for step, read in {"filter": _Nothing, "generate": _Nothing, "sft": _Nothing}.items():
-        work.steps[step].each_done(read, lambda done: _add(facts.seconds, done.row, done.seconds))
-    work.steps["stepmask"].each_done(_Scored, lambda done: _scored(facts, done))
-    work.steps["select"].each_done(_Golden, lambda done: _golden(facts, done))
+    for ledger in (work.made(Unsolved), work.made(Traced), work.made(SftRow)):
+        ledger.each_done(_Nothing, lambda done: _add(facts.seconds, done.row, done.seconds))
+    work.made(Scored).each_done(_Scored, lambda done: _scored(facts, done))
+    work.made(Golden).each_done(_Golden, lambda done: _golden(facts, done))
     work.journal.look(lambda receipt: _paid(facts, receipt))
     failed = (end for end in work.account.up_to(work.through[-1]).ends() if isinstance(end, Failed))
     facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]

@@ -12,14 +12,7 @@ from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
 from weak2wise.outputs.report.traces import sample, traces
 from weak2wise.outputs.work_dir import WorkDir
-
-_STEP_NAMES = {
-    "filter": "not solved by the weak LLM",
-    "generate": "with traces by the strong LLMs",
-    "stepmask": "scored by masking",
-    "select": "with a golden trace, cut",
-    "sft": "emitted as training data",
-}
+from workers.method import step_named
 
 
 def page(work: WorkDir) -> Iterator[str]:
@@ -83,7 +76,7 @@ def _funnel(facts: Facts) -> str:
     rows = [("questions", facts.totals.rows, "")]
     for step, counts in facts.through.items():
         lost = [f"−{counts[kind]:,} {kind}" for kind in ("dropped", "failed") if counts[kind]]
-        rows.append((_STEP_NAMES[step], counts["done"], ", ".join(lost)))
+        rows.append((step_named(step).label, counts["done"], ", ".join(lost)))
     reasons = [f"{line(reason)}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
     return _card(

@@ -10,7 +10,7 @@ from weak2wise.ledger.outcomes import Done, Status
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
 from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.results import unreadable
+from weak2wise.dataset import unreadable_advice
 
 
 def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0) -> str:
@@ -105,7 +105,7 @@ def failed(work: WorkDir, facts: Facts) -> str:
     others = "them" if not unread else "the others"
     again = f"The next run tries {others} again, and <code>retry-failed</code> tries nothing else."
     if unread:
-        advice = line(f"{unreadable(unread, Path('failed.jsonl'), Path(work.history.input or ''))}.", 400)
+        advice = line(f"{unreadable_advice(unread, Path('failed.jsonl'), Path(work.history.input or ''))}.", 400)
         again = advice if unread == total else f"{advice} {again}"
     more = f"<p>The first {LISTED_FAILURES}; all are in failed.jsonl.</p>" if total > len(rows) else ""
     return (

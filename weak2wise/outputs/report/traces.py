@@ -24,10 +24,10 @@ def sample(facts: Facts) -> list[int]:
 def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
     """Each row's trace, closed until opened."""
     for row in rows:
-        golden, scored = work.steps["select"].read(row), None
+        golden, scored = work.made(Golden).read(row), None
         assert isinstance(golden, Done)
-        if work.steps["stepmask"].status(row) is RowStatus.DONE:
-            scored = work.steps["stepmask"].read(row)
+        if work.made(Scored).status(row) is RowStatus.DONE:
+            scored = work.made(Scored).read(row)
         yield trace(golden.record, scored.record if isinstance(scored, Done) else None)
 
 

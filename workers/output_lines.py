@@ -1,4 +1,4 @@
-"""The files other tools read: the reference's names and fields, with some of ours added."""
+"""How records become lines of the output files: the reference's names and fields, with some of ours added."""
 
 from collections.abc import Iterator
 from typing import Any

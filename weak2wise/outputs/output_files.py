@@ -1,0 +1,42 @@
+"""The files that a finished run leaves: each step's, and the list of failures."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.files import write_atomic
+from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus
+from workers.method import Step
+
+def write_output_files(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
+    """Write each step's file and the list of failures in input order, each whole or not at all.
+
+    Blocks; raises ``OSError``.
+
+    Args:
+        files: where to write, and the step.
+        account: where rows stand, with the steps' ledgers.
+        failures: where to write the rows that failed.
+    """
+    encode = msgspec.json.Encoder().encode
+    for path, step in files.items():
+        records = _records(account.steps[step.name])
+        write_atomic(path, (encode(line) + b"\n" for record in records for line in step.lines(record)))
+    lines = (_failed_line(end) for end in account.ends() if isinstance(end, Failed))
+    write_atomic(failures, (encode(line) + b"\n" for line in lines))
+
+
+def _records(ledger: Ledger[Any]) -> Iterator[Any]:
+    for row in ledger.rows():
+        if ledger.status(row) is RowStatus.DONE:
+            outcome = ledger.read(row)
+            assert isinstance(outcome, Done)
+            yield outcome.record
+
+
+def _failed_line(failed: Failed) -> dict[str, Any]:
+    line = msgspec.structs.asdict(failed)
+    return {"row": line.pop("row"), "id": line.pop("id"), "question": line.pop("title"), **line}
