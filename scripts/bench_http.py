@@ -23,9 +23,9 @@ import uvloop
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
+from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal, Journaled, asking_for
 from weak2wise.llm.model import Message, Prompt
-from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
 
 

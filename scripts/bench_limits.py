@@ -24,8 +24,8 @@ import uvloop
 from tests.loopback import LoopbackProcess, Mix
 from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.retry import Retried
 
 ASKERS = 1500

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
-
 from weak2wise.assembly import Books
+
 from weak2wise.config import Config, Params, VllmEndpoint, load_config
 from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done

@@ -7,7 +7,7 @@ Three groups, and nothing in between:
 ``RecordError``
     One record's trouble. It condemns that record, which ends as *failed* and is owed again on the next run;
     every other record goes on. ``weak2wise.llm.errors`` has the kinds that come from endpoints.
-``StopRun``
+``RunStopped``
     Something only the user can mend: a rejected key, spent credit, a full disk. The whole run stops at once,
     resumably. Exit 3.
 
@@ -71,7 +71,7 @@ class RecordError(Exception):
         self.attempts = attempts
 
 
-class StopRun(Exception):
+class RunStopped(Exception):
     """The whole run must stop; ``hint`` tells the user what to do before starting it again."""
 
     def __init__(self, message: str, *, hint: str) -> None:

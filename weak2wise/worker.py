@@ -52,5 +52,5 @@ class Worker(Protocol[In_contra, Out_co]):
     """One step of the method: one record in, at most one out. It knows nothing of queues, files or retries."""
 
     async def __call__(self, record: In_contra, /) -> Out_co | Partial[Out_co] | Drop:
-        """Turn a record into the next, or drop it. Raises ``RecordError`` or ``StopRun``."""
+        """Turn a record into the next, or drop it. Raises ``RecordError`` or ``RunStopped``."""
         ...

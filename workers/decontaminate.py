@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from weak2wise.worker import Drop, Worker
+from weak2wise.worker import Drop, Partial, Worker
 from workers.records import Asked, Unsolved
 
 RUN = 13
@@ -76,7 +76,7 @@ class Decontaminate:
     overlap: Overlap
     then: Worker[Asked, Unsolved]
 
-    async def __call__(self, asked: Asked) -> Unsolved | Drop:
+    async def __call__(self, asked: Asked) -> Unsolved | Partial[Unsolved] | Drop:
         """Drop the question, or do with it what comes next."""
         text = asked.question.text
         long = len(text) > _LONG

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from weak2wise.worker import Drop, Worker
+from weak2wise.worker import Drop, Partial, Worker
 from workers.answers import final_answer
 from workers.judge import Judge
 from workers.records import Scored, Traced
@@ -27,7 +27,7 @@ class FaithfulOnly:
 
     scoring: Worker[Traced, Scored]
 
-    async def __call__(self, traced: Traced) -> Scored | Drop:
+    async def __call__(self, traced: Traced) -> Scored | Partial[Scored] | Drop:
         """Score what is faithful; a question with no such candidate is dropped as ``unfaithful``."""
         kept = tuple(candidate for candidate in traced.candidates if MARK not in candidate.marks)
         return await self.scoring(structs.replace(traced, candidates=kept)) if kept else Drop(MARK)

@@ -92,7 +92,7 @@ class Judge:
 
         Raises:
             RecordError: the judge model cannot answer.
-            StopRun: no call to it can succeed.
+            RunStopped: no call to it can succeed.
         """
         shown, cut_off = self._shown(attempt, cut_off=cut_off)
         given = {} if given is None or self.mode == "llm" else given

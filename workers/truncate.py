@@ -60,7 +60,7 @@ class Truncate:
 
         Raises:
             RecordError: the truncation model cannot answer.
-            StopRun: no call to it can succeed.
+            RunStopped: no call to it can succeed.
         """
         if self.model is None or self.mode == "rule":
             cut = await asyncio.to_thread(_by_rule, normal, bare_reference(answer))

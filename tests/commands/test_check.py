@@ -15,8 +15,8 @@ import pytest
 from tests.engine_runs import ROOT, finish, lines, run_in, save, start
 from tests.finished_run import command
 from tests.loopback import Fault, LoopbackProcess, Match, Mix
-from weak2wise.ledger.files import locked
 from weak2wise.check.forecast import JUDGED, RACED
+from weak2wise.ledger.files import locked
 
 
 def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(

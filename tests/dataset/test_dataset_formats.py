@@ -17,11 +17,10 @@ from tests.engine_runs import config_for, finish, lines, write_run
 from tests.finished_run import command
 from tests.loopback import LoopbackProcess
 from weak2wise.config import Columns
-from weak2wise.dataset import InputRow, count_rows, keep, read_rows, read_values
+from weak2wise.dataset import InputRow, count_rows, keep, read_rows, read_values, unreadable_advice
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import digest_input
 from weak2wise.ledger.outcomes import Failed
-from weak2wise.dataset import unreadable_advice
 
 Rows = list[dict[str, Any]]
 

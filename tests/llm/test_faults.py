@@ -23,11 +23,11 @@ from tests.loopback.answers import Message as Turn
 from tests.loopback.answers import Request
 from tests.loopback.faults import KINDS, Kind
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.errors import RecordError, StopRun
+from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.errors import Down, Rejected, Transient, Unusable
+from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
 
 QUESTION, ANSWER = make_question(12)
@@ -248,7 +248,7 @@ async def test_a_key_that_a_provider_repeats_is_in_no_message(monkeypatch: pytes
         serve(faults=(Fault("401"),)) as server,
         endpoint(server.base_url, api_key_env="SOME_KEY") as model,
     ):
-        with pytest.raises(StopRun) as caught:
+        with pytest.raises(RunStopped) as caught:
             await ask(model)
     assert "Incorrect" not in str(caught.value)
     assert "[redacted]" in str(caught.value)

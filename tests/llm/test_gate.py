@@ -7,10 +7,10 @@ from msgspec import structs
 
 from tests.loopback import serve
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.llm.errors import Unusable
 from weak2wise.llm.drain import Drain
-from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.llm.errors import Unusable
 from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.model import Completion, Message, Prompt
 
 
 async def turns() -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from weak2wise.llm.limits.token_bucket import TokenBucket
 from weak2wise.llm.limits.limits import FIRST_WINDOW, Limits, Slot
+from weak2wise.llm.limits.token_bucket import TokenBucket
 
 
 async def taken(limits: Limits, count: int) -> list[Slot]:

@@ -11,10 +11,10 @@ from tests.loopback import Fault, LoopbackProcess, Match, serve
 from tests.loopback.faults import Kind
 from weak2wise.config import OpenAIEndpoint, Prices, load_config
 from weak2wise.errors import ConfigError
-from weak2wise.llm.errors import Transient
-from weak2wise.llm.model import Message, Prompt, Usage
-from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.cost import CostBudget, write_off
+from weak2wise.llm.errors import Transient
+from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.model import Message, Prompt, Usage
 
 PRICES = {"input": 1.0, "cached_input": 0.5, "output": 10.0}
 

@@ -10,11 +10,11 @@ from msgspec import structs
 from tests.loopback import Fault, Match, serve
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError
-from weak2wise.llm.http import transport as wire
 from weak2wise.llm.errors import Down, Transient, Unusable
+from weak2wise.llm.http import transport as wire
+from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Message, Prompt
-from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.retry import Retried
 from weak2wise.worker import patient
 

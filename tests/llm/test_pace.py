@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from weak2wise.llm.limits.adaptive_rate import LONGEST_WINDOW, Epoch, AdaptiveRate
+from weak2wise.llm.limits.adaptive_rate import LONGEST_WINDOW, AdaptiveRate, Epoch
 
 
 def simulated(pace: AdaptiveRate, allowed: float, start: float) -> tuple[int, int]:
@@ -107,7 +107,13 @@ def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance
 
 def refused_by_chance(chance: float, seed: int) -> float:
     """The share sent of 400 requests a second; a refusal arrives 0.3 s after its request and asks for a second."""
-    pace, rng, now, refusals, paused = AdaptiveRate(0.0), random.Random(seed), 0.0, deque[tuple[float, Epoch, int]](), 0.0
+    pace, rng, now, refusals, paused = (
+        AdaptiveRate(0.0),
+        random.Random(seed),
+        0.0,
+        deque[tuple[float, Epoch, int]](),
+        0.0,
+    )
     sent = 0
     while now < 300:
         at = max(now + rng.expovariate(400), pace.resumes_at, now + pace.wait(now))

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weak2wise.llm.http.rate_limit_headers import retry_after
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
-from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.rate_limit_headers import retry_after
 from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
+from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.thinking import split_thinking
 
 

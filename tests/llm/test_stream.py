@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weak2wise.llm.errors import RateLimited, Transient, Unusable
-from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.http.responses import BOM
 from weak2wise.llm.http.stream import Stream
+from weak2wise.llm.model import Completion, Usage
 
 
 def event(delta: dict[str, Any] | None, finish_reason: str | None = None, **more: Any) -> bytes:

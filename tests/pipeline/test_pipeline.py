@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from weak2wise.errors import RecordError, StopRun
+from weak2wise.errors import RecordError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, RowStatus
-from weak2wise.llm.errors import Transient, Unusable
 from weak2wise.llm.drain import Drain
-from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.errors import Transient
 from weak2wise.pipeline import Stage, run
 from weak2wise.worker import Drop
 
@@ -169,7 +167,7 @@ async def test_a_stopped_run_goes_on_where_each_row_stood(tmp_path: Path) -> Non
     def counting(name: str, stop_at: int | None = None) -> Step:
         async def step(item: Item) -> Item:
             if item.row == stop_at:
-                raise StopRun("no credit", hint="pay")
+                raise RunStopped("no credit", hint="pay")
             worked.append((name, item.row))
             return Item(item.row, (*item.trail, name))
 
@@ -178,7 +176,7 @@ async def test_a_stopped_run_goes_on_where_each_row_stood(tmp_path: Path) -> Non
     line = Line(tmp_path, {"a": counting("a"), "b": counting("b", stop_at=20)})
     with pytest.raises(ExceptionGroup) as stopped:
         await line.go(range(1, 51))
-    assert stopped.group_contains(StopRun, match="no credit", depth=2)
+    assert stopped.group_contains(RunStopped, match="no credit", depth=2)
     again = Line(tmp_path, {"a": counting("a"), "b": counting("b")})
     await again.go(range(1, 51))
     assert sorted(worked) == sorted([("a", r) for r in range(1, 51)] + [("b", r) for r in range(1, 51)])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from weak2wise.run.store import RunStore
 from weak2wise.config import Config, Dataset, Endpoint, Models, OpenAIEndpoint
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Outcome
+from weak2wise.run.store import RunStore
 from workers.method import METHOD
 
 ROLES = ("weak", "judge", "strong/a", "truncation")
@@ -33,7 +33,7 @@ async def test_a_row_may_ask_for_the_answers_of_the_roles_that_its_next_steps_as
     """None of the strong models' once its traces are there, however many rows a later run begins with."""
     dataset = Dataset(input_path="in.jsonl", work_dir=str(tmp_path))
     endpoints: dict[str, Endpoint] = {name: OpenAIEndpoint(model_id="m") for name in ("w", "a")}
-    books = Books.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
+    books = RunStore.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
     books.open()
     for number, step in enumerate(METHOD):
         outcome = Done(1, {}) if number < through else then if number == through else None

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from weak2wise.assembly import STEPS
+
 from weak2wise.config import Config, load_config
 from weak2wise.config.shape import answer_settings, result_shape
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome

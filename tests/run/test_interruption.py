@@ -11,8 +11,8 @@ import pytest
 
 from tests.engine_runs import ROOT, config_for, write_run
 from weak2wise.config import load_config
-from weak2wise.run.engine import Engine
 from weak2wise.ledger.files import holder
+from weak2wise.run.engine import Engine
 
 GIGABYTE = 1 << 30
 

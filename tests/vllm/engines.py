@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from weak2wise.llm.vllm.guard import family
 from weak2wise.llm.model import Message, Prompt
+from weak2wise.llm.vllm.guard import family
 
 PATIENCE_SECONDS = 30.0
 """How long to wait for processes to be gone: far more than they need, so that a busy machine fails no test."""

@@ -15,11 +15,11 @@ from tests.engine_runs import ROOT
 from tests.vllm.engines import PATIENCE_SECONDS, ask, collect, engine_test, model_folder, wait_until_gone
 from weak2wise.config.schema import GenerationKwargs, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
-from weak2wise.llm.vllm.guard import engine_processes, family
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion
-from weak2wise.llm.vllm.restart import Restarted
+from weak2wise.llm.vllm.guard import engine_processes, family
 from weak2wise.llm.vllm.model import EngineDied, VllmModel
+from weak2wise.llm.vllm.restart import Restarted
 
 
 class TestLifeAndDeath:

@@ -6,10 +6,10 @@ import pytest
 
 from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
-from weak2wise.llm.vllm.model import model as vllm
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.vllm.restart import Restarted
 from weak2wise.llm.vllm.model import EngineDied
+from weak2wise.llm.vllm.model import model as vllm
+from weak2wise.llm.vllm.restart import Restarted
 
 
 class Frail:

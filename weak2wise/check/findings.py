@@ -8,15 +8,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weak2wise.config import Config, OpenAIEndpoint, VllmEndpoint
-from weak2wise.run.engine import Engine
-from weak2wise.errors import ConfigError, RecordError, StopRun
+from weak2wise.check.forecast import Source
+from weak2wise.config import Config
+from weak2wise.errors import ConfigError, RecordError, RunStopped
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
+from weak2wise.llm.endpoint import Endpoint, endpoint_class
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.vllm.model import VllmModel
-from weak2wise.check.forecast import Source
+from weak2wise.run.engine import Engine
 from weak2wise.telemetry.plain import plain
 from workers.decontaminate import Overlap
 
@@ -63,59 +62,50 @@ def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resu
 
 
 async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Finding]:
-    """Ask every endpoint that plays a role, all at once, each told as soon as it is known; then embedded models."""
+    """Ask every endpoint that plays a role, all at once, each as soon as it is known; then look at embedded models.
+
+    ``load``: load those, too, and ask them.
+    """
     used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
-    remote = {name: endpoint for name, endpoint in used.items() if isinstance(endpoint, OpenAIEndpoint)}
-    for asked in asyncio.as_completed([_ask(name, endpoint, config) for name, endpoint in remote.items()]):
+    classes = {name: endpoint_class(name, settings) for name, settings in used.items()}
+    remote = [name for name in used if not classes[name].embedded]
+    for asked in asyncio.as_completed([_ask(classes[name](name, used[name]), config) for name in remote]):
         yield await asked
-    for name, endpoint in used.items():
-        if isinstance(endpoint, VllmEndpoint):
-            looked = await asyncio.to_thread(_look, name, endpoint)
-            yield looked
-            if load and looked.verdict != "bad":
-                yield await _load(name, endpoint, config)
+    for name, kind in classes.items():
+        if kind.embedded:
+            seen = await asyncio.to_thread(kind.inspect, name, used[name])
+            yield Finding(f"endpoint {name}", seen.verdict, seen.said)
+            if load and seen.verdict != "bad":
+                yield await _ask(kind(name, used[name]), config, seconds=None)
 
 
-async def _ask(name: str, endpoint: OpenAIEndpoint, config: Config) -> Finding:
-    """Ask an endpoint, once, without retries."""
+async def _ask(endpoint: Endpoint, config: Config, seconds: float | None = ASK_SECONDS) -> Finding:
+    """Open an endpoint, ask it once, without retries, and close it."""
     began = time.monotonic()
     try:
-        async with asyncio.timeout(ASK_SECONDS), OpenAIModel(name, endpoint) as model:
-            completion = await model.complete(_prompt(config))
-    except (RecordError, StopRun) as error:
-        return _refused(name, error, endpoint)
+        async with asyncio.timeout(seconds):
+            await endpoint.open()
+            completion = await endpoint.complete(_prompt(config))
+    except (ConfigError, RecordError, RunStopped) as error:
+        return _refused(endpoint, error)
     except TimeoutError:
-        waits = endpoint.idle_timeout if endpoint.stream else endpoint.request_timeout
-        said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would wait {waits:g} s for each"
-        return Finding(f"endpoint {name}", "bad", said)
-    return _answered(name, config, completion, began)
-
-
-async def _load(name: str, endpoint: VllmEndpoint, config: Config) -> Finding:
-    """Start an embedded engine, ask it, and end it."""
-    began = time.monotonic()
-    model = VllmModel(name, endpoint)
-    try:
-        await model.start()
-        completion = await model.complete(_prompt(config))
-    except (ConfigError, RecordError, StopRun) as error:
-        return _refused(name, error)
+        said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would be more patient"
+        return Finding(f"endpoint {endpoint.name}", "bad", said)
     finally:
-        await model.close()
-    return _answered(name, config, completion, began)
+        await endpoint.close()
+    return _answered(endpoint.name, config, completion, began)
 
 
 def _prompt(config: Config) -> Prompt:
     return Prompt(messages=(Message("user", QUESTION),), temperature=0.6, seed=config.params.seed)
 
 
-def _refused(name: str, error: ConfigError | RecordError | StopRun, endpoint: OpenAIEndpoint | None = None) -> Finding:
-    hint = f". {error.hint}" if isinstance(error, StopRun) else ""
-    if endpoint and isinstance(error, RecordError) and error.kind == "connection":
-        key, urls = ("base_urls", endpoint.base_urls) if endpoint.base_urls else ("base_url", [endpoint.base_url])
-        hint = f". Asked was {', '.join(urls)} (model_endpoints.{name}.{key}): is the host misspelt, its server not up"
-        hint += " yet, or https written for http?"
-    return Finding(f"endpoint {name}", "bad", f"{str(error).removeprefix(f'{name}: ')}{hint}")
+def _refused(endpoint: Endpoint, error: ConfigError | RecordError | RunStopped) -> Finding:
+    hint = f". {error.hint}" if isinstance(error, RunStopped) else ""
+    if isinstance(error, RecordError):
+        hint = endpoint.hint(error)
+    said = str(error).removeprefix(f"{endpoint.name}: ")
+    return Finding(f"endpoint {endpoint.name}", "bad", f"{said}{hint}")
 
 
 def _answered(name: str, config: Config, completion: Completion, began: float) -> Finding:

@@ -111,7 +111,7 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         source.good += 1
         if overlap and overlap.find(row.question):
             source.contaminated += 1
-        elif step := work.account.next_step(row.number) if work else next(iter(STEPS)):
+        elif step := work.account.next_step(row.number) if work else FIRST:
             source.begins[step] += 1
             source.characters += len(row.question)
     return source

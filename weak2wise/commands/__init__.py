@@ -1,4 +1,4 @@
-"""The command line of ``python -m weak2wise.engine``, also installed as ``weak2wise``; one module a command."""
+"""The commands, one module each; they are imported when they are called."""
 
 import io
 import os
@@ -7,10 +7,8 @@ from difflib import get_close_matches
 
 import cyclopts
 
-from weak2wise.commands.retry_failed import retry_failed
-from weak2wise.commands.run import INTERRUPTED, run
-from weak2wise.commands.say import say
-from weak2wise.telemetry.log import silence
+from weak2wise.commands.run import run
+from weak2wise.commands.say import INTERRUPTED, say
 
 app = cyclopts.App(
     name="weak2wise",
@@ -21,8 +19,12 @@ app = cyclopts.App(
 )
 app.default(run)
 app.command(run)
-app.command(retry_failed)
 # Named, not imported, so that none slows the others down.
+app.command(
+    "weak2wise.commands.retry_failed:retry_failed",
+    name="retry-failed",
+    help="Try the questions again that failed, all or some, and leave every other one as it is.",
+)
 app.command("weak2wise.commands.init:init", name="init", help="Write a commented config for a provider.")
 app.command("weak2wise.commands.check:check", name="check", help="Find out before a run whether it will work.")
 app.command(
@@ -37,10 +39,9 @@ app.register_install_completion_command()
 _YAML = (".yaml", ".yml")
 
 
-def main() -> None:
-    """The ``weak2wise`` command."""
+def run_command_line() -> None:
+    """Run what the command line asks for, and exit with its code."""
     _open_streams()
-    silence()
     sys.exit(_flushed(_command()))
 
 

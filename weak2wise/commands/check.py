@@ -13,15 +13,15 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from weak2wise.assembly import read_overlap
 from weak2wise.check.findings import Finding, endpoint_findings, input_finding, work_dir_finding
+from weak2wise.check.forecast import MEASURED_FROM, Forecast, forecast, survey
 from weak2wise.commands.say import told
 from weak2wise.config import Config, load_config
-from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
-from weak2wise.check.forecast import MEASURED_FROM, Forecast, forecast, survey
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.engine import Engine
+from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
 
 

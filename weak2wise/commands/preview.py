@@ -15,15 +15,14 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from weak2wise.assembly import read_overlap
-from weak2wise.commands.run import INTERRUPTED, supervise
-from weak2wise.commands.say import begin, explain, say
+from weak2wise.commands.carry_out import make_engine, supervise
+from weak2wise.commands.say import INTERRUPTED, begin, command_line, explain, say
 from weak2wise.config import Config, Dataset, input_of, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.run.engine import Engine
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
 from workers.records import Golden, Scored
 from workers.scoring import hint
@@ -56,12 +55,12 @@ def preview(
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             small = runner.run(_small(loaded, Path(name), n))
-            if runner.run(supervise(Engine(small))) is None:
+            if runner.run(supervise(make_engine(small))) is None:
                 say("Interrupted.")
                 return INTERRUPTED
             return show(WorkDir(Path(small.dataset.work_dir)), small, Console())
     except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
-        return explain(error, f"python -m weak2wise.engine preview --config {config}", kept=False)
+        return explain(error, command_line(), kept=False)
 
 
 async def _small(config: Config, folder: Path, n: int) -> Config:

@@ -4,14 +4,11 @@
 or the user has mended, without paying once more for what fails for good, and without the rest.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import cyclopts
 
-from weak2wise.commands.run import carry_out
-from weak2wise.run.engine import Engine
 from weak2wise.errors import Kind
 
 
@@ -34,5 +31,7 @@ def retry_failed(
         page: As for run: a page that shows how it goes, on a port of this machine or at HOST:PORT.
         verbose: Show every event of run.log.
     """
+    from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - so that ``--help`` is quick
+
     kinds = frozenset[str](kind or get_args(Kind))
-    return carry_out(config, set_ or (), partial(Engine, resume=resume, retry=kinds, verbose=verbose), page)
+    return carry_out(config, set_ or (), page, verbose=verbose, resume=resume, retry=kinds)

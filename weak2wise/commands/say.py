@@ -4,25 +4,29 @@ import os
 import re
 import shlex
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec
 
-import structlog
-
-from weak2wise.errors import ConfigError, StopRun
-from weak2wise.telemetry.log import silence
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import tell
 
-log = structlog.get_logger()
+INTERRUPTED = 130
+"""The exit code of a command that was interrupted."""
 
 P = ParamSpec("P")
 
 
-def explain(error: Exception, again: str, *, kept: bool = True) -> int:
-    """Say in a line or three why the run ended, and return the exit code; ``kept``: its work_dir outlives it."""
+def explain(error: Exception, again: str, *, kept: bool = True, logged: bool = True) -> int:
+    """Say in a line or three why the run ended, and return the exit code.
+
+    ``kept``: its work_dir outlives it. ``logged``: its log holds the traceback of a bug.
+    """
     lasting = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
     causes = _leaves(error)
     for cause in causes:
@@ -30,15 +34,16 @@ def explain(error: Exception, again: str, *, kept: bool = True) -> int:
             say(str(cause))
             return 2
     for cause in causes:
-        if isinstance(cause, StopRun):
-            log.error("run.stopped", reason=str(cause))
+        if isinstance(cause, RunStopped):
+            if not (kept and logged):
+                say(str(cause))
             say(cause.hint)
             say(f"{lasting}: {again}")
             return 3
-    if not kept:  # nor does its log
-        silence()
-    log.error("run.broken", exc_info=error)
-    where = "in run.log" if kept else "above"
+    logged = logged and kept
+    if not logged:
+        tell("".join(traceback.format_exception(error)).rstrip())
+    where = "in run.log" if logged else "above"
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is {where}.")
     say(f"{lasting}: {again}")
     return os.EX_SOFTWARE
@@ -56,18 +61,27 @@ def say(text: str) -> None:
     tell(plain(text))
 
 
-def command_line(arguments: list[str]) -> str:
-    """The command line that goes on, without what may be a secret, and without what would start anew once more."""
+def command_line(arguments: list[str] | None = None) -> str:
+    """The command that goes on, as it was typed, without what may be a secret, and what would start anew once more."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
     for anew in (["--resume", "never"], ["--resume=never"]):
         for at in reversed(range(len(shown))):
             if shown[at : at + len(anew)] == anew:
                 del shown[at : at + len(anew)]
-    return shlex.join(["python", "-m", "weak2wise.engine", *shown])
+    return shlex.join([*program(), *shown])
+
+
+def program() -> list[str]:
+    """How this program was called: ``weak2wise``, or ``python -m`` and the module's name."""
+    called = Path(sys.argv[0])
+    if called.suffix != ".py":
+        return [called.name] if called.name == "weak2wise" else ["python", "-m", "weak2wise.engine"]
+    return ["python", "-m", "weak2wise" if called.stem == "__main__" else "weak2wise.engine"]
 
 
 def begin() -> None:
-    """From here on an interruption is an exception, which tidies up on its way; see ``weak2wise/__init__.py``."""
+    """From here on an interruption is an exception, which tidies up on its way; see ``weak2wise/__main__.py``."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -83,7 +97,7 @@ def told(command: Callable[P, int]) -> Callable[P, int]:
         except ConfigError as error:
             say(str(error))
             return 2
-        except StopRun as error:
+        except RunStopped as error:
             say(f"{error}. {error.hint}")
             return 3
         except OSError as error:

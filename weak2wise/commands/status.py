@@ -1,5 +1,6 @@
 """``status``: how a run stands, whoever runs it and wherever it was stopped."""
 
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from weak2wise.commands.say import say, told
+from weak2wise.commands.say import program, say, told
 from weak2wise.commands.where import work_dir_of
+from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.dataset import unreadable_advice
 from weak2wise.telemetry.plain import plain
 
 
@@ -118,4 +119,4 @@ def _advise(found: RunStatus, work: WorkDir) -> None:
     if lines and found.state == "finished":
         say(f"{unreadable_advice(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
     if found.state == "stopped" or sum(found.totals.failed.values()) > lines or found.totals.unfinished:
-        say("Go on with the command that started it: python -m weak2wise.engine --config FILE")
+        say(f"Go on with the command that started it: {shlex.join(program())} --config FILE")

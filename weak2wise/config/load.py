@@ -14,7 +14,7 @@ from weak2wise.config.section import convert, unknown_key
 from weak2wise.errors import ConfigError
 
 
-def load_config(path: Path, overrides: Iterable[str] = (), env: Mapping[str, str] = os.environ) -> Config:
+def load_config(path: str | Path, overrides: Iterable[str] = (), env: Mapping[str, str] = os.environ) -> Config:
     """Read and check a config file.
 
     Args:
@@ -25,6 +25,7 @@ def load_config(path: Path, overrides: Iterable[str] = (), env: Mapping[str, str
     Raises:
         ConfigError: naming the file, the key and what was expected.
     """
+    path = Path(path)
     raw = _read(path)
     for override in overrides:
         _override(raw, override)

@@ -41,7 +41,7 @@ def keep_questions(questions: Questions, work_dir: Path, resume: Resume) -> Path
                 return path
             if resume == "auto" or (resume == "force" and not grown):
                 raise ConfigError(
-                    f"{work_dir}: was begun with other questions; give it those again, choose another work_dir, or pass "
+                    f"{work_dir}: was begun with other questions; give it those, choose another work_dir, or pass "
                     + ("resume='force' (go on) or " if grown else "")
                     + "resume='never' (start anew)"
                 )

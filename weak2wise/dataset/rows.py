@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from weak2wise.config import Columns
+from weak2wise.dataset.hub import is_hub
 from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, naming_setting, rows_of, unit
 from weak2wise.errors import ConfigError, Kind
 from weak2wise.ledger.account import INPUT

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from weak2wise.errors import ConfigError, StopRun
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, make_private, sync_folder
 
 _NAME = re.compile(r"\d{5}\.jsonl")
@@ -30,7 +30,7 @@ _OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its numbe
 Group = list[tuple[bytes, "asyncio.Future[int]"]]
 
 
-class DiskError(StopRun):
+class DiskError(RunStopped):
     """The disk refused a write; everything acknowledged before is safe."""
 
 

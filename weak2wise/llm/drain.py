@@ -2,7 +2,7 @@
 
 import asyncio
 
-from weak2wise.errors import StopRun
+from weak2wise.errors import RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.telemetry.log import log
 
@@ -47,7 +47,7 @@ class Drain:
 
 
 class DrainedBeforeStop:
-    """A ``Model`` that delays ``StopRun`` until the other calls of the run, which are under way, have arrived."""
+    """A ``Model`` that delays ``RunStopped`` until the other calls of the run, which are under way, have arrived."""
 
     def __init__(self, model: Model, drain: Drain) -> None:
         self._model = model
@@ -57,7 +57,7 @@ class DrainedBeforeStop:
         """Answer as the model does. Raises what it raises."""
         try:
             return await self._model.complete(prompt)
-        except StopRun as stop:
+        except RunStopped as stop:
             if not self._drain.started and self._drain.under_way:
                 log.warning("run.stopping", why=str(stop)[:300], waiting_for=self._drain.under_way, at_once="Ctrl-C")
             await self._drain.drain(PAID_ANSWERS_SECONDS)

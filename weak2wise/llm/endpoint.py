@@ -8,13 +8,14 @@ that come with us are named in ``BUILT_IN``; any other is named in the config by
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from msgspec import Struct
 
 from weak2wise.config import EndpointSettings, EngineOptions
-from weak2wise.errors import RecordError
+from weak2wise.errors import ConfigError, RecordError
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
@@ -85,13 +86,13 @@ class Endpoint:
         del name, settings
 
     @classmethod
-    def inspect(cls, name: str, settings: Any) -> Inspection | None:
-        """Look at it without opening it, for ``check``; ``None``: it is cheap to ask, so ask. Blocks."""
+    def inspect(cls, name: str, settings: Any) -> Inspection:
+        """Look at an embedded model without loading it, for ``check``. Blocks."""
         del name, settings
-        return None
+        return Inspection("good", "an embedded model; pass --load to load it")
 
     async def open(self) -> None:
-        """Get ready for calls. Raises ``ConfigError`` or ``StopRun``."""
+        """Get ready for calls. Raises ``ConfigError`` or ``RunStopped``."""
 
     async def close(self) -> None:
         """Let go of what ``open`` took."""
@@ -130,4 +131,12 @@ def endpoint_class(name: str, settings: EndpointSettings) -> type[Endpoint]:
     Raises:
         ConfigError: it cannot be loaded.
     """
-    return load_object(BUILT_IN.get(settings.type, settings.type), f"model_endpoints.{name}.type")
+    if settings.type in BUILT_IN:
+        module, _, attribute = BUILT_IN[settings.type].partition(":")
+        built_in: type[Endpoint] = getattr(import_module(module), attribute)
+        return built_in
+    key = f"model_endpoints.{name}.type"
+    found = load_object(settings.type, key)
+    if not issubclass(found, Endpoint):
+        raise ConfigError(f"{key}: {settings.type} is not a subclass of weak2wise.Endpoint")
+    return found

@@ -8,7 +8,7 @@ long for a model is no failure of its endpoint.
 
 from collections import Counter, deque
 
-from weak2wise.errors import Kind, RecordError, StopRun
+from weak2wise.errors import Kind, RecordError, RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
 
 WINDOW = 100
@@ -36,10 +36,10 @@ class Recent:
         """How many failed; 0 as long as there are too few to tell."""
         return self.kinds.total() if len(self._last) == WINDOW else 0
 
-    def stop(self, what: str, last: str) -> StopRun:
+    def stop(self, what: str, last: str) -> RunStopped:
         """The word that ends the run; ``what`` has failed so often."""
         (kind, _), *_ = self.kinds.most_common(1)
-        return StopRun(
+        return RunStopped(
             f"{self.failed} of the last {WINDOW} {what} failed, most of them for {kind}; the last one: {last}",
             hint="Mend what fails (run.log has more), or raise engine.max_error_rate.",
         )
@@ -63,7 +63,7 @@ class ErrorRate:
         """Judge after a failure, and before a call.
 
         Raises:
-            StopRun: one failure too many.
+            RunStopped: one failure too many.
         """
         if all(endpoint.recent.failed > self._most * WINDOW for endpoint in self._endpoints):
             raise failing.recent.stop(f"calls for the role {self._role!r}", failing.last)
@@ -80,7 +80,7 @@ class Watched:
         self._rate = rate
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        """Answer as the model does. Raises what it raises, or ``StopRun`` where too many failed."""
+        """Answer as the model does. Raises what it raises, or ``RunStopped`` where too many failed."""
         self._rate.check(self)
         try:
             completion = await self._model.complete(prompt)

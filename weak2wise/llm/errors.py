@@ -14,7 +14,7 @@ type             for example                                                who 
 ===============  =========================================================  ==========================
 """
 
-from weak2wise.errors import RecordError, StopRun
+from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.model import Usage
 
 
@@ -59,5 +59,5 @@ class Rejected(ModelError):
     """Asking the same again would be refused the same way."""
 
 
-class Unusable(StopRun):
+class Unusable(RunStopped):
     """Every call to this endpoint would fail until the user changes something."""

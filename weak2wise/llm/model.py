@@ -75,6 +75,6 @@ class Model(Protocol):
 
         Raises:
             RecordError: this prompt cannot be answered (see ``weak2wise.llm.errors``).
-            StopRun: no prompt can be answered until the user mends something.
+            RunStopped: no prompt can be answered until the user mends something.
         """
         ...

@@ -28,7 +28,7 @@ class Retried:
 
         Raises:
             RecordError: the last attempt's, with the number of attempts.
-            StopRun: as the model does; never retried.
+            RunStopped: as the model does; never retried.
         """
         try:
             return await self._model.complete(prompt)  # nearly every call; tenacity's bookkeeping would double its cost

@@ -11,6 +11,7 @@ from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus
 from workers.method import Step
 
+
 def write_output_files(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
     """Write each step's file and the list of failures in input order, each whole or not at all.
 

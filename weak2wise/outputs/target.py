@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from weak2wise.errors import ConfigError, StopRun
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint
 from weak2wise.outputs.card import described
 from weak2wise.outputs.work_dir import WorkDir
@@ -39,7 +39,7 @@ def writing(path: Path) -> Iterator[None]:
     """Say of a file that cannot be written which one it is: the error itself names a temporary one beside it, or none.
 
     Raises:
-        StopRun: naming the file that was to be written.
+        RunStopped: naming the file that was to be written.
         OSError: about any other file, as it is.
     """
     try:
@@ -49,7 +49,7 @@ def writing(path: Path) -> Iterator[None]:
         if about.name != f".{path.name}.tmp" and not path.is_relative_to(about):
             raise
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise StopRun(
+        raise RunStopped(
             f"{path}: cannot be written: {why}", hint=f"{fix_hint(error)}, or choose another --out."
         ) from None
 

@@ -1,11 +1,14 @@
 """A work_dir seen from outside: what its files say of a run that goes on, was stopped or is long over.
 
-Nothing in it is written, mended or held. The ledgers are read latest stage first, so that what a running engine adds
+Nothing in it is written, repaired or held. The ledgers are read latest stage first, so that what a running engine adds
 meanwhile cannot make a row look further in a later stage than in an earlier one.
 """
 
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import structs
 
 from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
@@ -13,9 +16,10 @@ from weak2wise.ledger.account import INPUT, Account, Totals
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger, RowStatus
-from weak2wise.llm.journal import Journal
+from weak2wise.llm.journal import Journal, Spent
 from weak2wise.outputs.history import read_history
-from workers.method import METHOD, step_making
+from weak2wise.outputs.summary import RoleUse, Summary
+from workers.method import METHOD, step_making, step_named
 
 T = TypeVar("T")
 
@@ -102,6 +106,23 @@ class WorkDir:
         """Where all rows stand, and whether ``rows`` counts the whole input or, failing that, those begun. Blocks."""
         account, known = self.account.up_to(self.through[-1]), self.rows_known()
         return account.totals(max(known or 0, account.begun())), known is not None
+
+    def summary(self) -> Summary:
+        """Totals and use over all starts; ``this_start`` from ``summary.json``, if a start has finished. Blocks."""
+        spent: dict[tuple[str, str], Spent] = {}
+        self.journal.look(lambda receipt: spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt))
+        try:
+            last = msgspec.json.decode((self.folder / "summary.json").read_bytes(), type=Summary).this_start
+        except (OSError, msgspec.DecodeError):
+            last = None
+        through = self.through[-1]
+        return Summary(
+            totals=self.totals()[0],
+            through=through,
+            roles=[RoleUse(role=role, endpoint=name, **structs.asdict(used)) for (role, name), used in spent.items()],
+            output=self.history.output or str(self.folder / step_named(through).file),
+            this_start=last,
+        )
 
     def running(self) -> int | None:
         """The process that holds this work_dir, if one does; 0 where it has not said its number."""

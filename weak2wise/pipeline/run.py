@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
-from weak2wise.errors import StopRun
+from weak2wise.errors import RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.ledger.shards import DiskError
@@ -56,7 +56,7 @@ async def run(
         salvage_rounds: how often rows are tried again, after all the others, that failed for what may pass.
 
     Raises:
-        ExceptionGroup: holding the ``StopRun``, ``DiskError`` or bug that stopped the run.
+        ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run.
     """
     salvage = Salvage(salvage_rounds)
     async with asyncio.TaskGroup() as group:
@@ -148,8 +148,8 @@ class _Line:
             self.finished(record.row)
 
 
-def _stops(error: BaseException) -> list[StopRun]:
-    """The ``StopRun`` behind an error, alone or in the group that a worker's own TaskGroup makes of it."""
+def _stops(error: BaseException) -> list[RunStopped]:
+    """The ``RunStopped`` behind an error, alone or in the group that a worker's own TaskGroup makes of it."""
     if isinstance(error, BaseExceptionGroup):
         return [cause for inner in error.exceptions for cause in _stops(inner)]
-    return [error] if isinstance(error, StopRun) else []
+    return [error] if isinstance(error, RunStopped) else []

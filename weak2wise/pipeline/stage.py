@@ -22,9 +22,10 @@ Out = TypeVar("Out", bound=Record)
 class Stage(Generic[Out]):
     """A worker with its queue and ledger; ``counts`` says what became of records since the run started.
 
-    At most ``concurrency`` records are worked on at once, and ``queue_size`` wait for that. ``emits``: what is done here
-    is what the run emits. ``redact`` cuts secrets out of what providers say, before it is kept. The run stops when a larger share than
-    ``max_error_rate`` of the last records failed for what will not pass: their answers were paid for and thrown away.
+    At most ``concurrency`` records are worked on at once, and ``queue_size`` wait. ``emits``: what is done here is what
+    the run emits. ``redact`` cuts secrets out of what providers say, before it is kept. The run stops when a
+    larger share than ``max_error_rate`` of the last records failed for what will not pass: their answers were paid for
+    and thrown away.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Stage(Generic[Out]):
             ``None`` where the record failed for what may pass and is put aside, unless this try is ``final``.
 
         Raises:
-            StopRun: the whole run must stop; the record is owed again.
+            RunStopped: the whole run must stop; the record is owed again.
         """
         self.busy += 1
         began = time.monotonic()
@@ -94,7 +95,7 @@ class Stage(Generic[Out]):
             log.info("record.emitted")
 
     def _guard(self, error: RecordError | None) -> None:
-        """Count one more record. Raises ``StopRun`` where too many failed."""
+        """Count one more record. Raises ``RunStopped`` where too many failed."""
         if error is None:
             self._recent.note(None)
         elif not error.may_pass:

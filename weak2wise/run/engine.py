@@ -20,23 +20,24 @@ from weak2wise.config import Config, input_of
 from weak2wise.config.shape import default_shape, result_shape
 from weak2wise.dataset import at_hand, count_rows, is_hub, keep, naming_setting, read_rows, unreadable_advice
 from weak2wise.dataset.given import Questions, keep_questions, kept_questions
-from weak2wise.errors import ConfigError, StopRun
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
 from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
+from weak2wise.outputs.output_files import write_output_files
+from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.paths import check_paths, output_of
 from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
+from weak2wise.run.kept_config import keep_config
 from weak2wise.run.models import wrap_models
 from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted
-from weak2wise.outputs.output_files import write_output_files
 from weak2wise.run.overlap import read_overlap
 from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
-from weak2wise.run.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.telemetry.log import Echo, RunLog, log
 from weak2wise.telemetry.plain import redactor
 from weak2wise.watch.board import Observer
@@ -44,10 +45,12 @@ from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
 from workers.records import Asked, Question
-from workers.scorers import scorer_class
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+GRACE_SECONDS = 2.0
+"""How long answers under way may still arrive when a run is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Engine:
         resume: what to do about an earlier run of the work_dir.
         up_to_step: how many of the method's steps to take.
         retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is pending.
+        keep: write the config into the work_dir, for the command line to go on with.
         echo: who is shown warnings and progress beside the log.
 
     Raises:
@@ -103,28 +107,30 @@ class Engine:
         resume: Resume = "auto",
         up_to_step: int = len(METHOD),
         retry: frozenset[str] | None = None,
+        keep: bool = False,
         echo: Echo | None = None,
     ) -> None:
         self.config = config
         self.work_dir = Path(config.dataset.work_dir)
         self.drain = Drain()
-        self._host = host
         self._questions = questions
         self._limit = limit
         self._resume: Resume = resume
         self._steps = METHOD[:up_to_step]
         self._retry = retry
+        self._keep = keep
         self._echo = echo
         self._prompts = Prompts.of(config.prompts)
         self._output = output_of(config)
         self._redact = redactor(_secrets(config))
-        self._scorer_version = scorer_class(config.params.scorer).manifest_version
+        self.logged = False
+        """Whether this run's log is open, or was."""
         self._rows = 0
         self._lock = -1
-        if host is None:
-            self._own_host = Host(config)
-        else:
+        if host is not None:
             host.check(config)
+        self._host = host or Host(config)
+        self._owns_host = host is None
         check_paths(config, given=questions is not None)
         if retry is not None and not (self.work_dir / "manifest.json").exists():
             raise ConfigError(f"{self.work_dir}: holds no run, so no question has failed there (dataset.work_dir)")
@@ -147,7 +153,7 @@ class Engine:
 
         Raises:
             ConfigError: the run cannot start, or the work_dir holds another one.
-            StopRun: alone or in an exception group: the run stopped resumably.
+            RunStopped: alone or in an exception group: the run stopped resumably.
         """
         began = time.monotonic()
         with locked(self.work_dir) as self._lock:
@@ -160,19 +166,19 @@ class Engine:
                     summary = await self._report(work, began)
                 pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
                 await self._write_aside(write_atomic, self.summary_file, [pretty, b"\n"])
-                totals, seconds = msgspec.to_builtins(summary.totals), summary.this_start and summary.this_start.seconds
-                log.info("run.finished", totals=totals, seconds=seconds)
+                totals = msgspec.to_builtins(summary.totals)
+                log.info("run.finished", totals=totals, seconds=round(time.monotonic() - began, 1))
                 return summary
 
     @asynccontextmanager
     async def _logged(self) -> AsyncIterator[None]:
         """Write events to this run's log, how it ends included. Raises ``ConfigError`` if there can be no log."""
-        peers = None if self._host is None else self._host.logs
         try:
-            run_log = RunLog(self.work_dir / "run.log", self._redact, echo=self._echo, peers=peers)
+            run_log = RunLog(self.work_dir / "run.log", self._redact, echo=self._echo, peers=self._host.logs)
         except OSError as error:
             path = self.work_dir / "run.log"
             raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+        self.logged = True
         try:
             with run_log.active():
                 try:
@@ -199,6 +205,8 @@ class Engine:
         )
         for key in changed:
             log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
+        if self._keep:
+            await self._write_aside(keep_config, self.config)
         return Prepared(source, overlap)
 
     async def _source(self) -> Path:
@@ -220,7 +228,9 @@ class Engine:
             stack.push_async_callback(store.close)
             await self._write_aside(store.open)
             only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
-            host = self._host or await stack.enter_async_context(self._own_host)
+            host = self._host
+            if self._owns_host:
+                await stack.enter_async_context(host)
             host.count_spent(self.work_dir, store.journal.total_usd)
             stack.callback(lambda: host.note_spent(self.work_dir, store.journal.total_usd))
             names = dict.fromkeys(config.roles().values())
@@ -312,7 +322,7 @@ class Engine:
         return old, changed
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
-        shape = result_shape(self.config, msgspec.to_builtins(self._prompts), self._scorer_version)
+        shape = result_shape(self.config, msgspec.to_builtins(self._prompts))
         return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
 
     def _check_writable(self) -> None:
@@ -325,9 +335,7 @@ class Engine:
                 raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
     async def _write_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Write to the work_dir on a thread. If the awaiting task is cancelled, the write still finishes and keeps the
-        lock.
-        """
+        """Write to the work_dir on a thread; if this is cancelled, the write still finishes, and keeps the lock."""
         held = os.dup(self._lock)
 
         def write() -> T:
@@ -391,7 +399,7 @@ def _write(files: Mapping[Path, Step], account: Account, failures: Path) -> None
     try:
         write_output_files(files, account, failures)
     except OSError as error:
-        raise StopRun(f"{error.filename or failures}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
+        raise RunStopped(f"{error.filename or failures}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
 
 
 def _uses(endpoints: Mapping[str, Endpoint]) -> list[EndpointUse]:

@@ -86,7 +86,7 @@ class Host:
             log_file: where an embedded engine's output goes if this call opens it.
 
         Raises:
-            ConfigError, StopRun: it cannot be opened.
+            ConfigError, RunStopped: it cannot be opened.
         """
         async with self._opening[name]:
             if name not in self._opened:

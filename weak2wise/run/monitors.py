@@ -2,7 +2,7 @@
 
 import asyncio
 
-from weak2wise.errors import ConfigError, StopRun
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.telemetry.log import log
@@ -17,7 +17,7 @@ async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
     spent, cap = budget.spent, budget.max_usd
     log.warning("money.spent", spent_usd=round(spent, 4), max_cost_usd=cap, waiting_for=drain.under_way)
     await drain.drain(PAID_ANSWERS_SECONDS)
-    raise StopRun(
+    raise RunStopped(
         f"engine.max_cost_usd: {cap:g} US dollars are spent ({budget.spent:.4f})",
         hint=f"{budget.spent:.4f} US dollars are spent; to go on, raise engine.max_cost_usd.",
     )
@@ -30,7 +30,7 @@ def ending_of(error: BaseException | None) -> str:
             return "finished"
         case asyncio.CancelledError():
             return "interrupted"
-        case StopRun() | ConfigError():
+        case RunStopped() | ConfigError():
             return f"stopped: {cause}"
     return f"stopped by a bug: {type(cause).__name__}: {cause}"
 
@@ -40,7 +40,7 @@ def log_ending(error: BaseException) -> None:
     match cause := _cause(error):
         case asyncio.CancelledError():
             log.info("run.interrupted")
-        case StopRun():
+        case RunStopped():
             log.error("run.stopped", reason=str(cause))
         case ConfigError():
             pass
@@ -51,7 +51,7 @@ def log_ending(error: BaseException) -> None:
 def _cause(error: BaseException | None) -> BaseException | None:
     """The error behind the groups that TaskGroups wrap around it; one that stops a run goes first."""
     while isinstance(error, BaseExceptionGroup):
-        error = next((e for e in error.exceptions if isinstance(e, StopRun)), error.exceptions[0])
+        error = next((e for e in error.exceptions if isinstance(e, RunStopped)), error.exceptions[0])
     return error
 
 

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import RowStatus
-from weak2wise.llm.journal import Journal
 from weak2wise.llm.endpoint import Endpoint
+from weak2wise.llm.journal import Journal
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, Step
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from weak2wise.llm.http.rate_limit_headers import wait_in
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
+from weak2wise.llm.http.rate_limit_headers import wait_in
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises: no JSON, another shape, no UTF-8, a number or a nesting beyond all bounds."""

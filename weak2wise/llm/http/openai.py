@@ -17,11 +17,11 @@ from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.endpoint import Endpoint, HostParts, Load
 from weak2wise.llm.errors import Down, ModelError, RateLimited
+from weak2wise.llm.http.replicas import Replicas, Visit
+from weak2wise.llm.http.transport import Transport
 from weak2wise.llm.limits.limits import Limits, Slot
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
-from weak2wise.llm.http.replicas import Replicas, Visit
-from weak2wise.llm.http.transport import Transport
 from weak2wise.telemetry.log import host_log
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
@@ -133,7 +133,9 @@ class OpenAIModel(Endpoint):
         if not completion.usage.tokens:
             if self._counts_tokens:
                 self._counts_tokens = False
-                host_log.warning("endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts")
+                host_log.warning(
+                    "endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts"
+                )
             said = len(completion.text) + len(completion.reasoning or "")
             completion = structs.replace(completion, usage=self._estimated(prompt, said))
         self._budget.pay(self.cost(completion.usage))

@@ -83,9 +83,9 @@ class Replicas:
             if left <= 0 or not wait:
                 since = now - self._down_since
                 raise Down(f"{self._name}: down for {since:,.0f} s; {self._cause}", endpoint=self._name)
-            wait = min(left, *(r.probe_at - now for r in self._replicas if not r.probing), float("inf"))
+            pause = min(left, *(r.probe_at - now for r in self._replicas if not r.probing), float("inf"))
             try:
-                async with asyncio.timeout(max(0.01, wait) if wait < float("inf") else None):
+                async with asyncio.timeout(max(0.01, pause) if pause < float("inf") else None):
                     await self._changed.wait()
             except TimeoutError:
                 pass

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import Transient
-from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.http.error_mapping import UNREADABLE, error_for
+from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.thinking import split_thinking
 
 BOM = b"\xef\xbb\xbf"

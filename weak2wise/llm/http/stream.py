@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.llm.errors import Transient
-from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.http.responses import BOM, Choice, Said, completion_in, decode, text_in, usage_in
+from weak2wise.llm.model import Completion, Usage
 
 
 class _Piece(Struct):

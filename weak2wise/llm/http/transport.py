@@ -10,13 +10,13 @@ import aiohttp
 
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import Kind
-from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.errors import ModelError, Transient, Unusable
-from weak2wise.llm.limits.limits import Slot
-from weak2wise.llm.model import Completion
 from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
+from weak2wise.llm.limits.limits import Slot
+from weak2wise.llm.model import Completion
 from weak2wise.telemetry.plain import redactor
 
 LONGEST_MESSAGE = 400

@@ -2,10 +2,10 @@
 
 A configured limit is a ceiling; all of them hold together. Below the ceilings two limits adapt:
 
-- The *window*, how many requests are in flight (``weak2wise.llm.limits.adaptive_concurrency``). Of a burst of 429s one cuts it: those that
-  answer requests sent before the cut do not cut again.
-- The *rate*, learned from 429s (``weak2wise.llm.limits.adaptive_rate``). Where the rate was what held requests back, a 429 says
-  nothing about the window and leaves it alone.
+- The *concurrency*, how many requests are in flight (``adaptive_concurrency``). Of a burst of 429s one cuts it: those
+  that answer requests sent before the cut do not cut again.
+- The *rate*, learned from 429s (``adaptive_rate``). Where the rate was what held requests back, a 429 says nothing
+  about the concurrency and leaves it alone.
 
 A pause that a provider asks for holds for everybody. Nothing but a 429 makes any of this smaller. Who waits here waits
 in one line; the head of it is let through by ``_pump``, which runs when something ends and when time is due, so that
@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 from asyncio_throttle import Throttler
 
+from weak2wise.config.endpoints import LimitSettings
+from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
+from weak2wise.llm.limits.adaptive_rate import AdaptiveRate, Epoch
 from weak2wise.llm.limits.token_bucket import TokenBucket
 from weak2wise.telemetry.log import host_log
-from weak2wise.config.endpoints import LimitSettings
-from weak2wise.llm.limits.adaptive_rate import Epoch, AdaptiveRate
-from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 
 FIRST_WINDOW = 32
 MOST_IN_FLIGHT = 1024
@@ -36,6 +36,7 @@ SHORTEST_TIMER = 0.002
 """Seconds; event loops count in milliseconds, and a timer of less would spin."""
 LONG_PAUSE = 10.0
 """Seconds; a longer one is worth a line in the log."""
+
 
 class Slot:
     """Leave to send one request; give it back by ``release``, whatever came of it."""

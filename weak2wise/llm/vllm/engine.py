@@ -38,11 +38,11 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from weak2wise.config import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
-from weak2wise.llm.vllm.guard import engine_processes, family, kill
-from weak2wise.llm.vllm.engine_log import USER_CONFIGURES_LOGGING, EngineLog
 from weak2wise.llm.errors import Rejected, Transient
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from weak2wise.llm.vllm.engine_log import USER_CONFIGURES_LOGGING, EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
+from weak2wise.llm.vllm.guard import engine_processes, family, kill
 from weak2wise.telemetry.log import host_log
 
 NATIVE_ARGS = (

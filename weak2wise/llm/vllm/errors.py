@@ -1,6 +1,6 @@
 """How an embedded engine ends a run."""
 
-from weak2wise.errors import StopRun
+from weak2wise.errors import RunStopped
 
 HINT = (
     "start again to go on where it stopped; if it ran out of memory, "
@@ -8,5 +8,5 @@ HINT = (
 )
 
 
-class EngineDied(StopRun):
+class EngineDied(RunStopped):
     """The embedded engine is gone, or never came up."""

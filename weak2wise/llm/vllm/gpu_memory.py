@@ -73,9 +73,7 @@ def inspect_model(name: str, endpoint: VllmEndpoint) -> Inspection:
             return Inspection("good", f"{model}: {said}; {how}")
     needs = footprint(folder, endpoint.dtype, endpoint.kv_cache_dtype)
     if needs is None:
-        return Inspection(
-            "good", f"{model}: there, but of a shape whose needs are not known; pass --load to load it"
-        )
+        return Inspection("good", f"{model}: there, but of a shape whose needs are not known; pass --load to load it")
     fits, compared = fit(needs, endpoint, gpus())
     more = "; pass --load to load it" if fits else f" (model_endpoints.{name})"
     return Inspection("good" if fits else "bad", f"{model}: needs {needs} (all GPUs together); {compared}{more}")

@@ -30,17 +30,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from weak2wise.config.schema import VllmEndpoint
-from weak2wise.config import EngineOptions
+from weak2wise.config import EngineOptions, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.call import current_call
 from weak2wise.llm.endpoint import Endpoint, HostParts, Inspection, Load
-from weak2wise.llm.vllm.guard import Guard, engine_processes, family, kill
-from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.llm.thinking import split_thinking
+from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.gpu_memory import inspect_model
+from weak2wise.llm.vllm.guard import Guard, engine_processes, family, kill
 from weak2wise.llm.vllm.restart import Restarted
 
 if TYPE_CHECKING:

@@ -62,7 +62,9 @@ class Restarted:
                 if self._final:  # the first to be told knows why; who comes later finds no engine at all
                     raise self._final
                 self._left -= 1
-                host_log.warning("vllm.restarting", endpoint=self._model.name, restarts_left=self._left, message=str(died))
+                host_log.warning(
+                    "vllm.restarting", endpoint=self._model.name, restarts_left=self._left, message=str(died)
+                )
                 await self._model.close()
                 await asyncio.sleep(self._wait)
                 self._wait = min(2 * self._wait, LONGEST_WAIT)

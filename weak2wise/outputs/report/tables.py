@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
+from weak2wise.dataset import unreadable_advice
 from weak2wise.digests import digest
-from weak2wise.ledger.outcomes import Done, Status
+from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
 from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.dataset import unreadable_advice
 
 
 def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0) -> str:

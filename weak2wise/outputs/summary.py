@@ -60,7 +60,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     through: str
     roles: list[RoleUse]
     output: str
-    this_start: ThisStart
+    this_start: ThisStart | None
 
 
 def show(summary: Summary, console: Console) -> None:
@@ -91,7 +91,7 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(f"cost: {cost:,.4f} US dollars{more}"))
     if estimated := sum(r.estimated for r in summary.roles):
         console.print(Text(f"tokens of {estimated:,} answers are estimated: their endpoints reported none"))
-    for line in _of_this_start(summary.this_start):
+    for line in _of_this_start(summary.this_start) if summary.this_start else ():
         console.print(Text(line))
     console.print(Text(summary.output))
 

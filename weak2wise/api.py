@@ -1,0 +1,250 @@
+"""The Python API: run the pipeline from a program or a notebook, and read what a run has made.
+
+run = weak2wise.synthesize("questions.jsonl", config, work_dir="runs/a")
+for golden in run.golden():
+...
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import uvloop
+from msgspec import structs
+
+from weak2wise.config import Config
+from weak2wise.dataset.given import Questions, kept_questions
+from weak2wise.errors import FORMATS, ConfigError, RunStopped
+from weak2wise.ledger.account import Totals
+from weak2wise.ledger.manifest import Resume
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, RowStatus
+from weak2wise.outputs.summary import Summary
+from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.engine import GRACE_SECONDS, Engine
+from weak2wise.run.host import Host
+from workers.method import step_making
+from workers.records import Golden, Scored, Traced
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+T = TypeVar("T")
+Table = Literal["golden", "candidates", "scores", "failed", "dropped"]
+
+
+class Run:
+    """What a run has made, read from its work_dir, which is never written: finished, stopped or going on.
+
+    The records are read one by one, so memory stays flat however long the run is.
+
+    Args:
+        work_dir: the run's.
+
+    Raises:
+        ConfigError: the folder holds no run, or its files are damaged.
+    """
+
+    def __init__(self, work_dir: str | Path) -> None:
+        self.work_dir = Path(work_dir)
+        self._work = WorkDir(self.work_dir)
+
+    @property
+    def state(self) -> Literal["running", "finished", "stopped"]:
+        """How the run was found."""
+        return self._work.state()
+
+    @property
+    def totals(self) -> Totals:
+        """Where every question stands."""
+        return self._work.totals()[0]
+
+    @property
+    def summary(self) -> Summary:
+        """Totals, and what each role used, over all starts; ``this_start`` is that of the last start that finished."""
+        return self._work.summary()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Dotted config keys that shape the results, with their values; long ones as digests."""
+        return dict(self._work.manifest.shape)
+
+    def golden(self) -> Iterator[Golden]:
+        """The winning trace of each question, cut where the answer is first derived, in input order."""
+        return self._made(Golden)
+
+    def candidates(self) -> Iterator[Traced]:
+        """Each question with its traces, in input order."""
+        return self._made(Traced)
+
+    def scores(self) -> Iterator[Scored]:
+        """Each question with its traces and, in the same order, their scores, in input order."""
+        return self._made(Scored)
+
+    def failed(self) -> Iterator[Failed]:
+        """The rows that failed, in input order, with the step, the kind and the message."""
+        return (end for end in self._work.account.ends() if isinstance(end, Failed))
+
+    def dropped(self) -> Iterator[Dropped]:
+        """The rows that the method has no use for, in input order, with the reason."""
+        return (end for end in self._work.account.ends() if isinstance(end, Dropped))
+
+    def to_pandas(self, table: Table) -> "pd.DataFrame":
+        """One of the tables as a ``DataFrame``: a row for each record, of ``candidates`` and ``scores`` for each trace.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise ConfigError(f"to_pandas needs pandas: {FORMATS}") from None
+        return pd.DataFrame.from_records(list(self._rows(table)))
+
+    def to_dataset(self, table: Table) -> "datasets.Dataset":
+        """The same as a ``datasets.Dataset``.
+
+        Raises:
+            ConfigError: datasets is not installed.
+        """
+        try:
+            import datasets as ds  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise ConfigError(f"to_dataset needs datasets: {FORMATS}") from None
+        return ds.Dataset.from_list(list(self._rows(table)))
+
+    def _made(self, record: type[T]) -> Iterator[T]:
+        ledger = self._work.made(record)
+        for row in ledger.rows():
+            if ledger.status(row) is RowStatus.DONE:
+                outcome = ledger.read(row)
+                assert isinstance(outcome, Done)
+                yield outcome.record
+
+    def _rows(self, table: Table) -> Iterator[dict[str, Any]]:
+        """A table's rows, flat: the question's columns, then those of the trace or of the end."""
+        match table:
+            case "golden":
+                yield from self._lines(Golden)
+            case "candidates":
+                yield from self._lines(Traced)
+            case "scores":
+                yield from self._lines(Scored)
+            case "failed":
+                yield from (structs.asdict(end) for end in self.failed())
+            case "dropped":
+                yield from (structs.asdict(end) for end in self.dropped())
+            case _:
+                raise ConfigError(f"{table!r}: no such table; there are golden, candidates, scores, failed, dropped")
+
+    def _lines(self, record: type[Any]) -> Iterator[dict[str, Any]]:
+        for made in self._made(record):
+            yield from step_making(record).lines(made)
+
+
+def open_run(work_dir: str | Path) -> Run:
+    """The run in a work_dir, for reading. Raises ``ConfigError`` if there is none."""
+    return Run(work_dir)
+
+
+def synthesize(
+    questions: str | Path | Questions | None,
+    config: Config,
+    *,
+    work_dir: str | Path | None = None,
+    limit: int | None = None,
+    resume: Resume = "auto",
+) -> Run:
+    """Run the pipeline to its end, or go on with a run that was stopped.
+
+    Ctrl-C stops it resumably and raises ``KeyboardInterrupt``; the same call goes on. Rows that fail are returned by
+    ``Run.failed``, not raised.
+
+    Args:
+        questions: a path, an iterable of mappings, a pandas ``DataFrame`` or a ``datasets.Dataset``; ``None``: what
+            ``dataset.input_path`` names. Objects are kept in the work_dir.
+        config: what to run; it is kept in the work_dir, so that ``weak2wise run --config WORK_DIR/config.yaml`` goes
+            on, too.
+        work_dir: in place of ``dataset.work_dir``; the training data goes there as well if ``finetune_out`` is not set.
+        limit: stop after the first so many questions; a later call without it goes on with the others.
+        resume: what to do about an earlier run of the work_dir: ``auto`` goes on if the settings are the same,
+            ``force`` although they changed, ``never`` starts anew.
+
+    Raises:
+        ConfigError: the run cannot start; the message names the key.
+        RunStopped: only the user can fix what stopped it; its ``hint`` says how. The same call goes on.
+        RuntimeError: an event loop is running in this thread; await ``asynthesize`` there.
+    """
+    if _loop_is_running():
+        raise RuntimeError("an event loop is running here: await weak2wise.asynthesize(…) in place of this")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(asynthesize(questions, config, work_dir=work_dir, limit=limit, resume=resume))
+
+
+async def asynthesize(
+    questions: str | Path | Questions | None,
+    config: Config,
+    *,
+    work_dir: str | Path | None = None,
+    host: Host | None = None,
+    limit: int | None = None,
+    resume: Resume = "auto",
+) -> Run:
+    """``synthesize`` inside a running event loop; several may run at once, each with a work_dir of its own.
+
+    Cancelled, it stops resumably: what is under way may still arrive for a moment. ``host``: share its endpoints, their
+    limits, its budget and its loaded models with other runs.
+
+    Raises:
+        ConfigError, RunStopped: as ``synthesize``.
+    """
+    placed, given = _placed(questions, config, work_dir)
+    engine = Engine(placed, host=host, questions=given, limit=limit, resume=resume, keep=True)
+    try:
+        await _run_until_cancelled(engine)
+    except BaseExceptionGroup as group:
+        stops, _ = group.split(RunStopped)
+        if stops is None:
+            raise
+        raise _first(stops) from group
+    return await asyncio.to_thread(Run, engine.work_dir)
+
+
+async def _run_until_cancelled(engine: Engine) -> None:
+    running = asyncio.create_task(engine.run(), name="run")
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await engine.drain.drain(GRACE_SECONDS)
+        running.cancel()
+        await asyncio.wait([running])
+        raise
+
+
+def _placed(
+    questions: str | Path | Questions | None, config: Config, work_dir: str | Path | None
+) -> tuple[Config, Questions | None]:
+    """The config with the paths that the call names, and the questions if they are objects."""
+    dataset = config.dataset
+    if work_dir is not None:
+        dataset = structs.replace(dataset, work_dir=str(work_dir))
+    if questions is None:
+        return structs.replace(config, dataset=dataset), None
+    given = None if isinstance(questions, str | Path) else questions
+    source = questions if given is None else kept_questions(Path(dataset.work_dir))
+    return structs.replace(config, dataset=structs.replace(dataset, input_path=str(source))), given
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
+    """The first error itself, out of the groups that TaskGroups wrap around it."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

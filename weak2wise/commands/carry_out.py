@@ -1,0 +1,128 @@
+"""A run from the command line: what a signal does to it, what its user is shown, and the exit code it ends with."""
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from weak2wise.commands.say import INTERRUPTED, begin, command_line, explain, say
+from weak2wise.config import Config, input_of, load_config
+from weak2wise.dataset import unreadable_advice
+from weak2wise.errors import ConfigError
+from weak2wise.llm.http.open_files import raise_open_files
+from weak2wise.outputs.summary import Summary, show
+from weak2wise.run.engine import GRACE_SECONDS, Engine
+from weak2wise.telemetry.log import Echo
+from weak2wise.telemetry.terminal import can_be_drawn_on, tell
+from weak2wise.watch.board import Observer
+from weak2wise.watch.page import Address, served
+from weak2wise.watch.screen import on_screen
+
+
+async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
+    """Run an engine and show how it goes; on SIGINT, SIGTERM or SIGHUP let what is under way arrive, then stop.
+
+    A second SIGINT or SIGTERM ends the process at once. A terminal that goes away may say so twice, and SIGHUP means
+    nothing where it was ignored from the start (``nohup``).
+
+    Returns:
+        The summary, or ``None`` if the run was interrupted.
+    """
+    opened: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
+    async with AsyncExitStack() as stack:
+        if page:
+            say(f"The page: {await stack.enter_async_context(served(opened, page))}")
+        if can_be_drawn_on():
+            await stack.enter_async_context(on_screen(opened, Console(stderr=True)))
+        return await _until_signalled(engine, opened)
+
+
+async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observer]") -> Summary | None:
+    interrupted = asyncio.Event()
+
+    def on_signal() -> None:
+        if interrupted.is_set():
+            os._exit(INTERRUPTED)
+        interrupted.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, interrupted.set)
+    running = asyncio.create_task(engine.run(opened), name="run")
+    waiting = asyncio.create_task(interrupted.wait(), name="signals")
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        waiting.cancel()
+        return running.result()
+    await engine.drain.drain(GRACE_SECONDS)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        return await running  # it may have finished meanwhile
+    return None
+
+
+def make_engine(config: Config, *, verbose: bool = False, **options: Any) -> Engine:
+    """An engine whose warnings are shown on this terminal; ``options`` are the engine's own. Raises ``ConfigError``."""
+    limits = [config.endpoints[name].limits for name in dict.fromkeys(config.roles().values())]
+    raise_open_files([found.max_concurrent_requests for found in limits])
+    # Progress is drawn where it can be, and is a line now and then elsewhere.
+    return Engine(config, echo=Echo(tell, progress=not can_be_drawn_on(), everything=verbose), **options)
+
+
+def carry_out(
+    config: Path, overrides: Sequence[str], page: str | None = None, *, verbose: bool = False, **options: Any
+) -> int:
+    """Load a config, run an engine made of it with these ``options``, say how it ended and return the exit code."""
+    begin()
+    again = command_line()
+    engine: Engine | None = None
+    try:
+        address = Address.of(page) if page else None
+        loaded = load_config(config, overrides)
+        try:
+            engine = make_engine(loaded, verbose=verbose, **options)
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}") from None
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            summary = runner.run(supervise(engine, address))
+            if summary is None:
+                say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
+                # Not by returning: the runner would wait for a thread that may be reading a large input for minutes.
+                # What such a thread still writes in the work_dir ends now, and only then does the lock go.
+                os._exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last resort: shown below, in full in the log
+        return explain(error, again, logged=engine is not None and engine.logged)
+    _print(summary, engine.summary_file)
+    if not summary.totals.rows:
+        say(f"Warning: {input_of(loaded)} holds no questions, so there is nothing to do (dataset.input_path).")
+    left = summary.totals.failed
+    if lines := summary.totals.unreadable:
+        say(f"{unreadable_advice(lines, engine.failures, input_of(loaded))}.")
+    if sum(left.values()) > lines:
+        say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")
+    if summary.totals.unfinished:
+        say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
+    return 1 if left or summary.totals.unfinished else 0
+
+
+class _Out(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, with a code that means something else here."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def _print(summary: Summary, path: Path) -> None:
+    """Print the summary, which is also in the file ``path``; a run that went well does not depend on that."""
+    try:
+        show(summary, _Out())
+    except OSError as error:
+        say(f"Standard output: {error.strerror}. The totals are in {path}.")

@@ -1,0 +1,47 @@
+"""The config that a run was started with from Python, kept in its work_dir so that the command line can go on."""
+
+from pathlib import Path
+
+import msgspec
+import yaml
+from msgspec import structs
+
+from weak2wise.config import Config
+from weak2wise.dataset import is_hub
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import write_atomic
+
+_HEADER = "# Kept by weak2wise; to go on: weak2wise run --config THIS_FILE\n"
+
+
+def keep_config(config: Config) -> None:
+    """Write a config into its work_dir as ``config.yaml``; one that is there and not of ours is left alone. Blocks.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    path = Path(config.dataset.work_dir).resolve() / "config.yaml"
+    try:
+        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
+            return
+        kept = yaml.safe_dump(msgspec.to_builtins(_placed(config)), sort_keys=False, allow_unicode=True)
+        write_atomic(path, [_HEADER.encode(), kept.encode()])
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+
+
+def _placed(config: Config) -> Config:
+    """The config with paths that hold in any folder."""
+
+    def absolute(name: str) -> str:
+        return name if is_hub(Path(name)) else str(Path(name).resolve())
+
+    dataset = config.dataset
+    placed = structs.replace(
+        dataset,
+        input_path=dataset.input_path and absolute(dataset.input_path),
+        work_dir=absolute(dataset.work_dir),
+        finetune_out=dataset.finetune_out and absolute(dataset.finetune_out),
+        decontaminate=tuple(absolute(name) for name in dataset.decontaminate),
+    )
+    return structs.replace(config, dataset=placed)
