@@ -1,5 +1,7 @@
 """Fixtures that several modules share, and what all tests agree on."""
 
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,11 @@ from tests.finished_run import finished
 from tests.loopback import LoopbackProcess
 
 __all__ = ["finished"]
+
+# The tests start hundreds of interpreters. Where the environment says that none keeps its bytecode, each compiles the
+# whole package again, which takes as long as the rest of a short run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Other tests share the cores: how long one example takes says nothing, unless a test sets a limit of its own.
 settings.register_profile("shared", deadline=None)

@@ -43,7 +43,7 @@ def test_ctrl_c_does_not_wait_for_a_large_input_to_be_read(tmp_path: Path) -> No
 async def test_the_work_dir_is_held_until_nothing_writes_there_any_more(tmp_path: Path) -> None:
     """The manifest is written by the thread that reads the input, though nobody waits for it any more."""
     work = tmp_path / "work"
-    engine = Engine(load_config(large_input(tmp_path, GIGABYTE)))
+    engine = Engine(load_config(large_input(tmp_path, GIGABYTE // 4)))
     running = asyncio.create_task(engine.run())
     while not (work / "run.log").exists():
         await asyncio.sleep(0.01)

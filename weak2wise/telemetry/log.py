@@ -2,7 +2,7 @@
 
 Event names are dotted (``record.failed``), facts are fields. Several runs may live in one process, so nothing here is
 process-wide: an event goes to the log of the run in whose context it happens (``RunLog.active``), with the facts that
-are known there (``log_facts``). What happens to an endpoint concerns every run that uses it: ``host_log`` writes that to
+are known there (``log_facts``). What happens to an endpoint concerns every run that uses it: ``host_log`` writes to
 the logs of all runs of one host. Outside of a run events go nowhere.
 """
 
