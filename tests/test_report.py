@@ -23,7 +23,7 @@ from weak2wise.outputs.report.spread import doubling, even
 from weak2wise.outputs.report.text import answer, escape, prose, title
 from weak2wise.outputs.report.traces import end_of_prefix
 from workers.records import Candidate, Golden, Question, Scored, SftRow
-from workers.scoring import score
+from workers.scorers.masking import score
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

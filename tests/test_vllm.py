@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from weak2wise.config.schema import GenerationKwargs, PromptTexts, TransformersEndpoint, VllmEndpoint
+from tests.contexts import PROMPTS, context
+from weak2wise.config.schema import GenerationKwargs, Params, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm._vllm_guard import engine_processes, family
 from weak2wise.llm._vllm_log import EngineLog
@@ -26,15 +27,13 @@ from weak2wise.llm.restart import Restarted
 from weak2wise.llm.vllm import EngineDied, VllmModel, check_vllm
 from weak2wise.offload import Offload
 from workers.judge import Judge
-from workers.prompts import Prompts
-from workers.race import Race
 from workers.records import Candidate, Question, Traced
-from workers.scoring import exact_weights
+from workers.scorers import StepMask
+from workers.scorers.masking import exact_weights
+from workers.scorers.race import Race
 from workers.select import select
-from workers.stepmask import StepMask
 
 ROOT = Path(__file__).parents[1]
-PROMPTS = Prompts.of(PromptTexts())
 PATIENCE_SECONDS = 30.0
 """How long to wait for processes to be gone: far more than they need, so that a busy machine fails no test."""
 
@@ -271,23 +270,12 @@ class TestEngine:
         record = Traced(question=Question(row=1, id=None, text="How many?", answer="5"), candidates=candidates)
         bits: dict[int | None, Counter[str]] = {}
         for width in (1, None):
-            worker = StepMask(
-                weak=model,
-                judge=HalfYes(prompts=PROMPTS, offload=Offload(), mode="rule"),
-                prompts=PROMPTS,
-                n=4,
-                votes=1,
-                beta=0.5,
-                normalization="reference",
-                scoring="race",
-                seed=0,
-                race_width=width,
-                free=model.free,
-            )
-            scores = (await worker(record)).scores
-            bits[width] = worker.bits
+            judge = HalfYes(prompts=PROMPTS, offload=Offload(), mode="rule")
+            worker = StepMask(context(Params(n_mask=4), model, judge, race_width=width, free=model.free))
+            scores = await worker(record)
+            bits[width] = worker.context.bits
             weights = exact_weights(4, beta=0.5, normalization="reference")
-            _, best = select(candidates, scores, weights)
+            _, best = select(candidates, scores, worker)
             assert None not in best.s_list
             assert not best.is_bound
             assert any(None in score.s_list for score in scores)
@@ -296,7 +284,7 @@ class TestEngine:
                 known = [[missing if bit is None else bit for bit in score.s_list] for score in scores]
                 race = Race(weights, [c.length for c in candidates], [[(c, i) for i in range(4)] for c in range(3)])
                 while wanted := race.wanted():
-                    race.tell(wanted[0], known[wanted[0][0]][wanted[0][1]])
+                    race.learn(wanted[0], known[wanted[0][0]][wanted[0][1]])
                 assert [race.s_list(c) for c in range(3)] == [score.s_list for score in scores]
         assert bits[1]["in_vain"] == 0
         assert bits[1]["spared"] > 0

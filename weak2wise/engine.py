@@ -39,6 +39,7 @@ from workers.decontaminate import Overlap
 from workers.method import METHOD, step_named
 from workers.prompts import Prompts
 from workers.records import Asked, Question
+from workers.scorers import scorer_named
 
 log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ class Engine:
         self._resume: Resume = resume
         self._steps = [step.name for step in METHOD[:up_to_step]]
         self._prompts = Prompts.of(config.prompts)
+        self._scorer = scorer_named(config.params.scorer)
         self._work_dir = Path(config.dataset.work_dir)
         self._input = Path(config.dataset.input_path)
         self._output = output_of(config)
@@ -152,6 +154,7 @@ class Engine:
                     queue_size=self._config.engine.queue_size,
                     verdicts=lineup.verdicts,
                     bits=lineup.bits,
+                    scorer=lineup.scorer,
                     count=lambda: count_rows(self._input),
                     only=only,
                 )
@@ -227,7 +230,7 @@ class Engine:
         return old, changed
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
-        shape = result_shape(self._config, msgspec.to_builtins(self._prompts))
+        shape = result_shape(self._config, msgspec.to_builtins(self._prompts), scorer_version=self._scorer.version)
         return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
 
     def _prepare(self) -> None:

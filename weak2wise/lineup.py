@@ -21,6 +21,7 @@ from workers.decontaminate import Overlap
 from workers.judge import Judge
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
+from workers.scorers import Scorer, scorer_named
 
 LEAST_GENERATING, LEAST_SCORING = 64, 32
 """Lanes, however narrow the endpoints are."""
@@ -30,9 +31,10 @@ UNLIMITED_ROOM = 256
 
 @dataclass(frozen=True)
 class Lineup:
-    """The stages in order, and the counters that their workers share."""
+    """The stages in order, the scorer, and the counters that their workers share."""
 
     stages: list[Stage[Any]]
+    scorer: type[Scorer]
     verdicts: Counter[str]
     """By what decided them (``workers.judge.Judge.counts``)."""
     bits: Counter[str]
@@ -75,11 +77,12 @@ def line_up(
         free=weak.free if isinstance(weak, VllmModel) else None,
         race_width=config.engine.race_width,
     )
+    scorer = scorer_named(params.scorer)(context)
     lanes, most = _lanes(config, weak), config.engine.max_error_rate
     stages = [
         Stage(
             step.name,
-            step.build(context),
+            step.build(context, scorer),
             books.steps[step.name],
             lanes=lanes[step.name],
             redact=redact,
@@ -87,7 +90,7 @@ def line_up(
         )
         for step in METHOD
     ]
-    return Lineup(stages, judge.counts, context.bits, context.cuts)
+    return Lineup(stages, type(scorer), judge.counts, context.bits, context.cuts)
 
 
 def _lanes(config: Config, weak: OpenAIModel | VllmModel) -> dict[str, int]:

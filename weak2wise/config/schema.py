@@ -226,6 +226,7 @@ class Params(Section, frozen=True, kw_only=True):
     require_faithful: bool = False
     min_candidates: Count | None = None
     seed: Natural = 0
+    scorer: Name = "stepmask"
 
 
 class Columns(Section, frozen=True, kw_only=True):

@@ -77,12 +77,17 @@ def _digest(value: object) -> str:
     return f"{DIGEST}{digest(value)}"
 
 
-def result_shape(config: Config, prompts: dict[str, str]) -> dict[str, Any]:
+def result_shape(config: Config, prompts: dict[str, str], scorer_version: str | None = None) -> dict[str, Any]:
     """Dotted config keys that shape results, with their values as JSON has them; free-form ones as digests.
 
-    ``prompts`` are the texts in use, the config's or the defaults.
+    ``prompts`` are the texts in use, the config's or the defaults; ``scorer_version`` is that of a scorer
+    that is loaded by import path.
     """
     shape: dict[str, Any] = {f"params.{key}": value for key, value in structs.asdict(config.params).items()}
+    if config.params.scorer == "stepmask":  # as manifests were before there was another
+        del shape["params.scorer"]
+    if scorer_version is not None:
+        shape["params.scorer_version"] = scorer_version
     shape |= {f"models.{key}": value for key, value in structs.asdict(config.models).items()}
     for name in dict.fromkeys(config.roles().values()):
         for key, value in answer_settings(config.endpoints[name]).items():

@@ -9,7 +9,7 @@ from weak2wise.ledger.manifest import DIGEST
 
 
 def as_yaml(shape: Mapping[str, Any]) -> str:
-    """The settings under a config's own keys; those kept as digests alone follow as comments.
+    """The settings under a config's own keys; those that a config does not take follow as comments.
 
     What the manifest does not know is for the reader to add: where an endpoint is reached, the texts, the input.
 
@@ -22,6 +22,9 @@ def as_yaml(shape: Mapping[str, Any]) -> str:
     endpoints = sorted(filter(None, roles), key=len, reverse=True)
     for key, value in shape.items():
         if isinstance(value, str) and value.startswith(DIGEST):
+            digests.append(f"# {key}: {value}\n")
+            continue
+        if key == "params.scorer_version":  # not a config's key: the class says it
             digests.append(f"# {key}: {value}\n")
             continue
         *sections, last = _path(key, endpoints)
