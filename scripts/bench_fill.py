@@ -1,7 +1,8 @@
 """How full Step-Mask races keep an engine of 256 places, by questions in flight and seconds that a verdict takes.
 
 The engine is made up: an attempt takes 0.3 to 0.5 s whatever else runs, two in five are right, and 282 calls may be
-inside (1.1 x 256). What is counted is real: ``workers.stepmask`` with a race for each question, six traces a question.
+inside (1.1 x 256). What is counted is real: ``workers.scorers.stepmask`` with a race for each question, six traces a
+question.
 
     python scripts/bench_fill.py [--seconds 6]
 """
@@ -15,13 +16,14 @@ from hashlib import blake2b
 from rich.console import Console
 from rich.table import Table
 
-from weak2wise.config import PromptTexts
+from weak2wise.config import Params, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
+from workers.context import Context
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced
-from workers.stepmask import StepMask
+from workers.scorers import StepMask
 
 PLACES, ADMITTED = 256, 282
 WARM_UP = 5.0
@@ -96,22 +98,12 @@ async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[
     weak, prompts, rows = MadeUp(), Prompts.of(PromptTexts()), iter(range(10**9))
     judge = Slow(prompts=prompts, pool=KillablePool(), mode="rule")
     object.__setattr__(judge, "seconds", verdict_seconds)
-    worker = StepMask(
-        weak=weak,
-        judge=judge,
-        prompts=prompts,
-        n=6,
-        votes=1,
-        beta=0.5,
-        normalization="reference",
-        scoring="race",
-        seed=0,
-        free=weak.free,
-    )
+    context = Context(params=Params(), prompts=prompts, models={"weak": weak}, judge=judge, free=weak.free)
+    scorer = StepMask(context)
 
     async def lane() -> None:
         for row in rows:
-            await worker(traced(row))
+            await scorer(traced(row))
 
     lanes = [asyncio.create_task(lane()) for _ in range(questions)]
     await asyncio.sleep(WARM_UP)
@@ -123,7 +115,7 @@ async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[
     for task in lanes:
         task.cancel()
     await asyncio.gather(*lanes, return_exceptions=True)
-    return taken, worker.bits["in_vain"] / worker.bits["asked"]
+    return taken, context.bits["in_vain"] / context.bits["asked"]
 
 
 def main() -> None:

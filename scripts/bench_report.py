@@ -24,7 +24,7 @@ from weak2wise.ledger.outcomes import Done, Dropped
 from weak2wise.llm.journal import Answer
 from weak2wise.llm.model import Completion, Usage
 from workers.records import Candidate, Golden, Question, Scored, SftRow, Traced, Unsolved
-from workers.scoring import score
+from workers.scorers.masking import score
 
 STRONG = ("strong-a", "strong-b")
 SHAPE = {

@@ -33,13 +33,14 @@ from scripts.scoring_ways import (
     Setting,
     Speed,
     guided_prompts,
+    step_mask,
     with_bare_vllm,
     with_this_engine,
     with_transformers,
     write_traces,
 )
 from workers.records import Question, Scored
-from workers.scoring import exact_weights
+from workers.scorers import StepMask
 from workers.select import select
 
 T = TypeVar("T")
@@ -111,10 +112,9 @@ def plot(speeds: dict[str, Speed], path: Path) -> None:
     figure.savefig(path)
 
 
-def winner(scored: Scored) -> int:
+def winner(scored: Scored, scorer: StepMask) -> int:
     """The number of the best trace."""
-    weights = exact_weights(LEVELS, beta=0.5, normalization="reference")
-    return select(scored.candidates, scored.scores, weights)[0].sample
+    return select(scored.candidates, scored.scores, scorer)[0].sample
 
 
 def main() -> None:
@@ -175,7 +175,8 @@ def main() -> None:
         )
     console.print(table)
 
-    same = sum(winner(a) == winner(b) for a, b in zip(every, raced, strict=True))
+    scorer = step_mask(setting)
+    same = sum(winner(a, scorer) == winner(b, scorer) for a, b in zip(every, raced, strict=True))
     console.print(f"winners of (c) and (d) that agree live: {same} of {len(every)}")
     recorded = [
         ([[int(bit or 0) for bit in s.s_list] for s in r.scores], [c.length for c in r.candidates]) for r in every

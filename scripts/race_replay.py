@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from workers.race import Race
-from workers.scoring import exact_weights
+from workers.scorers.masking import exact_weights
+from workers.scorers.race import Race
 
 Bits = list[list[int]]
 """A question's candidates, each with a bit per mask level; empty for a candidate without steps."""
@@ -35,7 +35,7 @@ def replay(bits: Bits, lengths: Sequence[float], n: int, width: int = 1) -> Repl
             if ask not in asked and (ask == wanted[0] or len(asked) - arrived < width):
                 asked[ask] = None
         c, level = list(asked)[arrived]
-        race.tell((c, level), bits[c][level])
+        race.learn((c, level), bits[c][level])
         arrived += 1
     worth = [sum(w for w, bit in zip(weights, row, strict=False) if bit) for row in bits]
     best = min((-worth[c], lengths[c], c) for c in range(len(bits)))

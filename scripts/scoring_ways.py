@@ -21,11 +21,12 @@ from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
+from workers.context import Context
 from workers.generate import Generate
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Question, Scored, Traced, Unsolved
-from workers.stepmask import StepMask
+from workers.scorers import StepMask
 from workers.truncate import Truncate
 
 MODES: tuple[Literal["anchor", "rewrite"], ...] = ("anchor", "rewrite")
@@ -147,25 +148,23 @@ class _Recorder:
         return Completion(text="")
 
 
+def step_mask(setting: Setting, weak: Model | None = None) -> StepMask:
+    """The exhaustive scorer outside the engine; without a model for what needs none."""
+    config = setting.config("exhaustive")
+    prompts = Prompts.of(config.prompts)
+    judge = Judge(prompts=prompts, pool=KillablePool(), mode="rule")
+    models = {"weak": weak} if weak else {}
+    return StepMask(Context(params=config.params, prompts=prompts, models=models, judge=judge))
+
+
 def guided_prompts(setting: Setting, traced: list[Traced]) -> list[Prompt]:
     """Every attempt that exhaustive scoring makes, as the engine words and seeds it."""
-    prompts = Prompts.of(setting.config("exhaustive").prompts)
     recorder = _Recorder()
-    worker = StepMask(
-        weak=recorder,
-        judge=Judge(prompts=prompts, pool=KillablePool(), mode="rule"),
-        prompts=prompts,
-        n=setting.n,
-        votes=1,
-        beta=0.5,
-        normalization="reference",
-        scoring="exhaustive",
-        seed=0,
-    )
+    scorer = step_mask(setting, recorder)
 
     async def ask() -> None:
         for record in traced:
-            await worker(record)
+            await scorer(record)
 
     asyncio.run(ask())
     return recorder.prompts

@@ -11,7 +11,7 @@ from weak2wise.config import AnswerPolicy
 from weak2wise.errors import RecordError
 from weak2wise.llm.call import current_call
 from weak2wise.llm.model import Completion
-from workers.scoring import split_steps, states_answer
+from workers.trace_steps import split_steps, states_answer
 
 Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
 

@@ -14,8 +14,8 @@ from workers.fanout import all_settled
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced, Unsolved
-from workers.scoring import split_steps
 from workers.seeds import seed_of
+from workers.trace_steps import split_steps
 
 
 @dataclass(frozen=True)

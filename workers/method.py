@@ -9,14 +9,13 @@ from weak2wise.worker import Worker
 from workers import output_lines
 from workers.context import Context
 from workers.decontaminate import Decontaminate
-from workers.faithful import FaithfulOnly
 from workers.filter import Filter
 from workers.generate import Generate
 from workers.records import Asked, Golden, Scored, SftRow, Traced, Unsolved
-from workers.scoring import exact_weights
+from workers.score import ScoreCandidates
+from workers.scorers import Scorer
 from workers.select import Select
 from workers.sft import Sft
-from workers.stepmask import StepMask
 from workers.truncate import Truncate
 
 Role = Literal["weak", "strong", "judge", "truncation"]
@@ -36,7 +35,7 @@ class Step:
     """From 1, as in the paper."""
     makes: type[Any]
     """The record that it makes of the one before."""
-    build: Callable[[Context], Worker[Any, Any]]
+    build: Callable[[Context, Scorer], Worker[Any, Any]]
     asks: tuple[Role, ...]
     """The kinds of role that it asks, first the one that does most of its work."""
     calls: Callable[[Params], int] = _one_call
@@ -45,39 +44,24 @@ class Step:
     """Its output file's name in the work_dir."""
     lines: Callable[[Any], Iterator[output_lines.Line]]
     """A record's lines in that file."""
-    label: str
-    """What is so of a question that is through this step, for people."""
+    label: str | None = None
+    """What is so of a question that is through this step, for people; ``None``: the scorer says it."""
 
 
-def _filter(context: Context) -> Worker[Asked, Unsolved]:
+def _filter(context: Context, _: Scorer) -> Worker[Asked, Unsolved]:
     worker = Filter(context.models["weak"], context.judge, context.params)
     return Decontaminate(context.overlap, worker) if context.overlap else worker
 
 
-def _generate(context: Context) -> Worker[Unsolved, Traced]:
+def _generate(context: Context, _: Scorer) -> Worker[Unsolved, Traced]:
     return Generate(context.strong, context.judge, context.prompts, context.params)
 
 
-def _score(context: Context) -> Worker[Traced, Scored]:
-    params = context.params
-    worker = StepMask(
-        weak=context.models["weak"],
-        judge=context.judge,
-        prompts=context.prompts,
-        n=params.n_mask,
-        votes=params.majority,
-        beta=params.beta,
-        normalization=params.ew_normalization,
-        scoring=params.scoring,
-        seed=params.seed,
-        race_width=context.race_width,
-        free=context.free,
-        bits=context.bits,
-    )
-    return FaithfulOnly(worker) if params.require_faithful else worker
+def _score(context: Context, scorer: Scorer) -> Worker[Traced, Scored]:
+    return ScoreCandidates(scorer, context.params.require_faithful)
 
 
-def _select(context: Context) -> Worker[Scored, Golden]:
+def _select(context: Context, scorer: Scorer) -> Worker[Scored, Golden]:
     params = context.params
     truncate = Truncate(
         model=context.models.get("truncation"),
@@ -86,11 +70,10 @@ def _select(context: Context) -> Worker[Scored, Golden]:
         temperature=params.trunc_temp,
         counts=context.cuts,
     )
-    weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
-    return Select(truncate, weights, params.seed)
+    return Select(truncate, scorer, params.seed)
 
 
-def _sft(_: Context) -> Worker[Golden, SftRow]:
+def _sft(_context: Context, _: Scorer) -> Worker[Golden, SftRow]:
     return Sft()
 
 
@@ -125,7 +108,6 @@ METHOD: tuple[Step, ...] = (
         calls=lambda params: params.majority,
         file="scored_candidates.jsonl",
         lines=output_lines.scored_candidates,
-        label="scored by masking",
     ),
     Step(
         name="select",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from workers.records import Candidate, Golden, Question, Score, Scored, SftRow, Traced, Unsolved
+from workers.records import Candidate, Golden, Question, Scored, SftRow, Traced, Unsolved
 
 Line = dict[str, Any]
 
@@ -25,7 +25,7 @@ def scored_candidates(record: Scored) -> Iterator[Line]:
         yield _candidate(record.question, candidate) | {
             "score": score.score,
             "score_is_bound": score.is_bound,
-            "debug": _debug(score),
+            "debug": score.debug,
         }
 
 
@@ -38,7 +38,7 @@ def selected_truncated(record: Golden) -> Iterator[Line]:
         "truncated_normal": record.truncated,
         "cut_by": record.cut_by,
         "score": record.score.score,
-        "debug": _debug(record.score),
+        "debug": record.score.debug,
     }
 
 
@@ -63,7 +63,3 @@ def _candidate(question: Question, candidate: Candidate) -> Line:
         "marks": candidate.marks,
         "raw": None,
     }
-
-
-def _debug(score: Score) -> Line:
-    return {"s_list": score.s_list, "savg": score.savg, "sew": score.sew}

@@ -1,8 +1,9 @@
 """What travels through the pipeline, from a question to a row of training data; each step adds, none takes away."""
 
 import math
+from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -72,16 +73,31 @@ class Traced(_AboutQuestion, frozen=True, kw_only=True):
 
 
 class Score(Struct, frozen=True, kw_only=True):
-    """What Step-Mask found of one candidate: ``s_list[i]`` is 1 if the weak LLM reached the answer at mask level i.
+    """What a scorer found of one candidate; ``is_bound`` where ``score`` is only known to be at most this.
 
-    A loser's levels that need not be asked are ``None``; its figures are then upper bounds, and ``is_bound`` says so.
+    Step-Mask's evidence has fields of its own: ``s_list[i]`` is 1 if the weak LLM reached the answer at mask level i,
+    and ``None`` where that was not asked as the candidate could not win any more. Any other scorer's is ``evidence``,
+    values that JSON knows by name; it is unset for Step-Mask alone.
     """
 
     score: float
-    s_list: tuple[int | None, ...]
-    savg: float
-    sew: float
+    s_list: tuple[int | None, ...] = ()
+    savg: float = 0.0
+    sew: float = 0.0
     is_bound: bool = False
+    evidence: dict[str, Any] | UnsetType = UNSET
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether Step-Mask found it."""
+        return self.evidence is UNSET
+
+    @property
+    def debug(self) -> dict[str, Any]:
+        """The evidence by name, whichever scorer found it."""
+        if self.evidence is UNSET:
+            return {"s_list": self.s_list, "savg": self.savg, "sew": self.sew}
+        return self.evidence
 
 
 class Scored(_AboutQuestion, frozen=True, kw_only=True):

@@ -13,7 +13,6 @@ from tests.engine_runs import ROOT, lines, run_in
 from tests.finished_run import FinishedRun
 from tests.loopback import LoopbackProcess, Mix
 from weak2wise.commands.preview import show
-from weak2wise.config import load_config
 from weak2wise.outputs.work_dir import WorkDir
 
 
@@ -55,7 +54,7 @@ def test_preview_takes_the_first_questions_that_a_run_would_not_drop_unasked(
 def test_preview_says_of_a_score_that_it_is_a_bound_and_why_a_question_was_dropped(finished: FinishedRun) -> None:
     """Of most losers a race does not ask every level."""
     console = Console(file=StringIO(), width=120)
-    show(WorkDir(finished.work), load_config(finished.folder / "config.yaml"), console)
+    show(WorkDir(finished.work), console)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     bounds = [line["score_is_bound"] for line in lines(finished.work / "scored_candidates.jsonl")]
     assert said.count("  at most 0.") == sum(bounds) > 0

@@ -13,7 +13,7 @@ from tests.finished_run import FinishedRun, command
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Failed
 from workers.records import Candidate, Golden, Question, Scored, SftRow
-from workers.scoring import score
+from workers.scorers.masking import score
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -16,8 +16,8 @@ import pytest
 
 from tests.engine_runs import ROOT, lines
 from weak2wise.llm.vllm.guard import family
-from workers.race import Race
-from workers.scoring import exact_weights
+from workers.scorers.masking import exact_weights
+from workers.scorers.race import Race
 
 QUESTIONS = [
     ("What is 6 times 7?", "42"),
@@ -59,7 +59,7 @@ def check_races(scored: list[dict[str, Any]], bits: dict[str, int]) -> None:
             bits_of = [[missing if bit is None else bit for bit in s_list] for s_list in shown]
             race = Race(weights, lengths, [[(c, i) for i in range(len(row))] for c, row in enumerate(bits_of)])
             while wanted := race.wanted():
-                race.tell(wanted[0], bits_of[wanted[0][0]][wanted[0][1]])
+                race.learn(wanted[0], bits_of[wanted[0][0]][wanted[0][1]])
             assert [list(race.s_list(c)) for c in range(len(rows))] == shown
     assert left_out >= bits["spared"]
     assert bits["asked"] > 0

@@ -14,11 +14,11 @@ from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
 from workers.prompts import Prompts
-from workers.race import Race
 from workers.records import Candidate, Question, Traced
-from workers.scoring import exact_weights
+from workers.scorers.masking import exact_weights
+from workers.scorers.race import Race
+from workers.scorers.stepmask import StepMask
 from workers.select import select
-from workers.stepmask import StepMask
 
 PROMPTS = Prompts.of(PromptTexts())
 
@@ -132,7 +132,7 @@ class TestEngine:
                 known = [[missing if bit is None else bit for bit in score.s_list] for score in scores]
                 race = Race(weights, [c.length for c in candidates], [[(c, i) for i in range(4)] for c in range(3)])
                 while wanted := race.wanted():
-                    race.tell(wanted[0], known[wanted[0][0]][wanted[0][1]])
+                    race.learn(wanted[0], known[wanted[0][0]][wanted[0][1]])
                 assert [race.s_list(c) for c in range(3)] == [score.s_list for score in scores]
         assert bits[1]["in_vain"] == 0
         assert bits[1]["spared"] > 0

@@ -2,18 +2,19 @@
 
 import pytest
 
+from tests.contexts import context
 from weak2wise.config import Params, PromptTexts
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
 from workers.answer_policy import flaws
 from workers.answers import warm_up
-from workers.faithful import FaithfulOnly
 from workers.generate import Generate
 from workers.judge import Judge
 from workers.prompts import Prompts
-from workers.records import Candidate, Question, Scored, Traced, Unsolved
-from workers.scoring import score
+from workers.records import Candidate, Question, Score, Traced, Unsolved
+from workers.score import ScoreCandidates
+from workers.scorers import Scorer
 
 PROMPTS = Prompts.of(PromptTexts())
 
@@ -74,12 +75,12 @@ async def test_a_trace_is_unfaithful_only_where_the_rule_is_sure(
 async def test_unfaithful_candidates_are_kept_from_scoring_and_a_question_without_others_is_dropped() -> None:
     seen: list[Candidate] = []
 
-    async def scoring(record: Traced) -> Scored:
-        seen.extend(record.candidates)
-        zeros = tuple(score((0,), beta=0.5, normalization="reference") for _ in record.candidates)
-        return Scored(question=record.question, candidates=record.candidates, scores=zeros)
+    class Zero(Scorer):
+        async def __call__(self, traced: Traced, /) -> list[Score]:
+            seen.extend(traced.candidates)
+            return [Score(score=0.0)] * len(traced.candidates)
 
-    step = FaithfulOnly(scoring)
+    step = ScoreCandidates(Zero(context(Params())), faithful_only=True)
     await step(await traced(r"\boxed{5}", r"\boxed{4}", answer="4"))
     assert [candidate.m_strong for candidate in seen] == ["strong-1"]
     assert await step(await traced(r"\boxed{5}", answer="4")) == Drop("unfaithful")

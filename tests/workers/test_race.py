@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.race import Race
+from tests.contexts import context
+from weak2wise.config import Params
 from workers.records import Candidate, Score
-from workers.scoring import Normalization, exact_weights, score
+from workers.scorers import StepMask
+from workers.scorers.masking import Normalization, exact_weights, score
+from workers.scorers.race import Race
 from workers.select import select
 
 BETAS = [0.0, 0.3, 0.5, 0.7, 1.0]
@@ -29,6 +32,11 @@ class Table:
     @property
     def weights(self) -> tuple[int, ...]:
         return exact_weights(self.n, beta=self.beta, normalization=self.normalization)
+
+    @property
+    def scorer(self) -> StepMask:
+        params = Params(n_mask=self.n, beta=self.beta, ew_normalization=self.normalization)
+        return StepMask(context(params))
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -52,7 +60,7 @@ class Table:
 
     def winner(self, s_lists: list[tuple[int | None, ...]]) -> tuple[int, Score]:
         scores = [score(s, beta=self.beta, normalization=self.normalization) for s in s_lists]
-        candidate, best = select(self.candidates, scores, self.weights)
+        candidate, best = select(self.candidates, scores, self.scorer)
         return candidate.sample, best
 
 
@@ -80,7 +88,7 @@ def test_the_race_finds_the_exhaustive_winner_whatever_arrives_when(
         in_flight |= set(wanted)
         c, level = rng.choice(sorted(in_flight))
         in_flight.remove((c, level))
-        race.tell((c, level), table.bits[c][level])
+        race.learn((c, level), table.bits[c][level])
     raced = [race.s_list(c) for c in range(len(table.bits))]
     winner, best = table.winner(raced)
     assert (winner, best) == table.winner([tuple(row) for row in table.bits])
@@ -92,7 +100,7 @@ def test_the_race_finds_the_exhaustive_winner_whatever_arrives_when(
     alone = table.race()
     while wanted := alone.wanted():
         ((c, level),) = wanted
-        alone.tell((c, level), table.bits[c][level])
+        alone.learn((c, level), table.bits[c][level])
     assert raced == [alone.s_list(c) for c in range(len(table.bits))]
 
 
@@ -103,7 +111,7 @@ def test_a_race_asks_one_bit_at_a_time_and_none_that_it_does_not_need(table: Tab
         (bit,) = wanted
         assert bit not in asked
         asked.add(bit)
-        race.tell(bit, table.bits[bit[0]][bit[1]])
+        race.learn(bit, table.bits[bit[0]][bit[1]])
     assert asked == race.needed()
 
 
@@ -122,7 +130,7 @@ def test_equal_asks_share_one_bit() -> None:
     asked = []
     while wanted := race.wanted():
         asked += wanted
-        race.tell(wanted[0], int(wanted[0] == "b"))
+        race.learn(wanted[0], int(wanted[0] == "b"))
     assert asked == ["b", "a"]
     assert race.s_list(1) == (1, 1, 1)
     assert race.s_list(0)[2] == 1
@@ -132,6 +140,6 @@ def test_a_loser_is_left_as_soon_as_it_cannot_win() -> None:
     """Two perfect candidates: the shorter one wins the tie, and the longer one is never asked about."""
     race = Race(exact_weights(6, beta=0.5, normalization="reference"), [9.0, 5.0], [list(range(6)), list(range(6, 12))])
     while wanted := race.wanted():
-        race.tell(wanted[0], 1)
+        race.learn(wanted[0], 1)
     assert race.s_list(1) == (1,) * 6
     assert race.s_list(0) == (None,) * 6

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.scoring import CONTINUED, HIDDEN_ANSWER, Normalization, hint, mask_step, score, split_steps
+from workers.scorers.masking import CONTINUED, HIDDEN_ANSWER, Normalization, hint, mask_step, score
+from workers.trace_steps import split_steps
 
 VECTORS = [
     ((1, 1, 1, 1, 1, 1), 0.600000, 1.000000),

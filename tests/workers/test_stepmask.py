@@ -6,15 +6,13 @@ from hashlib import blake2b
 
 import pytest
 
-from weak2wise.config import PromptTexts
+from tests.contexts import PROMPTS, context
+from weak2wise.config import Params
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
-from workers.prompts import Prompts
-from workers.records import Candidate, Question, Scored, Traced
-from workers.stepmask import Scoring, StepMask
-
-PROMPTS = Prompts.of(PromptTexts())
+from workers.records import Candidate, Question, Score, Traced
+from workers.scorers.stepmask import Scoring, StepMask
 
 
 def drawn(prompt: Prompt, among: int) -> int:
@@ -101,19 +99,9 @@ def step_mask(
     width: int | None = None,
     embedded: bool = True,
 ) -> StepMask:
-    return StepMask(
-        weak=weak,
-        judge=Judge(prompts=PROMPTS, pool=KillablePool(), model=model, mode="cascade" if model else "rule"),
-        prompts=PROMPTS,
-        n=6,
-        votes=votes,
-        beta=0.5,
-        normalization="reference",
-        scoring=scoring,
-        seed=0,
-        race_width=width,
-        free=weak.free if embedded else None,
-    )
+    judge = Judge(prompts=PROMPTS, pool=KillablePool(), model=model, mode="cascade" if model else "rule")
+    params = Params(majority=votes, scoring=scoring)
+    return StepMask(context(params, weak, judge, race_width=width, free=weak.free if embedded else None))
 
 
 async def settle() -> None:
@@ -122,7 +110,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def scored(weak: Weak, worker: StepMask, questions: int = 1, seed: int = 0) -> list[Scored]:
+async def scored(weak: Weak, worker: StepMask, questions: int = 1, seed: int = 0) -> list[list[Score]]:
     """Score questions, all at once, on answers that arrive in a random order."""
     rng = random.Random(seed)
     tasks = [asyncio.create_task(worker(traced(row))) for row in range(questions)]
@@ -130,7 +118,7 @@ async def scored(weak: Weak, worker: StepMask, questions: int = 1, seed: int = 0
         await settle()
         if weak.under_way:
             weak.release(rng)
-    assert not worker.starting
+    assert not worker.places.starting
     return [task.result() for task in tasks]
 
 
@@ -193,16 +181,16 @@ async def test_how_far_races_ask_ahead_changes_no_result(prose: bool) -> None:
     weak = Weak(400, prose=prose)
     exhaustive = await scored(weak, step_mask(weak, model=JudgeModel(), scoring="exhaustive"), questions=4)
     for raced, every in zip(results[0], exhaustive, strict=True):
-        best = max(every.scores, key=lambda score: score.score)
-        assert max(score.score for score in raced.scores) == best.score
-        assert best in raced.scores
+        best = max(every, key=lambda score: score.score)
+        assert max(score.score for score in raced) == best.score
+        assert best in raced
 
 
 async def test_attempts_that_are_paid_for_are_not_given_up_when_the_race_ends() -> None:
     weak = Weak(100)
     worker = step_mask(weak, width=6, embedded=False)
     await scored(weak, worker, questions=3)
-    assert worker.bits["in_vain"] > 0
+    assert worker.context.bits["in_vain"] > 0
     assert weak.cancelled == 0
 
 
@@ -210,4 +198,4 @@ async def test_the_engine_is_rid_of_attempts_that_nobody_needs_when_the_race_end
     weak = Weak(100)
     worker = step_mask(weak)
     await scored(weak, worker, questions=3)
-    assert 0 < weak.cancelled <= worker.bits["in_vain"]
+    assert 0 < weak.cancelled <= worker.context.bits["in_vain"]

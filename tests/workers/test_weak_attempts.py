@@ -2,17 +2,16 @@
 
 import pytest
 
-from weak2wise.config import Params, PromptTexts
+from tests.contexts import PROMPTS, context
+from weak2wise.config import Params
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from weak2wise.worker import Drop
 from workers.filter import Filter
 from workers.judge import Judge
-from workers.prompts import Prompts
 from workers.records import Asked, Candidate, Question, Traced
-from workers.stepmask import StepMask
+from workers.scorers import StepMask
 
-PROMPTS = Prompts.of(PromptTexts())
 QUESTION = Question(row=1, id=None, text="What is 2 + 3?", answer="5")
 
 
@@ -48,17 +47,7 @@ async def test_the_attempt_that_stands_for_all_brings_its_own_ending() -> None:
     )
     weak = Weak(said("The answer is 6.", "length"), said("The answer is 5.", "stop"), said("The answer is 5.", "stop"))
     judge = rule()
-    scoring = StepMask(
-        weak=weak,
-        judge=judge,
-        prompts=PROMPTS,
-        n=1,
-        votes=3,
-        beta=0.5,
-        normalization="reference",
-        scoring="exhaustive",
-        seed=1,
-    )
-    scored = await scoring(Traced(question=QUESTION, candidates=(candidate,)))
-    assert scored.scores[0].s_list == (1,)
+    scoring = StepMask(context(Params(n_mask=1, majority=3, scoring="exhaustive", seed=1), weak, judge))
+    (score,) = await scoring(Traced(question=QUESTION, candidates=(candidate,)))
+    assert score.s_list == (1,)
     assert judge.counts == {"rule": 1}

@@ -186,7 +186,7 @@ def _utmost(config: Config) -> _Rates:
     return _Rates(
         kept=1.0,
         traces=traces,
-        attempts=sum(traces.values()) * params.n_mask * params.majority,
+        attempts=sum(traces.values()) * params.n_mask * params.majority if params.scorer == "stepmask" else 0.0,
         judged=float(params.judge_mode != "rule"),
         cuts=float(params.truncation != "rule"),
     )
@@ -205,6 +205,8 @@ def _likely(
     rates.traces |= {role: through[role] for role in rates.traces if role in through}
     if "weak" in through:
         rates.attempts = through["weak"] - bare
+    elif params.scorer != "stepmask":
+        assumed.append(f"{params.scorer} makes no calls to score traces")
     elif params.scoring == "race":
         rates.attempts *= RACED
         assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")

@@ -12,7 +12,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.outputs.card import HOLDS, dataset_card, entry_of, header_of
 from weak2wise.outputs.choice import choose
-from weak2wise.outputs.export import rows_of, write_jsonl, write_parquet
+from weak2wise.outputs.export import provenance_fields, rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
 from weak2wise.outputs.target import Target, writing
@@ -65,15 +65,13 @@ def export(
     entry = target.entry(name, entry_of(path.name, format_)) if card else b""
     layout = LAYOUTS[format_]
     chosen = choose(work, top=top, min_score=min_score, balance_by=balance_by)
+    fields = provenance_fields(work) if provenance else {}
     first = next(chosen, None)
     if first is None and push_to_hub:
         raise ConfigError(f"--push-to-hub {push_to_hub}: there are no rows to upload")
-    rows = rows_of(work, () if first is None else chain([first], chosen), layout, provenance=provenance)
+    rows = rows_of(work, () if first is None else chain([first], chosen), layout, fields)
     with writing(path):
-        if path.suffix == ".parquet":
-            count = write_parquet(path, rows, layout, provenance=provenance)
-        else:
-            count = write_jsonl(path, rows)
+        count = write_parquet(path, rows, layout, fields) if path.suffix == ".parquet" else write_jsonl(path, rows)
     say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
     if not count:
         say(f"Warning: the run has emitted no row{' of such a score' if min_score is not None else ''} (see status).")

@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +23,9 @@ from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
-from workers.records import Golden, Scored
-from workers.scoring import hint
+from workers.records import Golden, Score, Scored
+from workers.scorers import Scorer
+from workers.scorers.masking import hint
 
 _SHOWN = 600
 """Characters of one text."""
@@ -58,7 +58,7 @@ def preview(
             if runner.run(supervise(make_engine(small))) is None:
                 say("Interrupted.")
                 return INTERRUPTED
-            return show(WorkDir(Path(small.dataset.work_dir)), small, Console())
+            return show(WorkDir(Path(small.dataset.work_dir)), Console())
     except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
         return explain(error, command_line(), kept=False)
 
@@ -88,7 +88,7 @@ async def _small(config: Config, folder: Path, n: int) -> Config:
     return structs.replace(config, dataset=dataset, params=structs.replace(config.params, skip_filter=True))
 
 
-def show(work: WorkDir, config: Config, console: Console) -> int:
+def show(work: WorkDir, console: Console) -> int:
     """Print what became of every question; returns the exit code: 1 if one failed."""
     selected, scores = work.made(Golden), work.made(Scored)
     for row in selected.rows():
@@ -96,7 +96,7 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
             golden, scored = selected.read(row), scores.read(row)
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
-            _show_golden(golden.record, scored.record, config.params.n_mask, console)
+            _show_golden(golden.record, scored.record, work.scorer, console)
     failed = False
     for end in work.account.ends():
         console.print(Rule(style="red"))
@@ -112,7 +112,7 @@ def show(work: WorkDir, config: Config, console: Console) -> int:
     return 1 if failed else 0
 
 
-def _show_golden(golden: Golden, scored: Scored, levels: int, console: Console) -> None:
+def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: Console) -> None:
     winner = golden.winner
     console.print(Rule(Text(f"question {golden.row}"), align="left"))
     _block(console, "question", golden.question.text)
@@ -120,13 +120,13 @@ def _show_golden(golden: Golden, scored: Scored, levels: int, console: Console) 
     console.print(Text("candidates", style="bold"))
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = candidate == winner
-        said = Text("  ").append(_bits(score.s_list))
-        bound = "at most " if None in score.s_list else ""
+        said = Text("  ").append(_evidence(score, scorer))
+        bound = "at most " if score.is_bound else ""
         said.append(f"  {bound}{score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
         said.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
         console.print(said.append("  wins", style="bold") if won else said)
-    for level in range(levels if winner.step_list else 0):
-        bit = golden.score.s_list[level]
+    levels = len(golden.score.s_list)
+    for level, bit in enumerate(golden.score.s_list):
         verdict = {1: "the weak LLM answers correctly", 0: "the weak LLM fails", None: "not asked"}[bit]
         _block(console, f"masked {level}/{levels}: {verdict}", hint(winner.step_list, level, levels))
     _block(console, "reasoning, cut by " + golden.cut_by, golden.truncated)
@@ -134,9 +134,12 @@ def _show_golden(golden: Golden, scored: Scored, levels: int, console: Console) 
     console.print(Text(f"  {gone:,} characters cut away" if gone > 0 else "  nothing cut away", style="dim"))
 
 
-def _bits(bits: Sequence[int | None]) -> Text:
-    signs = {1: ("✓", "green"), 0: ("✗", "red"), None: ("·", "dim")}
-    return Text.assemble(*(signs[bit] for bit in bits)) if bits else Text("no steps", style="dim")
+def _evidence(score: Score, scorer: type[Scorer]) -> Text:
+    said = Text(plain(scorer.explain(score)))
+    if score.is_masked:
+        for sign, style in {"✓": "green", "✗": "red", "·": "dim", "no steps": "dim"}.items():
+            said.highlight_words([sign], style)
+    return said
 
 
 def _block(console: Console, name: str, text: str) -> None:

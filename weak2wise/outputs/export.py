@@ -1,6 +1,6 @@
 """Training data out of a run's ledger, in the shape a trainer reads; a row at a time, each file whole or not at all."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,19 +32,22 @@ PROVENANCE = {
     "judge_llm_calls": "int",
     "cost_usd": "float",
 }
-"""Fields of the ``provenance`` column and their types."""
+"""Fields of the ``provenance`` column and their types, of a run that Step-Mask scored."""
 
 _BATCH = 1000
 
 
-def rows_of(work: WorkDir, chosen: Iterable[int], layout: Layout, *, provenance: bool) -> Iterator[dict[str, Any]]:
-    """The chosen rows in a layout, read one at a time. Blocks."""
+def rows_of(
+    work: WorkDir, chosen: Iterable[int], layout: Layout, provenance: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """The chosen rows in a layout, with these fields of provenance if any, read one at a time. Blocks."""
     bills = _bills(work) if provenance else {}
     for row in chosen:
         sft = _done(work, SftRow, row)
         line = layout.row(sft.prompt, sft.response)
         if provenance:
-            line["provenance"] = _provenance(work, _done(work, Golden, row), bills.get(row, _Bill()))
+            known = _provenance(work, _done(work, Golden, row), bills.get(row, _Bill()))
+            line["provenance"] = {field: known[field] for field in provenance}
         yield line
 
 
@@ -83,6 +86,7 @@ def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
         "id": golden.question.id or str(golden.row),
         "score": score.score,
         "s_list": score.s_list,
+        "evidence": msgspec.json.encode(score.debug).decode(),
         "strong_model": public(work.models.get(f"strong/{winner.m_strong}", winner.m_strong)),
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
         # One text, not a list: readers that guess types from the first rows take an empty list for one of nulls.
@@ -92,6 +96,14 @@ def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
         "judge_llm_calls": bill.judged,
         "cost_usd": round(bill.cost_usd, 6),
     }
+
+
+def provenance_fields(work: WorkDir) -> dict[str, str]:
+    """The fields of a run's ``provenance`` column and their types; another scorer's evidence is JSON in one text."""
+    if work.scorer_name == "stepmask":
+        return PROVENANCE
+    changed = PROVENANCE | {"s_list": "text"}
+    return {"evidence" if field == "s_list" else field: kind for field, kind in changed.items()}
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -108,7 +120,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     return count
 
 
-def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *, provenance: bool) -> int:
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, provenance: Mapping[str, str]) -> int:
     """Write the rows as Parquet, a thousand at a time, and return how many. Blocks.
 
     Raises:
@@ -126,7 +138,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, *,
         keys = kind.partition(":")[2].split(",")
         fields[column] = types.get(kind) or pa.list_(pa.struct([(key, pa.string()) for key in keys]))
     if provenance:
-        fields["provenance"] = pa.struct([(key, types[kind]) for key, kind in PROVENANCE.items()])
+        fields["provenance"] = pa.struct([(key, types[kind]) for key, kind in provenance.items()])
     schema = pa.schema(fields)
     make_private(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")

@@ -4,6 +4,7 @@ Nothing in it is written, repaired or held. The ledgers are read latest stage fi
 meanwhile cannot make a row look further in a later stage than in an earlier one.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +21,7 @@ from weak2wise.llm.journal import Journal, Spent
 from weak2wise.outputs.history import read_history
 from weak2wise.outputs.summary import RoleUse, Summary
 from workers.method import METHOD, step_making, step_named
+from workers.scorers import Scorer, describer
 
 T = TypeVar("T")
 
@@ -56,6 +58,16 @@ class WorkDir:
     def made(self, record: type[T]) -> Ledger[T]:
         """The ledger of the step that makes such records."""
         return self.steps[step_making(record).name]
+
+    @property
+    def scorer_name(self) -> str:
+        """The run's ``params.scorer``."""
+        return str(self.manifest.shape.get("params.scorer", "stepmask"))
+
+    @cached_property
+    def scorer(self) -> type[Scorer]:
+        """What describes the run's scores, be its own scorer there or not."""
+        return describer(self.scorer_name)
 
     @property
     def models(self) -> dict[str, str]:

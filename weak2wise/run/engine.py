@@ -45,6 +45,7 @@ from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
 from workers.records import Asked, Question
+from workers.scorers import scorer_named
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,6 +122,7 @@ class Engine:
         self._keep = keep
         self._echo = echo
         self._prompts = Prompts.of(config.prompts)
+        self._scorer = scorer_named(config.params.scorer)
         self._output = output_of(config)
         self._redact = redactor(_secrets(config))
         self.logged = False
@@ -259,6 +261,7 @@ class Engine:
                 queue_size=config.engine.queue_size,
                 verdicts=counters.verdicts,
                 bits=counters.bits,
+                scorer=self._scorer,
                 count=lambda: self._count(prepared.input),
                 only=only,
             )
@@ -322,7 +325,7 @@ class Engine:
         return old, changed
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
-        shape = result_shape(self.config, msgspec.to_builtins(self._prompts))
+        shape = result_shape(self.config, msgspec.to_builtins(self._prompts), self._scorer.version)
         return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
 
     def _check_writable(self) -> None:

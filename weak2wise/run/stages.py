@@ -21,6 +21,7 @@ from workers.decontaminate import Overlap
 from workers.judge import Judge
 from workers.method import Step
 from workers.prompts import Prompts
+from workers.scorers import scorer_named
 
 LEAST_GENERATING, LEAST_SCORING = 64, 32
 """Records worked on at once, however narrow the endpoints are."""
@@ -84,11 +85,12 @@ def build_stages(
         free=weak.free if weak.embedded else None,
         race_width=config.engine.race_width,
     )
+    scorer = scorer_named(config.params.scorer)(context)
     configured = msgspec.structs.asdict(config.engine.lanes)
     stages = [
         Stage(
             step.name,
-            step.build(context),
+            step.build(context, scorer),
             account.steps[step.name],
             concurrency=configured[step.name] or _filling(step, config, endpoints),
             queue_size=config.engine.queue_size,

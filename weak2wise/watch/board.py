@@ -19,6 +19,7 @@ from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.journal import Journal
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, Step
+from workers.scorers import Scorer
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -126,7 +127,8 @@ class _Look(Struct, frozen=True):
 class Observer:
     """Looks at one run; ``watch`` must run for rates and charts to move.
 
-    ``count`` counts the input's rows on a thread. ``only`` are the rows that the run works on, if not on all.
+    ``scorer`` describes scores. ``count`` counts the input's rows on a thread. ``only`` are the rows that the run works
+    on, if not on all.
     """
 
     stages: Sequence[Stage[Any]]
@@ -136,6 +138,7 @@ class Observer:
     queue_size: int
     verdicts: Counter[str]
     bits: Counter[str]
+    scorer: type[Scorer]
     count: Callable[[], int]
     only: Collection[int] | None = None
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))

@@ -6,12 +6,13 @@ from typing import Any
 from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.text import line, prose, title
-from weak2wise.outputs.report.traces import opened
+from weak2wise.outputs.report.traces import evidence, opened
 from weak2wise.pipeline import Stage
 from weak2wise.watch.board import Observer
 from workers.method import step_making
 from workers.records import Golden, Scored
-from workers.scoring import hint
+from workers.scorers import Scorer
+from workers.scorers.masking import hint
 
 
 class Newest:
@@ -26,7 +27,7 @@ class Newest:
         rows = list(reversed(stage.latest)) if stage else []
         for row in rows:
             if stage and row not in self._entries and (found := await _golden(stage, row)):
-                self._entries[row] = _entry(found)
+                self._entries[row] = _entry(found, observer.scorer)
         self._entries = {row: self._entries[row] for row in rows if row in self._entries}
         return list(self._entries.values())
 
@@ -43,10 +44,10 @@ async def one(observer: Observer, row: int) -> str | None:
         return None
     scored = await scores.ledger.fetch(row)
     record: Scored | None = scored.record if isinstance(scored, Done) else None
-    return await asyncio.to_thread(_shown, golden, record)
+    return await asyncio.to_thread(_shown, golden, record, observer.scorer)
 
 
-def _shown(golden: Golden, scored: Scored | None) -> str:
+def _shown(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
     levels = len(golden.score.s_list)
     hints = [
         f'<details class="hint"><summary>{charts.cells((bit,))} mask level {level} of {levels}: '
@@ -54,11 +55,12 @@ def _shown(golden: Golden, scored: Scored | None) -> str:
         f'<div class="text" dir="auto">{prose(hint(golden.winner.step_list, level, levels), 6000)}</div></details>'
         for level, bit in enumerate(golden.score.s_list)
     ]
-    return opened(golden, scored) + f"<h3>The winner as the weak LLM saw it</h3>{''.join(hints)}"
+    seen = f"<h3>The winner as the weak LLM saw it</h3>{''.join(hints)}" if golden.score.is_masked else ""
+    return opened(golden, scored, scorer) + seen
 
 
-def _entry(golden: Golden) -> dict[str, object]:
-    facts = f"{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · {line(golden.winner.m_strong, 40)}"
+def _entry(golden: Golden, scorer: type[Scorer]) -> dict[str, object]:
+    facts = f"{evidence(golden.score, scorer)} {golden.score.score:.3f} · {line(golden.winner.m_strong, 40)}"
     return {"row": golden.row, "title": title(golden.title, 140), "facts": facts}
 
 

@@ -22,7 +22,8 @@ class _Who(Struct):
 
 class _Score(Struct):
     score: float
-    s_list: tuple[int | None, ...]
+    s_list: tuple[int | None, ...] = ()
+    is_bound: bool = False
 
 
 class _Scored(Struct):
@@ -65,7 +66,7 @@ class Facts(Struct, kw_only=True):
     """By strong model."""
     candidates: Counter[str] = field(default_factory=Counter)
     bounds: int = 0
-    """Candidates of which some bits were not asked, as they could not win any more."""
+    """Candidates of which only an upper bound is known, as they could not win any more."""
     candidate_scores: "array[float]" = field(default_factory=lambda: array("d"))
     rows: "array[int]" = field(default_factory=lambda: array("Q"))
     scores: "array[float]" = field(default_factory=lambda: array("d"))
@@ -112,7 +113,7 @@ def _scored(facts: Facts, done: Done[_Scored]) -> None:
     _add(facts.seconds, done.row, done.seconds)
     for candidate, score in zip(done.record.candidates, done.record.scores, strict=True):
         facts.candidates[candidate.m_strong] += 1
-        if None in score.s_list:
+        if score.is_bound:
             facts.bounds += 1
         else:
             facts.candidate_scores.append(score.score)

@@ -30,7 +30,7 @@ def page(work: WorkDir) -> Iterator[str]:
     )
     yield _header(name, work, facts)
     yield "<main>"
-    yield f'<section class="grid">{_funnel(facts)}{_levels(facts)}{_scores(facts)}{_lengths(facts)}'
+    yield f'<section class="grid">{_funnel(work, facts)}{_levels(facts)}{_scores(facts)}{_lengths(facts)}'
     yield f"{_wins(work, facts)}{_cuts(facts)}</section>"
     yield tables.tokens(work, facts)
     yield tables.slowest(work, facts)
@@ -72,11 +72,11 @@ def _card(title: str, body: str, note: str = "") -> str:
     return f"<figure><figcaption><h2>{title}</h2>{f'<p>{note}</p>' if note else ''}</figcaption>{body}</figure>"
 
 
-def _funnel(facts: Facts) -> str:
+def _funnel(work: WorkDir, facts: Facts) -> str:
     rows = [("questions", facts.totals.rows, "")]
     for step, counts in facts.through.items():
         lost = [f"−{counts[kind]:,} {kind}" for kind in ("dropped", "failed") if counts[kind]]
-        rows.append((step_named(step).label, counts["done"], ", ".join(lost)))
+        rows.append((step_named(step).label or work.scorer.label, counts["done"], ", ".join(lost)))
     reasons = [f"{line(reason)}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
     return _card(

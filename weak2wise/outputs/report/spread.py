@@ -7,13 +7,17 @@ BINS = 20
 
 
 def even(lots: Sequence[Sequence[float]]) -> tuple[list[list[int]], list[str]]:
-    """Bins of one width from 0 to the tenth above the largest; returns counts by lot, and labels for the edges."""
+    """Bins of one width from 0, or the tenth below the smallest, to the tenth above the largest.
+
+    Returns counts by lot, and labels for the edges.
+    """
     top = max(0.1, math.ceil(max((max(lot, default=0) for lot in lots), default=0) * 10 - 1e-9) / 10)
+    low = min(0.0, math.floor(min((min(lot, default=0) for lot in lots), default=0) * 10 + 1e-9) / 10)
     counts = [[0] * BINS for _ in lots]
     for lot, row in zip(lots, counts, strict=True):
         for number in lot:
-            row[min(BINS - 1, int(number / top * BINS))] += 1
-    return counts, [f"{top * at / BINS:.2f}" if at % 5 == 0 else "" for at in range(BINS + 1)]
+            row[min(BINS - 1, max(0, int((number - low) / (top - low) * BINS)))] += 1
+    return counts, [f"{low + (top - low) * at / BINS:.2f}" if at % 5 == 0 else "" for at in range(BINS + 1)]
 
 
 def doubling(lots: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[str]]:

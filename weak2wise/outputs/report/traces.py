@@ -7,7 +7,8 @@ from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.facts import Facts
 from weak2wise.outputs.report.text import answer, escape, line, prose, title
 from weak2wise.outputs.work_dir import WorkDir
-from workers.records import Golden, Scored
+from workers.records import Golden, Score, Scored
+from workers.scorers import Scorer
 
 SAMPLE = 24
 _STEPS = 40
@@ -28,20 +29,27 @@ def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
         assert isinstance(golden, Done)
         if work.made(Scored).status(row) is RowStatus.DONE:
             scored = work.made(Scored).read(row)
-        yield trace(golden.record, scored.record if isinstance(scored, Done) else None)
+        yield trace(golden.record, scored.record if isinstance(scored, Done) else None, work.scorer)
 
 
-def trace(golden: Golden, scored: Scored | None) -> str:
+def trace(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
     """One trace, closed until opened."""
     winner = golden.winner
     return (
         f'<details class="trace" name="trace"><summary><span class="title">{title(golden.title, 140)}</span>'
-        f'<span class="facts">{charts.cells(golden.score.s_list)} {golden.score.score:.3f} · '
-        f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>{opened(golden, scored)}</details>"
+        f'<span class="facts">{evidence(golden.score, scorer)} {golden.score.score:.3f} · '
+        f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>{opened(golden, scored, scorer)}</details>"
     )
 
 
-def opened(golden: Golden, scored: Scored | None) -> str:
+def evidence(score: Score, scorer: type[Scorer]) -> str:
+    """A score's evidence on a line: Step-Mask's as cells, any other in the scorer's words."""
+    if score.is_masked:
+        return charts.cells(score.s_list)
+    return f'<span class="quiet">{line(scorer.explain(score), 80)}</span>'
+
+
+def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
     """What an opened trace shows."""
     winner = golden.winner
     steps = "".join(f"<li>{_step(step)}</li>" for step in winner.step_list[:_STEPS])
@@ -50,8 +58,9 @@ def opened(golden: Golden, scored: Scored | None) -> str:
     return (
         f'<h3>Question</h3><div class="text" dir="auto">{prose(golden.question.text)}</div>'
         f'<h3>Answer</h3><div class="text" dir="auto">{answer(golden.question.answer)}</div>'
-        f"{_candidates(golden, scored) if scored else ''}"
-        f'<h3>Steps that were masked</h3><ol class="steps" start="1">{steps}</ol>{unshown}'
+        f"{_candidates(golden, scored, scorer) if scored else ''}"
+        f"<h3>Steps{' that were masked' if golden.score.is_masked else ''}</h3>"
+        f'<ol class="steps" start="1">{steps}</ol>{unshown}'
         f"<h3>Reasoning{'' if winner.normal_is_own else ' (the steps stand in: the model shows no thinking)'}</h3>"
         f'<div class="text" dir="auto">{_reasoning(golden)}</div>'
     )
@@ -65,21 +74,19 @@ def _step(step: str) -> str:
     )
 
 
-def _candidates(golden: Golden, scored: Scored) -> str:
+def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
     items = []
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = (candidate.m_strong, candidate.sample) == (golden.winner.m_strong, golden.winner.sample)
-        bound = "at most " if None in score.s_list else ""
+        bound = "at most " if score.is_bound else ""
         items.append(
-            f"<li{' class=won' if won else ''}>{charts.cells(score.s_list)} <span>{bound}{score.score:.3f} · "
+            f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{bound}{score.score:.3f} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
             f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
             f"{' · <strong>wins</strong>' if won else ''}</span></li>"
         )
-    return (
-        "<h3>Candidates</h3><p class=quiet>A cell a mask level, from whole steps to nearly all hidden.</p>"
-        f'<ul class="candidates">{"".join(items)}</ul>'
-    )
+    cells = "<p class=quiet>A cell a mask level, from whole steps to nearly all hidden.</p>"
+    return f'<h3>Candidates</h3>{cells if golden.score.is_masked else ""}<ul class="candidates">{"".join(items)}</ul>'
 
 
 def _reasoning(golden: Golden) -> str:

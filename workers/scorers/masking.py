@@ -1,29 +1,16 @@
 """Step-Mask arithmetic: what a mask leaves of a trace, and what surviving masks is worth (paper, section 3.3)."""
 
 import math
-import re
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
 from typing import Literal
 
 from workers.records import Score
+from workers.trace_steps import states_answer
 
 Normalization = Literal["reference", "unit"]
 CONTINUED = " (to be continued...)"
 HIDDEN_ANSWER = "## Final Answer" + CONTINUED
-_SUBTITLE = re.compile(r"^## ", re.MULTILINE)
-
-
-def split_steps(step_reasoning: str) -> tuple[str, ...]:
-    """The steps of a trace: each starts at a line that begins with ``## ``; what stands before the first is none."""
-    starts = [match.start() for match in _SUBTITLE.finditer(step_reasoning)]
-    return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
-
-
-def states_answer(step: str) -> bool:
-    """Whether this is the step that states the answer."""
-    return step.strip().lower().startswith("## final answer")
 
 
 def mask_step(step: str, level: int, n: int) -> str:

@@ -34,7 +34,7 @@ class Race(Generic[A]):
         self._bounds = [sum(weights) if ask else 0 for ask in asks]
         self._seen = [0 if ask else len(weights) for ask in asks]
 
-    def tell(self, ask: A, bit: int) -> None:
+    def learn(self, ask: A, bit: int) -> None:
         """A bit has arrived."""
         self._bits[ask] = bit
 

@@ -1,0 +1,46 @@
+"""Step 3: scores for the candidates of a question, by the scorer that the run names (paper, section 3.3)."""
+
+import math
+from dataclasses import dataclass
+
+from msgspec import UNSET, structs
+
+from weak2wise.errors import RunStopped
+from weak2wise.worker import Drop
+from workers.faithful import MARK
+from workers.records import Score, Scored, Traced
+from workers.scorers import Scorer, StepMask
+
+
+@dataclass(frozen=True)
+class ScoreCandidates:
+    """Has candidates scored; with ``faithful_only`` no unfaithful one, and they end here."""
+
+    scorer: Scorer
+    faithful_only: bool
+
+    async def __call__(self, traced: Traced) -> Scored | Drop:
+        """Score one question; one with no candidate left to score is dropped as ``unfaithful``.
+
+        Raises:
+            RunStopped: what the scorer returned is no score for each candidate.
+        """
+        if self.faithful_only:
+            kept = tuple(candidate for candidate in traced.candidates if MARK not in candidate.marks)
+            if not kept:
+                return Drop(MARK)
+            traced = structs.replace(traced, candidates=kept)
+        scores = tuple(await self.scorer(traced))
+        return Scored(question=traced.question, candidates=traced.candidates, scores=self._checked(scores, traced))
+
+    def _checked(self, scores: tuple[Score, ...], traced: Traced) -> tuple[Score, ...]:
+        if isinstance(self.scorer, StepMask):
+            return scores
+        expected = len(traced.candidates)
+        if len(scores) != expected or not all(math.isfinite(score.score) for score in scores):
+            raise RunStopped(
+                f"params.scorer: {type(self.scorer).__name__} returned {[score.score for score in scores]}; expected "
+                f"{expected} finite scores, one for each candidate",
+                hint="Correct the scorer, then start the run again.",
+            )
+        return tuple(structs.replace(s, evidence={}) if s.evidence is UNSET else s for s in scores)

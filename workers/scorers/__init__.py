@@ -1,0 +1,42 @@
+"""Scorers: what decides which trace of a question is the best one. ``params.scorer`` names the one of a run."""
+
+from inspect import getattr_static
+
+from weak2wise.errors import ConfigError
+from weak2wise.plugins import load_object
+from workers.scorers.scorer import Scorer
+from workers.scorers.stepmask import StepMask
+
+__all__ = ["Scorer", "StepMask", "describer", "scorer_named"]
+
+_KEY = "params.scorer"
+_OURS: dict[str, type[Scorer]] = {"stepmask": StepMask}
+
+
+def scorer_named(name: str) -> type[Scorer]:
+    """The scorer of ``params.scorer``: one of ours, or the class at an import path ``module:Class``.
+
+    Raises:
+        ConfigError: there is none of this name, or the class is not a scorer with a ``version``.
+    """
+    if ":" not in name:
+        if name not in _OURS:
+            known = ", ".join(_OURS)
+            raise ConfigError(f"{_KEY}: unknown scorer {name!r}; expected {known}, or an import path module:Class")
+        return _OURS[name]
+    found = load_object(name, _KEY)
+    if not (isinstance(found, type) and issubclass(found, Scorer)):
+        raise ConfigError(f"{_KEY}: {name} is not a scorer; expected a subclass of workers.scorers.Scorer")
+    if not (isinstance(found.version, str) and found.version):
+        raise ConfigError(f'{_KEY}: {name} has no version; add a class attribute, such as version = "1"')
+    if not isinstance(getattr_static(found, "explain"), staticmethod | classmethod):
+        raise ConfigError(f"{_KEY}: {name}.explain takes a score alone; make it a @staticmethod")
+    return found
+
+
+def describer(name: str) -> type[Scorer]:
+    """The scorer that a finished run's scores are described by; the plain one if its own cannot be loaded any more."""
+    try:
+        return scorer_named(name)
+    except ConfigError:
+        return Scorer

@@ -1,0 +1,43 @@
+"""What a scorer is: it turns the candidates of one question into scores, and says how they rank and how they read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from workers.context import Context
+from workers.records import Candidate, Score, Traced
+
+
+class Scorer(ABC):
+    """The base of all scorers.
+
+    One instance serves a whole run and many questions at once. ``context`` is what it may ask: the weak LLM
+    (``context.models["weak"]``) and the judge (``context.judge``). Only their answers are kept for this step, so that
+    a run that goes on does not ask for them again. A scorer seeds its calls from what it asks (``workers.seeds``) and
+    raises ``RecordError`` or ``RunStopped``, as any worker does.
+    """
+
+    label: ClassVar[str] = "scored"
+    """What is so of a question that is through this step, for people."""
+    version: ClassVar[str | None] = None
+    """Part of the manifest: a run does not go on with scores of another version. Required of a scorer that is loaded by
+    import path."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    @abstractmethod
+    async def __call__(self, traced: Traced, /) -> Sequence[Score]:
+        """The candidates' scores, one for each, in the same order."""
+
+    def rank(self, candidate: Candidate, score: Score) -> Any:
+        """A sort key: the smallest of a question wins, of several equal ones the earliest.
+
+        Unless a scorer says otherwise: the highest score, then the shortest normal reasoning.
+        """
+        return -score.score, candidate.length
+
+    @staticmethod
+    def explain(score: Score) -> str:
+        """The evidence of a score in one short line; it is shown of finished runs too, where there is no context."""
+        return ", ".join(f"{name} {value}" for name, value in score.debug.items())

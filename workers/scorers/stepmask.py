@@ -1,0 +1,271 @@
+"""Step-Mask: how much of a trace can be masked until the weak LLM no longer reaches the answer (paper, section 3.3).
+
+``params.scoring: exhaustive`` asks for every mask level of every candidate; ``race`` for as few as prove the same
+winner. The way of one mask level: the race picks it, the weak LLM is asked with the masked trace as a hint, the
+attempt that stands for all votes is judged, and the race learns the bit.
+"""
+
+import asyncio
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from weak2wise.errors import RecordError
+from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.telemetry.log import log_facts
+from workers.answers import final_answer, normalised
+from workers.context import Context
+from workers.fanout import fan_out, settled
+from workers.judge import Given
+from workers.records import Candidate, Score, Traced
+from workers.scorers.masking import exact_weights, hint, score
+from workers.scorers.race import Race
+from workers.scorers.scorer import Scorer
+from workers.seeds import seed_of
+
+TEMPERATURE = 0.6
+EAGERNESS = 4
+"""How many times its fair share of the free places a race may take. It looks for some only when it has heard of a bit,
+more seldom than places become free: with 1, a hundred questions kept 73 % of 256 places busy where a verdict took as
+long as an attempt, with 4 it is 99 %; where verdicts take no time either keeps all of them busy."""
+Scoring = Literal["race", "exhaustive"]
+Mask = tuple[int, int]
+"""A candidate's index and a mask level; where several have the same hint, the first of them. What comes of asking it is
+a bit: 1 if the weak LLM reaches the answer, else 0."""
+Bits = tuple[int | None, ...]
+"""A candidate's bits by mask level; ``None`` for one that the race did without."""
+
+
+class StepMask(Scorer):
+    """Scores the candidates of a question at ``n_mask`` mask levels, with ``majority`` attempts per level.
+
+    Several questions are scored at once, each in a race of its own; what they have in common is the weak LLM's free
+    places, which they share.
+    """
+
+    label = "scored by masking"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        params = context.params
+        self._weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
+        self.places = Places(context.free, votes=params.majority, width=context.race_width)
+
+    async def __call__(self, traced: Traced) -> list[Score]:
+        """Score all candidates of one question."""
+        params = self.context.params
+        attempts = _Attempts(self.context, self.places, traced)
+        bits = await (self._race(attempts) if params.scoring == "race" else self._exhaust(attempts))
+        return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
+
+    def rank(self, candidate: Candidate, score: Score) -> tuple[int, float]:
+        """The highest score, compared exactly; then the fewest words of normal reasoning.
+
+        What a race left open counts as 1: its loser still loses.
+        """
+        worth = sum(weight for weight, bit in zip(self._weights, score.s_list, strict=False) if bit != 0)
+        return -worth, candidate.length
+
+    @staticmethod
+    def explain(score: Score) -> str:
+        """A sign for each mask level: reached the answer, did not, not asked."""
+        return "".join({1: "✓", 0: "✗", None: "·"}[bit] for bit in score.s_list) or "no steps"
+
+    async def _exhaust(self, attempts: "_Attempts") -> list[Bits]:
+        masks = attempts.distinct
+        for mask in masks:
+            attempts.need(mask)
+        bits = dict(zip(masks, await fan_out(map(attempts.bit, masks)), strict=True))
+        self.context.bits["asked"] += len(masks)
+        return [tuple(bits[mask] for mask in row) for row in attempts.masks]
+
+    async def _race(self, attempts: "_Attempts") -> list[Bits]:
+        lengths = [candidate.length for candidate in attempts.candidates]
+        race = Race(self._weights, lengths, attempts.masks)
+        with self.places.race(attempts.row):
+            asked = await self._run(race, attempts)
+        counts = self.context.bits
+        counts["asked"] += asked
+        counts["in_vain"] += asked - len(race.needed())
+        counts["spared"] += len(attempts.distinct) - asked
+        return [race.s_list(c) for c in range(len(lengths))]
+
+    async def _run(self, race: Race[Mask], attempts: "_Attempts") -> int:
+        """Ask until the race is over; returns how many bits were asked."""
+        asking: dict[Mask, asyncio.Task[int | RecordError]] = {}
+        failed: dict[Mask, RecordError] = {}
+        asked = 0
+        async with asyncio.TaskGroup() as group:
+            while (wanted := race.wanted()) and wanted[0] not in failed:
+                attempts.need(wanted[0])
+                now = int(wanted[0] not in asking)
+                more = now + self.places.ahead(len(asking) + now, now)
+                ahead = race.wanted(len(asking) + len(failed) + more) if more else []
+                for mask in [mask for mask in ahead if mask not in asking and mask not in failed][:more]:
+                    self.places.take(attempts.row, mask)
+                    asking[mask] = group.create_task(settled(attempts.bit(mask)))
+                    asked += 1
+                await asyncio.wait(asking.values(), return_when=asyncio.FIRST_COMPLETED)
+                for mask, task in [(mask, task) for mask, task in asking.items() if task.done()]:
+                    del asking[mask]
+                    bit = task.result()
+                    if isinstance(bit, RecordError):
+                        failed[mask] = bit
+                    else:
+                        race.learn(mask, bit)
+            attempts.end()
+            if self.context.free is not None:  # else what is under way is paid for
+                for task in asking.values():
+                    task.cancel()
+        if wanted:
+            raise failed[wanted[0]]
+        return asked
+
+
+class Places:
+    """The weak LLM's free places, shared out between the races under way.
+
+    A race waits for one bit at a time. ``free`` says how many attempts more the weak LLM could make at this moment;
+    whenever a race has learned a bit, it also asks ahead for its share of those: together they keep the engine full,
+    and where there are enough of them no race asks ahead at all. ``None``: attempts are paid for, so none is made
+    ahead. ``width`` overrules both with a fixed number of bits at once. What is asked ahead is judged by the rule alone
+    until the race needs it: it costs no call to the judge LLM.
+    """
+
+    def __init__(self, free: Callable[[], int] | None, *, votes: int, width: int | None) -> None:
+        self._free = free
+        self._votes = votes
+        self._width = width
+        self._racing: set[int] = set()
+        self.starting: set[tuple[int, Mask]] = set()
+        """Bits that are to be asked as soon as their task runs: ``free`` still counts their places."""
+
+    @contextmanager
+    def race(self, row: int) -> Iterator[None]:
+        """A question's race takes part in sharing while the context is open."""
+        self._racing.add(row)
+        try:
+            yield
+        finally:
+            self._racing.discard(row)
+            self.starting.difference_update([taken for taken in self.starting if taken[0] == row])
+
+    def ahead(self, asking: int, now: int) -> int:
+        """How many bits a race may ask ahead that has ``asking`` in flight, ``now`` of which it is about to ask."""
+        if self._width:
+            return max(0, self._width - asking)
+        if self._free is None:
+            return 0
+        free = self._free() // self._votes - len(self.starting) - now
+        return min(free, math.ceil(EAGERNESS * free / len(self._racing))) if free > 0 else 0
+
+    def take(self, row: int, mask: Mask) -> None:
+        """A place is given to a bit whose attempt has not started yet."""
+        self.starting.add((row, mask))
+
+    def started(self, row: int, mask: Mask) -> None:
+        """The bit's attempt has: from here on the model itself counts it."""
+        self.starting.discard((row, mask))
+
+
+class _Attempts:
+    """The weak LLM's guided attempts at one question, and what they come to."""
+
+    def __init__(self, context: Context, places: Places, traced: Traced) -> None:
+        self.row = traced.row
+        self.candidates = traced.candidates
+        self._context = context
+        self._places = places
+        self._question = traced.question
+        self._verdicts: Given = {}
+        self._needed: defaultdict[Mask, asyncio.Event] = defaultdict(asyncio.Event)
+        self._over = False
+        first: dict[str, Mask] = {}
+        self.masks = [
+            [first.setdefault(self._hint((c, level)), (c, level)) for level in range(context.params.n_mask)]
+            if candidate.step_list
+            else []
+            for c, candidate in enumerate(traced.candidates)
+        ]
+        """By candidate and mask level; empty for a candidate without steps."""
+        self.distinct = list(first.values())
+
+    def need(self, mask: Mask) -> None:
+        """This bit must be known, whatever its verdict costs; the race may yet do without the others."""
+        self._needed[mask].set()
+
+    def end(self) -> None:
+        """The race needs nothing more; what is still under way ends without a verdict."""
+        self._over = True
+        for needed in self._needed.values():
+            needed.set()
+
+    async def bit(self, mask: Mask) -> int:
+        """1 if the weak LLM reaches the answer with this mask, else 0.
+
+        A hint that leaves the weak LLM no room to answer guides it to nothing: 0. Where only the judge LLM can say, it
+        is asked once the bit is needed.
+        """
+        question, judge, seed = self._question, self._context.judge, self._context.params.seed
+        candidate, level = self.candidates[mask[0]], mask[1]
+        call = {"m_strong": candidate.m_strong, "sample": candidate.sample, "mask_level": level}
+        try:
+            with log_facts(**call):
+                attempts = await fan_out(self._votes(mask))
+        except RecordError as error:
+            if error.kind != "context_overflow":
+                raise
+            self._context.bits["too_long"] += 1
+            return 0
+        chosen = attempts[majority([attempt.text.strip() for attempt in attempts])]
+        attempt, cut_off = chosen.text.strip(), chosen.cut_off
+        needed = self._needed[mask]
+        if not (self._over or needed.is_set()):
+            free = await judge.asks_nobody(attempt, question.answer, cut_off=cut_off, given=self._verdicts)
+            if not free:
+                await needed.wait()
+        if self._over:
+            return 0
+        with log_facts(**call):
+            verdict = await judge(
+                question.text,
+                attempt,
+                question.answer,
+                seed=seed_of(seed, question.row, "judge"),
+                cut_off=cut_off,
+                given=self._verdicts,
+            )
+        return int(verdict.correct)
+
+    def _hint(self, mask: Mask) -> str:
+        return hint(self.candidates[mask[0]].step_list, mask[1], self._context.params.n_mask)
+
+    def _votes(self, mask: Mask) -> Iterator[Coroutine[Any, Any, Completion]]:
+        """One attempt for each vote."""
+        params, candidate = self._context.params, self.candidates[mask[0]]
+        messages = (Message("user", self._context.prompts.guided(self._question.text, self._hint(mask))),)
+        for vote in range(params.majority):
+            draw = seed_of(params.seed, self.row, candidate.m_strong, candidate.sample, mask[1], vote)
+            yield self._attempt(mask, Prompt(messages=messages, temperature=TEMPERATURE, seed=draw, sample=vote))
+
+    async def _attempt(self, mask: Mask, prompt: Prompt) -> Completion:
+        self._places.started(self.row, mask)
+        with log_facts(vote=prompt.sample):
+            return await self._context.models["weak"].complete(prompt)
+
+
+def majority(attempts: Sequence[str]) -> int:
+    """The index of the attempt that stands for all: the earliest of the largest group with one final answer.
+
+    Attempts without a final answer form no group; where no attempt has one, the first stands.
+    """
+    if len(attempts) == 1:
+        return 0
+    answers = [None if (found := final_answer(a)) is None else normalised(found) for a in attempts]
+    groups = Counter(a for a in answers if a is not None)
+    if not groups:
+        return 0
+    most = max(groups.values())
+    return next(at for at, answer in enumerate(answers) if answer is not None and groups[answer] == most)
