@@ -46,10 +46,10 @@ class _Process(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 - the name that multiprocessing knows
         with without_main():
-            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined] # noqa: SLF001 - so its contexts do
+            return SpawnProcess._Popen(process_obj)  # noqa: SLF001 - so its contexts do
 
 
 class MainlessContext(SpawnContext):
     """A ``spawn`` context whose processes import no main module."""
 
-    Process = _Process  # type: ignore[assignment]
+    Process = _Process
