@@ -11,7 +11,9 @@ from tests.loopback import Fault, LoopbackProcess, Match, serve
 from tests.loopback.faults import Kind
 from weak2wise.config import OpenAIEndpoint, Prices, load_config
 from weak2wise.errors import ConfigError
-from weak2wise.llm.cost import CostBudget, write_off
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Message, Prompt, Usage
@@ -92,18 +94,17 @@ async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(f
         settings = OpenAIEndpoint(
             base_url=server.base_url, model_id="strong-a", stream=True, idle_timeout=0.3, prices=Prices(output=1e6)
         )
-        purse = CostBudget()
-        async with OpenAIModel("a", settings, purse=purse) as model:
-            token = write_off.set(note)
-            for _ in range(2):
-                with pytest.raises(Transient):
-                    await model.complete(prompt)
-            write_off.reset(token)
+        budget = CostBudget()
+        async with OpenAIModel("a", settings, HostParts(budget=budget)) as model:
+            with calling(Call(charge=note)):
+                for _ in range(2):
+                    with pytest.raises(Transient):
+                        await model.complete(prompt)
             (usage,) = wasted
             assert usage.estimated
             whole = await model.complete(prompt)
     assert 0 < usage.completion_tokens < whole.usage.completion_tokens
-    assert purse.spent == usage.completion_tokens + whole.usage.completion_tokens
+    assert budget.spent == usage.completion_tokens + whole.usage.completion_tokens
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
