@@ -7,8 +7,8 @@ import pytest
 from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.vllm.model import EngineDied
-from weak2wise.llm.vllm.model import model as vllm
+from weak2wise.llm.vllm import model as vllm
+from weak2wise.llm.vllm.errors import EngineDied
 from weak2wise.llm.vllm.restart import Restarted
 
 
@@ -25,7 +25,7 @@ class Frail:
         self.started = 0
         self.answered: list[str] = []
 
-    async def start(self) -> None:
+    async def open(self) -> None:
         assert not self.running
         self.started += 1
         await asyncio.sleep(0)
