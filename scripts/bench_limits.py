@@ -101,18 +101,18 @@ def limited(options: argparse.Namespace) -> None:
     """Print what share of the allowed requests comes through, for each way a server may tell its limit."""
     print(f"servers that allow so many requests a minute; settled for {options.settle:g} s, then {options.measure:g} s")
     limits = ((6000, 1.0), (6000, 60.0), (600, 60.0))
-    cases = [(rpm, window, told, False) for rpm, window in limits for told in (True, False)]
+    cases = [(rpm, window, announced, False) for rpm, window in limits for announced in (True, False)]
     cases.append((6000, 1.0, False, True))
     faults = Mix({"500": 0.01, "reset_before_headers": 0.01})
     with contextlib.ExitStack() as stack:
         runs = []
-        for rpm, window, told, configured in cases:
-            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=told, faults=faults, latency=0.1)
+        for rpm, window, announced, configured in cases:
+            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=announced, faults=faults, latency=0.1)
             runs.append(Run(stack.enter_context(server).base_url, rpm=rpm if configured else None))
         measured = run(runs, options.settle, options.measure)
-    for (rpm, window, told, configured), (rate, refused, _) in zip(cases, measured, strict=True):
+    for (rpm, window, announced, configured), (rate, refused, _) in zip(cases, measured, strict=True):
         allowed = 0.98 * rpm / 60  # the server counts the requests that it spoils
-        how = "configured" if configured else "headers and Retry-After" if told else "Retry-After"
+        how = "configured" if configured else "headers and Retry-After" if announced else "Retry-After"
         print(
             f"{rpm:6,} a minute, counted over {window:2g} s, {how:24} {rate / allowed:6.1%} of what is allowed, "
             f"{refused:6.2%} refused"

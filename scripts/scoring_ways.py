@@ -42,7 +42,7 @@ class Speed(NamedTuple):
     cached_tokens: int
     seconds: float
     bits: dict[str, int]
-    """Mask levels asked, spared and asked in vain."""
+    """Mask levels asked, spared, and asked but not needed (``in_vain``)."""
 
 
 class Setting(msgspec.Struct, frozen=True):

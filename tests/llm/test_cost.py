@@ -49,18 +49,18 @@ def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path
     with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong-a")),)) as server:
         write_run(tmp_path, priced(tmp_path, server.base_url), 3)
         said = finish(tmp_path)
-    told = summary(tmp_path)
-    wasted = sum(role["wasted_usd"] for role in told["roles"])
+    found = summary(tmp_path)
+    wasted = sum(role["wasted_usd"] for role in found["roles"])
     assert wasted > 0
     assert f"{wasted:,.4f} of them for answers that could not be used" in said
-    for role in told["roles"]:
+    for role in found["roles"]:
         prices = Prices(**PRICES)
         expected = prices.cost(role["prompt_tokens"], role["cached_tokens"], role["completion_tokens"])
         assert role["cost_usd"] == pytest.approx(expected)
         assert expected > 0
     journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
-    assert sum(line["cost_usd"] for line in journal) == pytest.approx(sum(role["cost_usd"] for role in told["roles"]))
-    assert len(journal) == sum(role["calls"] for role in told["roles"]) + 1
+    assert sum(line["cost_usd"] for line in journal) == pytest.approx(sum(role["cost_usd"] for role in found["roles"]))
+    assert len(journal) == sum(role["calls"] for role in found["roles"]) + 1
 
 
 def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path: Path) -> None:
@@ -118,12 +118,12 @@ def test_an_endpoint_that_counts_no_tokens_is_capped_by_estimate_and_named(tmp_p
         asked = received(server)
         said = finish(tmp_path)
         assert received(server) > asked
-    told = summary(tmp_path)
-    calls = sum(role["calls"] for role in told["roles"])
-    assert sum(role["estimated"] for role in told["roles"]) == calls > 0
+    found = summary(tmp_path)
+    calls = sum(role["calls"] for role in found["roles"])
+    assert sum(role["estimated"] for role in found["roles"]) == calls > 0
     assert f"tokens of {calls:,} answers are estimated" in said
     events = [line for line in lines(tmp_path / "work" / "run.log") if line["event"] == "endpoint.no_usage"]
-    used = {role["endpoint"] for role in told["roles"]}
+    used = {role["endpoint"] for role in found["roles"]}
     assert {event["endpoint"] for event in events} == used
     assert len(events) <= 2 * len(used)
 

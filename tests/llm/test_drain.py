@@ -15,7 +15,7 @@ from weak2wise.llm.model import Completion, Message, Prompt
 
 
 async def turns() -> None:
-    """Give whoever could go on the chance to."""
+    """Let every task that can go on do so."""
     for _ in range(20):
         await asyncio.sleep(0)
 

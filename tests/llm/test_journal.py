@@ -15,7 +15,7 @@ MEGABYTE = 1 << 20
 
 
 class Counting:
-    """A model that says which request it is answering, and can be told to wait."""
+    """A model that says which request it is answering, and can be made to wait."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -133,7 +133,7 @@ async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Pat
     await journal.close()
 
 
-async def test_whoever_waits_for_an_answer_outlives_the_one_who_asked_being_cancelled(tmp_path: Path) -> None:
+async def test_who_waits_for_an_answer_still_gets_it_if_the_one_who_asked_is_cancelled(tmp_path: Path) -> None:
     counting, journal, model = holding_back(tmp_path)
     with calling(Call(row=1)):
         first, second = (asyncio.create_task(model.complete(ask("a"))) for _ in range(2))

@@ -25,7 +25,7 @@ PROMPT = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, 
 
 
 async def test_a_blip_condemns_nothing_where_answers_take_longer_than_the_patience() -> None:
-    """The probe is as slow as any answer; whoever waits meanwhile is asked once it has come."""
+    """The probe is as slow as any answer; calls that wait meanwhile are sent once it has come."""
     faults = (Fault("reset_before_headers", times=20),)
     async with serve(faults=faults, latency=1.0) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", outage_patience=0.2)

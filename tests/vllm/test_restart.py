@@ -82,7 +82,7 @@ async def test_after_the_last_restart_everybody_gets_the_last_words() -> None:
         await late
 
 
-async def test_whoever_is_cancelled_while_restarting_leaves_that_to_the_next() -> None:
+async def test_a_call_cancelled_while_restarting_leaves_that_to_the_next() -> None:
     engine = Frail(0, 100)
     first, second = ask(Restarted(engine, max_restarts=2, first_wait=0.001), 2)
     while engine.running:
