@@ -94,27 +94,27 @@ def traced(row: int) -> Traced:
 
 
 async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[float, float]:
-    """The share of the places that were taken, and of the bits that were asked in vain."""
+    """The share of the places that were taken, and of the bits whose asking was wasted."""
     weak, prompts, rows = MadeUp(), Prompts.of(PromptTexts()), iter(range(10**9))
     judge = Slow(prompts=prompts, pool=KillablePool(), mode="rule")
     object.__setattr__(judge, "seconds", verdict_seconds)
     context = Context(params=Params(), prompts=prompts, models={"weak": weak}, judge=judge, free=weak.free)
     scorer = StepMask(context)
 
-    async def lane() -> None:
+    async def score_on() -> None:
         for row in rows:
             await scorer(traced(row))
 
-    lanes = [asyncio.create_task(lane()) for _ in range(questions)]
+    tasks = [asyncio.create_task(score_on()) for _ in range(questions)]
     await asyncio.sleep(WARM_UP)
     weak.note()
     weak.area, began = 0.0, time.monotonic()
     await asyncio.sleep(seconds)
     weak.note()
     taken = weak.area / PLACES / (time.monotonic() - began)
-    for task in lanes:
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*lanes, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     return taken, context.bits["in_vain"] / context.bits["asked"]
 
 
@@ -123,11 +123,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     options = parser.parse_args()
-    table = Table("questions", "seconds a verdict", "places taken", "bits in vain")
+    table = Table("questions", "seconds a verdict", "places taken", "bits wasted")
     for questions in (300, 200, 100, 20):
         for verdict in (0.0, 0.1, 0.4):
-            taken, vain = asyncio.run(fill(questions, verdict, options.seconds))
-            table.add_row(f"{questions}", f"{verdict}", f"{taken:.0%}", f"{vain:.0%}")
+            taken, wasted = asyncio.run(fill(questions, verdict, options.seconds))
+            table.add_row(f"{questions}", f"{verdict}", f"{taken:.0%}", f"{wasted:.0%}")
     Console().print(table)
 
 

@@ -23,8 +23,9 @@ import uvloop
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
+from weak2wise.llm.call import Call, calling
 from weak2wise.llm.http.openai import OpenAIModel
-from weak2wise.llm.journal import Journal, Journaled, asking_for
+from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.retry import Retried
 
@@ -60,7 +61,7 @@ async def endpoint(base_url: str, requests: int, in_flight: int) -> None:
             async def call(row: int) -> None:
                 question, _ = make_question(row)
                 prompt = Prompt(messages=(Message("user", question),), temperature=0.6, seed=row)
-                with asking_for(row):
+                with calling(Call(row=row)):
                     completion = await journaled.complete(prompt)
                 assert completion.text
 

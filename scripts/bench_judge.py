@@ -321,8 +321,8 @@ async def main() -> int:
     table = Table("file", "pairs", "quick/s", "all/s", "quick decides", "rule decides", "wrong", title="rule judge")
     table.caption = "undecided pairs are on stderr" if chosen.show_unsure else None
     most = 0.0
-    async with KillablePool(workers=chosen.workers, warm_up=warm_up) as offload:
-        judge = Judge(prompts=Prompts.of(PromptTexts()), pool=offload, mode="rule")
+    async with KillablePool(workers=chosen.workers, warm_up=warm_up) as pool:
+        judge = Judge(prompts=Prompts.of(PromptTexts()), pool=pool, mode="rule")
         await judge("", r"\boxed{\sqrt{4}}", r"\sqrt{5}", seed=0)  # starts the worker
         wrong, _ = await measure("constructed", list(constructed(random.Random(0))), judge, table)
         for name, references in files:

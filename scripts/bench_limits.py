@@ -15,10 +15,8 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import logging
 import time
 
-import structlog
 import uvloop
 
 from tests.loopback import LoopbackProcess, Mix
@@ -77,13 +75,13 @@ class Run:
             await asyncio.sleep(measure)
             rate = (self.answered - answered) / (time.monotonic() - began)
             share = (faults["rate_limited"] - refused) / max(1, self.model.meter.sent - sent)
-            window = int(self.model.limits.window.size)
+            in_flight = int(self.model.limits.concurrency.size)
             for asker in askers:
                 asker.cancel()
             for asker in askers:
                 with contextlib.suppress(asyncio.CancelledError):
                     await asker
-        return rate, share, window
+        return rate, share, in_flight
 
 
 Measured = tuple[float, float, int]
@@ -103,18 +101,18 @@ def limited(options: argparse.Namespace) -> None:
     """Print what share of the allowed requests comes through, for each way a server may tell its limit."""
     print(f"servers that allow so many requests a minute; settled for {options.settle:g} s, then {options.measure:g} s")
     limits = ((6000, 1.0), (6000, 60.0), (600, 60.0))
-    cases = [(rpm, window, told, False) for rpm, window in limits for told in (True, False)]
+    cases = [(rpm, window, announced, False) for rpm, window in limits for announced in (True, False)]
     cases.append((6000, 1.0, False, True))
     faults = Mix({"500": 0.01, "reset_before_headers": 0.01})
     with contextlib.ExitStack() as stack:
         runs = []
-        for rpm, window, told, configured in cases:
-            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=told, faults=faults, latency=0.1)
+        for rpm, window, announced, configured in cases:
+            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=announced, faults=faults, latency=0.1)
             runs.append(Run(stack.enter_context(server).base_url, rpm=rpm if configured else None))
         measured = run(runs, options.settle, options.measure)
-    for (rpm, window, told, configured), (rate, refused, _) in zip(cases, measured, strict=True):
+    for (rpm, window, announced, configured), (rate, refused, _) in zip(cases, measured, strict=True):
         allowed = 0.98 * rpm / 60  # the server counts the requests that it spoils
-        how = "configured" if configured else "headers and Retry-After" if told else "Retry-After"
+        how = "configured" if configured else "headers and Retry-After" if announced else "Retry-After"
         print(
             f"{rpm:6,} a minute, counted over {window:2g} s, {how:24} {rate / allowed:6.1%} of what is allowed, "
             f"{refused:6.2%} refused"
@@ -156,18 +154,18 @@ def unlimited(options: argparse.Namespace) -> None:
     with LoopbackProcess(latency=options.latency) as server:
 
         def rate_of(in_flight: int | None, settle: float) -> tuple[float, int]:
-            ((rate, _, window),) = run([Run(server.base_url, in_flight)], settle, SPAN)
-            return rate, window
+            ((rate, _, found),) = run([Run(server.base_url, in_flight)], settle, SPAN)
+            return rate, found
 
         rates = {in_flight: rate_of(in_flight, SPAN)[0] for in_flight in FIXED}
         for in_flight, rate in rates.items():
             print(f"{in_flight:6,} in flight      {rate:8,.0f} answers/s")
         best = max(rates, key=lambda in_flight: rates[in_flight])
         for _ in range(options.rounds):
-            rate, window = rate_of(None, 30 - SPAN)
+            rate, found = rate_of(None, 30 - SPAN)
             fixed, _ = rate_of(best, 30 - SPAN)
             print(
-                f"after 25 s: adaptive {rate:,.0f} answers/s with {window:,} in flight, "
+                f"after 25 s: adaptive {rate:,.0f} answers/s with {found:,} in flight, "
                 f"fixed at {best:,} {fixed:,.0f}: {rate / fixed:.0%}"
             )
 
@@ -181,7 +179,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=["limited", "thousand", "by_chance", "unlimited"])
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     for measurement in (limited, thousand, by_chance, unlimited):
         if options.only in {None, measurement.__name__}:
             measurement(options)

@@ -73,7 +73,7 @@ def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
         "share of ones",
         "at once",
         "asked of all",
-        "of these in vain",
+        "of these wasted",
         "of the fewest that certify",
         "winners equal",
     )
@@ -158,7 +158,7 @@ def main() -> None:
         "prompt tokens from cache",
         "seconds",
         "asked",
-        "in vain",
+        "wasted",
         "spared",
     )
     for name, speed in speeds.items():

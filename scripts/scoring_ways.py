@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
-from weak2wise.assembly import Books
 
+from weak2wise.api import open_run
 from weak2wise.config import Config, Params, VllmEndpoint, load_config
-from weak2wise.engine import Engine
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
+from weak2wise.run.engine import Engine
+from weak2wise.run.store import RunStore
 from workers.context import Context
 from workers.generate import Generate
 from workers.judge import Judge
@@ -41,7 +42,7 @@ class Speed(NamedTuple):
     cached_tokens: int
     seconds: float
     bits: dict[str, int]
-    """Mask levels asked, spared and asked in vain."""
+    """Mask levels asked, spared, and asked but not needed (``in_vain``)."""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -115,24 +116,26 @@ def write_traces(
         endpoint = config.endpoints["strong"]
         assert isinstance(endpoint, VllmEndpoint)
         model = VllmModel("strong", endpoint)
-        await model.start()
-        prompts, offload = Prompts.of(config.prompts), KillablePool()
-        judge = Judge(prompts=prompts, pool=offload, mode="rule")
+        await model.open()
+        prompts, pool = Prompts.of(config.prompts), KillablePool()
+        judge = Judge(prompts=prompts, pool=pool, mode="rule")
         writer = Tally(model)
         worker = Generate({"strong": writer}, judge, prompts, Params(samples_per_model=samples))
         cuttings: dict[str, Cutting] = {}
         try:
-            traced = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
+            made = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
+            traced = [record for record in made if isinstance(record, Traced)]
+            assert len(traced) == len(made), "some traces could not be had"
             for mode in MODES:
                 tally = Tally(model)
                 cut = Truncate(prompts=prompts, model=tally, mode=mode)
                 texts = [(c.normal, t.question.answer) for t in traced for c in t.candidates]
                 cuts = await asyncio.gather(*(cut(normal, answer, seed=0) for normal, answer in texts))
                 cuttings[mode] = Cutting(tally.tokens, sum(c.by == mode for c in cuts), len(cuts))
-            return list(traced), cuttings, writer.tokens
+            return traced, cuttings, writer.tokens
         finally:
             await model.close()
-            await offload.close()
+            await pool.close()
 
     return asyncio.run(generate())
 
@@ -234,36 +237,32 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
 def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tuple[Speed, list[Scored]]:
     """(c) and (d): the real engine, going on from a ledger in which step 2 is done."""
 
-    async def score() -> list[Scored]:
+    async def score() -> None:
         config = setting.config(scoring)
         unsolved = [Unsolved(question=record.question, weak_attempt=None) for record in traced]
         for step, records in (("filter", unsolved), ("generate", traced)):
-            ledger = Books.of(config).account.steps[step]
+            ledger = RunStore.of(config).account.steps[step]
             ledger.open()
             for record in records:
                 await ledger.append(Done(record.row, record))
             await ledger.close()
         await Engine(config, up_to_step=3, resume="force").run()  # no manifest tells whose ledger that is
-        ledger = Books.of(config).account.steps["stepmask"]
-        ledger.open()
-        outcomes = [ledger.read(record.row) for record in traced]
-        return [outcome.record for outcome in outcomes if isinstance(outcome, Done)]
 
-    scored = asyncio.run(score())
-    work_dir = Path(setting.folder) / scoring
-    summary = json.loads((work_dir / "summary.json").read_text())
-    (use,) = summary["roles"]
-    events = [json.loads(line) for line in (work_dir / "run.log").read_text().splitlines()]
+    asyncio.run(score())
+    run = open_run(Path(setting.folder) / scoring)
+    (use,), last = run.summary.roles, run.summary.this_start
+    assert last is not None  # it has just finished
+    events = [json.loads(line) for line in (run.work_dir / "run.log").read_text().splitlines()]
     at = {event["event"]: datetime.fromisoformat(event["timestamp"]) for event in events}
     seconds = (at["run.finished"] - at["run.started"]).total_seconds()
     return (
         Speed(
-            use["calls"],
-            use["completion_tokens"],
-            use["prompt_tokens"],
-            use["cached_tokens"],
+            use.calls,
+            use.completion_tokens,
+            use.prompt_tokens,
+            use.cached_tokens,
             seconds,
-            summary["this_start"]["bits"],
+            dict(last.bits),
         ),
-        scored,
+        list(run.scores()),
     )

@@ -24,6 +24,7 @@ from tests.loopback.answers import Request
 from tests.loopback.faults import KINDS, Kind
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, RunStopped
+from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.errors import Down, Rejected, Transient, Unusable
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.limits.limits import Limits
@@ -256,7 +257,7 @@ async def test_a_key_that_a_provider_repeats_is_in_no_message(monkeypatch: pytes
 
 async def test_endpoints_that_share_limits_stay_within_them_together() -> None:
     async with serve(latency=0.02) as server:
-        shared = Limits(in_flight=3)
+        shared = HostParts(limits=Limits(in_flight=3))
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
         async with OpenAIModel("a", settings, shared) as one, OpenAIModel("b", settings, shared) as two:
             await asyncio.gather(*(model.complete(PROMPT) for model in (one, two) for _ in range(10)))

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from weak2wise.llm.journal import Answer, Journal, Journaled, asking_for
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.journal import Answer, Journal, Journaled
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
 
 MEGABYTE = 1 << 20
 
 
 class Counting:
-    """A model that says which request it is answering, and can be told to wait."""
+    """A model that says which request it is answering, and can be made to wait."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -45,7 +46,7 @@ async def test_an_answer_that_arrived_is_never_asked_for_again(tmp_path: Path) -
     counting = Counting()
     journal = journal_in(tmp_path)
     model = Journaled(counting, journal, role="weak", endpoint="e", settings={})
-    with asking_for(1):
+    with calling(Call(row=1)):
         first = await model.complete(ask("a"))
         assert await model.complete(ask("a")) == first
         assert await model.complete(ask("a", sample=1)) != first
@@ -54,12 +55,12 @@ async def test_an_answer_that_arrived_is_never_asked_for_again(tmp_path: Path) -
 
     reopened = journal_in(tmp_path)
     model = Journaled(counting, reopened, role="weak", endpoint="e", settings={})
-    with asking_for(1):
+    with calling(Call(row=1)):
         assert await model.complete(ask("a")) == first
-    with asking_for(2):
+    with calling(Call(row=2)):
         assert await model.complete(ask("a")) != first, "rows are kept apart, also when they ask the same"
     other = Journaled(counting, reopened, role="weak", endpoint="e", settings={"max_tokens": 9})
-    with asking_for(1):
+    with calling(Call(row=1)):
         assert await other.complete(ask("a")) != first, "other settings are another question"
     assert reopened.spent["weak", "e"].calls == 4
     assert reopened.spent["weak", "e"].prompt_tokens == 40
@@ -122,7 +123,7 @@ def holding_back(folder: Path) -> tuple[Counting, Journal, Journaled]:
 
 async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Path) -> None:
     counting, journal, model = holding_back(tmp_path)
-    with asking_for(1):
+    with calling(Call(row=1)):
         calls = [asyncio.create_task(model.complete(ask("a"))) for _ in range(5)]
     await asyncio.sleep(0)
     counting.may_answer.set()
@@ -132,9 +133,9 @@ async def test_the_same_question_asked_twice_at_once_is_asked_once(tmp_path: Pat
     await journal.close()
 
 
-async def test_whoever_waits_for_an_answer_outlives_the_one_who_asked_being_cancelled(tmp_path: Path) -> None:
+async def test_who_waits_for_an_answer_still_gets_it_if_the_one_who_asked_is_cancelled(tmp_path: Path) -> None:
     counting, journal, model = holding_back(tmp_path)
-    with asking_for(1):
+    with calling(Call(row=1)):
         first, second = (asyncio.create_task(model.complete(ask("a"))) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()

@@ -138,7 +138,7 @@ async def test_of_a_burst_of_429s_one_cuts() -> None:
     limits = Limits(in_flight=100)
     slots = await taken(limits, 100)
     assert [slot.refused(1) for slot in slots] == [True] + [False] * 99
-    assert int(limits.window.size) == 75
+    assert int(limits.concurrency.size) == 75
 
 
 async def test_bare_429s_are_waited_out_longer_each_time_until_something_gets_through(
@@ -161,12 +161,12 @@ async def test_what_is_no_429_changes_no_limit() -> None:
     limits = Limits(in_flight=10)
     for slot in await taken(limits, 10):
         slot.release()  # a 500, a reset, a time-out: given back without a word
-    assert limits.window.size == 10
-    assert limits.pace.rate is None
+    assert limits.concurrency.size == 10
+    assert limits.rate.rate is None
     assert not await is_held_back(limits)
 
 
-async def test_without_a_configured_limit_the_window_doubles_each_round_trip_while_that_helps() -> None:
+async def test_without_a_configured_limit_the_concurrency_doubles_each_round_trip_while_that_helps() -> None:
     limits = Limits()
     waiting = [asyncio.create_task(leave(limits)) for _ in range(20 * FIRST_WINDOW)]
     for trip in range(4):

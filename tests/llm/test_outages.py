@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -10,19 +11,21 @@ from msgspec import structs
 from tests.loopback import Fault, Match, serve
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.errors import Down, Transient, Unusable
-from weak2wise.llm.http import transport as wire
+from weak2wise.llm.http import transport
 from weak2wise.llm.http.openai import OpenAIModel
+from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.limits.limits import Limits
-from weak2wise.llm.model import Message, Prompt
+from weak2wise.llm.model import Completion, Message, Model, Prompt
 from weak2wise.llm.retry import Retried
-from weak2wise.worker import patient
 
 PROMPT = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=5)
 
 
 async def test_a_blip_condemns_nothing_where_answers_take_longer_than_the_patience() -> None:
-    """The probe is as slow as any answer; whoever waits meanwhile is asked once it has come."""
+    """The probe is as slow as any answer; calls that wait meanwhile are sent once it has come."""
     faults = (Fault("reset_before_headers", times=20),)
     async with serve(faults=faults, latency=1.0) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", outage_patience=0.2)
@@ -33,32 +36,54 @@ async def test_a_blip_condemns_nothing_where_answers_take_longer_than_the_patien
     assert all(answer.text for answer in answers)
 
 
-async def test_who_can_ask_another_model_does_not_wait_for_a_dead_one_while_its_record_comes_again() -> None:
+def coming_again(model: Model, journal: Journal, row: int, *, one_of_several: bool = True) -> asyncio.Task[Completion]:
+    """A question asked of a strong model for a row that will be tried again."""
+    journaled = Journaled(model, journal, role="strong/a", endpoint="a", settings={}, one_of_several=one_of_several)
+    with calling(Call(row=row, waits=False)):
+        return asyncio.create_task(journaled.complete(PROMPT))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    found = Journal(tmp_path, max_bytes=1 << 20, fsync_seconds=0.01)
+    found.open(lambda _row, _role: True)
+    return found
+
+
+async def test_who_can_ask_another_model_does_not_wait_for_a_dead_one_while_its_record_comes_again(
+    journal: Journal,
+) -> None:
     async with serve(faults=(Fault("500", times=None),)) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
-        async with OpenAIModel("a", settings, one_of_several=True) as model:
-            patient.set(False)
-            with pytest.raises(RecordError):
-                await asyncio.gather(*(Retried(model, max_retries=0).complete(PROMPT) for _ in range(20)))
+        async with OpenAIModel("a", settings) as model:
+            asking = [coming_again(Retried(model, max_retries=0), journal, row) for row in range(20)]
+            ends = await asyncio.gather(*asking, return_exceptions=True)
+            assert all(isinstance(end, RecordError) for end in ends)
             async with asyncio.timeout(0.5):
                 with pytest.raises(Down):
-                    await model.complete(PROMPT)
+                    await coming_again(model, journal, 20)
+            alone = coming_again(model, journal, 21, one_of_several=False)
+            await asyncio.sleep(0.5)
+            assert not alone.done(), "who has nobody else to ask waits"
+            alone.cancel()
+            await asyncio.gather(alone, return_exceptions=True)
+    await journal.close()
 
 
-async def test_who_can_ask_another_model_does_not_sit_out_an_hour_s_pause() -> None:
+async def test_who_can_ask_another_model_does_not_sit_out_an_hour_s_pause(journal: Journal) -> None:
     async with serve(faults=(Fault("429", retry_after=3600),)) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", max_concurrent_requests=1)
-        async with OpenAIModel("a", settings, one_of_several=True) as model:
-            patient.set(False)
-            asking = [asyncio.create_task(Retried(model, max_retries=5).complete(PROMPT)) for _ in range(4)]
+        async with OpenAIModel("a", settings) as model:
+            asking = [coming_again(Retried(model, max_retries=5), journal, row) for row in range(4)]
             async with asyncio.timeout(5):
                 ends = await asyncio.gather(*asking, return_exceptions=True)
             assert all(isinstance(end, Down) for end in ends)
             assert server.stats.models["strong-a"].received == 1
+    await journal.close()
 
 
 async def test_a_host_that_was_never_found_is_a_mistake_and_not_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "UNKNOWN_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "UNKNOWN_SECONDS", 0.2)
     settings = OpenAIEndpoint(base_url="http://misspelled.invalid/v1", model_id="strong-a")
     async with OpenAIModel("a", settings) as model:
         with pytest.raises(Unusable, match="cannot find the host misspelled"):
@@ -84,7 +109,7 @@ class Patchy(AbstractResolver):
 
 async def test_a_host_that_was_found_after_all_but_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long ago the network knew no such name."""
-    monkeypatch.setattr(wire, "UNKNOWN_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "UNKNOWN_SECONDS", 0.05)
     monkeypatch.setattr("aiohttp.connector.DefaultResolver", lambda **_: Patchy())
     async with OpenAIModel("a", OpenAIEndpoint(base_url="http://late.invalid:9/v1", model_id="strong-a")) as model:
         for _ in range(3):
@@ -97,23 +122,23 @@ async def test_an_endpoint_says_how_long_it_has_been_down_until_it_answers_again
     async with serve(faults=(Fault("500", times=20),)) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
         async with OpenAIModel("a", settings) as model:
-            told = [model.down_for]
+            down = [model.load().down]
             for _ in range(20):
                 with pytest.raises(RecordError):
                     await model.complete(PROMPT)
-            told.append(model.down_for)
+            down.append(model.load().down)
             await model.complete(PROMPT)  # waits for the first probe
-            told.append(model.down_for)
-    assert told == [None, pytest.approx(0, abs=1), None]
+            down.append(model.load().down)
+    assert down == [None, pytest.approx(0, abs=1), None]
 
 
 async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:
     """A hundred calls wait for it; the living one of the same key gets what there is."""
     async with serve(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
-        shared = Limits(requests_per_minute=1200)
+        parts = HostParts(limits=Limits(requests_per_minute=1200))
         dead = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a-two", outage_patience=30)
         living = structs.replace(dead, model_id="strong-a")
-        async with OpenAIModel("a", dead, shared) as one, OpenAIModel("b", living, shared) as two:
+        async with OpenAIModel("a", dead, parts) as one, OpenAIModel("b", living, parts) as two:
             waiting = [asyncio.create_task(Retried(one, max_retries=100).complete(PROMPT)) for _ in range(100)]
             await asyncio.sleep(2)
             before = server.stats.models["strong-a-two"].received

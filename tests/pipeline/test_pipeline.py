@@ -50,14 +50,15 @@ class Line:
 
     folder: Path
     steps: dict[str, Step]
-    lanes: int = 3
+    concurrency: int = 3
     queue_size: int = 2
     salvage_rounds: int = 0
 
     def __post_init__(self) -> None:
         self.intake = self._ledger("input", object)
         self.stages = [
-            Stage(name, step, self._ledger(name, Item), lanes=self.lanes) for name, step in self.steps.items()
+            Stage(name, step, self._ledger(name, Item), concurrency=self.concurrency, queue_size=self.queue_size)
+            for name, step in self.steps.items()
         ]
         self.account = Account(self.intake, {s.name: s.ledger for s in self.stages})
         self.finished: list[int] = []
@@ -79,8 +80,7 @@ class Line:
                 lambda: self._source(rows, bad),
                 self.stages,
                 account=self.account,
-                gate=Drain(),
-                queue_size=self.queue_size,
+                drain=Drain(),
                 finished=self.finished.append,
                 salvage_rounds=self.salvage_rounds,
             )
@@ -93,7 +93,7 @@ class Line:
 
 
 async def turns() -> None:
-    """Give whoever could go on the chance to."""
+    """Let every task that can go on do so."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -129,11 +129,11 @@ async def test_a_slow_stage_holds_back_the_reading_of_the_input(tmp_path: Path) 
         await may_go.wait()
         return item
 
-    line = Line(tmp_path, {"a": through("a"), "slow": slow}, lanes=3, queue_size=2)
+    line = Line(tmp_path, {"a": through("a"), "slow": slow}, concurrency=3, queue_size=2)
     going = asyncio.create_task(line.go(range(1, 1001)))
     first, second = line.stages
-    async with asyncio.timeout(30):  # until both queues are full, and all lanes behind them
-        while (first.counts["done"], first.waiting(), second.busy) != (3 + 2 + 3, 2, 3):
+    async with asyncio.timeout(30):  # until both queues are full, and all tasks behind them
+        while (first.counts["done"], first.inbox.qsize(), second.busy) != (3 + 2 + 3, 2, 3):
             await asyncio.sleep(0.001)
     await turns()
     assert line.read == 3 + 2 + 3 + 2 + 1, "the feeder holds one more"
@@ -155,7 +155,7 @@ async def test_all_stages_run_at_once(tmp_path: Path) -> None:
         await later_started.wait()  # would never end if stages ran one after the other
         return item
 
-    line = Line(tmp_path, {"a": first, "b": second}, lanes=1)
+    line = Line(tmp_path, {"a": first, "b": second}, concurrency=1)
     async with asyncio.timeout(5):
         await line.go(range(1, 4))
     assert line.finished == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""A program with an embedded engine, for tests that interrupt or kill it: ``python vllm_child.py MODEL_FOLDER``.
+"""A program with an embedded engine, for tests that interrupt or kill it: ``python -m tests.vllm.child MODEL_FOLDER``.
 
 It prints ``starting`` and, once the engine is up, ``started``; then it waits to be ended.
 """
@@ -19,7 +19,7 @@ async def main(folder: str) -> None:
     model = VllmModel("child", endpoint)
     print("starting", flush=True)
     try:
-        await model.start()
+        await model.open()
         print("started", flush=True)
         await asyncio.Event().wait()
     finally:

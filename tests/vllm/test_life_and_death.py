@@ -13,12 +13,13 @@ import pytest
 
 from tests.engine_runs import ROOT
 from tests.vllm.engines import PATIENCE_SECONDS, ask, collect, engine_test, model_folder, wait_until_gone
-from weak2wise.config.schema import GenerationKwargs, TransformersEndpoint, VllmEndpoint
+from weak2wise.config import GenerationKwargs, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion
+from weak2wise.llm.vllm.errors import EngineDied
 from weak2wise.llm.vllm.guard import engine_processes, family
-from weak2wise.llm.vllm.model import EngineDied, VllmModel
+from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.llm.vllm.restart import Restarted
 
 
@@ -52,7 +53,7 @@ class TestLifeAndDeath:
         model = VllmModel("base", endpoint)
         members: list[int] = []
         try:
-            await model.start()
+            await model.open()
             members += [pid for pid, _ in family(process.pid for process in engine_processes() if process.pid)]
             assert members
             short = await model.complete(ask(" the" * 200, seed=1, temperature=2.0))
@@ -100,7 +101,7 @@ class TestLifeAndDeath:
         model = VllmModel("weak", endpoint)
         restarted = Restarted(model, max_restarts=1, first_wait=0.1)
         try:
-            await model.start()
+            await model.open()
             calls = [asyncio.create_task(restarted.complete(ask(f"Count to {i}:", i))) for i in range(12)]
             while model.in_flight < model.capacity:
                 await asyncio.sleep(0.05)
@@ -121,7 +122,7 @@ class TestLifeAndDeath:
     async def test_unreadable_model_is_a_configuration_error(self, tmp_path: Path) -> None:
         model = VllmModel("weak", VllmEndpoint(model_id=str(tmp_path)))
         with pytest.raises(ConfigError, match=r"model_endpoints\.weak: vLLM refuses it"):
-            await model.start()
+            await model.open()
         assert not engine_processes()
 
 

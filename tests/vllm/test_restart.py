@@ -6,9 +6,11 @@ import pytest
 
 from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.vllm.model import EngineDied
-from weak2wise.llm.vllm.model import model as vllm
+from weak2wise.llm.vllm import model as vllm
+from weak2wise.llm.vllm.errors import EngineDied
 from weak2wise.llm.vllm.restart import Restarted
 
 
@@ -25,7 +27,7 @@ class Frail:
         self.started = 0
         self.answered: list[str] = []
 
-    async def start(self) -> None:
+    async def open(self) -> None:
         assert not self.running
         self.started += 1
         await asyncio.sleep(0)
@@ -80,7 +82,7 @@ async def test_after_the_last_restart_everybody_gets_the_last_words() -> None:
         await late
 
 
-async def test_whoever_is_cancelled_while_restarting_leaves_that_to_the_next() -> None:
+async def test_a_call_cancelled_while_restarting_leaves_that_to_the_next() -> None:
     engine = Frail(0, 100)
     first, second = ask(Restarted(engine, max_restarts=2, first_wait=0.001), 2)
     while engine.running:
@@ -113,3 +115,25 @@ async def test_an_engine_that_hangs_is_as_good_as_dead_and_one_that_answers_othe
     assert [isinstance(end, Completion) for end in ends] == [True, True, True, False]
     assert isinstance(ends[3], EngineDied)
     assert (model.in_flight, model.waiting) == (0, 0)
+
+
+async def test_a_run_that_stops_leaves_the_places_of_a_shared_engine_to_others() -> None:
+    """Its calls that wait for a place are sent no more, and keep none."""
+    model = vllm.VllmModel("weak", VllmEndpoint(model_id="m"))
+    model._engine = Mute(100)  # type: ignore[assignment]
+    stopping, going_on = Drain(), Drain()
+    asking = Restarted(model, max_restarts=0)
+    with calling(Call(drain=stopping)):
+        stopped = ask(asking, 3)  # one place: the second and the third wait for it
+    with calling(Call(drain=going_on)):
+        others = ask(asking, 2)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stopping.drain(60)
+        answers = await asyncio.gather(*others)
+    assert [answer.text for answer in answers] == ["4", "4"]
+    assert [task.done() for task in stopped] == [True, False, False]
+    for task in stopped:
+        task.cancel()
+    await asyncio.gather(*stopped, return_exceptions=True)
+    assert (model.in_flight, model.waiting, model.meter.sent) == (0, 0, 3)

@@ -6,21 +6,19 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+from tests.contexts import PROMPTS, context
 from tests.vllm.engines import ask, collect, engine_test, model_folder
-from weak2wise.config.schema import GenerationKwargs, PromptTexts, VllmEndpoint
+from weak2wise.config import GenerationKwargs, Params, VllmEndpoint
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion
 from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
-from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced
 from workers.scorers.masking import exact_weights
 from workers.scorers.race import Race
 from workers.scorers.stepmask import StepMask
 from workers.select import select
-
-PROMPTS = Prompts.of(PromptTexts())
 
 
 class HalfYes(Judge):
@@ -48,7 +46,7 @@ class TestEngine:
             engine_args={"kv_cache_memory_bytes": 2**30, "block_size": 32},
         )
         model = VllmModel("weak", endpoint)
-        await model.start()
+        await model.open()
         yield model
         await model.close()
         del model
@@ -107,23 +105,18 @@ class TestEngine:
         record = Traced(question=Question(row=1, id=None, text="How many?", answer="5"), candidates=candidates)
         bits: dict[int | None, Counter[str]] = {}
         for width in (1, None):
-            worker = StepMask(
-                weak=model,
-                judge=HalfYes(prompts=PROMPTS, pool=KillablePool(), mode="rule"),
-                prompts=PROMPTS,
-                n=4,
-                votes=1,
-                beta=0.5,
-                normalization="reference",
-                scoring="race",
-                seed=0,
+            of_run = context(
+                Params(n_mask=4, majority=1, beta=0.5, ew_normalization="reference", scoring="race", seed=0),
+                model,
+                HalfYes(prompts=PROMPTS, pool=KillablePool(), mode="rule"),
                 race_width=width,
                 free=model.free,
             )
-            scores = (await worker(record)).scores
-            bits[width] = worker.bits
+            scorer = StepMask(of_run)
+            scores = await scorer(record)
+            bits[width] = of_run.bits
             weights = exact_weights(4, beta=0.5, normalization="reference")
-            _, best = select(candidates, scores, weights)
+            _, best = select(candidates, scores, scorer)
             assert None not in best.s_list
             assert not best.is_bound
             assert any(None in score.s_list for score in scores)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine_runs import ROOT
 from tests.vllm.engines import model_folder, wait_until_gone
-from weak2wise.config.schema import VllmEndpoint
+from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.guard import family

@@ -236,13 +236,16 @@ class VllmModel(Endpoint):
         engine, slots = self._engine, self._slots
         if engine is None:
             raise EngineDied(f"the engine of {self.name} is not running", hint=HINT)
+        drain = current_call().drain
         self.waiting += 1
         try:
             await slots.acquire()
         finally:
             self.waiting -= 1
+        if drain.started:
+            slots.release()  # other runs may use the place
+            await drain.park()
         try:
-            drain = current_call().drain
             await drain.enter()
             began = time.monotonic()
             if not self.in_flight:

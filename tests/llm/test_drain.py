@@ -1,4 +1,4 @@
-"""The gate in front of every call: once it is shut, what is under way arrives and nothing else is sent."""
+"""How a run stops: once draining has started, what is under way arrives and nothing else is sent."""
 
 import asyncio
 
@@ -7,35 +7,36 @@ from msgspec import structs
 
 from tests.loopback import serve
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.llm.drain import Drain
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.drain import Drain, DrainedBeforeStop
 from weak2wise.llm.errors import Unusable
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Completion, Message, Prompt
 
 
 async def turns() -> None:
-    """Give whoever could go on the chance to."""
+    """Let every task that can go on do so."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-class Gated:
-    """A model that says ``late`` once released; it goes out through a gate."""
+class Held:
+    """A model that says ``late`` once released; it counts its calls in a drain."""
 
-    def __init__(self, gate: Drain) -> None:
+    def __init__(self, drain: Drain) -> None:
         self.asked = asyncio.Event()
         self.release = asyncio.Event()
         self.begun: list[str] = []
-        self._gate = gate
+        self._drain = drain
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        await self._gate.enter()
+        await self._drain.enter()
         self.begun.append(prompt.messages[0].content)
         self.asked.set()
         try:
             await self.release.wait()
         finally:
-            self._gate.leave()
+            self._drain.leave()
         return Completion(text="late")
 
     def ask(self, text: str) -> asyncio.Task[Completion]:
@@ -43,12 +44,12 @@ class Gated:
         return asyncio.create_task(self.complete(prompt))
 
 
-async def test_a_shut_gate_lets_calls_under_way_arrive_and_none_begin() -> None:
-    gate = Drain()
-    model = Gated(gate)
+async def test_a_drain_lets_calls_under_way_arrive_and_none_begin() -> None:
+    drain = Drain()
+    model = Held(drain)
     under_way = model.ask("first")
     await asyncio.sleep(0)
-    draining = asyncio.create_task(gate.drain(5))
+    draining = asyncio.create_task(drain.drain(5))
     await asyncio.sleep(0)
     late = model.ask("second")
     await asyncio.sleep(0)
@@ -69,8 +70,8 @@ async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> Non
             refused.set()
             raise Unusable("no credit left", hint="Pay.")
 
-    gate = Drain()
-    paid = Gated(gate)
+    drain = Drain()
+    paid = Held(drain)
     answers: list[str] = []
 
     async def keep() -> None:
@@ -80,7 +81,7 @@ async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> Non
         async with asyncio.TaskGroup() as group:
             group.create_task(keep())
             await paid.asked.wait()
-            group.create_task(gate.guard(Spent()).complete(Prompt(messages=(), temperature=0, seed=0)))
+            group.create_task(DrainedBeforeStop(Spent(), drain).complete(Prompt(messages=(), temperature=0, seed=0)))
 
     working = asyncio.create_task(record())
     await refused.wait()
@@ -92,19 +93,20 @@ async def test_a_call_that_must_stop_the_run_waits_for_what_is_paid_for() -> Non
     assert answers == ["late"]
 
 
-async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_the_gate_is_shut() -> None:
-    """However many have passed the gate: those sent arrive, and the drain does not wait for the others."""
-    gate = Drain()
+async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_draining_has_started() -> None:
+    """However many wait: those sent arrive, and the drain does not wait for the others."""
+    drain = Drain()
     endpoint = OpenAIEndpoint(model_id="strong-a", max_concurrent_requests=2)
     async with serve(latency=0.2) as server:
         endpoint = structs.replace(endpoint, base_url=server.base_url)
-        async with OpenAIModel("e", endpoint, gate=gate) as http:
+        async with OpenAIModel("e", endpoint) as http:
             prompts = [Prompt(messages=(Message("user", str(i)),), temperature=0, seed=i) for i in range(8)]
-            calls = [asyncio.create_task(http.complete(prompt)) for prompt in prompts]
+            with calling(Call(drain=drain)):
+                calls = [asyncio.create_task(http.complete(prompt)) for prompt in prompts]
             while not server.stats.models:
                 await asyncio.sleep(0.01)
             async with asyncio.timeout(5):
-                await gate.drain(60)
+                await drain.drain(60)
             received = server.stats.models["strong-a"].received
             assert sum(call.done() for call in calls) == received <= 2
             for call in calls:
@@ -114,12 +116,12 @@ async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_the_g
 
 
 async def test_a_drain_ends_when_its_time_is_up() -> None:
-    gate = Drain()
-    call = Gated(gate).ask("hangs")
+    drain = Drain()
+    call = Held(drain).ask("hangs")
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await gate.drain(0.01)
-    assert gate.under_way == 1
+        await drain.drain(0.01)
+    assert drain.under_way == 1
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
-    assert gate.under_way == 0
+    assert drain.under_way == 0

@@ -11,7 +11,9 @@ from tests.loopback import Fault, LoopbackProcess, Match, serve
 from tests.loopback.faults import Kind
 from weak2wise.config import OpenAIEndpoint, Prices, load_config
 from weak2wise.errors import ConfigError
-from weak2wise.llm.cost import CostBudget, write_off
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Message, Prompt, Usage
@@ -47,18 +49,18 @@ def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path
     with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong-a")),)) as server:
         write_run(tmp_path, priced(tmp_path, server.base_url), 3)
         said = finish(tmp_path)
-    told = summary(tmp_path)
-    wasted = sum(role["wasted_usd"] for role in told["roles"])
+    found = summary(tmp_path)
+    wasted = sum(role["wasted_usd"] for role in found["roles"])
     assert wasted > 0
     assert f"{wasted:,.4f} of them for answers that could not be used" in said
-    for role in told["roles"]:
+    for role in found["roles"]:
         prices = Prices(**PRICES)
         expected = prices.cost(role["prompt_tokens"], role["cached_tokens"], role["completion_tokens"])
         assert role["cost_usd"] == pytest.approx(expected)
         assert expected > 0
     journal = [line for file in (tmp_path / "work" / "ledger" / "journal").iterdir() for line in lines(file)]
-    assert sum(line["cost_usd"] for line in journal) == pytest.approx(sum(role["cost_usd"] for role in told["roles"]))
-    assert len(journal) == sum(role["calls"] for role in told["roles"]) + 1
+    assert sum(line["cost_usd"] for line in journal) == pytest.approx(sum(role["cost_usd"] for role in found["roles"]))
+    assert len(journal) == sum(role["calls"] for role in found["roles"]) + 1
 
 
 def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path: Path) -> None:
@@ -92,18 +94,17 @@ async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(f
         settings = OpenAIEndpoint(
             base_url=server.base_url, model_id="strong-a", stream=True, idle_timeout=0.3, prices=Prices(output=1e6)
         )
-        purse = CostBudget()
-        async with OpenAIModel("a", settings, purse=purse) as model:
-            token = write_off.set(note)
-            for _ in range(2):
-                with pytest.raises(Transient):
-                    await model.complete(prompt)
-            write_off.reset(token)
+        budget = CostBudget()
+        async with OpenAIModel("a", settings, HostParts(budget=budget)) as model:
+            with calling(Call(charge=note)):
+                for _ in range(2):
+                    with pytest.raises(Transient):
+                        await model.complete(prompt)
             (usage,) = wasted
             assert usage.estimated
             whole = await model.complete(prompt)
     assert 0 < usage.completion_tokens < whole.usage.completion_tokens
-    assert purse.spent == usage.completion_tokens + whole.usage.completion_tokens
+    assert budget.spent == usage.completion_tokens + whole.usage.completion_tokens
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
@@ -117,12 +118,12 @@ def test_an_endpoint_that_counts_no_tokens_is_capped_by_estimate_and_named(tmp_p
         asked = received(server)
         said = finish(tmp_path)
         assert received(server) > asked
-    told = summary(tmp_path)
-    calls = sum(role["calls"] for role in told["roles"])
-    assert sum(role["estimated"] for role in told["roles"]) == calls > 0
+    found = summary(tmp_path)
+    calls = sum(role["calls"] for role in found["roles"])
+    assert sum(role["estimated"] for role in found["roles"]) == calls > 0
     assert f"tokens of {calls:,} answers are estimated" in said
     events = [line for line in lines(tmp_path / "work" / "run.log") if line["event"] == "endpoint.no_usage"]
-    used = {role["endpoint"] for role in told["roles"]}
+    used = {role["endpoint"] for role in found["roles"]}
     assert {event["endpoint"] for event in events} == used
     assert len(events) <= 2 * len(used)
 

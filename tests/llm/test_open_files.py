@@ -9,18 +9,20 @@ import pytest
 from tests.engine_runs import ROOT
 from tests.loopback import LoopbackProcess
 from weak2wise.errors import ConfigError
-from weak2wise.llm.http import open_files as connections
+from weak2wise.llm.http.open_files import in_flight_left, raise_open_files
 from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 
 PROGRAM = """
-import asyncio, resource, sys
-from weak2wise.assembly import open_endpoints
+import asyncio, pathlib, resource, sys
 from weak2wise.config import Config, Dataset, Models, OpenAIEndpoint
-from weak2wise.llm.drain import Drain
+from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.llm.model import Message, Prompt
-from weak2wise.llm.cost import CostBudget
+from weak2wise.run.host import Host
 
-resource.setrlimit(resource.RLIMIT_NOFILE, (100, 300))
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[3])))
+if sys.argv[4] == "program":
+    raise_open_files([None, None])
+allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
 endpoints = {name: OpenAIEndpoint(model_id=name, base_url=sys.argv[1]) for name in ("weak", "strong")}
 config = Config(models=Models(mweak="weak", mstrong=("strong",)), endpoints=endpoints, dataset=Dataset(input_path="-"))
 
@@ -28,18 +30,21 @@ def prompt(number):
     return Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=number)
 
 async def main():
-    async with open_endpoints(config, CostBudget(), Drain()) as opened:
-        models = list(opened.values())
+    async with Host(config) as host:
+        models = [(await host.open(name, pathlib.Path("unused")))[0] for name in endpoints]
         answers = await asyncio.gather(*(models[number % 2].complete(prompt(number)) for number in range(1000)))
         print(len(answers), *(dict(model.meter.faults) for model in models))
 
 asyncio.run(main())
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == allowed, "a host changes nothing of its process"
 """
 
 
-def test_the_number_found_by_asking_stays_within_what_the_process_may_open() -> None:
+@pytest.mark.parametrize(("soft", "hard", "of_a"), [(100, 300, "program"), (300, 4096, "library")])
+def test_the_number_found_by_asking_stays_within_what_the_process_may_open(soft: int, hard: int, of_a: str) -> None:
+    """A program of ours raises the limit as far as it may; who uses the library has the one that is set."""
     with LoopbackProcess(latency=0.1) as server:
-        command = [sys.executable, "-c", PROGRAM, server.base_url]
+        command = [sys.executable, "-c", PROGRAM, server.base_url, str(soft), str(hard), of_a]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     assert said.stdout.split() == ["1000", "{}", "{}"]
 
@@ -78,9 +83,10 @@ def test_connections_are_shared_out_where_nothing_is_configured_and_must_be_enou
     limit = Limit(256, hard)
     monkeypatch.setattr(resource, "getrlimit", limit.getrlimit)
     monkeypatch.setattr(resource, "setrlimit", limit.setrlimit)
+    raise_open_files(configured)
     if most is None:
         with pytest.raises(ConfigError, match=f"no more than {files:,} files"):
-            connections.allow(configured)
+            in_flight_left(configured)
     else:
-        assert connections.allow(configured) == most
+        assert in_flight_left(configured) == most
     assert limit.now == (files, hard)

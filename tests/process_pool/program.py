@@ -1,17 +1,17 @@
-"""A program with an idle worker and a hanging one, for tests that end it: ``python -m tests.offload.program``."""
+"""A program with an idle worker and a hanging one, for tests that end it: ``python -m tests.process_pool.program``."""
 
 import asyncio
 import contextlib
 
-from tests.offload.calls import hang, worker_id
+from tests.process_pool.calls import hang, worker_id
 from weak2wise.process_pool import KillablePool
 
 
 async def main() -> None:
     """Print the ids of both workers once the second one hangs."""
-    async with KillablePool(workers=2) as offload:
-        first, second = await asyncio.gather(offload.run(worker_id, time_limit=5), offload.run(worker_id, time_limit=5))
-        call = asyncio.create_task(offload.run(hang, time_limit=2.0))
+    async with KillablePool(workers=2) as pool:
+        first, second = await asyncio.gather(pool.run(worker_id, time_limit=5), pool.run(worker_id, time_limit=5))
+        call = asyncio.create_task(pool.run(hang, time_limit=2.0))
         await asyncio.sleep(0.3)
         print(first, second, flush=True)
         await asyncio.sleep(60)

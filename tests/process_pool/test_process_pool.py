@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from tests.engine_runs import ROOT
-from tests.offload.calls import crash, devour, double, fail, hang, hang_deep_in_c, slow_start, worker_id
+from tests.process_pool.calls import crash, devour, double, fail, hang, hang_deep_in_c, slow_start, worker_id
 from weak2wise.process_pool import KillablePool, PoolCrashed, PoolTimeout
 
 
@@ -32,36 +32,34 @@ def wait_until_gone(pid: int, seconds: float) -> bool:
 
 
 async def test_results_and_exceptions_come_back() -> None:
-    async with KillablePool() as offload:
-        assert await offload.run(double, 21, time_limit=5) == 42
+    async with KillablePool() as pool:
+        assert await pool.run(double, 21, time_limit=5) == 42
         with pytest.raises(LookupError, match="nothing there"):
-            await offload.run(fail, time_limit=5)
-        assert await offload.run(double, 4, time_limit=5) == 8
+            await pool.run(fail, time_limit=5)
+        assert await pool.run(double, 4, time_limit=5) == 8
 
 
 async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
-    async with KillablePool() as offload:
-        before = await offload.run(worker_id, time_limit=5)
+    async with KillablePool() as pool:
+        before = await pool.run(worker_id, time_limit=5)
         with pytest.raises(PoolTimeout):
-            await offload.run(hang, time_limit=0.3)
-        assert await offload.run(worker_id, time_limit=5) != before
+            await pool.run(hang, time_limit=0.3)
+        assert await pool.run(worker_id, time_limit=5) != before
         assert not alive(before)
 
 
 async def test_a_hang_inside_c_code_is_killed_too() -> None:
     """Arithmetic on huge integers never gives up the interpreter lock; only the kernel can stop it."""
-    async with KillablePool() as offload:
+    async with KillablePool() as pool:
         with pytest.raises(PoolTimeout):
-            await offload.run(hang_deep_in_c, time_limit=0.5)
-        assert await offload.run(double, 1, time_limit=5) == 2
+            await pool.run(hang_deep_in_c, time_limit=0.5)
+        assert await pool.run(double, 1, time_limit=5) == 2
 
 
 async def test_a_crash_fails_none_of_its_neighbours() -> None:
     """Crashing and innocent calls wait in one crowd; each gets what it deserves."""
-    async with KillablePool(workers=2) as offload:
-        calls = [
-            offload.run(crash, time_limit=5) if n % 5 == 2 else offload.run(double, n, time_limit=5) for n in range(15)
-        ]
+    async with KillablePool(workers=2) as pool:
+        calls = [pool.run(crash, time_limit=5) if n % 5 == 2 else pool.run(double, n, time_limit=5) for n in range(15)]
         results = await asyncio.gather(*calls, return_exceptions=True)
     for n, result in enumerate(results):
         if n % 5 == 2:
@@ -71,46 +69,46 @@ async def test_a_crash_fails_none_of_its_neighbours() -> None:
 
 
 async def test_a_worker_killed_while_idle_fails_no_call() -> None:
-    async with KillablePool() as offload:
-        os.kill(await offload.run(worker_id, time_limit=5), signal.SIGKILL)
-        assert await offload.run(double, 3, time_limit=5) == 6
+    async with KillablePool() as pool:
+        os.kill(await pool.run(worker_id, time_limit=5), signal.SIGKILL)
+        assert await pool.run(double, 3, time_limit=5) == 6
 
 
 async def test_a_call_that_wants_too_much_memory_fails_alone() -> None:
-    async with KillablePool() as offload:
+    async with KillablePool() as pool:
         with pytest.raises(PoolCrashed):
-            await offload.run(devour, time_limit=5)
-        assert await offload.run(double, 3, time_limit=5) == 6
+            await pool.run(devour, time_limit=5)
+        assert await pool.run(double, 3, time_limit=5) == 6
 
 
 async def test_start_up_does_not_count_against_the_time_limit() -> None:
-    async with KillablePool(warm_up=slow_start) as offload:
-        assert await offload.run(double, 5, time_limit=0.5) == 10
+    async with KillablePool(warm_up=slow_start) as pool:
+        assert await pool.run(double, 5, time_limit=0.5) == 10
 
 
 async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
     """All are answered by the few workers there are."""
-    async with KillablePool(workers=2) as offload, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(offload.run(double, n, time_limit=5)) for n in range(3000)]
-        workers = [group.create_task(offload.run(worker_id, time_limit=5)) for _ in range(50)]
+    async with KillablePool(workers=2) as pool, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(pool.run(double, n, time_limit=5)) for n in range(3000)]
+        workers = [group.create_task(pool.run(worker_id, time_limit=5)) for _ in range(50)]
     assert [task.result() for task in tasks] == [2 * n for n in range(3000)]
     assert len({task.result() for task in workers}) <= 2
 
 
 async def test_a_cancelled_call_frees_its_worker() -> None:
-    async with KillablePool() as offload:
-        await offload.run(double, 1, time_limit=5)
+    async with KillablePool() as pool:
+        await pool.run(double, 1, time_limit=5)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(offload.run(hang, time_limit=60), 0.3)
-        assert await offload.run(double, 2, time_limit=5) == 4
+            await asyncio.wait_for(pool.run(hang, time_limit=60), 0.3)
+        assert await pool.run(double, 2, time_limit=5) == 4
 
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind(times: int) -> None:
     """Closing ends every worker that was ever started."""
     before = set(multiprocessing.active_children())
-    async with KillablePool(warm_up=slow_start) as offload:
-        call = asyncio.create_task(offload.run(double, 1, time_limit=5))
+    async with KillablePool(warm_up=slow_start) as pool:
+        call = asyncio.create_task(pool.run(double, 1, time_limit=5))
         for _ in range(times):
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -121,11 +119,11 @@ async def test_a_call_cancelled_while_its_worker_starts_leaves_none_behind(times
 
 
 async def test_closing_ends_a_hanging_worker() -> None:
-    offload = KillablePool()
-    pid = await offload.run(worker_id, time_limit=5)
-    hanging = asyncio.create_task(offload.run(hang, time_limit=60))
+    pool = KillablePool()
+    pid = await pool.run(worker_id, time_limit=5)
+    hanging = asyncio.create_task(pool.run(hang, time_limit=60))
     await asyncio.sleep(0.2)
-    await offload.close()
+    await pool.close()
     assert not alive(pid)
     hanging.cancel()
     await asyncio.gather(hanging, return_exceptions=True)
@@ -133,10 +131,10 @@ async def test_closing_ends_a_hanging_worker() -> None:
 
 def test_it_works_under_uvloop() -> None:
     async def main() -> None:
-        async with KillablePool() as offload:
-            assert await offload.run(double, 8, time_limit=5) == 16
+        async with KillablePool() as pool:
+            assert await pool.run(double, 8, time_limit=5) == 16
             with pytest.raises(PoolTimeout):
-                await offload.run(hang, time_limit=0.3)
+                await pool.run(hang, time_limit=0.3)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
@@ -144,7 +142,7 @@ def test_it_works_under_uvloop() -> None:
 
 def start_program() -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.offload.program"],
+        [sys.executable, "-m", "tests.process_pool.program"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

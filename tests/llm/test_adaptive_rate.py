@@ -9,18 +9,18 @@ import pytest
 from weak2wise.llm.limits.adaptive_rate import LONGEST_WINDOW, AdaptiveRate, Epoch
 
 
-def simulated(pace: AdaptiveRate, allowed: float, start: float, seconds: int) -> tuple[int, int]:
+def simulated(adaptive: AdaptiveRate, allowed: float, start: float, seconds: int) -> tuple[int, int]:
     """So many seconds of a server with a token bucket ten seconds deep; returns requests answered and refused."""
     answered, refused, left = 0, 0, 10 * allowed
     for tick in range(50 * seconds):
         now = start + tick / 50
         left = min(10 * allowed, left + allowed / 50)
-        while now >= pace.resumes_at and pace.wait(now) <= 0:
-            epoch = pace.send(now)
+        while now >= adaptive.resumes_at and adaptive.wait(now) <= 0:
+            epoch = adaptive.send(now)
             if left < 1:
                 refused += 1
-                pace.refused(epoch)
-                pace.end_epoch(now, now + 1.0)
+                adaptive.refused(epoch)
+                adaptive.end_epoch(now, now + 1.0)
             else:
                 left -= 1
                 answered += 1
@@ -30,16 +30,16 @@ def simulated(pace: AdaptiveRate, allowed: float, start: float, seconds: int) ->
 @pytest.mark.parametrize(("rate", "seconds"), [(5, 1000), (200, 250)])
 def test_a_rate_is_learned_kept_and_left_when_it_rises_or_falls(rate: float, seconds: int) -> None:
     """In the long run over 95% of what is allowed and less than 1% refused, also after the limit has changed."""
-    pace = AdaptiveRate(0.0)
+    adaptive = AdaptiveRate(0.0)
     for number, allowed in enumerate((rate, rate * 2, rate / 2)):
         start = number * 2 * seconds
-        simulated(pace, allowed, start, seconds)
-        answered, refused = simulated(pace, allowed, start + seconds, seconds)
+        simulated(adaptive, allowed, start, seconds)
+        answered, refused = simulated(adaptive, allowed, start + seconds, seconds)
         assert answered > 0.95 * seconds * allowed
         assert refused < 0.01 * answered
 
 
-def counted_by_the_window(pace: AdaptiveRate, rate: float, window: float, seconds: float) -> tuple[int, int]:
+def counted_by_the_window(adaptive: AdaptiveRate, rate: float, window: float, seconds: float) -> tuple[int, int]:
     """A server that admits ``rate * window`` requests in any window, and whose Retry-After is in whole seconds.
 
     Requests arrive some milliseconds after they were sent, no two as late. Returns requests answered and refused in the
@@ -49,8 +49,8 @@ def counted_by_the_window(pace: AdaptiveRate, rate: float, window: float, second
     quota, admitted = round(rate * window), deque[float]()
     answered, refused, now, pause = 0, 0, 0.0, 0.0
     while now < seconds:
-        now = max(now + 0.0005, pause, now + pace.wait(now)) + rng.expovariate(1000)
-        epoch = pace.send(now)
+        now = max(now + 0.0005, pause, now + adaptive.wait(now)) + rng.expovariate(1000)
+        epoch = adaptive.send(now)
         arrives = now + rng.expovariate(500)
         while admitted and admitted[0] <= arrives - window:
             admitted.popleft()
@@ -60,9 +60,9 @@ def counted_by_the_window(pace: AdaptiveRate, rate: float, window: float, second
             answered += late
             continue
         refused += late
-        pace.refused(epoch)
+        adaptive.refused(epoch)
         pause = now + math.ceil(admitted[0] + window - arrives)
-        pace.end_epoch(now, pause)
+        adaptive.end_epoch(now, pause)
     return answered, refused
 
 
@@ -82,10 +82,10 @@ def test_a_configured_rate_is_kept_and_never_passed_where_the_server_counts_by_t
 
 
 def test_one_early_refusal_teaches_nothing_and_two_do() -> None:
-    pace = AdaptiveRate(0.0)
+    adaptive = AdaptiveRate(0.0)
     for number in range(1000):
-        pace.send(number / 100)
-    pace.end_epoch(10.0, 11.0)
+        adaptive.send(number / 100)
+    adaptive.end_epoch(10.0, 11.0)
     now = 11.0
     for expected in (
         pytest.approx(1000 / 11, rel=0.05),
@@ -93,10 +93,10 @@ def test_one_early_refusal_teaches_nothing_and_two_do() -> None:
         pytest.approx(30, rel=0.5),
     ):
         for number in range(30):
-            epoch = pace.send(now + number / 100)
-            assert pace.rate == expected
-        pace.refused(epoch)
-        pace.end_epoch(now + 0.3, now + 1.0)
+            epoch = adaptive.send(now + number / 100)
+            assert adaptive.rate == expected
+        adaptive.refused(epoch)
+        adaptive.end_epoch(now + 0.3, now + 1.0)
         now += 1.0
 
 
@@ -108,7 +108,7 @@ def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance
 
 def refused_by_chance(chance: float, seed: int) -> float:
     """The share sent of 400 requests a second; a refusal arrives 0.3 s after its request and asks for a second."""
-    pace, rng, now, refusals, paused = (
+    adaptive, rng, now, refusals, paused = (
         AdaptiveRate(0.0),
         random.Random(seed),
         0.0,
@@ -117,17 +117,17 @@ def refused_by_chance(chance: float, seed: int) -> float:
     )
     sent = 0
     while now < 300:
-        at = max(now + rng.expovariate(400), pace.resumes_at, now + pace.wait(now))
+        at = max(now + rng.expovariate(400), adaptive.resumes_at, now + adaptive.wait(now))
         if refusals and refusals[0][0] <= at:
             now, epoch, number = refusals.popleft()
-            pace.refused(epoch)
-            if epoch is pace.epoch:
+            adaptive.refused(epoch)
+            if epoch is adaptive.epoch:
                 paused += 1.0
-                pace.end_epoch(now, now + 1.0, followers=sent - number)
+                adaptive.end_epoch(now, now + 1.0, followers=sent - number)
             else:
-                pace.prolong(now + 1.0)
+                adaptive.prolong(now + 1.0)
             continue
-        now, epoch, sent = at, pace.send(at), sent + 1
+        now, epoch, sent = at, adaptive.send(at), sent + 1
         if rng.random() < chance:
             refusals.append((now + 0.3, epoch, sent))
     return sent / 400 / (now - paused)
@@ -135,22 +135,22 @@ def refused_by_chance(chance: float, seed: int) -> float:
 
 def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() -> None:
     """Every tenth request is refused however slowly one asks."""
-    pace, now, rates = AdaptiveRate(0.0), 0.0, []
+    adaptive, now, rates = AdaptiveRate(0.0), 0.0, []
     for number in range(1, 2000):
-        now = max(now + 0.01, pace.resumes_at, now + pace.wait(now))
-        epoch = pace.send(now)
-        rates.append(pace.rate)
+        now = max(now + 0.01, adaptive.resumes_at, now + adaptive.wait(now))
+        epoch = adaptive.send(now)
+        rates.append(adaptive.rate)
         if number % 10 == 0:
-            pace.refused(epoch)
-            pace.end_epoch(now, now + 1)
+            adaptive.refused(epoch)
+            adaptive.end_epoch(now, now + 1)
     assert min(rate for rate in rates if rate) > 0.5
     assert rates[-1] is None or rates[-1] > 10, rates[-1]
 
 
 def test_a_day_s_quota_is_waited_out_and_not_taken_for_a_rate() -> None:
-    pace = AdaptiveRate(0.0)
+    adaptive = AdaptiveRate(0.0)
     for number in range(50):
-        pace.send(number / 10)
-    pace.refused(pace.send(5))
-    pace.end_epoch(5, until=5 + LONGEST_WINDOW + 1)
-    assert pace.rate is None
+        adaptive.send(number / 10)
+    adaptive.refused(adaptive.send(5))
+    adaptive.end_epoch(5, until=5 + LONGEST_WINDOW + 1)
+    assert adaptive.rate is None
