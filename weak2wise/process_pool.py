@@ -17,7 +17,6 @@ interpreter. Threads cannot be stopped, so each call runs in a process. The deci
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import resource
 import signal
@@ -29,6 +28,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+
+from weak2wise.spawn import MainlessContext
 
 T = TypeVar("T")
 
@@ -162,9 +163,7 @@ def _start(warm_up: Callable[[], object] | None) -> ProcessPool:
     resource_tracker.ensure_running()  # spawn would start it, and that unblocks SIGINT again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        pool = ProcessPool(
-            max_workers=1, initializer=_prepare, initargs=(warm_up,), context=multiprocessing.get_context("spawn")
-        )
+        pool = ProcessPool(max_workers=1, initializer=_prepare, initargs=(warm_up,), context=MainlessContext())
         assert pool.active  # asking starts it
         return pool
     finally:

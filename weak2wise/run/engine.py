@@ -16,15 +16,14 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from weak2wise.config import Config, input_of
+from weak2wise.config import Config
 from weak2wise.config.shape import default_shape, result_shape
-from weak2wise.dataset import at_hand, count_rows, is_hub, keep, naming_setting, read_rows, unreadable_advice
-from weak2wise.dataset.given import Questions, keep_questions, kept_questions
+from weak2wise.dataset import is_hub, keep, unreadable_advice
+from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
-from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.outputs.output_files import write_output_files
@@ -32,6 +31,7 @@ from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.paths import check_paths, output_of
 from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
+from weak2wise.run.input import Input
 from weak2wise.run.kept_config import keep_config
 from weak2wise.run.models import wrap_models
 from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted
@@ -44,7 +44,6 @@ from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
-from workers.records import Asked, Question
 from workers.scorers import scorer_named
 
 P = ParamSpec("P")
@@ -55,20 +54,9 @@ GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What a run has found out before it opens anything."""
-
-    input: Path
-    """The file that the questions are read from."""
-    overlap: Overlap | None
-    """The evaluation sets to keep out, if there are any."""
-
-
-@dataclass(frozen=True)
 class Opened:
     """What a run works with."""
 
-    prepared: Prepared
     store: RunStore
     endpoints: Mapping[str, Endpoint]
     host: Host
@@ -114,8 +102,7 @@ class Engine:
         self.config = config
         self.work_dir = Path(config.dataset.work_dir)
         self.drain = Drain()
-        self._questions = questions
-        self._limit = limit
+        self._input = Input(config, questions, limit)
         self._resume: Resume = resume
         self._steps = METHOD[:up_to_step]
         self._retry = retry
@@ -127,7 +114,6 @@ class Engine:
         self._redact = redactor(_secrets(config))
         self.logged = False
         """Whether this run's log is open, or was."""
-        self._rows = 0
         self._lock = -1
         if host is not None:
             host.check(config)
@@ -160,8 +146,8 @@ class Engine:
         began = time.monotonic()
         with locked(self.work_dir) as self._lock:
             async with self._logged():
-                prepared = await self._prepare()
-                async with self._open(prepared) as work:
+                overlap = await self._prepare()
+                async with self._open(overlap) as work:
                     if opened:
                         opened.set_result(work.observer)
                     await self._drive(work)
@@ -191,16 +177,20 @@ class Engine:
         finally:
             run_log.close()
 
-    async def _prepare(self) -> Prepared:
-        """Get the input to hand, and settle whether an earlier run of the work_dir goes on."""
+    async def _prepare(self) -> Overlap | None:
+        """Fetch the input, and settle whether an earlier run of the work_dir goes on.
+
+        Returns:
+            The evaluation sets to keep out, if there are any.
+        """
         self._check_writable()
-        source = await self._source()
+        await self._write_aside(self._input.fetch, self._resume)
         overlap = await self._write_aside(read_overlap, self.config, keep)
         changed = await self._write_aside(
             settle,
             self.work_dir,
             self._shape(overlap),
-            source,
+            self._input.file,
             self._resume,
             defaults=default_shape(),
             anew=self._retry is None,
@@ -209,20 +199,10 @@ class Engine:
             log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
         if self._keep:
             await self._write_aside(keep_config, self.config)
-        return Prepared(source, overlap)
-
-    async def _source(self) -> Path:
-        """The file that holds the questions; those of a hub, or given as objects, are kept in the work_dir first."""
-        if self._questions is not None:
-            return await self._write_aside(keep_questions, self._questions, self.work_dir, self._resume)
-        source = input_of(self.config)
-        if not is_hub(source):
-            return source
-        with naming_setting("dataset.input_path"):
-            return await self._write_aside(keep, source, self.work_dir)
+        return overlap
 
     @asynccontextmanager
-    async def _open(self, prepared: Prepared) -> AsyncIterator[Opened]:
+    async def _open(self, overlap: Overlap | None) -> AsyncIterator[Opened]:
         """Open the run's files and endpoints, and build its stages; close them all on the way out."""
         config, store = self.config, RunStore.of(self.config)
         account = store.account.up_to(self._steps[-1].name)
@@ -249,7 +229,7 @@ class Engine:
                 endpoints=endpoints,
                 account=account,
                 pool=host.pool,
-                overlap=prepared.overlap,
+                overlap=overlap,
                 drain=self.drain,
                 redact=self._redact,
             )
@@ -262,12 +242,12 @@ class Engine:
                 verdicts=counters.verdicts,
                 bits=counters.bits,
                 scorer=self._scorer,
-                count=lambda: self._count(prepared.input),
+                count=self._input.count,
                 only=only,
             )
             stack.push(self._end(observer))
             log.info("run.started", steps=[step.name for step in self._steps], **self._named())
-            yield Opened(prepared, store, endpoints, host, stages, counters, account, observer, only)
+            yield Opened(store, endpoints, host, stages, counters, account, observer, only)
 
     async def _drive(self, work: Opened) -> None:
         """Take the rows through the stages, watched by the monitors."""
@@ -278,7 +258,7 @@ class Engine:
                 group.create_task(progress(work.observer)),
             ]
             await run(
-                lambda: self._asked(work.prepared.input),
+                self._input.questions,
                 work.stages,
                 account=work.account,
                 drain=self.drain,
@@ -295,7 +275,7 @@ class Engine:
         await self._write_aside(_write, files, work.account, self.failures)
         last = self._steps[-1]
         return Summary(
-            totals=await asyncio.to_thread(work.account.totals, self._rows),
+            totals=await asyncio.to_thread(work.account.totals, self._input.rows),
             through=last.name,
             roles=[
                 RoleUse(role=role, endpoint=name, **msgspec.structs.asdict(spent))
@@ -318,10 +298,11 @@ class Engine:
         Raises:
             ConfigError: it may not go on.
         """
-        source = at_hand(input_of(self.config), self.work_dir)
-        if not source.exists():  # a data set that no run has kept yet
+        if not self._input.file.exists():  # a data set that no run has kept yet
             return None, []
-        old, _, changed = compare(self.work_dir, self._shape(overlap), source, resume, defaults=default_shape())
+        old, _, changed = compare(
+            self.work_dir, self._shape(overlap), self._input.file, resume, defaults=default_shape()
+        )
         return old, changed
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
@@ -351,30 +332,13 @@ class Engine:
 
     def _named(self) -> dict[str, Any]:
         """The input and the other files that no export may replace, by names that hold in any folder."""
-        dataset = self.config.dataset
-        source = input_of(self.config) if self._questions is None else kept_questions(self.work_dir)
-        sets = [name for name in dataset.decontaminate if not is_hub(Path(name))]
+        source = self._input.name
+        sets = [name for name in self.config.dataset.decontaminate if not is_hub(Path(name))]
         return {
             "input": str(source if is_hub(source) else source.resolve()),
             "sets": [str(Path(name).resolve()) for name in sets],
             "output": str(self._output.resolve()),
         }
-
-    def _count(self, source: Path) -> int:
-        """How many rows of the input this run takes. Blocks."""
-        rows = count_rows(source)
-        return rows if self._limit is None else min(rows, self._limit)
-
-    async def _asked(self, source: Path) -> AsyncIterator[Asked | Failed]:
-        self._rows = 0
-        async for row in read_rows(source, self.config.dataset.columns):
-            if self._rows == self._limit:
-                return
-            self._rows += 1
-            if isinstance(row, Failed):
-                yield row
-            else:
-                yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
 
     def _failed(self, store: RunStore) -> set[int]:
         """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
@@ -384,13 +348,13 @@ class Engine:
             found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
             message = f"{self.work_dir}: no failed question to try again (failed there: {found or 'none'})"
             if lines := store.account.unreadable:
-                message += f". {unreadable_advice(lines, self.failures, input_of(self.config))}"
+                message += f". {unreadable_advice(lines, self.failures, self._input.name)}"
             raise ConfigError(message)
         return rows
 
     def _end(self, observer: Observer) -> Callable[..., None]:
         def end(_kind: object, error: BaseException | None, _trace: object) -> None:
-            observer.end(self._redact(ending_of(error)), None if error else self._rows)
+            observer.end(self._redact(ending_of(error)), None if error else self._input.rows)
 
         return end
 

@@ -22,10 +22,9 @@ from msgspec import Struct
 
 from workers.answers.compare import is_choice, quick_compare, same_equation
 from workers.answers.number import read_number
-from workers.answers.text import clean, plain, split_top
+from workers.answers.text import clean, looks_mathematical, plain, split_top
 from workers.answers.units import read_unit
 from workers.answers.values import agree, proportional
-from workers.answers.verdict import looks_mathematical
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that nobody limits its time; our caller does
 _CONFIG = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")

@@ -136,3 +136,16 @@ def _peel(text: str) -> str:
 
 def _tight(text: str) -> str:
     return _LOOSE.sub("", text.strip())
+
+
+_TEX_WORD = re.compile(r"\\[A-Za-z]+")
+_NO_PROSE = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\text\{[^{}]*\}|\b(?:and|or)\b")
+_LONG_WORD = re.compile(r"[A-Za-z]{3,}")
+
+
+def looks_mathematical(text: str) -> bool:
+    """Is this a formula, as far as a glance can tell? Prose in it, or great length, says no."""
+    if len(text) > LONGEST:
+        return False
+    bare = _NO_PROSE.sub(" ", clean(text))
+    return bool(bare.strip()) and _LONG_WORD.search(_TEX_WORD.sub(" ", bare)) is None

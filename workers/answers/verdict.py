@@ -6,17 +6,12 @@ process that can be killed. Both say ``None`` wherever a person would have to lo
 left-out units, a factored polynomial against an expanded one, a list in another order, two boxes side by side.
 """
 
-import re
-
 from workers.answers.compare import Compare, is_choice, quick_compare
 from workers.answers.extract import Final, bare_reference, comes_to_nothing, find_final
 from workers.answers.number import read_number
-from workers.answers.text import LONGEST, clean, plain
+from workers.answers.text import LONGEST, looks_mathematical, plain
 
 _MOST_RIVALS = 8
-_TEX_WORD = re.compile(r"\\[A-Za-z]+")
-_NO_PROSE = re.compile(r"\\(?:begin|end)\s*\{[a-z]+\*?\}|\\text\{[^{}]*\}|\b(?:and|or)\b")
-_LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 
 
 def quick_verdict(attempt: str, reference: str, *, cut_off: bool = False) -> bool | None:
@@ -47,14 +42,6 @@ def worth_parsing(attempt: str, reference: str) -> bool:
         return False
     numbers = read_number(final.text) is not None and read_number(reference) is not None
     return not numbers and not is_choice(reference)
-
-
-def looks_mathematical(text: str) -> bool:
-    """Is this a formula, as far as a glance can tell? Prose in it, or great length, says no."""
-    if len(text) > LONGEST:
-        return False
-    bare = _NO_PROSE.sub(" ", clean(text))
-    return bool(bare.strip()) and _LONG_WORD.search(_TEX_WORD.sub(" ", bare)) is None
 
 
 def normalised(answer: str) -> str:

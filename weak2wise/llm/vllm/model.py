@@ -41,6 +41,7 @@ from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.gpu_memory import inspect_model
 from weak2wise.llm.vllm.guard import Guard, engine_processes, family, kill
 from weak2wise.llm.vllm.restart import Restarted
+from weak2wise.spawn import without_main
 
 if TYPE_CHECKING:
     from weak2wise.llm.vllm.engine import EmbeddedEngine
@@ -109,7 +110,8 @@ class _Opening(threading.Thread):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.opened.set_running_or_notify_cancel()
         try:
-            engine = self._context.run(self._open)
+            with without_main():
+                engine = self._context.run(self._open)
             if self._given_up:
                 engine.shutdown()
                 raise _AbandonedError
