@@ -1,0 +1,1 @@
+"""The documentation says of the code what is so."""
