@@ -15,8 +15,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from weak2wise.errors import ConfigError, RecordError
+from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Message, Model, Prompt
+from weak2wise.llm.single_flight import single_flight
 from weak2wise.process_pool import KillablePool, PoolError
 from workers.answers import final_answer, in_brief, quick_verdict, verdict, worth_parsing
 from workers.prompts import Prompts
@@ -96,23 +97,12 @@ class Judge:
         """
         shown, cut_off = self._shown(attempt, cut_off=cut_off)
         given = {} if given is None or self.mode == "llm" else given
-        while (known := given.get((shown, cut_off))) is not None:
-            await asyncio.wait([known])
-            if not known.cancelled():
-                break
-        else:
-            known = given[shown, cut_off] = asyncio.get_running_loop().create_future()
-            try:
-                known.set_result(await self._verdict(question, shown, answer, seed, cut_off=cut_off))
-            except BaseException as error:
-                del given[shown, cut_off]
-                if isinstance(error, RecordError):
-                    known.set_exception(error)  # who waits for it would only wait for the same again
-                    known.exception()
-                else:
-                    known.cancel()  # who waits for it judges for itself
-                raise
-        verdict = known.result()
+        verdict = await single_flight(
+            given,
+            (shown, cut_off),
+            lambda: self._verdict(question, shown, answer, seed, cut_off=cut_off),
+            keep=True,
+        )
         self.counts[verdict.by] += 1
         return verdict
 

@@ -63,7 +63,7 @@ def test_a_hub_model_is_found_in_the_local_cache(tmp_path: Path) -> None:
 def test_a_models_needs_are_compared_with_the_gpus_that_it_is_to_have() -> None:
     needs, gigabyte = Footprint(weights=15 * 10**9, kv_per_token=10**5), 10**9
     large = VllmEndpoint(model_name="m", max_model_len=16384)
-    assert fit(needs, large, []) == (True, "no GPU was seen here to compare that with")
+    assert fit(needs, large, []) == (True, "no GPU was found here to compare that with")
     assert fit(needs, large, [24 * gigabyte]) == (
         True,
         "0.92 of 1 x 24.0 GB leaves room for at most 70,800 tokens in flight",

@@ -15,7 +15,7 @@ from weak2wise.commands import main
 with blockbuster_ctx(["weak2wise", "workers"]) as found:
     for function in found.functions.values():
         function.can_block_in("weak2wise/telemetry/log.py", {"write", "flush"})
-        function.can_block_in("weak2wise/telemetry/terminal.py", {"tell"})
+        function.can_block_in("weak2wise/telemetry/terminal.py", {"write_line"})
         function.can_block_in("weak2wise/ledger/files.py", {"locked"})
         function.can_block_in("weak2wise/engine.py", {"_prepare", "_named"})
     main()

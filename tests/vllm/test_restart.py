@@ -45,7 +45,7 @@ class Frail:
             raise EngineDied("not running", hint="")
         await asyncio.sleep(0)  # they are all inside when it dies
         if not self._left:
-            raise EngineDied(f"died; its last words: life {self.started}", hint="")
+            raise EngineDied(f"died; its last error: life {self.started}", hint="")
         self._left -= 1
         self.answered.append(prompt.messages[0].content)
         return Completion(text=prompt.messages[0].content)
@@ -76,7 +76,7 @@ async def test_after_the_last_restart_everybody_gets_the_last_words() -> None:
     tasks = ask(Restarted(engine, max_restarts=2, first_wait=0), 6)
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     died = [str(outcome) for outcome in outcomes if isinstance(outcome, EngineDied)]
-    assert died == ["died; its last words: life 2"] * 3
+    assert died == ["died; its last error: life 2"] * 3
     late = ask(Restarted(engine, max_restarts=0, first_wait=0), 1)[0]
     with pytest.raises(EngineDied):
         await late

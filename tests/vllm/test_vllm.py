@@ -56,12 +56,12 @@ def test_last_words_are_the_last_error_of_this_engine(tmp_path: Path) -> None:
     file = tmp_path / "vllm.log"
     file.write_text("ValueError: of an earlier engine\n")
     engine_log = EngineLog(file)
-    assert engine_log.last_words() == ""
+    assert engine_log.last_error() == ""
     with file.open("a") as more:
         more.write(
             "INFO loading\nTraceback (most recent call last):\n  File x\ntorch.OutOfMemoryError: no room\nINFO bye\n"
         )
-    assert engine_log.last_words() == "torch.OutOfMemoryError: no room"
+    assert engine_log.last_error() == "torch.OutOfMemoryError: no room"
     engine_log.close()
 
 

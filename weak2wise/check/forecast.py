@@ -16,11 +16,11 @@ from weak2wise.config import Config, input_of
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.ledger.outcomes import Dropped, Ledger, RowStatus
 from weak2wise.llm.journal import Receipt, Spent
+from weak2wise.llm.model import CHARACTERS_PER_TOKEN
 from weak2wise.outputs.work_dir import WorkDir
 from workers.decontaminate import Overlap
 from workers.method import METHOD, last_asking
 
-CHARACTERS_PER_TOKEN = 3.5
 FIRST = METHOD[0].name
 """The step that drops the questions which the weak LLM solves."""
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}

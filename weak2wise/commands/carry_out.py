@@ -20,7 +20,7 @@ from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.outputs.summary import Summary, show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
-from weak2wise.telemetry.terminal import can_be_drawn_on, tell
+from weak2wise.telemetry.terminal import can_be_drawn_on, write_line
 from weak2wise.watch.board import Observer
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
@@ -75,7 +75,7 @@ def make_engine(config: Config, *, verbose: bool = False, **options: Any) -> Eng
     limits = [config.endpoints[name].limits for name in dict.fromkeys(config.roles().values())]
     raise_open_files([found.max_concurrent_requests for found in limits])
     # Progress is drawn where it can be, and is a line now and then elsewhere.
-    return Engine(config, echo=Echo(tell, progress=not can_be_drawn_on(), everything=verbose), **options)
+    return Engine(config, echo=Echo(write_line, progress=not can_be_drawn_on(), everything=verbose), **options)
 
 
 def carry_out(

@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.telemetry.plain import plain
-from weak2wise.telemetry.terminal import tell
+from weak2wise.telemetry.terminal import write_line
 
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
@@ -42,7 +42,7 @@ def explain(error: Exception, again: str, *, kept: bool = True, logged: bool = T
             return 3
     logged = logged and kept
     if not logged:
-        tell("".join(traceback.format_exception(error)).rstrip())
+        write_line("".join(traceback.format_exception(error)).rstrip())
     where = "in run.log" if logged else "above"
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is {where}.")
     say(f"{lasting}: {again}")
@@ -58,7 +58,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def say(text: str) -> None:
     """One line to the user, on standard error."""
-    tell(plain(text))
+    write_line(plain(text))
 
 
 def command_line(arguments: list[str] | None = None) -> str:

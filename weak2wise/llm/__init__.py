@@ -1,1 +1,1 @@
-"""Everything that talks to a language model: one protocol, its endpoints, and what wraps them."""
+"""Everything that talks to a language model: one protocol, its endpoints, and their wrappers."""

@@ -1,16 +1,16 @@
-"""What the answers of a host's endpoints cost, earlier runs included, and what they may cost together.
+"""The cost of all answers from a host's endpoints, earlier runs included, and its cap.
 
-A call is paid for when its answer says how many tokens it took. So what is in flight when the cap is reached can still
-be charged; nothing else can, since the cap is checked right before a request goes out.
+A call is counted when its answer reports the tokens it used. So calls in flight when the cap is reached can exceed it;
+nothing else can, since the cap is checked right before a request is sent.
 """
 
 import asyncio
 
 
 class CostBudget:
-    """US dollars spent; ``max_usd`` is the cap, if there is one.
+    """US dollars spent; ``max_usd`` is the cap, ``None`` for no cap.
 
-    ``exhausted`` is set once a call could not be sent because nothing is left.
+    ``exhausted`` is set when the first call cannot be sent because the cap is reached.
     """
 
     def __init__(self, max_usd: float | None = None) -> None:
@@ -19,11 +19,11 @@ class CostBudget:
         self.exhausted = asyncio.Event()
 
     def pay(self, usd: float) -> None:
-        """Count what an answer cost."""
+        """Count the cost of an answer."""
         self.spent += usd
 
     def has_budget(self) -> bool:
-        """Whether there is money left for one more call."""
+        """Whether one more call may be sent."""
         empty = self.max_usd is not None and self.spent >= self.max_usd
         if empty:
             self.exhausted.set()

@@ -1,4 +1,4 @@
-"""How a run stops: nothing new is sent, and what is under way may still arrive, as it will be charged for."""
+"""How a run stops: nothing new is sent; answers in flight may still arrive, since they will be charged."""
 
 import asyncio
 
@@ -7,11 +7,11 @@ from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.telemetry.log import log
 
 PAID_ANSWERS_SECONDS = 1800.0
-"""How long answers that are under way may still arrive when the run has to stop."""
+"""How long to wait for answers in flight when the run has to stop."""
 
 
 class Drain:
-    """Counts the calls of one run that are under way, which means sent."""
+    """Counts the calls of one run that are under way: sent, and not back yet."""
 
     def __init__(self) -> None:
         self.under_way = 0
@@ -19,14 +19,14 @@ class Drain:
         self._quiet = asyncio.Event()
 
     async def enter(self) -> None:
-        """A call is being sent; once draining has started, wait to be cancelled instead."""
+        """Count a call that is being sent. Once draining has started, wait for cancellation instead."""
         if self.started:
-            await self.park()
+            await self.wait_for_cancellation()
         self.under_way += 1
 
     @staticmethod
-    async def park() -> None:
-        """Wait to be cancelled."""
+    async def wait_for_cancellation() -> None:
+        """Wait until this task is cancelled."""
         await asyncio.get_running_loop().create_future()
 
     def leave(self) -> None:
@@ -36,7 +36,7 @@ class Drain:
             self._quiet.set()
 
     async def drain(self, seconds: float) -> None:
-        """Send nothing more, and give what was sent this long (seconds) to arrive."""
+        """Let nothing more be sent, and wait up to ``seconds`` for the calls under way."""
         self.started = True
         if self.under_way:
             try:
@@ -47,7 +47,7 @@ class Drain:
 
 
 class DrainedBeforeStop:
-    """A ``Model`` that delays ``RunStopped`` until the other calls of the run, which are under way, have arrived."""
+    """A ``Model`` that delays ``RunStopped`` until the other calls of the run that are under way have arrived."""
 
     def __init__(self, model: Model, drain: Drain) -> None:
         self._model = model

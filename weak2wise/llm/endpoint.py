@@ -1,8 +1,7 @@
-"""What an endpoint is: a model that can be opened and asked, whatever it runs on.
+"""The base class of endpoints: models that can be opened and asked, wherever they run.
 
-Only ``complete`` has to be written; the rest has a default that suits a model behind a call that costs money. The kinds
-that come with us are named in ``BUILT_IN``; any other is named in the config by its import path
-(``type: my_lab.endpoints:Mine``) and needs no change here.
+A subclass must define ``complete``; the rest has defaults that suit a paid API. ``BUILT_IN`` lists our own types; a
+config names any other by its import path (``type: my_lab.endpoints:Mine``), which needs no change here.
 """
 
 import os
@@ -31,10 +30,10 @@ BUILT_IN = {
 
 @dataclass(frozen=True)
 class HostParts:
-    """What a host lends to an endpoint; each has a default for an endpoint that is used by itself."""
+    """What an endpoint gets from its host; the defaults suit an endpoint used without a host."""
 
     limits: Limits | None = None
-    """Its own unless it shares them with other endpoints."""
+    """Limits shared with other endpoints, if any; ``None``: its own."""
     budget: CostBudget = field(default_factory=CostBudget)
     log_file: Path | None = None
     """Where an embedded engine's output goes."""
@@ -42,10 +41,10 @@ class HostParts:
 
 
 class Load(NamedTuple):
-    """How busy an endpoint is: calls ``in_flight`` of at most ``limit``, and calls ``waiting`` for one of these places.
+    """How busy an endpoint is: calls ``in_flight`` of at most ``limit``, and calls ``waiting`` for a free place.
 
-    ``down``: seconds without any answer. ``paced``: requests a minute, where the rate and not ``limit`` holds them
-    back.
+    ``down``: seconds for which it has been down, ``None`` if it is up. ``paced``: requests a minute if that rate, and
+    not ``limit``, is what holds calls back.
     """
 
     in_flight: int = 0
@@ -56,7 +55,7 @@ class Load(NamedTuple):
 
 
 class Inspection(Struct, frozen=True):
-    """What was seen of an endpoint without asking it."""
+    """What is known about an endpoint without sending it a request; ``said`` says it to the user."""
 
     verdict: Literal["good", "warning", "bad"]
     said: str
@@ -68,11 +67,11 @@ class Endpoint:
     Args:
         name: what the config calls it.
         settings: its section of the config.
-        parts: what its host lends it.
+        parts: what it gets from its host.
     """
 
     embedded: ClassVar[bool] = False
-    """Whether it runs on this machine: calls cost nothing, and free places may be used for guesses ahead."""
+    """Whether it runs on this machine: calls cost nothing, and free places may be used for speculative calls."""
 
     def __init__(self, name: str, settings: Any, parts: HostParts | None = None) -> None:
         self.name = name
@@ -82,7 +81,7 @@ class Endpoint:
 
     @classmethod
     def check(cls, name: str, settings: Any) -> None:
-        """See what can be known before a run without opening anything. Raises ``ConfigError``."""
+        """Check before a run what can be checked without opening anything. Raises ``ConfigError``."""
         del name, settings
 
     @classmethod
@@ -95,14 +94,14 @@ class Endpoint:
         """Get ready for calls. Raises ``ConfigError`` or ``RunStopped``."""
 
     async def close(self) -> None:
-        """Let go of what ``open`` took."""
+        """Release what ``open`` acquired."""
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        """Answer one prompt, in one attempt. Raises as ``weak2wise.llm.errors`` has it."""
+        """Answer one prompt, in one attempt. Raises the errors in ``weak2wise.llm.errors``."""
         raise NotImplementedError
 
-    def lasting(self, options: EngineOptions) -> Model:
-        """The same model with what it takes to outlast faults: retries, restarts."""
+    def resilient(self, options: EngineOptions) -> Model:
+        """The same model, made to survive faults by retries or restarts."""
         del options
         return self
 
@@ -115,18 +114,18 @@ class Endpoint:
         return Load()
 
     def free(self) -> int:
-        """Of an embedded model: how many calls more it would work on at once; negative if some wait already."""
+        """How many more calls an embedded model could work on now; negative if calls are waiting."""
         load = self.load()
         return load.limit - load.in_flight - load.waiting
 
     def hint(self, error: RecordError) -> str:
-        """What the user may look at after this error, for ``check``; empty if there is nothing to add."""
+        """What the user should check after this error, for ``check``; empty if there is nothing to add."""
         del error
         return ""
 
 
 def endpoint_class(name: str, settings: EndpointSettings) -> type[Endpoint]:
-    """The class behind an endpoint's ``type``.
+    """The class for an endpoint's ``type``.
 
     Raises:
         ConfigError: it cannot be loaded.

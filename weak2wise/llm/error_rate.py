@@ -1,9 +1,9 @@
-"""Stops a run that is only burning money: nearly every call for one role fails, and goes on failing.
+"""Stops a run that only wastes money because nearly all calls for one role fail.
 
-Each endpoint has a window of its own, and one that works keeps the role going: a dead strong model, however fast it
-fails, must not stop the others. Calls are counted after their retries; an answer that says nothing is paid for and no
-better than a failure. It is kept all the same: what it adds to is judged before the next call. A prompt that is too
-long for a model is no failure of its endpoint.
+Failures are counted per endpoint, and the run continues as long as one endpoint of the role works: a dead strong model,
+however fast it fails, must not stop the others. Calls are counted after their retries. An empty answer counts as a
+failure, since it is paid for; it is still returned, and the share of failures is checked before the next call. A prompt
+that is too long for the model does not count as a failure of its endpoint.
 """
 
 from collections import Counter, deque
@@ -12,18 +12,18 @@ from weak2wise.errors import Kind, RecordError, RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
 
 WINDOW = 100
-"""Calls looked back upon; fewer say nothing."""
+"""The number of latest calls that count; nothing is decided before there are so many."""
 
 
 class Recent:
-    """The kinds of failure among the last ``WINDOW`` of something."""
+    """The kinds of failure among the last ``WINDOW`` calls or records."""
 
     def __init__(self) -> None:
         self.kinds: Counter[Kind] = Counter()
         self._last: deque[Kind | None] = deque()
 
     def note(self, kind: Kind | None) -> None:
-        """One more, which failed for that, or ``None``."""
+        """Add one that failed with this kind of error; ``None``: it succeeded."""
         self._last.append(kind)
         gone = self._last.popleft() if len(self._last) > WINDOW else None
         if kind:
@@ -33,20 +33,20 @@ class Recent:
 
     @property
     def failed(self) -> int:
-        """How many failed; 0 as long as there are too few to tell."""
+        """How many failed; 0 before there are ``WINDOW``."""
         return self.kinds.total() if len(self._last) == WINDOW else 0
 
     def stop(self, what: str, last: str) -> RunStopped:
-        """The word that ends the run; ``what`` has failed so often."""
+        """The error that stops the run; ``what`` names what failed."""
         (kind, _), *_ = self.kinds.most_common(1)
         return RunStopped(
             f"{self.failed} of the last {WINDOW} {what} failed, most of them for {kind}; the last one: {last}",
-            hint="Mend what fails (run.log has more), or raise engine.max_error_rate.",
+            hint="Fix what fails (run.log has more), or raise engine.max_error_rate.",
         )
 
 
 class ErrorRate:
-    """Failures among the last calls of each endpoint of one ``role``; not all of them may pass the share ``most``."""
+    """The failures of each endpoint of one ``role``. The run stops if all of them exceed the share ``most``."""
 
     def __init__(self, role: str, most: float) -> None:
         self._role = role
@@ -54,33 +54,33 @@ class ErrorRate:
         self._endpoints: list[Watched] = []
 
     def watch(self, model: Model) -> Model:
-        """The same model, an endpoint of this role; its calls are counted."""
+        """The same model, as an endpoint of this role whose calls are counted."""
         watched = Watched(model, self)
         self._endpoints.append(watched)
         return watched
 
     def check(self, failing: "Watched") -> None:
-        """Judge after a failure, and before a call.
+        """Check the share of failures: after a failure, and before a call.
 
         Raises:
-            RunStopped: one failure too many.
+            RunStopped: too many calls failed.
         """
         if all(endpoint.recent.failed > self._most * WINDOW for endpoint in self._endpoints):
             raise failing.recent.stop(f"calls for the role {self._role!r}", failing.last)
 
 
 class Watched:
-    """One endpoint's calls: the kinds of failure among the last of them."""
+    """A ``Model`` that counts the kinds of failure among its last calls."""
 
     def __init__(self, model: Model, rate: ErrorRate) -> None:
         self.recent = Recent()
         self.last = ""
-        """What the last failure said."""
+        """The message of the last failure."""
         self._model = model
         self._rate = rate
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        """Answer as the model does. Raises what it raises, or ``RunStopped`` where too many failed."""
+        """Answer as the model does. Raises what it raises, or ``RunStopped`` if too many failed."""
         self._rate.check(self)
         try:
             completion = await self._model.complete(prompt)

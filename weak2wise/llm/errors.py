@@ -1,15 +1,15 @@
-"""What can go wrong at an endpoint, named once.
+"""The errors of an endpoint.
 
-An endpoint turns every status code, exception and malformed body into one of these, so that nobody above it
-reads status codes or message texts:
+An endpoint turns every status code, exception and malformed body into one of these, so that no caller has to read
+status codes or messages:
 
 ===============  =========================================================  ==========================
-type             for example                                                who deals with it
+type             for example                                                what happens
 ===============  =========================================================  ==========================
-``Transient``    5xx, reset, time-out, broken off or senseless body         retried in place
+``Transient``    5xx, reset, time-out, incomplete or malformed body         retried in place
 ``RateLimited``  429                                                        the limiter pauses, then retried
-``Down``         no reply for longer than calls are to wait                 condemns the one record
-``Rejected``     400, context overflow, prompt refused                      condemns the one record
+``Down``         no reply for longer than calls may wait                    fails this record
+``Rejected``     400, context overflow, prompt refused                      fails this record
 ``Unusable``     401, 402, 403, 404, unknown model                          stops the run
 ===============  =========================================================  ==========================
 """
@@ -19,10 +19,10 @@ from weak2wise.llm.model import Usage
 
 
 class ModelError(RecordError):
-    """A call that gave no answer; left uncaught it condemns the record that asked.
+    """A call that gave no answer. If it is not caught, the record that made the call fails.
 
-    ``usage`` is what the endpoint says it took all the same: it will be charged. Where it says nothing, ``characters``
-    tells how much of an answer had arrived; none, and it is not known whether there is anything to charge.
+    ``usage`` is what the endpoint reports that it used anyway, and will charge. If it reports none, ``characters`` is
+    how much of an answer had arrived; if that is 0, it is not known whether the call is charged.
     """
 
     usage: Usage | None = None
@@ -30,14 +30,14 @@ class ModelError(RecordError):
 
 
 class Transient(ModelError):
-    """May well succeed if asked again; not before ``retry_after`` seconds, if the endpoint said so."""
+    """A retry may succeed, after ``retry_after`` seconds if the endpoint gave them."""
 
     may_pass = True
     retry_after: float | None = None
 
 
 class RateLimited(ModelError):
-    """The endpoint asks for patience; ``retry_after`` in seconds, if it said how long."""
+    """The endpoint asks for a pause, of ``retry_after`` seconds if it gave them."""
 
     may_pass = True
 
@@ -47,7 +47,7 @@ class RateLimited(ModelError):
 
 
 class Down(ModelError):
-    """Nothing was sent: the endpoint has not answered for longer than calls are to wait for it."""
+    """Nothing was sent: the endpoint has been down for longer than calls may wait."""
 
     may_pass = True
 
@@ -56,7 +56,7 @@ class Down(ModelError):
 
 
 class Rejected(ModelError):
-    """Asking the same again would be refused the same way."""
+    """The same request would be refused again."""
 
 
 class Unusable(RunStopped):

@@ -1,11 +1,11 @@
-"""Every paid answer by itself, written before it is used: a crash in the middle of a record never pays for it twice.
+"""Keeps every paid answer, written before it is used, so that a crash in the middle of a record never pays twice.
 
-An answer is found again by what was asked: the digest of the endpoint's settings and the prompt. It belongs to
-the row that asked. The index holds what may be asked again: the answers of rows that are in flight, put aside, or under
-way when an earlier run stopped. Each costs sixteen bytes, half of its key and where its line stands; the line has the
-whole key.
+The key of an answer is the digest of the endpoint's settings and the prompt. It belongs to the row that asked. The
+index holds the answers that may be asked for again: those of rows in flight, rows to be retried, and rows that were not
+finished when an earlier run stopped. Each takes sixteen bytes: half of its key, and the location of its line, which has
+the whole key.
 
-What was charged for an answer that cannot be used is a line without key and text: it is never found, but it counts.
+A charge for an answer that cannot be used is a line without key and text: it is never found, but its cost counts.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from msgspec import Struct
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.single_flight import single_flight
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -43,7 +44,7 @@ class UsageOnly(Struct):
 
 
 class Receipt(Struct):
-    """What a bill needs of a line; the texts are skipped."""
+    """The parts of a line that are needed to count its cost; the texts are skipped."""
 
     row: int
     key: str
@@ -56,8 +57,8 @@ class Receipt(Struct):
 class Spent(Struct):
     """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir.
 
-    Of ``estimated`` answers nobody said what they took, of some of them because they broke off. ``wasted_usd`` is the
-    part of ``cost_usd`` that went for answers that could not be used.
+    For ``estimated`` answers the endpoint reported no usage, for some because they broke off. ``wasted_usd`` is the
+    part of ``cost_usd`` for answers that could not be used.
     """
 
     calls: int = 0
@@ -96,13 +97,13 @@ class Journal:
     def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
         self._shards = Shards(folder / "journal", max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index: dict[int, array[int]] = {}
-        """By row, and there in turn the short key and the location of each answer."""
+        """By row: the short key and the location of each answer, alternating."""
         self._encoder = msgspec.json.Encoder()
         self.spent: dict[tuple[str, str], Spent] = {}
         self.replayed: Counter[str] = Counter()
 
     def open(self, is_pending: Callable[[int, str], bool]) -> None:
-        """Index the answers that a row may still ask of a role (``is_pending``), and count what all of them cost.
+        """Index the answers that a row may still need for a role (``is_pending``), and count the cost of all.
 
         Blocks; raises as ``Shards.open``.
         """
@@ -116,7 +117,7 @@ class Journal:
         self._shards.open(on_line)
 
     def look(self, on_receipt: Callable[[Receipt], None]) -> None:
-        """Hand every answer's receipt to ``on_receipt``, touching nothing. Blocks; raises as ``Shards.open``."""
+        """Pass every line's receipt to ``on_receipt``, changing nothing. Blocks; raises as ``Shards.open``."""
         self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
 
     def _count(self, line: Answer | Receipt) -> None:
@@ -126,7 +127,7 @@ class Journal:
         self._index.setdefault(line.row, array("Q")).extend((_short(line.key), location))
 
     async def find(self, row: int, key: str) -> Completion | None:
-        """The answer that the row was given for this key, if there is one."""
+        """The row's answer for this key, if there is one."""
         known = self._index.get(row, array("Q"))
         short = _short(key)
         for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
@@ -148,7 +149,7 @@ class Journal:
         return sum(spent.cost_usd for spent in self.spent.values())
 
     def release(self, row: int) -> None:
-        """The row is finished: its answers need not be found any more."""
+        """The row is finished: remove its answers from the index."""
         self._index.pop(row, None)
 
     async def close(self) -> None:
@@ -157,12 +158,12 @@ class Journal:
 
 
 class Journaled:
-    """A ``Model`` that answers from the journal what this row has asked before, and journals what it has not.
+    """A ``Model`` that answers from the journal if this row made the same call before, and journals new answers.
 
-    The same question asked twice at once by one row is asked of the endpoint once.
-    ``settings`` is whatever else shapes the endpoint's answers (model name, token limit, extra body); ``cost`` is what
-    an answer costs, in US dollars. ``one_of_several``: others do the same work, so a row that will be tried again does
-    not wait for this endpoint while it is down, and keeps no place that the others could use.
+    If a row makes the same call twice at once, the endpoint gets it once.
+    ``settings`` is everything else that affects the endpoint's answers (model name, token limit, extra body); ``cost``
+    gives an answer's cost in US dollars. ``one_of_several``: other endpoints do the same work, so a row that will be
+    tried again does not wait for this one while it is down, and blocks no place that the others could use.
     """
 
     def __init__(
@@ -192,24 +193,7 @@ class Journaled:
         digest = self._seed.copy()
         digest.update(self._encoder.encode(prompt))
         key = digest.hexdigest()
-        while asking := self._asking.get((row, key)):
-            await asyncio.wait([asking])
-            if not asking.cancelled():  # else whoever asked was cancelled, and it is our turn
-                return asking.result()
-        future = self._asking[row, key] = asyncio.get_running_loop().create_future()
-        try:
-            completion = await self._find_or_ask(row, key, prompt)
-            future.set_result(completion)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                future.cancel()
-            else:
-                future.set_exception(error)
-                future.exception()  # someone else may or may not be waiting for it
-            raise
-        finally:
-            del self._asking[row, key]
-        return completion
+        return await single_flight(self._asking, (row, key), lambda: self._find_or_ask(row, key, prompt))
 
     async def _find_or_ask(self, row: int, key: str, prompt: Prompt) -> Completion:
         if found := await self._journal.find(row, key):

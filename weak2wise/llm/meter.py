@@ -1,4 +1,4 @@
-"""Counters of one endpoint since the process started; what was spent over all runs is in the journal."""
+"""Counters of one endpoint since it was made; the costs over all runs are in the journal."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ from weak2wise.telemetry.durations import Durations
 
 
 class Meter:
-    """Requests sent, and what came of them. ``faults`` counts by error kind, a 429 as ``rate_limited``."""
+    """Requests sent, answered and failed. ``faults`` counts by error kind, a 429 as ``rate_limited``."""
 
     def __init__(self) -> None:
         self.sent = 0

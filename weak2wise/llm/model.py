@@ -1,10 +1,12 @@
-"""What a worker may ask of a language model, and what it gets back."""
+"""What a worker sends to a language model, and what it gets back."""
 
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 Role = Literal["system", "user", "assistant"]
+CHARACTERS_PER_TOKEN = 4
+"""Roughly, for English text and common tokenizers: to estimate tokens that no endpoint has counted."""
 
 
 class Message(Struct, frozen=True):
@@ -17,8 +19,8 @@ class Message(Struct, frozen=True):
 class Prompt(Struct, frozen=True, kw_only=True):
     """One request: a chat and how to sample its continuation.
 
-    ``sample`` tells apart several draws of the same chat (sample number, vote, second asking); it is part of
-    what makes two requests the same. ``seed`` makes a draw repeatable where the endpoint honours seeds.
+    ``sample`` distinguishes several draws of the same chat (sample number, vote, second attempt). Two requests are the
+    same only if it is equal, too. ``seed`` makes a draw repeatable if the endpoint supports seeds.
     """
 
     messages: tuple[Message, ...]
@@ -30,7 +32,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached.
 
-    ``estimated`` tells that it reported none, and that they were told by the length of the texts, as far as these came.
+    ``estimated``: it reported none, so they are estimated from the length of the texts that arrived.
     """
 
     prompt_tokens: int = 0
@@ -40,15 +42,15 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
     @property
     def tokens(self) -> int:
-        """All of them."""
+        """Prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
 
 class Completion(Struct, frozen=True, kw_only=True):
     """One answer: the message content, the model's own thinking if it shows any, and why it ended.
 
-    ``finish_reason`` is the provider's word (``stop``, ``length``, ``content_filter``, …; what other words mean one of
-    these is written as it), ``None`` where it gives none.
+    ``finish_reason`` is the provider's (``stop``, ``length``, ``content_filter``, …; synonyms of these are replaced by
+    them), ``None`` if it gives none.
     """
 
     text: str
@@ -58,12 +60,12 @@ class Completion(Struct, frozen=True, kw_only=True):
 
     @property
     def says_nothing(self) -> bool:
-        """Whether there is neither text nor thinking: its tokens went into thinking that is not shown, or nowhere."""
+        """Whether there is neither text nor thinking. Its tokens, if any, went into thinking that is not shown."""
         return not self.text.strip() and not (self.reasoning or "").strip()
 
     @property
     def cut_off(self) -> bool:
-        """Whether a limit or a loop ended it, and not its author."""
+        """Whether a limit or a repetition ended it, not the model itself."""
         return self.finish_reason in {"length", "repetition"}
 
 
@@ -75,6 +77,6 @@ class Model(Protocol):
 
         Raises:
             RecordError: this prompt cannot be answered (see ``weak2wise.llm.errors``).
-            RunStopped: no prompt can be answered until the user mends something.
+            RunStopped: no prompt can be answered until the user fixes something.
         """
         ...

@@ -1,7 +1,7 @@
-"""The one owner of retries: transient faults with jittered exponential back-off, 429s as long as the limiter says.
+"""The only place of retries: transient faults with jittered exponential back-off, 429s when the limiter allows.
 
 A 429 is not a fault of the call: the limiter pauses the whole endpoint, and the call is sent again without using up a
-retry. A call that is answered 429 ``MOST_RATE_LIMITED`` times running, pauses between them, gives up all the same.
+retry. A call that gets ``MOST_RATE_LIMITED`` 429s in a row, with the pauses between them, still gives up.
 """
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -15,7 +15,7 @@ MOST_RATE_LIMITED = 100
 
 
 class Retried:
-    """A ``Model`` that asks another one again while asking again may help."""
+    """A ``Model`` that repeats calls to another one as long as a retry may help."""
 
     def __init__(self, model: Model, *, max_retries: int, first_wait: float = 0.5, longest_wait: float = 60.0) -> None:
         self._model = model
@@ -24,7 +24,7 @@ class Retried:
         self._wait = wait_random_exponential(multiplier=first_wait, max=longest_wait)
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        """Answer, after as many attempts as it takes or the policy allows.
+        """Answer, after as many attempts as needed and allowed.
 
         Raises:
             RecordError: the last attempt's, with the number of attempts.
@@ -66,7 +66,7 @@ class Retried:
 
 
 class _Tries:
-    """What one call has been through; the first attempt was made outside and is replayed as tenacity's first."""
+    """The attempts of one call. The first was made before; tenacity gets its error as its own first attempt."""
 
     def __init__(self, first: Transient | RateLimited, max_retries: int) -> None:
         self.pending = [first]
@@ -76,7 +76,7 @@ class _Tries:
         self._max_retries = max_retries
 
     def exhausted(self, state: RetryCallState) -> bool:
-        """Tenacity's stop condition, asked after each failed attempt."""
+        """Tenacity's stop condition, checked after each failed attempt."""
         self.made += 1
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, RateLimited):
@@ -86,7 +86,7 @@ class _Tries:
             self._rate_limited = 0
         give_up = self._faults > self._max_retries or self._rate_limited >= MOST_RATE_LIMITED
         if isinstance(error, RecordError):
-            # Retries are many when a provider is down; the terminal gets their number with the progress.
+            # There are many retries while a provider is down; the terminal shows their number with the progress.
             (log.warning if give_up else log.info)(
                 "call.failed" if give_up else "call.retried",
                 endpoint=error.endpoint,

@@ -1,4 +1,4 @@
-"""A model's thinking written inline, told from what it says afterwards."""
+"""Splits a model's inline thinking from the answer after it."""
 
 OPEN, CLOSE = "<think>", "</think>"
 
@@ -16,6 +16,6 @@ def split_thinking(text: str) -> tuple[str | None, str]:
     thinking, closed, answer = body.partition(CLOSE)
     if not closed:
         return (body.strip(), "") if opened else (None, text)
-    if not opened and OPEN in thinking:  # the tags are quoted inside the text, they do not lead it
+    if not opened and OPEN in thinking:  # the tags are quoted inside the text, not at its start
         return None, text
     return thinking.strip(), answer.lstrip()

@@ -1,7 +1,7 @@
 """One run over one work_dir: prepare, open, drive, report.
 
-It is a value that belongs to nobody else: several may run in one process, each on a host of its own or all on one. It
-installs no signal handler, sets up no logging and never ends the process; that is for the command line.
+A run is a value without global state: several may run in one process, each on its own host or all on one. It installs
+no signal handler, configures no logging and never ends the process; only the command line does that.
 """
 
 import asyncio
@@ -50,12 +50,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 GRACE_SECONDS = 2.0
-"""How long answers under way may still arrive when a run is interrupted."""
+"""How long to wait for answers in flight when a run is interrupted."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a run works with."""
+    """Everything that an open run works with."""
 
     store: RunStore
     endpoints: Mapping[str, Endpoint]
@@ -63,7 +63,7 @@ class Opened:
     stages: list[Stage[Any]]
     counters: Counters
     account: Account
-    """Where rows stand, as far as this run takes them."""
+    """The position of each row, up to the last step of this run."""
     observer: Observer
     only: Container[int] | None
 
@@ -73,17 +73,17 @@ class Engine:
 
     Args:
         config: what to run.
-        host: where to run it; ``None``: on a host of its own, which ends with the run.
+        host: where to run it; ``None``: on its own host, which is closed with the run.
         questions: the questions themselves, in place of ``dataset.input_path``; they are kept in the work_dir.
-        limit: stop after the first so many questions; a later run without it goes on.
-        resume: what to do about an earlier run of the work_dir.
+        limit: stop after this many questions; a later run without it continues.
+        resume: what to do if the work_dir holds an earlier run.
         up_to_step: how many of the method's steps to take.
-        retry: the error kinds whose failed rows are the only ones to work on; ``None`` works on all that is pending.
-        keep: write the config into the work_dir, for the command line to go on with.
-        echo: who is shown warnings and progress beside the log.
+        retry: work only on rows that failed with these error kinds; ``None``: on all pending rows.
+        keep: write the config into the work_dir, so that the command line can continue the run.
+        echo: shows warnings and progress to the user, besides the log.
 
     Raises:
-        ConfigError: the run cannot start, as far as that is known without any call.
+        ConfigError: the run cannot start; what can be known without a call is checked here.
     """
 
     def __init__(
@@ -130,18 +130,18 @@ class Engine:
 
     @property
     def summary_file(self) -> Path:
-        """The file that a finished run leaves its summary in."""
+        """The file with the summary of a finished run."""
         return self.work_dir / "summary.json"
 
     async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> Summary:
-        """Take every input row as far as this run goes, then write the output files.
+        """Take every input row through the steps of this run, then write the output files.
 
         Args:
-            opened: set to the run's observer once there is something to see.
+            opened: resolves to the run's observer once the run is open.
 
         Raises:
-            ConfigError: the run cannot start, or the work_dir holds another one.
-            RunStopped: alone or in an exception group: the run stopped resumably.
+            ConfigError: the run cannot start, or the work_dir holds a different one.
+            RunStopped: alone or in an exception group: the run stopped and can be resumed.
         """
         began = time.monotonic()
         with locked(self.work_dir) as self._lock:
@@ -153,14 +153,14 @@ class Engine:
                     await self._drive(work)
                     summary = await self._report(work, began)
                 pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
-                await self._write_aside(write_atomic, self.summary_file, [pretty, b"\n"])
+                await self._write_in_thread(write_atomic, self.summary_file, [pretty, b"\n"])
                 totals = msgspec.to_builtins(summary.totals)
                 log.info("run.finished", totals=totals, seconds=round(time.monotonic() - began, 1))
                 return summary
 
     @asynccontextmanager
     async def _logged(self) -> AsyncIterator[None]:
-        """Write events to this run's log, how it ends included. Raises ``ConfigError`` if there can be no log."""
+        """Write events to this run's log, also how it ends. Raises ``ConfigError`` if the log cannot be opened."""
         try:
             run_log = RunLog(self.work_dir / "run.log", self._redact, echo=self._echo, peers=self._host.logs)
         except OSError as error:
@@ -178,15 +178,15 @@ class Engine:
             run_log.close()
 
     async def _prepare(self) -> Overlap | None:
-        """Fetch the input, and settle whether an earlier run of the work_dir goes on.
+        """Make the input available, and decide whether an earlier run of the work_dir continues.
 
         Returns:
-            The evaluation sets to keep out, if there are any.
+            The evaluation sets whose questions are dropped, if any.
         """
         self._check_writable()
-        await self._write_aside(self._input.fetch, self._resume)
-        overlap = await self._write_aside(read_overlap, self.config, keep)
-        changed = await self._write_aside(
+        await self._write_in_thread(self._input.fetch, self._resume)
+        overlap = await self._write_in_thread(read_overlap, self.config, keep)
+        changed = await self._write_in_thread(
             settle,
             self.work_dir,
             self._shape(overlap),
@@ -198,17 +198,17 @@ class Engine:
         for key in changed:
             log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
         if self._keep:
-            await self._write_aside(keep_config, self.config)
+            await self._write_in_thread(keep_config, self.config)
         return overlap
 
     @asynccontextmanager
     async def _open(self, overlap: Overlap | None) -> AsyncIterator[Opened]:
-        """Open the run's files and endpoints, and build its stages; close them all on the way out."""
+        """Open the run's files and endpoints and build its stages; close everything on exit."""
         config, store = self.config, RunStore.of(self.config)
         account = store.account.up_to(self._steps[-1].name)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
-            await self._write_aside(store.open)
+            await self._write_in_thread(store.open)
             only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
             host = self._host
             if self._owns_host:
@@ -250,7 +250,7 @@ class Engine:
             yield Opened(store, endpoints, host, stages, counters, account, observer, only)
 
     async def _drive(self, work: Opened) -> None:
-        """Take the rows through the stages, watched by the monitors."""
+        """Take the rows through the stages, while the monitors run."""
         async with asyncio.TaskGroup() as group:
             monitors = [
                 group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
@@ -270,9 +270,9 @@ class Engine:
                 monitor.cancel()
 
     async def _report(self, work: Opened, began: float) -> Summary:
-        """Write the output files and count what became of everything."""
+        """Write the output files and sum up the run."""
         files = {self._file_of(step): step for step in self._steps}
-        await self._write_aside(_write, files, work.account, self.failures)
+        await self._write_in_thread(_write, files, work.account, self.failures)
         last = self._steps[-1]
         return Summary(
             totals=await asyncio.to_thread(work.account.totals, self._input.rows),
@@ -293,12 +293,12 @@ class Engine:
         )
 
     def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
-        """The work_dir's earlier run that this one would go on with, if any, and the keys that changed since. Blocks.
+        """The earlier run that this one would continue, if any, and the keys that changed since. Blocks.
 
         Raises:
-            ConfigError: it may not go on.
+            ConfigError: it cannot be continued.
         """
-        if not self._input.file.exists():  # a data set that no run has kept yet
+        if not self._input.file.exists():  # a data set of a hub that no run has fetched yet
             return None, []
         old, _, changed = compare(
             self.work_dir, self._shape(overlap), self._input.file, resume, defaults=default_shape()
@@ -310,7 +310,7 @@ class Engine:
         return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
 
     def _check_writable(self) -> None:
-        """See that what is paid for can be written down. Raises ``ConfigError``."""
+        """Check that results can be written, before anything is paid for. Raises ``ConfigError``."""
         for path, key in ((self.work_dir, "work_dir"), (self._output.parent, "finetune_out")):
             try:
                 make_private(path)
@@ -318,8 +318,8 @@ class Engine:
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
-    async def _write_aside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Write to the work_dir on a thread; if this is cancelled, the write still finishes, and keeps the lock."""
+    async def _write_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write to the work_dir in a thread. If this task is cancelled, the write still finishes and keeps the lock."""
         held = os.dup(self._lock)
 
         def write() -> T:
@@ -331,7 +331,7 @@ class Engine:
         return await asyncio.to_thread(write)
 
     def _named(self) -> dict[str, Any]:
-        """The input and the other files that no export may replace, by names that hold in any folder."""
+        """The absolute names of the input and the other files that no export may replace."""
         source = self._input.name
         sets = [name for name in self.config.dataset.decontaminate if not is_hub(Path(name))]
         return {
@@ -341,7 +341,7 @@ class Engine:
         }
 
     def _failed(self, store: RunStore) -> set[int]:
-        """The rows to try again. Raises ``ConfigError`` if there are none: then there is nothing to do."""
+        """The rows to retry. Raises ``ConfigError`` if there are none: then there is nothing to do."""
         assert self._retry is not None
         rows, kinds = store.account.failed_rows(self._retry)
         if not rows:

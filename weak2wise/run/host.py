@@ -1,7 +1,7 @@
-"""What a process has once, for one run or for several: endpoints, their limits, money, and the process pool.
+"""What one run or several share: endpoints, their limits, the cost budget, and the process pool.
 
-A host and a run are values; neither keeps anything process-wide. Runs on one host share what an endpoint may be asked
-at once, the cost budget and the models that were loaded, and never a log, a redactor or a ledger.
+A host and a run are values without process-wide state. Runs on one host share its endpoints' limits, cost budget and
+loaded models; they never share a log, a redactor or a ledger.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from weak2wise.config import Config, check_environment
 from weak2wise.errors import ConfigError
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
-from weak2wise.llm.http.open_files import in_flight_left
+from weak2wise.llm.http.open_files import default_in_flight
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.process_pool import KillablePool
@@ -28,13 +28,12 @@ class Host:
     """Opens each endpoint when a run first needs it, and closes them all at the end. Use it with ``async with``.
 
     Args:
-        config: its endpoints, and ``engine.max_cost_usd`` and ``engine.max_engine_restarts``, which hold for all runs
-            together.
+        config: its endpoints, ``engine.max_cost_usd`` and ``engine.max_engine_restarts`` hold for all runs together.
         env: where API keys are looked up.
 
     Raises:
-        ConfigError: a key is not set, an endpoint cannot work here, or more requests in flight are configured than this
-            process may have connections.
+        ConfigError: an API key is not set, an endpoint cannot work here, or more requests in flight are configured
+            than this process may open connections.
     """
 
     def __init__(self, config: Config, *, env: Mapping[str, str] = os.environ) -> None:
@@ -43,7 +42,7 @@ class Host:
         self.budget = CostBudget(config.engine.max_cost_usd)
         self.pool = KillablePool(warm_up=warm_up)
         self.logs: set[RunLog] = set()
-        """The logs of the runs that are going on."""
+        """The logs of the runs in progress."""
         self._env = env
         self._classes: dict[str, type[Endpoint]] = {}
         for name in dict.fromkeys(config.roles().values()):
@@ -53,7 +52,7 @@ class Host:
         self._stack = AsyncExitStack()
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._opened: dict[str, Endpoint] = {}
-        self._lasting: dict[str, Model] = {}
+        self._resilient: dict[str, Model] = {}
         self._counted: dict[Path, float] = {}
 
     async def __aenter__(self) -> Self:
@@ -62,11 +61,11 @@ class Host:
 
     async def __aexit__(self, *exc: object) -> None:
         self._opened.clear()
-        self._lasting.clear()
+        self._resilient.clear()
         await self._stack.aclose()
 
     def check(self, config: Config) -> None:
-        """See that a run with this config fits this host. Raises ``ConfigError``, naming the key."""
+        """Check that a run with this config fits this host. Raises ``ConfigError``, naming the key."""
         if config is self.config:
             return
         for name in dict.fromkeys(config.roles().values()):
@@ -79,11 +78,11 @@ class Host:
                 raise ConfigError(f"engine.{key}: differs from the host's config; it holds for all runs on a host")
 
     async def open(self, name: str, log_file: Path) -> tuple[Endpoint, Model]:
-        """An endpoint, opened by the first run that asks for it, and the model that outlasts its faults.
+        """An endpoint, opened by the first run that needs it, and its model that survives faults.
 
         Args:
             name: what the config calls it.
-            log_file: where an embedded engine's output goes if this call opens it.
+            log_file: the file for an embedded engine's output, if this call opens the endpoint.
 
         Raises:
             ConfigError, RunStopped: it cannot be opened.
@@ -95,25 +94,25 @@ class Host:
                 self._stack.push_async_callback(endpoint.close)
                 await endpoint.open()
                 self._opened[name] = endpoint
-                self._lasting[name] = endpoint.lasting(self.config.engine)
-        return self._opened[name], self._lasting[name]
+                self._resilient[name] = endpoint.resilient(self.config.engine)
+        return self._opened[name], self._resilient[name]
 
     def count_spent(self, work_dir: Path, usd: float) -> None:
-        """Count what all runs of a work_dir have cost so far; what was counted before is not counted again."""
+        """Count the cost of all runs of a work_dir so far, except what was counted before."""
         folder = work_dir.resolve()
         self.budget.pay(usd - self._counted.get(folder, 0.0))
         self._counted[folder] = usd
 
     def note_spent(self, work_dir: Path, usd: float) -> None:
-        """Note what a work_dir's runs have cost when one of them ends: its calls were counted as they were made."""
+        """Record the cost of a work_dir's runs when one ends: its own calls were counted as they were made."""
         self._counted[work_dir.resolve()] = usd
 
 
 def _shared_limits(config: Config, classes: Mapping[str, type[Endpoint]]) -> dict[str, Limits]:
-    """The limits of each endpoint in use that has some; those of one group share theirs."""
-    limits = {name: config.endpoints[name].limits for name in classes if not classes[name].embedded}
-    whose = {name: (found.limit_group is not None, found.limit_group or name) for name, found in limits.items()}
-    one_each = {whose[name]: found for name, found in limits.items()}
-    most = in_flight_left([found.max_concurrent_requests for found in one_each.values()])
-    shared = {who: Limits.of(who[1], found, most) for who, found in one_each.items()}
-    return {name: shared[who] for name, who in whose.items()}
+    """The limits of each endpoint in use that is not embedded; endpoints of one group share them."""
+    settings = {name: config.endpoints[name].limits for name in classes if not classes[name].embedded}
+    groups = {name: (found.limit_group is not None, found.limit_group or name) for name, found in settings.items()}
+    by_group = {groups[name]: found for name, found in settings.items()}
+    most = default_in_flight([found.max_concurrent_requests for found in by_group.values()])
+    shared = {group: Limits.of(group[1], found, most) for group, found in by_group.items()}
+    return {name: shared[group] for name, group in groups.items()}

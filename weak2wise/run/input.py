@@ -1,4 +1,4 @@
-"""One run's questions: where they come from, the file they are read from, and how many of them the run takes."""
+"""One run's questions: their source, the file to read, and how many of them the run processes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +17,7 @@ class Input:
     Args:
         config: the run's.
         given: the questions themselves, in place of ``dataset.input_path``.
-        limit: how many rows to take, from the first; ``None``: all.
+        limit: process only this many rows, from the first; ``None``: all.
     """
 
     def __init__(self, config: Config, given: Questions | None, limit: int | None) -> None:
@@ -28,18 +28,18 @@ class Input:
         self.name = input_of(config) if given is None else kept_questions(self._work_dir)
         """The file, or the data set of a hub."""
         self.rows = 0
-        """How many were read when they were last gone through."""
+        """How many rows the last reading took."""
 
     @property
     def file(self) -> Path:
-        """The file to read, as long as it is there: data sets of a hub are kept in the work_dir."""
+        """The file to read, if it exists yet: data sets of a hub are kept in the work_dir."""
         return at_hand(self.name, self._work_dir)
 
     def fetch(self, resume: Resume) -> None:
-        """See that the file is there: keep in the work_dir what is given as objects or fetched from a hub. Blocks.
+        """Make the file available: questions given as objects, or from a hub, are kept in the work_dir. Blocks.
 
         Raises:
-            ConfigError: it cannot be had, or they are not the questions that the work_dir was begun with.
+            ConfigError: they cannot be fetched, or differ from the questions that the work_dir was begun with.
         """
         if self._given is not None:
             keep_questions(self._given, self._work_dir, resume)
@@ -48,12 +48,12 @@ class Input:
                 keep(self.name, self._work_dir)
 
     def count(self) -> int:
-        """How many rows the run takes. Blocks."""
+        """How many rows the run processes. Blocks."""
         rows = count_rows(self.file)
         return rows if self._limit is None else min(rows, self._limit)
 
     async def questions(self) -> AsyncIterator[Asked | Failed]:
-        """Read the rows from the first: questions, and what is wrong with a row that is not one."""
+        """Read the rows from the first: questions, or the error of an invalid row."""
         self.rows = 0
         async for row in read_rows(self.file, self._columns):
             if self.rows == self._limit:

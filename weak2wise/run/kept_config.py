@@ -1,4 +1,4 @@
-"""The config that a run was started with from Python, kept in its work_dir so that the command line can go on."""
+"""Keeps the config of a run started from Python in its work_dir, so that the command line can continue the run."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _HEADER = "# Kept by weak2wise; to go on: weak2wise run --config THIS_FILE\n"
 
 
 def keep_config(config: Config) -> None:
-    """Write a config into its work_dir as ``config.yaml``; one that is there and not of ours is left alone. Blocks.
+    """Write a config into its work_dir as ``config.yaml``, unless the user's own file has that name. Blocks.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -24,24 +24,24 @@ def keep_config(config: Config) -> None:
     try:
         if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
             return
-        kept = yaml.safe_dump(msgspec.to_builtins(_placed(config)), sort_keys=False, allow_unicode=True)
+        kept = yaml.safe_dump(msgspec.to_builtins(_with_absolute_paths(config)), sort_keys=False, allow_unicode=True)
         write_atomic(path, [_HEADER.encode(), kept.encode()])
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
 
 
-def _placed(config: Config) -> Config:
-    """The config with paths that hold in any folder."""
+def _with_absolute_paths(config: Config) -> Config:
+    """The config with absolute paths."""
 
     def absolute(name: str) -> str:
         return name if is_hub(Path(name)) else str(Path(name).resolve())
 
     dataset = config.dataset
-    placed = structs.replace(
+    absolute_dataset = structs.replace(
         dataset,
         input_path=dataset.input_path and absolute(dataset.input_path),
         work_dir=absolute(dataset.work_dir),
         finetune_out=dataset.finetune_out and absolute(dataset.finetune_out),
         decontaminate=tuple(absolute(name) for name in dataset.decontaminate),
     )
-    return structs.replace(config, dataset=placed)
+    return structs.replace(config, dataset=absolute_dataset)

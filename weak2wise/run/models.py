@@ -1,4 +1,4 @@
-"""One run's models: each role's endpoint behind what belongs to the run."""
+"""Wraps each role's endpoint in the run's own parts: journal, drain, error rate."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from weak2wise.llm.model import Model
 def wrap_models(
     config: Config, opened: Mapping[str, tuple[Endpoint, Model]], journal: Journal, drain: Drain
 ) -> dict[str, Model]:
-    """Role to model: the journal outside, then the run's stop, its error rate, and the endpoint that outlasts faults.
+    """Role to model, from the outside: journal, drain, error rate, endpoint with retries or restarts.
 
     Args:
         config: the run's.
-        opened: each endpoint in use, and the model that outlasts its faults (``Host.open``).
+        opened: each endpoint in use, and its model that survives faults (``Host.open``).
         journal: the run's.
         drain: the run's.
     """
@@ -25,8 +25,8 @@ def wrap_models(
     models: dict[str, Model] = {}
     for role, name in config.roles().items():
         kind = role.partition("/")[0]
-        endpoint, lasting = opened[name]
-        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(lasting)
+        endpoint, resilient = opened[name]
+        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(resilient)
         models[role] = Journaled(
             DrainedBeforeStop(watched, drain),
             journal,

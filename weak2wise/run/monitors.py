@@ -1,4 +1,4 @@
-"""What watches a run beside its pipeline: a progress line now and then, the money, and how the run ended."""
+"""Monitors that run beside the pipeline: progress lines, the cost cap, and how the run ended."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ PROGRESS_SECONDS = 10.0
 
 
 async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
-    """Stop the run when there is no money for a call, once the answers that are paid for have arrived."""
+    """Stop the run when the cost cap is reached, after the answers in flight have arrived."""
     await budget.exhausted.wait()
     spent, cap = budget.spent, budget.max_usd
     log.warning("money.spent", spent_usd=round(spent, 4), max_cost_usd=cap, waiting_for=drain.under_way)
@@ -24,7 +24,7 @@ async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
 
 
 def ending_of(error: BaseException | None) -> str:
-    """How a run ended that is left with this error, or with none, in words."""
+    """How a run ended, in words, by the error that ended it."""
     match cause := _cause(error):
         case None:
             return "finished"
@@ -36,7 +36,7 @@ def ending_of(error: BaseException | None) -> str:
 
 
 def log_ending(error: BaseException) -> None:
-    """Log why a run ends before it has finished; a ``ConfigError`` is for the user alone."""
+    """Log why a run ends early; a ``ConfigError`` is shown to the user only."""
     match cause := _cause(error):
         case asyncio.CancelledError():
             log.info("run.interrupted")
@@ -49,14 +49,14 @@ def log_ending(error: BaseException) -> None:
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
-    """The error behind the groups that TaskGroups wrap around it; one that stops a run goes first."""
+    """The error inside the groups that TaskGroups add; a ``RunStopped`` is preferred."""
     while isinstance(error, BaseExceptionGroup):
         error = next((e for e in error.exceptions if isinstance(e, RunStopped)), error.exceptions[0])
     return error
 
 
 async def progress(observer: Observer) -> None:
-    """Log a line now and then; ``status`` reads from it how the run stands."""
+    """Log the progress every ``PROGRESS_SECONDS``; ``status`` reads it."""
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
         board = observer.board()

@@ -1,4 +1,4 @@
-"""The evaluation sets that a config names, read once to keep their questions out of the training data."""
+"""Reads the evaluation sets that a config names, to keep their questions out of the training data."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,9 +11,9 @@ from workers.decontaminate import Overlap
 
 
 def read_overlap(config: Config, find: Callable[[Path, Path], Path] = at_hand) -> Overlap | None:
-    """The evaluation sets to keep out, if there are any. Blocks. Raises ``ConfigError``.
+    """The questions to keep out, ``None`` if no sets are named. Blocks. Raises ``ConfigError``.
 
-    ``find`` says where a set is read from; a run, which may write, gives ``keep``.
+    ``find`` gives the file of a set; a run passes ``keep``, which may fetch and write it.
     """
     dataset = config.dataset
     if not dataset.decontaminate:

@@ -1,4 +1,4 @@
-"""The stages of one run: each step's worker with its queue, its ledger and as many tasks as fill its endpoints."""
+"""Builds the stages of one run: each step's worker, queue, ledger, and enough tasks to fill its endpoints."""
 
 import math
 from collections import Counter
@@ -24,21 +24,21 @@ from workers.prompts import Prompts
 from workers.scorers import scorer_named
 
 LEAST_GENERATING, LEAST_SCORING = 64, 32
-"""Records worked on at once, however narrow the endpoints are."""
+"""The fewest records to process at once, however few calls the endpoints take."""
 UNLIMITED_ROOM = 256
-"""Calls that a weak LLM over HTTP is taken to have room for if nothing is configured."""
+"""Assumed capacity of a weak LLM over HTTP, in calls at once, if nothing is configured."""
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What the workers of one run count, since it started."""
+    """Counters of the workers of one run, since it started."""
 
     verdicts: Counter[str]
-    """By what decided them (``workers.judge.Judge.counts``)."""
+    """Verdicts by what decided them (``workers.judge.Judge.counts``)."""
     bits: Counter[str]
-    """What scoring asked (``workers.context.Context.bits``)."""
+    """Mask bits by how they were decided (``workers.context.Context.bits``)."""
     cuts: Counter[str]
-    """What cut the winners (``workers.truncate.Truncate.counts``)."""
+    """Truncations by what cut the winner (``workers.truncate.Truncate.counts``)."""
 
 
 def build_stages(
@@ -62,11 +62,11 @@ def build_stages(
         steps: the steps that this run takes.
         models: role to model (``wrap_models``).
         endpoints: name to opened endpoint.
-        account: where rows stand, with the ledgers of these steps.
-        pool: runs what may hang.
+        account: the position of each row, with the ledgers of these steps.
+        pool: runs code that may hang.
         overlap: questions of evaluation sets, which are dropped before the first step.
         drain: the run's.
-        redact: cuts secrets out of what providers say.
+        redact: removes secrets from providers' messages.
     """
     weak = endpoints[config.models.mweak]
     judge = Judge(
@@ -92,7 +92,7 @@ def build_stages(
             step.name,
             step.build(context, scorer),
             account.steps[step.name],
-            concurrency=configured[step.name] or _filling(step, config, endpoints),
+            concurrency=configured[step.name] or _default_concurrency(step, config, endpoints),
             queue_size=config.engine.queue_size,
             drain=drain,
             redact=redact,
@@ -104,18 +104,18 @@ def build_stages(
     return stages, Counters(judge.counts, context.bits, context.cuts)
 
 
-def _filling(step: Step, config: Config, endpoints: Mapping[str, Endpoint]) -> int:
-    """How many records to work on at once to fill the endpoints that a step asks."""
+def _default_concurrency(step: Step, config: Config, endpoints: Mapping[str, Endpoint]) -> int:
+    """How many records to process at once to fill the endpoints that a step uses."""
     models, calls = config.models, step.calls(config.params)
     if "weak" in step.asks:
         weak = endpoints[models.mweak]
-        room = weak.load().limit if weak.embedded else _widest(config, endpoints, [models.mweak], UNLIMITED_ROOM)
+        room = weak.load().limit if weak.embedded else _widest_limit(config, endpoints, [models.mweak], UNLIMITED_ROOM)
         return max(LEAST_SCORING, room // calls)
     names = models.mstrong if "strong" in step.asks else filter(None, [models.truncation])
-    return max(LEAST_GENERATING, math.ceil(_widest(config, endpoints, names, MOST_IN_FLIGHT) / calls))
+    return max(LEAST_GENERATING, math.ceil(_widest_limit(config, endpoints, names, MOST_IN_FLIGHT) / calls))
 
 
-def _widest(config: Config, endpoints: Mapping[str, Endpoint], names: Iterable[str], unlimited: int) -> int:
-    """The most calls in flight that one of these endpoints takes; 0 if all are embedded."""
+def _widest_limit(config: Config, endpoints: Mapping[str, Endpoint], names: Iterable[str], unlimited: int) -> int:
+    """The highest limit of calls in flight among these endpoints; 0 if all are embedded."""
     remote = [name for name in names if not endpoints[name].embedded]
     return max((config.endpoints[name].limits.max_concurrent_requests or unlimited for name in remote), default=0)

@@ -1,4 +1,4 @@
-"""Everything durable of one work_dir, opened for writing: the ledgers of the input and the steps, and the journal."""
+"""The durable state of one work_dir, open for writing: the ledgers of the input and the steps, and the journal."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from workers.method import METHOD, last_asking
 
 @dataclass(frozen=True)
 class RunStore:
-    """The ledgers and the journal of one run, and the account of where its rows stand."""
+    """The ledgers and the journal of one run, and the account of its rows' positions."""
 
     account: Account
     journal: Journal
 
     @classmethod
     def of(cls, config: Config) -> "RunStore":
-        """Those of the config's work_dir, not opened yet."""
+        """The store of the config's work_dir, not opened yet."""
         folder = Path(config.dataset.work_dir) / "ledger"
         options: dict[str, Any] = {
             "max_bytes": config.engine.shard_mb << 20,
@@ -42,11 +42,11 @@ class RunStore:
         self.journal.open(self.is_pending)
 
     def is_pending(self, row: int, role: str) -> bool:
-        """Whether a row may still ask for a role's answers."""
+        """Whether a row may still need a role's answers."""
         return self.account.is_pending(row, last_asking(role).name)
 
     async def close(self) -> None:
-        """Flush and close everything, even if one of them cannot."""
+        """Flush and close everything, even if one part fails."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.journal.close)
             for ledger in self.ledgers:

@@ -1,1 +1,1 @@
-"""The log of a run, how long things take, and text made safe to show."""
+"""The log of a run, durations, output to the terminal, and text made safe to show."""

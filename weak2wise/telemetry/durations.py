@@ -1,4 +1,4 @@
-"""How long things take: a histogram cheap enough to note every call in."""
+"""A histogram of durations, cheap enough to count every call."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ class Durations:
         self.total = 0.0
 
     def note(self, seconds: float) -> None:
-        """One more."""
+        """Count one duration."""
         self._counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
     def buckets(self) -> Iterator[tuple[str, int]]:
-        """Upper bound as Prometheus writes it, and how many took no longer."""
+        """Each upper bound as Prometheus writes it, and how many durations are at most that."""
         so_far = 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), self._counts, strict=True):
             so_far += count

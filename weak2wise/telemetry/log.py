@@ -1,9 +1,9 @@
 """Structured logs: every event of a run as a JSON line in that run's ``run.log``.
 
 Event names are dotted (``record.failed``), facts are fields. Several runs may live in one process, so nothing here is
-process-wide: an event goes to the log of the run in whose context it happens (``RunLog.active``), with the facts that
-are known there (``log_facts``). What happens to an endpoint concerns every run that uses it: ``host_log`` writes to
-the logs of all runs of one host. Outside of a run events go nowhere.
+process-wide: an event goes to the log of the run in whose context it happens (``RunLog.active``), with the facts set
+there (``log_facts``). Events of an endpoint concern every run that uses it: ``host_log`` writes them to the logs of all
+runs of one host. Events outside of a run are dropped.
 """
 
 import json
@@ -23,7 +23,7 @@ from weak2wise.telemetry.plain import plain
 
 _SHOWN = {"warning", "error", "critical"}
 _LONGEST = 400
-"""Characters that the user is shown of an event; ``run.log`` has all of it."""
+"""Characters of an event that the user sees; ``run.log`` has all of it."""
 _NOT_SHOWN = {"event", "level", "timestamp", "exception"}
 
 _facts: ContextVar[Mapping[str, object]] = ContextVar("log_facts", default={})  # noqa: B039 - never changed in place
@@ -31,7 +31,7 @@ _run_log: ContextVar["RunLog | None"] = ContextVar("run_log", default=None)
 
 
 class Echo(NamedTuple):
-    """Who is shown events beside the log: a line for each warning, for ``progress``, or for ``everything``."""
+    """Shows events to the user, too: a line for each warning, also for ``progress``, or for ``everything``."""
 
     show: Callable[[str], None]
     progress: bool = False
@@ -43,8 +43,8 @@ class RunLog:
 
     Args:
         path: the file to append to.
-        redact: cuts this run's secrets out of every text.
-        echo: who is shown events, too; ``None``: nobody.
+        redact: removes this run's secrets from every text.
+        echo: shows events to the user, too; ``None``: not shown.
         peers: the logs of all runs of the same host; this one joins them while it is active.
 
     Raises:
@@ -78,7 +78,7 @@ class RunLog:
             _run_log.reset(token)
 
     def write(self, event: EventDict) -> None:
-        """Write one event; a full disk costs the line, not the run."""
+        """Write one event; on a full disk the line is lost, but the run goes on."""
         clean = {key: self._redact(value) if isinstance(value, str) else value for key, value in event.items()}
         line = json.dumps(clean, ensure_ascii=False, default=str)
         with self._lock, suppress(OSError, ValueError):
@@ -89,9 +89,9 @@ class RunLog:
 
     @staticmethod
     def _show(event: EventDict, echo: Echo) -> None:
-        """Warnings, short and free of control characters; progress is never cut.
+        """Show a warning, shortened and without control characters; progress is never shortened.
 
-        What progress says of the last endpoint counts as much as what it says of the first.
+        In progress the last endpoint matters as much as the first.
         """
         progress = event.get("event") == "progress"
         if echo.everything or (progress and echo.progress) or event.get("level") in _SHOWN:
@@ -107,7 +107,7 @@ class RunLog:
 
 @contextmanager
 def log_facts(**facts: object) -> Iterator[None]:
-    """Add facts to every event that happens inside, and in tasks started inside: which row, which call."""
+    """Add facts, such as the row, to every event that happens inside, and in tasks started inside."""
     token = _facts.set({**_facts.get(), **facts})
     try:
         yield
@@ -124,7 +124,7 @@ def _deliver(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
 def _deliver_to_all(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if run_log := _run_log.get():
         for each in tuple(run_log.peers | {run_log}):
-            # Whose call it was is known for one run alone.
+            # The facts describe a call of this run, not of the others.
             each.write({**_facts.get(), **event} if each is run_log else dict(event))
     raise structlog.DropEvent
 
@@ -145,6 +145,6 @@ def _logger(deliver: Processor) -> Any:
 
 
 log = _logger(_deliver)
-"""For what concerns one run."""
+"""For events of one run."""
 host_log = _logger(_deliver_to_all)
-"""For what concerns every run of a host: its endpoints and engines."""
+"""For events that concern every run of a host: its endpoints and engines."""

@@ -9,8 +9,8 @@ def plain(text: str) -> str:
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """A function that cuts these secrets out of a text."""
-    hidden = sorted(filter(None, secrets), key=len, reverse=True)  # one may be part of another
+    """A function that removes these secrets from a text."""
+    hidden = sorted(filter(None, secrets), key=len, reverse=True)  # longest first: one may be part of another
 
     def redact(text: str) -> str:
         for secret in hidden:

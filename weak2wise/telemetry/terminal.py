@@ -1,6 +1,6 @@
-"""Standard error, where a run talks to its user: a picture on a terminal that can be drawn on, else lines.
+"""Standard error, where a run shows its state: a live screen if the terminal can redraw, else lines.
 
-Nobody may be there any more: a closed terminal, a full disk behind it, a reader that has ended. That costs no run.
+Writing may fail: the terminal was closed, a disk is full, or the reader of a pipe has ended. That never stops the run.
 """
 
 import os
@@ -8,12 +8,12 @@ import sys
 from contextlib import suppress
 
 
-def tell(text: str) -> None:
-    """Say it, if anybody can hear it."""
+def write_line(text: str) -> None:
+    """Write a line to stderr; ignore a closed stream."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{text}\n")
 
 
 def can_be_drawn_on() -> bool:
-    """Whether standard error is a terminal on which a picture can be drawn anew in its place."""
+    """Whether standard error is a terminal that can redraw a screen in place."""
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in {"dumb", "unknown"}

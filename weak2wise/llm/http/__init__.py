@@ -1,1 +1,1 @@
-"""Models over HTTP: one endpoint, its replicas, one exchange, and what comes back."""
+"""Models over HTTP: an endpoint, its replicas, one exchange, and the parsing of replies."""

@@ -1,7 +1,8 @@
-"""What a provider's error means: the one error type that says who deals with it.
+"""Maps a provider's error to our error type.
 
-A code or a type decides before words do: providers write to people, and a rate limit may well talk of billing. What
-stops the run must be sure to meet every call; what may concern one prompt alone condemns one prompt.
+A code or type counts more than the message: messages are written for people, and one about a rate limit may mention
+billing. An error stops the run only if it is sure to hit every call; one that may concern a single prompt fails only
+that prompt.
 """
 
 import re
@@ -13,7 +14,7 @@ from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, U
 from weak2wise.llm.http.rate_limit_headers import wait_in
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding raises: no JSON, another shape, no UTF-8, a number or a nesting beyond all bounds."""
+"""What decoding raises: invalid JSON or UTF-8, another shape, a number too large, or nesting too deep."""
 _MOST_CHARACTERS = 20_000
 
 _OVERFLOW = re.compile(
@@ -43,19 +44,19 @@ _FILTERED = re.compile(
 def error_for(  # noqa: PLR0911 - a table, one line a kind
     status: int | None, body: bytes, name: str, retry_after: float | None = None, location: str | None = None
 ) -> ModelError | Unusable:
-    """The error that an HTTP status and its body stand for. Returned, so that the caller raises it.
+    """The error for an HTTP status and its body, returned for the caller to raise.
 
-    Without a ``status``, as within a 200, it is the one that the body claims; a server fault where it claims none.
-    Its message is as long as the provider's words: whoever raises it cuts out secrets first, then shortens it.
+    Without a ``status``, as within a 200, the status in the body counts; 500 if there is none. The message holds the
+    provider's whole text: the caller must remove secrets first, then shorten it.
     """
-    error, said = _said(body)
+    error, said = _error_and_message(body)
     status = _status_in(error) if status is None else status
     codes = {str(error.get(key)).casefold() for key in ("code", "type", "status")}
     retry_after = wait_in(error, said) if retry_after is None else retry_after
     message = f"{name}: HTTP {status}: {said}" if said else f"{name}: HTTP {status}"
     if 300 <= status < 400:
         return Unusable(
-            f"{message}; it redirects to {location}", hint=f"Set model_endpoints.{name}.base_url to where it leads."
+            f"{message}; it redirects to {location}", hint=f"Set model_endpoints.{name}.base_url to that address."
         )
     if status == 402 or (status == 429 and _credit_is_spent(codes, said, retry_after)):
         return Unusable(message, hint="Add credit with the provider, then start again.")
@@ -84,24 +85,24 @@ def _status_in(error: dict[str, Any]) -> int:
 
 
 def _credit_is_spent(codes: set[str], said: str, retry_after: float | None) -> bool:
-    """Words alone do for this only where nothing speaks of a limit that passes."""
+    """Whether a 429 means that no credit is left. The message decides only if nothing points to a temporary limit."""
     if codes & _NO_CREDIT_CODES:
         return True
     return retry_after is None and not codes & _LIMIT_CODES and _NO_CREDIT.search(said) is not None
 
 
 def _has_reasons(error: dict[str, Any]) -> bool:
-    """Whether it says what of the prompt was not liked, as OpenRouter's moderation does."""
+    """Whether it names what in the prompt was refused, as OpenRouter's moderation does."""
     metadata = error.get("metadata")
     return isinstance(metadata, dict) and bool(metadata.get("reasons") or metadata.get("flagged_input"))
 
 
-def _said(body: bytes) -> tuple[dict[str, Any], str]:
-    """A body's error object, empty where it has none, and the provider's own words on one line."""
+def _error_and_message(body: bytes) -> tuple[dict[str, Any], str]:
+    """A body's error object, empty if it has none, and the provider's message on one line."""
     error: dict[str, Any] = {}
     try:
         found = msgspec.json.decode(body)
-        found = found[0] if isinstance(found, list) and found else found  # Gemini puts its error into a list
+        found = found[0] if isinstance(found, list) and found else found  # Gemini wraps its error in a list
         found = found.get("error", found) if isinstance(found, dict) else found
         if isinstance(found, dict):
             error = found

@@ -1,4 +1,4 @@
-"""How many connections this process may have open: each request in flight is one, and each connection an open file."""
+"""The limit of open files. Each request in flight is a connection, and each connection an open file."""
 
 import resource
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 
 OPEN_FILES = 65_536
-"""As many as are asked for where the machine has no limit of its own; 1,024 is a usual one to begin with."""
-KEPT_BACK = 128
-"""Files for all the rest: ledgers, log, pipes to worker processes, who looks at the page."""
+"""The number of open files to ask the system for, if nothing needs more; a usual soft limit is 1,024."""
+RESERVED_FILES = 128
+"""Files for everything else: ledgers, log, pipes to worker processes, visitors of the page."""
 
 
 def raise_open_files(configured: Sequence[int | None]) -> None:
-    """Let this process open as many files as its requests in flight need, as far as it may.
+    """Raise the soft limit of open files to what the requests in flight need, as far as the hard limit allows.
 
-    It changes a limit of the whole process: for a program, not for a library.
+    It changes the whole process, so only a program may call it, not a library.
 
     Args:
-        configured: the requests in flight that each provider allows, ``None`` where that is to be found out.
+        configured: the limit of requests in flight of each provider, ``None`` if none is configured.
     """
-    needed = max(OPEN_FILES, sum(filter(None, configured)) + configured.count(None) + KEPT_BACK)
+    needed = max(OPEN_FILES, sum(filter(None, configured)) + configured.count(None) + RESERVED_FILES)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
     if soft != resource.RLIM_INFINITY and soft < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
-def in_flight_left(configured: Sequence[int | None]) -> int:
-    """How many requests may be in flight where nothing is configured: the open files left are shared out evenly.
+def default_in_flight(configured: Sequence[int | None]) -> int:
+    """How many requests may be in flight if nothing is configured: the remaining open files, divided evenly.
 
     Args:
         configured: as for ``raise_open_files``.
@@ -40,10 +40,10 @@ def in_flight_left(configured: Sequence[int | None]) -> int:
     open_ended = configured.count(None)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = OPEN_FILES if soft == resource.RLIM_INFINITY else soft
-    if known + open_ended + KEPT_BACK > files:
+    if known + open_ended + RESERVED_FILES > files:
         raise ConfigError(
             f"model_endpoints: {known:,} requests in flight are configured (max_concurrent_requests), but this process "
-            f"may open no more than {files:,} files, {KEPT_BACK} of them for other things. Lower the former, or raise "
-            "the latter (ulimit -n)"
+            f"may open no more than {files:,} files, {RESERVED_FILES} of them for other things. Lower the former, or "
+            "raise the latter (ulimit -n)"
         )
-    return min(MOST_IN_FLIGHT, (files - KEPT_BACK - known) // open_ended) if open_ended else MOST_IN_FLIGHT
+    return min(MOST_IN_FLIGHT, (files - RESERVED_FILES - known) // open_ended) if open_ended else MOST_IN_FLIGHT

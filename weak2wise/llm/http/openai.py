@@ -1,7 +1,7 @@
-"""One attempt at an OpenAI-compatible ``/chat/completions``: send, read, and name what came back.
+"""One attempt at an OpenAI-compatible ``/chat/completions``: send a request and read the reply.
 
 Source of the shapes: the providers' API references (OpenAI, DeepSeek, DashScope, OpenRouter, vLLM). Retries and the
-journal are wrapped around this; limits are inside, so that waiting for them never counts as a time-out.
+journal are wrapped around this; limits are inside, so that waiting for them never counts towards a time-out.
 """
 
 import math
@@ -20,23 +20,21 @@ from weak2wise.llm.errors import Down, ModelError, RateLimited
 from weak2wise.llm.http.replicas import Replicas, Visit
 from weak2wise.llm.http.transport import Transport
 from weak2wise.llm.limits.limits import Limits, Slot
-from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
 from weak2wise.telemetry.log import host_log
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
-"""The kinds of fault that a dead endpoint shows; a body that makes no sense comes from a live one."""
-CHARACTERS_PER_TOKEN = 4
-"""Roughly, before anything is known of an endpoint's answers, and for one that does not count."""
-LONGEST_PATIENCE = 60.0
-"""Seconds; a longer pause that a provider asks for is the same as being down to who has others to ask."""
+"""The kinds of fault of a dead endpoint; a malformed body comes from a live one."""
+PAUSE_AS_OUTAGE = 60.0
+"""Seconds. A longer pause counts as an outage for calls that need not wait: other endpoints can serve."""
 
 
 class OpenAIModel(Endpoint):
     """An endpoint over HTTP with its own session.
 
-    That there is money left, and that the run is not stopping, is checked right before a request is sent, however long
-    it waited for its turn.
+    The cost budget, and whether the run is stopping, are checked right before a request is sent, however long it
+    waited.
     """
 
     def __init__(self, name: str, settings: OpenAIEndpoint, parts: HostParts | None = None) -> None:
@@ -68,8 +66,8 @@ class OpenAIModel(Endpoint):
         """Close the session."""
         await self._transport.__aexit__()
 
-    def lasting(self, options: EngineOptions) -> Model:
-        """The same with retries."""
+    def resilient(self, options: EngineOptions) -> Model:
+        """The same model with retries."""
         del options
         return Retried(self, max_retries=self._endpoint.max_retries)
 
@@ -84,9 +82,9 @@ class OpenAIModel(Endpoint):
         tokens = len(body) / CHARACTERS_PER_TOKEN + self._most_tokens
         while True:
             if self._stopped(call):
-                await call.drain.park()
-            if not call.waits and (pause := self.limits.pause_left) > LONGEST_PATIENCE:
-                raise Down(f"{self.name}: wants nothing for {pause:,.0f} s", endpoint=self.name)
+                await call.drain.wait_for_cancellation()
+            if not call.waits and (pause := self.limits.pause_left) > PAUSE_AS_OUTAGE:
+                raise Down(f"{self.name}: asks for a pause of {pause:,.0f} s", endpoint=self.name)
             await self._replicas.ready(wait=call.waits)
             slot = await self.limits.acquire(tokens, partial(self._may_go, call))
             if slot is None:
@@ -101,8 +99,8 @@ class OpenAIModel(Endpoint):
         return call.drain.started or not self._budget.has_budget()
 
     def _may_go(self, call: Call) -> bool:
-        late = not call.waits and self.limits.pause_left > LONGEST_PATIENCE
-        return self._replicas.available and not late and not self._stopped(call)
+        paused = not call.waits and self.limits.pause_left > PAUSE_AS_OUTAGE
+        return self._replicas.available and not paused and not self._stopped(call)
 
     async def _ask(self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call) -> Completion:
         await call.drain.enter()
@@ -127,7 +125,7 @@ class OpenAIModel(Endpoint):
         finally:
             call.drain.leave()
             if self._replicas.give_back(visit, replied=replied, cause=cause):
-                self.limits.sweep()
+                self.limits.release_unwanted()
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)
         if not completion.usage.tokens:
@@ -151,18 +149,18 @@ class OpenAIModel(Endpoint):
         return Load(in_flight=limits.in_flight, limit=limit, down=self._replicas.down_for, paced=paced)
 
     def hint(self, error: RecordError) -> str:
-        """Where a connection was tried."""
+        """The addresses that were tried, after a connection error."""
         if error.kind != "connection":
             return ""
         end = self._endpoint
         key, urls = ("base_urls", end.base_urls) if end.base_urls else ("base_url", [end.base_url])
         return (
-            f". Asked was {', '.join(urls)} (model_endpoints.{self.name}.{key}): is the host misspelt, its server not "
+            f". Tried: {', '.join(urls)} (model_endpoints.{self.name}.{key}): is the host misspelt, its server not "
             "up yet, or https written for http?"
         )
 
     def _estimated(self, prompt: Prompt, said: int) -> Usage:
-        """What a call took whose endpoint does not say so, ``said`` being the characters of the answer.
+        """The usage of a call whose endpoint reports none; ``said``: characters of the answer.
 
         Without it the call would seem to cost nothing.
         """

@@ -1,6 +1,6 @@
-"""What a reply says about asking again: how long to wait, and how much is left until when.
+"""What a reply says about later requests: how long to wait, and what remains of a quota until when.
 
-Nothing here is believed beyond reason: what is no finite number of seconds counts as not said.
+Invalid values are ignored: a wait or a count that is not a finite number counts as absent.
 """
 
 import math
@@ -20,7 +20,7 @@ _WAIT = re.compile(
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that ``Retry-After`` asks for: a number or an HTTP date (RFC 9110, 10.2.3).
 
-    A date is compared with the reply's own ``Date`` where it has one, so that our clock and its jumps do not count.
+    A date is compared with the reply's own ``Date`` if it has one, so that errors of our clock do not matter.
     """
     value = headers.get("Retry-After")
     if value is None:
@@ -35,7 +35,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def wait_in(error: Mapping[str, Any], said: str) -> float | None:
-    """Seconds that an error's body asks for: Google's ``RetryInfo``, or the words "try again in 1m20s"."""
+    """Seconds to wait, from an error's body: Google's ``RetryInfo``, or the words "try again in 1m20s"."""
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict) and isinstance(delay := detail.get("retryDelay"), str):
@@ -45,7 +45,7 @@ def wait_in(error: Mapping[str, Any], said: str) -> float | None:
 
 
 def remaining(headers: Mapping[str, str], what: str) -> tuple[float, float] | None:
-    """How many of ``what`` ("requests", "tokens") may still be used, and in how many seconds that is over."""
+    """How many of ``what`` ("requests", "tokens") remain, and the seconds until that resets."""
     left = headers.get(f"x-ratelimit-remaining-{what}")
     if left is None:
         return None

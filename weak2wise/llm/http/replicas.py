@@ -1,10 +1,10 @@
-"""Where one endpoint's calls go: its replicas, each behind a circuit breaker.
+"""The replicas of one endpoint, each behind a circuit breaker.
 
-A replica that fails several times running is *down*: no call goes there until it is time to probe it, by one call that
-is like any other. Whatever the probe is answered brings it back; only its failure makes the next probe come later.
-While all replicas are down calls wait, since an outage of minutes should cost no question; but not for ever, since
-other models go on. That time counts from when the last replica went down, and it is not over before a probe has failed:
-slow answers are answers.
+A replica that fails several times in a row is *down*: it gets no calls until it is time for a probe, which is an
+ordinary call. Any reply to the probe brings the replica back; if the probe fails, the next one comes later. While all
+replicas are down, calls wait, since an outage of minutes should not make questions fail. They do not wait forever,
+since other models may go on: the time counts from when the last replica went down. It does not end before a probe has
+failed, because a slow answer is still an answer.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from weak2wise.llm.errors import Down
 from weak2wise.telemetry.log import host_log
 
 RUN_ALONE, RUN_AMONG_OTHERS = 20, 5
-"""So many failures without a success make a replica down: fewer where others can take over,"""
+"""A replica is down after this many failures in a row: fewer if others can take over,"""
 SLOW_RUN, SLOW_SECONDS = 5, 10.0
-"""or so few, if they took so long."""
+"""or this few, if they took at least that many seconds."""
 FIRST_PROBE, LAST_PROBE = 1.0, 60.0
-"""Seconds from being down to the first probe, and the longest from one to the next."""
+"""Seconds from going down to the first probe, and at most between two probes."""
 
 
 class Replica:
-    """One address and how it fares."""
+    """One address and its state."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -39,7 +39,7 @@ class Replica:
 
 
 class Visit(NamedTuple):
-    """A call's leave to go to a replica; a ``probe`` finds out whether it is still down."""
+    """A call's permission to use a replica; a ``probe`` checks whether it is still down."""
 
     replica: Replica
     probe: bool
@@ -48,11 +48,11 @@ class Visit(NamedTuple):
 class Replicas:
     """The replicas of one endpoint; at least one."""
 
-    def __init__(self, name: str, urls: Sequence[str], patience: float) -> None:
+    def __init__(self, name: str, urls: Sequence[str], outage_patience: float) -> None:
         self._name = name
         self._replicas = [Replica(url) for url in urls]
         self._run = RUN_ALONE if len(urls) == 1 else RUN_AMONG_OTHERS
-        self._patience = patience
+        self._outage_patience = outage_patience
         self._down_since = time.monotonic()
         """When the last replica went down, while all are."""
         self._cause = ""
@@ -62,24 +62,24 @@ class Replicas:
 
     @property
     def down_for(self) -> float | None:
-        """Seconds for which all have been down; ``None`` if one is not."""
+        """Seconds for which all replicas have been down; ``None`` if one is up."""
         down = all(replica.down for replica in self._replicas)
         return time.monotonic() - self._down_since if down else None
 
     @property
     def available(self) -> bool:
-        """Whether there is somewhere to go."""
+        """Whether a replica can take a call."""
         return self._choice(time.monotonic()) is not None
 
     async def ready(self, *, wait: bool = True) -> None:
-        """Wait until there is somewhere to go; without ``wait`` only look.
+        """Wait until a replica can take a call; without ``wait``, only check.
 
         Raises:
-            Down: there has been nowhere for too long.
+            Down: none could for too long, or ``wait`` is off and none can.
         """
         while not self._choice(now := time.monotonic()):
-            open_question = not self._probed or any(replica.probing for replica in self._replicas)
-            left = float("inf") if open_question else self._down_since + self._patience - now
+            undecided = not self._probed or any(replica.probing for replica in self._replicas)
+            left = float("inf") if undecided else self._down_since + self._outage_patience - now
             if left <= 0 or not wait:
                 since = now - self._down_since
                 raise Down(f"{self._name}: down for {since:,.0f} s; {self._cause}", endpoint=self._name)
@@ -91,7 +91,7 @@ class Replicas:
                 pass
 
     def take(self) -> Visit | None:
-        """Where the next call goes; ``None`` if there is nowhere any more. To be given back by ``give_back``."""
+        """The replica for the next call, ``None`` if none is left; return it with ``give_back``."""
         replica = self._choice(time.monotonic())
         if replica is None:
             return None
@@ -112,11 +112,11 @@ class Replicas:
 
         Args:
             visit: what ``take`` gave.
-            replied: ``False`` if nobody answered there; ``None`` where the call was called off, which says nothing.
+            replied: ``False`` if the replica did not answer; ``None`` if the call was cancelled, which shows nothing.
             cause: what went wrong, in words.
 
         Returns:
-            Whether there is nowhere to go from now on.
+            Whether no replica can take a call now.
         """
         replica = visit.replica
         replica.in_flight -= 1
@@ -138,7 +138,7 @@ class Replicas:
             elif not replica.down and (slow or replica.failures >= self._run):
                 self._bring_down(replica, now, cause)
         if replica.down or visit.probe:
-            self._changed.set()  # whoever waits looks again
+            self._changed.set()  # waiting calls check again
             self._changed = asyncio.Event()
         return not self.available
 

@@ -1,7 +1,7 @@
-"""What the bytes of an answer mean: a completion, or the error that says why there is none.
+"""Parses the bytes of a reply: a completion, or the error that says why there is none.
 
-An answer that ended is whole, though it may say nothing: a model can think up to its token limit, unseen and billed.
-What to make of such a one is the method's business. What ended because its provider broke down is no answer.
+An answer with a finish reason is whole even if it is empty: a model can use up its token limit for hidden thinking, and
+that is billed. The method decides what to do with it. A reply that ended because the provider failed is not an answer.
 """
 
 import math
@@ -18,9 +18,9 @@ from weak2wise.llm.thinking import split_thinking
 
 BOM = b"\xef\xbb\xbf"
 _MOST_TOKENS = 1e12
-"""A larger count is no count."""
+"""A larger token count is ignored."""
 
-_SAME: dict[str, tuple[str, ...]] = {
+_SYNONYMS: dict[str, tuple[str, ...]] = {
     "stop": ("eos", "eos_token", "end_turn", "stop_sequence", "completed"),
     "length": ("max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded"),
     "content_filter": (
@@ -28,13 +28,13 @@ _SAME: dict[str, tuple[str, ...]] = {
         *("sensitive", "refusal", "guardrail_intervened"),
     ),
 }
-_WORDS = {other: word for word, others in _SAME.items() for other in others}
-"""Providers' words for a finish reason; any other is taken as it is, for a new one is hardly ever bad news."""
+_STANDARD_REASON = {other: word for word, others in _SYNONYMS.items() for other in others}
+"""The standard finish reason for each provider's synonym. Others are kept as they are: few of them mean a failure."""
 _BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource", "model_error", "network_error"}
 
 
-class Said(Struct):
-    """What a message or a piece of one says, wherever its provider puts it."""
+class ReplyText(Struct):
+    """The text and thinking of a message, or of a piece of one, in any provider's fields."""
 
     content: str | list[Any] | None = None
     reasoning_content: Any = None
@@ -42,9 +42,9 @@ class Said(Struct):
 
 
 class Choice(Struct):
-    """One answer and why it ended; ``error`` is OpenRouter's way to say that it broke off."""
+    """One answer and why it ended; OpenRouter sets ``error`` if it broke off."""
 
-    message: Said | None = None
+    message: ReplyText | None = None
     finish_reason: str | None = None
     error: Any = None
 
@@ -63,8 +63,8 @@ def parse_reply(body: bytes, name: str) -> Completion:
     """Read the body of a 200.
 
     Raises:
-        Transient: it is no whole answer.
-        Rejected, RateLimited, Unusable: it holds an error after all.
+        Transient: it is not a whole answer.
+        Rejected, RateLimited, Unusable: it holds an error in spite of the 200.
     """
     reply = decode(_REPLY, body.removeprefix(BOM), name)
     usage = usage_in(reply.usage)
@@ -80,7 +80,7 @@ def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes, name: str) -> _T:
     try:
         return decoder.decode(data)
     except UNREADABLE as error:
-        message = f"{name}: the answer is not the JSON it should be: {error}"
+        message = f"{name}: the answer is not valid JSON of the expected shape: {error}"
         raise Transient("malformed", message, endpoint=name) from None
 
 
@@ -88,11 +88,11 @@ def completion_in(choice: Choice, usage: Usage | None, name: str) -> Completion:
     """The answer in a choice that has a message.
 
     Raises:
-        Transient: it broke off, or says nothing, not even that it ended.
+        Transient: it broke off, or it is empty and has no finish reason.
     """
     assert choice.message is not None
     ended = choice.finish_reason.strip().casefold() if choice.finish_reason else None
-    ended = _WORDS.get(ended, ended) if ended else None
+    ended = _STANDARD_REASON.get(ended, ended) if ended else None
     text = text_in(choice.message.content)
     reasoning = choice.message.reasoning_content or choice.message.reasoning
     if choice.error or ended in _BROKEN_OFF:
@@ -114,14 +114,14 @@ def _no_answer(kind: Kind, message: str, name: str, usage: Usage | None) -> Tran
 
 
 def text_in(content: str | list[Any] | None) -> str:
-    """The text of a message's content, which some providers give in parts."""
-    if isinstance(content, list):  # a list of parts; only the text ones say something
+    """The text of a message's content, which some providers split into parts."""
+    if isinstance(content, list):  # a list of parts; only text parts count
         return "".join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
     return content or ""
 
 
 def usage_in(reported: Any) -> Usage | None:
-    """Tokens as providers report them, in whatever kind of number; ``None`` where they report none."""
+    """Tokens as a provider reports them, in any kind of number; ``None`` if it reports none."""
     if not isinstance(reported, dict):
         return None
     details = reported.get("prompt_tokens_details")

@@ -1,8 +1,8 @@
-"""An answer that comes as server-sent events, put together piece by piece.
+"""An answer that arrives as server-sent events, assembled piece by piece.
 
-Whole means that a chunk named a finish reason: providers that leave out the closing ``[DONE]`` exist, and so do streams
-that end it early. What goes wrong after that takes nothing from the answer but its usage. Comments (``: keep-alive``),
-blank lines and fields other than ``data`` say nothing, except that an ``event`` may be named ``error``.
+It is whole once a chunk has a finish reason: some providers never send the closing ``[DONE]``, some send it too early.
+A fault after that costs at most the usage. Comments (``: keep-alive``), blank lines and fields other than ``data``
+are ignored, but an ``event`` may be named ``error``.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from msgspec import Struct
 
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.error_mapping import error_for
-from weak2wise.llm.http.responses import BOM, Choice, Said, completion_in, decode, text_in, usage_in
+from weak2wise.llm.http.responses import BOM, Choice, ReplyText, completion_in, decode, text_in, usage_in
 from weak2wise.llm.model import Completion, Usage
 
 
 class _Piece(Struct):
-    delta: Said | None = None
+    delta: ReplyText | None = None
     finish_reason: str | None = None
     index: Any = 0
     error: Any = None
@@ -34,7 +34,7 @@ _LINE_ENDS = (b"\n", b"\r")
 
 
 class Stream:
-    """One answer on its way; ``feed`` it the bytes as they come, then ask for the ``completion``."""
+    """One answer as it arrives: ``feed`` it the bytes, then get the ``completion``."""
 
     def __init__(self, name: str) -> None:
         self.done = False
@@ -57,14 +57,14 @@ class Stream:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing of the answer is missing any more."""
+        """Whether the answer is complete."""
         return self._finish_reason is not None
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes; whether they ended an event that says something.
+        """Take the next bytes. Returns whether they completed an event with data.
 
         Raises:
-            ModelError, Unusable: an event is malformed, or says that there will be no answer.
+            ModelError, Unusable: an event is malformed, or reports an error.
         """
         if self._ended_in_cr:
             data = data.removeprefix(b"\n")
@@ -72,7 +72,7 @@ class Stream:
         self._buffer += data
         if b"\n" not in data and b"\r" not in data:
             return False
-        lines = self._buffer.splitlines()  # at LF, CR and CR LF, as the specification has it
+        lines = self._buffer.splitlines()  # at LF, CR and CR LF, as specified
         self._buffer = bytearray() if data.endswith(_LINE_ENDS) else lines.pop()
         heard = False
         for line in lines:
@@ -120,5 +120,5 @@ class Stream:
         if not self.whole:
             raise Transient("truncated", f"{self._name}: the stream broke off", endpoint=self._name)
         reasoning = {key: "".join(pieces) or None for key, pieces in self._reasoning.items()}
-        said = Said(content="".join(self._content), **reasoning)
+        said = ReplyText(content="".join(self._content), **reasoning)
         return completion_in(Choice(said, self._finish_reason), self.usage, self._name)

@@ -1,4 +1,4 @@
-"""One HTTP exchange: send a body, read what comes back, and turn every way in which that fails into one error type."""
+"""One HTTP exchange: send a body, read the reply, and turn every failure into one of our error types."""
 
 import asyncio
 import time
@@ -20,11 +20,11 @@ from weak2wise.llm.model import Completion
 from weak2wise.telemetry.plain import redactor
 
 LONGEST_MESSAGE = 400
-"""Characters of an error's message that are kept, secrets cut out before: half a key would not be known for one."""
+"""Characters that are kept of an error's message. Secrets are removed first: half a key would not be recognised."""
 LAST_BYTES_SECONDS = 0.5
-"""How long a finished stream may take to end, so that its connection can be used again."""
+"""How long to wait for the end of a finished stream, so that its connection can be used again."""
 UNKNOWN_SECONDS = 15.0
-"""How long an endpoint's host, never found so far, may be unknown before that counts as a mistake in the config."""
+"""How long a host that was never found may be unknown before that counts as a mistake in the config."""
 
 
 class Transport:
@@ -38,8 +38,8 @@ class Transport:
         self._headers = {"Content-Type": "application/json"} | endpoint.headers
         self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
         self._session: aiohttp.ClientSession | None = None
-        self._found = False
-        self._sought_since: float | None = None
+        self._host_found = False
+        self._first_try_at: float | None = None
 
     async def __aenter__(self) -> Self:
         # Time-outs cover one sent request; connections are bounded by the in-flight limit, not by the connector.
@@ -61,7 +61,7 @@ class Transport:
         """Send one request and read its answer.
 
         Raises:
-            ModelError, Unusable: see ``weak2wise.llm.errors``; no message of theirs holds a key.
+            ModelError, Unusable: see ``weak2wise.llm.errors``; their messages hold no key.
         """
         stream = Stream(self._name)
         try:
@@ -77,11 +77,11 @@ class Transport:
         assert self._session is not None
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
-                self._found = True
+                self._host_found = True
                 headers = response.headers
                 requests, tokens = remaining(headers, "requests"), remaining(headers, "tokens")
                 if requests or tokens:
-                    slot.told(requests, tokens)
+                    slot.note_quota(requests, tokens)
                 if response.status == 200 and response.content_type == "text/event-stream":
                     return await self._streamed(response, stream)
                 text = await self._read(response)
@@ -92,11 +92,11 @@ class Transport:
             raise self._timeout() from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise Unusable(
-                f"{self._name}: TLS refused: {error}", hint="Mend the certificate or the endpoint's base_url."
+                f"{self._name}: TLS refused: {error}", hint="Fix the certificate or the endpoint's base_url."
             ) from None
         except aiohttp.InvalidURL:
             raise Unusable(
-                f"{self._name}: not a usable address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
+                f"{self._name}: not a valid address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
             ) from None
         except aiohttp.ClientConnectorError as error:
             raise self._unreached(error) from None
@@ -106,16 +106,16 @@ class Transport:
             raise self._transient("connection", f"connection lost: {error or type(error).__name__}") from None
 
     def _unreached(self, error: aiohttp.ClientConnectorError) -> Transient | Unusable:
-        """A host that cannot be found may be a passing trouble; one that never could is most likely misspelled."""
+        """A host that cannot be found may be a temporary fault; one that was never found is probably misspelled."""
         now = time.monotonic()
         if not isinstance(error, aiohttp.ClientConnectorDNSError):
-            self._found = True  # though it refuses
-        self._sought_since = self._sought_since or now
-        if self._found or now - self._sought_since < UNKNOWN_SECONDS:
+            self._host_found = True  # but it refuses connections
+        self._first_try_at = self._first_try_at or now
+        if self._host_found or now - self._first_try_at < UNKNOWN_SECONDS:
             return self._transient("connection", f"cannot connect: {error.os_error or error}")
         return Unusable(
             f"{self._name}: cannot find the host {error.host}",
-            hint=f"Correct model_endpoints.{self._name}.base_url, or mend this machine's network.",
+            hint=f"Correct model_endpoints.{self._name}.base_url, or fix this machine's network.",
         )
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -123,7 +123,7 @@ class Transport:
         chunks = []
         async for chunk in self._chunks(response):
             chunks.append(chunk)
-            if time.monotonic() - began > self._endpoint.request_timeout:  # where no total time-out sees to it
+            if time.monotonic() - began > self._endpoint.request_timeout:  # a stream has no total time-out
                 raise self._timeout()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -139,7 +139,7 @@ class Transport:
                 if stream.done:
                     break
         except (ModelError, Unusable, TimeoutError, aiohttp.ClientError, OSError):
-            if not stream.whole:  # else it is paid for, and not to be bought again for its last bytes
+            if not stream.whole:  # a whole answer is paid for: do not ask again for its last bytes
                 raise
         completion = stream.completion()
         if stream.done:
@@ -149,7 +149,7 @@ class Transport:
         return completion
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The unpacked body as it comes, as long as it is not too large."""
+        """The decompressed body as it arrives. Raises ``Transient`` if it is too large."""
         most = self._endpoint.max_response_mb
         size = 0
         async for chunk in response.content.iter_any():

@@ -1,1 +1,1 @@
-"""What an endpoint may be asked at once and per minute, as configured and as its 429s teach."""
+"""Limits of an endpoint: requests in flight and per minute, as configured and as learned from 429s."""

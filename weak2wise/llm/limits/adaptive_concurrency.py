@@ -1,21 +1,24 @@
-"""How many requests may be in flight at a provider, and what makes that more or fewer. Times are monotonic seconds.
+"""How many requests may be in flight at a provider: a limit that adapts. Times are monotonic seconds.
 
-Where no limit is configured the window starts small and doubles a round trip (slow start) until a 429, or until
-doubling has stopped bringing answers faster; then it grows by steps. Nothing but a 429 makes it smaller.
+If no limit is configured, it starts small and doubles each round trip (slow start). Doubling ends with a 429, or when
+it no longer brings answers faster; then the limit grows in steps. Only a 429 makes it smaller.
 """
 
 CUT = 0.75
-"""What a 429 leaves of the requests that were in flight."""
+"""The new limit after a 429, as a share of the requests that were in flight."""
 STEPS_BACK = 32
-"""After a cut the window grows by the refused one over this, each round trip: it is back after eight."""
+"""After a cut, each round trip adds the refused concurrency divided by this: eight round trips restore it."""
 FLAT_ROUNDS = 2
-"""So many round trips running that brought answers no faster end the doubling."""
+"""Doubling ends after this many round trips in a row that brought answers no faster."""
 LONGEST_ROUND = 60.0
-"""Seconds; answers may take half an hour, but a provider that does not want a request says so at once."""
+"""Seconds; answers may take half an hour, but a provider refuses a request at once."""
 
 
 class AdaptiveConcurrency:
-    """So many requests may be in flight: ``first`` of them to begin with, never more than the ``ceiling``."""
+    """``size`` is how many requests may be in flight.
+
+    It begins with ``first`` and never exceeds the ``ceiling``.
+    """
 
     def __init__(self, now: float, *, ceiling: int, first: int) -> None:
         self.size = float(first)
@@ -30,7 +33,7 @@ class AdaptiveConcurrency:
         self._round_began, self._round_size, self._answers = now, int(self.size), 0
 
     def answered(self, in_flight: int, now: float) -> None:
-        """An answer arrived while so many were in flight; only a window that was full grows."""
+        """An answer arrived while ``in_flight`` requests were in flight. The limit grows only if it was used up."""
         if in_flight < int(self.size):
             self._new_round(now)
         elif not self._slow_start:
@@ -49,18 +52,18 @@ class AdaptiveConcurrency:
         self._new_round(now)
 
     def overdue(self, now: float) -> float:
-        """Seconds until a full window grows although its answers are not there yet; not above 0 if it does now."""
+        """Seconds until a limit that is used up grows although no answers came; 0 or less: now."""
         if not self._slow_start or self.size >= self._ceiling:
             return float("inf")
         return self._round_began + LONGEST_ROUND - now
 
-    def grow_unasked(self, now: float) -> None:
-        """Nothing was refused for as long as that."""
+    def grow_without_answers(self, now: float) -> None:
+        """Grow because nothing was refused for ``LONGEST_ROUND``."""
         self.size = min(self._ceiling, 2 * self.size)
         self._new_round(now)
 
     def cut(self, in_flight: int) -> None:
-        """A 429 arrived while so many were in flight."""
+        """A 429 arrived while ``in_flight`` requests were in flight."""
         refused = min(float(in_flight), self.size)
         self.size = max(1.0, CUT * refused)
         self._step = max(1.0, refused / STEPS_BACK)

@@ -1,70 +1,76 @@
-"""The request rate that a provider turns out to allow, learned from when it refuses.
+"""The request rate that a provider allows, learned from its refusals (429s).
 
-Time is cut into epochs, each ended by a refusal and the pause that it asks for. What an epoch got through, divided by
-its length with that pause, is at most the provider's rate, whatever window the provider counts in: a burst of 6,000
-requests in four seconds and a minute's pause are 100 a second. How fast requests went out when they were refused is at
-least that rate. What is learned lies between the two. The next epoch starts a little below it, comes back to it in
-about the time that the last epoch took, lingers there and then leaves it behind ever faster (the cubic of TCP CUBIC,
-by requests sent instead of by time), so that a limit that was raised, or learned wrongly, is found again.
+Time is divided into epochs. Each ends with a refusal and the pause that it asks for. Two numbers bound the provider's
+rate, whatever window the provider counts in:
 
-Some refusals do not follow the rate: an upstream that is overloaded, a limit on requests in flight, a day's quota.
-Cutting the rate for them, again and again, would only make everything slow. They show in three ways. A refusal is
-*stray* if those sent right after it were accepted: if it ends an epoch early, it teaches nothing. One epoch that ends
-early without that teaches nothing either. And where refusals go on coming early however far the rate was cut, they are
-*disregarded*: epochs go on after their pauses, faster and faster, until that makes refusals denser. A pause longer than
-any provider's window makes the rate be forgotten.
+- Lower: the accepted requests of an epoch, divided by its length with the pause. A burst of 6,000 requests in four
+  seconds and a pause of a minute are 100 a second.
+- Upper: how fast requests were sent when one was refused.
 
-A rate that is configured is a ceiling over all that.
+The learned rate lies between the two. The next epoch starts a little below it and returns to it in about the time that
+the last epoch took. It stays near it for a while (the plateau), then exceeds it faster and faster: the cubic of TCP
+CUBIC, by requests sent instead of by time. So a limit that was raised, or learned wrongly, is found again.
+
+Some refusals have nothing to do with the rate: an overloaded upstream, a limit on requests in flight, a daily quota.
+Cutting the rate for them, again and again, would only make everything slow. They are recognised in three ways:
+
+- A refusal is *stray* if the requests sent right after it were accepted. If it ends an epoch early, nothing is learned.
+- From a single epoch that ends early without that, nothing is learned either.
+- If refusals keep coming early, however far the rate was cut, they are *disregarded*: after its pause an epoch
+  continues, faster and faster, until that makes refusals more frequent.
+
+After a pause longer than any provider's window the learned rate is forgotten. A configured rate is a ceiling.
 """
 
 import math
 from collections import deque
 
 CUT = 0.04
-"""The share of the learned rate that an epoch begins below it."""
-NEARER = 0.7
-"""Of the two bounds the upper one is the better: the pause in the lower one is often rounded up to whole seconds."""
-LEAST_OF_STRAY = 0.98
-"""Of the refused rate; a stray refusal proves that the rate is hardly too high."""
+"""An epoch begins this share below the learned rate."""
+UPPER_WEIGHT = 0.7
+"""The upper bound's weight. It is the better one: the lower one's pause is often rounded up to whole seconds."""
+STRAY_FLOOR = 0.98
+"""Share of the refused rate that is kept after a stray refusal: the rate is hardly too high."""
 RECENT_SECONDS = 2.0
-"""How fast requests go out is told over that time; the shortest window that providers count in is a second."""
+"""The sending rate is measured over this time; the shortest window that providers count in is a second."""
 SHARE_OF_CONFIGURED = 0.98
-"""Requests that are spaced evenly still arrive unevenly; a server that counts by the second would refuse some."""
-SHORTEST_WAY = 400
-"""Requests; coming back sooner would mean being refused more than once in so many."""
-LONGEST_LINGER, LONGEST_WAY = 60.0, 150.0
-"""Seconds on the way back: providers count by the minute, so more is no surer; and slow endpoints need some bound."""
-TOO_FEW = 20
-"""Requests; an epoch that got fewer through goes on after its pause."""
+"""Requests sent evenly still arrive unevenly, so a server that counts by the second would refuse some."""
+SHORTEST_RETURN = 400
+"""Requests sent before the learned rate is reached again, at least. So at most one in this many is refused."""
+LONGEST_PLATEAU, LONGEST_RETURN = 60.0, 150.0
+"""Seconds until the learned rate is reached again. Providers count by the minute, so a longer plateau is no safer; slow
+endpoints need the second bound."""
+FEWEST_REQUESTS = 20
+"""An epoch with fewer accepted requests continues after its pause."""
 SLACK_SECONDS = 0.02
-"""Time lost by waking up late that may be made up for."""
+"""Time lost by waking up late that may be caught up."""
 FOLLOWERS = 4
-"""Requests sent between a refused one and the news of it; with fewer, nothing is known of what it was due to."""
+"""Requests sent between a refused one and its 429. With fewer, the cause of the refusal is not known."""
 STRAY_SHARE = 0.05
-"""Of the followers; one more is granted to 20 of them."""
-UNTOLD = 4
-"""So many more refusals that are stray, or alone and early, than others say that they do not follow the rate."""
+"""Share of the followers that may be refused too if the refusal is stray; with 20 or more, one in addition."""
+UNRELATED = 4
+"""With this many more refusals that are stray, or single and early, than others, refusals are disregarded."""
 DENSER = 2
-"""Refusals so many times as dense as when they began to be disregarded do follow the rate."""
+"""Refusals that become this many times as frequent as when they were first disregarded depend on the rate."""
 LONGEST_WINDOW = 90.0
-"""Seconds; providers count requests a minute, if not a second."""
+"""Seconds; providers count requests per minute or per second."""
 
 
 class Epoch:
-    """What was sent from one refusal to the next; times are monotonic seconds."""
+    """What was sent from one refusal to the next. Times are monotonic seconds, rates are requests a second."""
 
     def __init__(self, began: float, before: "Epoch | None" = None) -> None:
-        """``before``: the same epoch until its last pause, whose counts go on here."""
+        """``before``: the same epoch until its last pause; its counts continue here."""
         self.began: float = before.began if before else began
         self.sent: int = before.sent if before else 0
         self.refused: int = before.refused if before else 0
         self._before = self.sent, self.refused
         self.followers = 0
         self.ended = began
-        self.asked = math.inf
+        self.sending_rate = math.inf
         self.early = False
-        self.linger = 0.0
-        self.goes_on: Epoch | None = None
+        self.plateau = 0.0
+        self.continued_by: Epoch | None = None
 
     @property
     def length(self) -> int:
@@ -78,61 +84,63 @@ class Epoch:
 
     @property
     def stray(self) -> bool:
-        """Whether, of the requests sent until the refusal was known, next to none were refused as well."""
-        granted = STRAY_SHARE * self.followers + (self.followers >= 1 / STRAY_SHARE)
-        return self.followers >= FOLLOWERS and self.latest_refused - 1 <= granted
+        """Whether almost none of the requests sent before the refusal was known were refused too."""
+        allowed = STRAY_SHARE * self.followers + (self.followers >= 1 / STRAY_SHARE)
+        return self.followers >= FOLLOWERS and self.latest_refused - 1 <= allowed
 
     @property
     def rate(self) -> float:
-        """Requests a second that this epoch, now ended, says are allowed.
+        """The allowed rate, in requests a second, as estimated from this epoch, which has ended.
 
-        What got through is a lower bound, for the epoch began below the limit and the pause is part of it. The rate
-        that was refused is an upper one; an epoch that ended early did not go on for long enough to tell it.
+        The accepted requests give a lower bound: the epoch began below the limit and includes the pause. The rate that
+        was refused is an upper bound; an epoch that ended early was too short to measure it.
         """
-        through = (self.sent - self.refused) / max(self.ended - self.began, 1e-3)
-        if self.early or self.asked == math.inf:
-            return min(through, self.asked)
-        between = NEARER * self.asked + (1 - NEARER) * through
-        return max(between, LEAST_OF_STRAY * self.asked) if self.stray else between
+        lower = (self.sent - self.refused) / max(self.ended - self.began, 1e-3)
+        if self.early or self.sending_rate == math.inf:
+            return min(lower, self.sending_rate)
+        between = UPPER_WEIGHT * self.sending_rate + (1 - UPPER_WEIGHT) * lower
+        return max(between, STRAY_FLOOR * self.sending_rate) if self.stray else between
 
 
 class AdaptiveRate:
-    """How fast one provider may be asked; without a refusal, as fast as one likes."""
+    """The rate for one provider; unlimited until the first refusal."""
 
     def __init__(self, now: float, configured: float | None = None) -> None:
-        """``configured``: requests a second that are never to be passed."""
+        """``configured``: requests a second that are never exceeded."""
         self.epoch = Epoch(now)
         self.resumes_at = now
-        self._most = math.inf if configured is None else SHARE_OF_CONFIGURED * configured
+        self._ceiling = math.inf if configured is None else SHARE_OF_CONFIGURED * configured
         self._learned: Epoch | None = None
         self._ended: Epoch | None = None
-        """The last one; what it says is known when its pause is over, as more of its requests may be refused."""
+        """The last epoch. It is evaluated after its pause, since more of its requests may be refused until then."""
         self._pausing: Epoch | None = None
         self._was_early = False
-        self._untold = 0
-        self._lengths: deque[int] = deque(maxlen=UNTOLD)
+        self._unrelated = 0
+        self._lengths: deque[int] = deque(maxlen=UNRELATED)
         self._disregarded = 0.0
-        """Requests between two refusals when they began to be disregarded; 0 if they are not."""
+        """Mean requests between two refusals when refusals were first disregarded; 0 if they are not."""
         self._refused_at = now
         self._next_at = 0.0
-        self._held_back = 1.0
+        self._share_held_back = 1.0
         self._recent: deque[float] = deque()
 
     @property
     def rate(self) -> float | None:
-        """Requests a second that may be sent now; ``None`` while nothing is known."""
+        """Requests a second that may be sent now; ``None`` if no limit is known."""
         if self._learned is None:
-            return None if self._most == math.inf else self._most
-        way = self.epoch.sent / self._way_back(self._learned)
-        return min(self._most, self._learned.rate * (1 + CUT * (way - 1) ** 3))
+            return None if self._ceiling == math.inf else self._ceiling
+        progress = self.epoch.sent / self._return_length(self._learned)
+        return min(self._ceiling, self._learned.rate * (1 + CUT * (progress - 1) ** 3))
 
     @staticmethod
-    def _way_back(learned: Epoch) -> float:
-        """How many requests it takes to come back to the learned rate."""
-        return min(max(SHORTEST_WAY, learned.rate * learned.linger), max(TOO_FEW, learned.rate * LONGEST_WAY))
+    def _return_length(learned: Epoch) -> float:
+        """How many requests it takes to return to the learned rate."""
+        return min(
+            max(SHORTEST_RETURN, learned.rate * learned.plateau), max(FEWEST_REQUESTS, learned.rate * LONGEST_RETURN)
+        )
 
     def wait(self, now: float) -> float:
-        """Seconds until the next request may be sent; not above 0 if it may now."""
+        """Seconds until the next request may be sent; 0 or less: now."""
         return self._next_at - now
 
     def send(self, now: float) -> Epoch:
@@ -145,12 +153,12 @@ class AdaptiveRate:
             self._recent.append(now)
             while self._recent[0] < max(self.resumes_at, now - RECENT_SECONDS):
                 self._recent.popleft()
-            self._held_back += ((now - self._next_at < SLACK_SECONDS) - self._held_back) / TOO_FEW
+            self._share_held_back += ((now - self._next_at < SLACK_SECONDS) - self._share_held_back) / FEWEST_REQUESTS
             self._next_at = max(self._next_at, now - SLACK_SECONDS) + 1 / rate
         return self.epoch
 
     def idled(self, since: float, until: float) -> None:
-        """Nobody wanted anything for that time, which therefore says nothing about the rate."""
+        """Nothing was to be sent from ``since`` to ``until``, so this time does not count for the rate."""
         self.epoch.began += max(0.0, until - max(since, self.epoch.began))
 
     def refused(self, epoch: Epoch) -> None:
@@ -158,73 +166,79 @@ class AdaptiveRate:
         part: Epoch | None = epoch
         while part:
             part.refused += 1
-            part = part.goes_on
+            part = part.continued_by
 
     def end_epoch(self, now: float, until: float, followers: int = 0) -> None:
-        """The provider wants nothing more ``until`` then; so many were sent after the one that it refused."""
+        """A request was refused, with a pause ``until`` then; ``followers`` requests were sent after it."""
         ended = self.epoch
-        if ended.sent > ended.refused:  # else the pause before was too short
-            ended.asked, ended.followers = self._asked(now), followers
+        if ended.sent > ended.refused:  # else the last pause was too short
+            ended.sending_rate, ended.followers = self._sending_rate(now), followers
             if self._learned:
-                # Where the rate did not hold them back, requests were refused for something else or a lower limit.
-                came_back = ended.sent >= self._way_back(self._learned) / 2
-                ended.early = not came_back or self._held_back < 0.5
+                # If the rate did not hold requests back, the refusal has another cause, or the limit is lower.
+                returned = ended.sent >= self._return_length(self._learned) / 2
+                ended.early = not returned or self._share_held_back < 0.5
             self._ended = self._pausing = ended
             self._refused_at = now
         self._pause(until)
 
     def prolong(self, until: float) -> None:
-        """The pause turns out longer; too late where something was sent after it."""
+        """Make the pause longer, unless something was sent since."""
         if not self.epoch.sent:
             self._pause(until)
 
     def _pause(self, until: float) -> None:
-        """Begin the next epoch then."""
+        """Begin the next epoch at that time."""
         self.resumes_at = until
         self.epoch = Epoch(until)
         if self._pausing:
             self._pausing.ended = until
 
     def _learn(self, ended: Epoch) -> None:
-        """Draw from an epoch, whose pause is over, what it says about the rate; or let it go on."""
+        """Learn the rate from an epoch whose pause is over, or continue that epoch."""
         self._pausing = None
         if ended.ended - self._refused_at > LONGEST_WINDOW:
-            self._learned, self._untold, self._disregarded = None, 0, 0.0
+            self._learned, self._unrelated, self._disregarded = None, 0, 0.0
         elif not self._disregards(ended) and not self._is_too_early(ended):
-            ended.linger = min(ended.ended - ended.began, LONGEST_LINGER)
+            ended.plateau = min(ended.ended - ended.began, LONGEST_PLATEAU)
             self._learned = ended
         else:
-            self.epoch = ended.goes_on = Epoch(self.epoch.began, ended)
+            self.epoch = ended.continued_by = Epoch(self.epoch.began, ended)
 
     def _is_too_early(self, ended: Epoch) -> bool:
-        """Whether an epoch is no evidence; of two running that end early, the second is, unless by a stray refusal."""
-        few = ended.sent - ended.refused < TOO_FEW
+        """Whether an epoch ended too early to learn from.
+
+        The second of two in a row that end early does count, unless a stray refusal ended it.
+        """
+        few = ended.sent - ended.refused < FEWEST_REQUESTS
         too_early = few or (ended.early and (ended.stray or not self._was_early))
         self._was_early = too_early and ended.early
         return too_early
 
     def _disregards(self, ended: Epoch) -> bool:
-        """Whether refusals seem not to follow the rate, since they come early whatever it is."""
-        if not self._learned or ended.sent - ended.refused < TOO_FEW:
+        """Whether refusals do not depend on the rate, as they come early whatever it is."""
+        if not self._learned or ended.sent - ended.refused < FEWEST_REQUESTS:
             return False
-        lone = ended.stray or ended.latest_refused <= 1
-        untold = ended.stray or (ended.early and lone)
-        self._untold = self._untold + 1 if untold else max(0, self._untold - 1)
+        single = ended.stray or ended.latest_refused <= 1
+        unrelated = ended.stray or (ended.early and single)
+        self._unrelated = self._unrelated + 1 if unrelated else max(0, self._unrelated - 1)
         self._lengths.append(ended.length)
-        if len(self._lengths) < UNTOLD:
-            return self._disregarded > 0 and lone
-        mean = sum(self._lengths) / UNTOLD
+        if len(self._lengths) < UNRELATED:
+            return self._disregarded > 0 and single
+        mean = sum(self._lengths) / UNRELATED
         if not self._disregarded:
-            if self._untold >= UNTOLD:
+            if self._unrelated >= UNRELATED:
                 self._disregarded = mean
                 self._lengths.clear()
-        elif not lone or mean < self._disregarded / DENSER:
-            self._disregarded, self._untold = 0.0, 0
+        elif not single or mean < self._disregarded / DENSER:
+            self._disregarded, self._unrelated = 0.0, 0
             return ended.stray
         return self._disregarded > 0
 
-    def _asked(self, now: float) -> float:
-        """Requests a second that have been sent of late, if that can be told; without a rate as fast as they came."""
+    def _sending_rate(self, now: float) -> float:
+        """Requests a second sent lately, at most the current rate, or that rate if it is too early to measure.
+
+        Infinity if there is no rate.
+        """
         rate = self.rate
         if rate is None:
             return math.inf

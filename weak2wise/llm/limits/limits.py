@@ -1,17 +1,17 @@
-"""What an endpoint may be asked at once and per minute: as configured, and below that as its 429s teach.
+"""Limits of an endpoint: how many requests at once and per minute.
 
-A configured limit is a ceiling; all of them hold together. Below the ceilings two limits adapt:
+Configured limits are ceilings that all hold together. Below them two limits adapt:
 
-- The *concurrency*, how many requests are in flight (``adaptive_concurrency``). Of a burst of 429s one cuts it: those
-  that answer requests sent before the cut do not cut again.
-- The *rate*, learned from 429s (``adaptive_rate``). Where the rate was what held requests back, a 429 says nothing
-  about the concurrency and leaves it alone.
+- The *concurrency*: how many requests are in flight (``adaptive_concurrency``). A burst of 429s cuts it once: a 429
+  for a request sent before the cut does not cut again.
+- The *rate*: learned from 429s (``adaptive_rate``). If the rate was what held requests back, a 429 says nothing about
+  the concurrency and does not change it.
 
-A pause that a provider asks for holds for everybody. Nothing but a 429 makes any of this smaller. Who waits here waits
-in one line; the head of it is let through by ``_pump``, which runs when something ends and when time is due, so that
-waiting costs nothing, however many wait. Who has nowhere to go any more is sent away without having used anything up,
-for others of the same key may. asyncio-throttle holds a configured rate whatever the learned one does; it polls for
-each waiter and therefore gets one at a time, and seldom any, for the pace spaces requests already.
+A pause that a provider asks for holds for all requests. Only a 429 makes a limit smaller. Requests wait in one queue.
+``_pump`` lets the first one go; it runs when a request ends and when a timer fires, so waiting costs nothing, however
+many wait. Waiters whose endpoint went down are released without consuming quota, because other endpoints may share
+these limits. asyncio-throttle enforces a configured rate, whatever the learned one is. It polls for each waiter, so it
+gets one at a time; that one seldom waits, because the adaptive rate already spaces requests.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ from weak2wise.llm.limits.adaptive_rate import AdaptiveRate, Epoch
 from weak2wise.llm.limits.token_bucket import TokenBucket
 from weak2wise.telemetry.log import host_log
 
-FIRST_WINDOW = 32
+FIRST_CONCURRENCY = 32
 MOST_IN_FLIGHT = 1024
-"""Where none is configured, and there are connections for so many (``weak2wise.llm.http.open_files``)."""
+"""The limit if none is configured and open files allow it (``weak2wise.llm.http.open_files``)."""
 SHORTEST_TIMER = 0.002
-"""Seconds; event loops count in milliseconds, and a timer of less would spin."""
+"""Seconds; event loops count in milliseconds, so a shorter timer would spin."""
 LONG_PAUSE = 10.0
-"""Seconds; a longer one is worth a line in the log."""
+"""Seconds; a longer pause is logged."""
 
 
 class Slot:
-    """Leave to send one request; give it back by ``release``, whatever came of it."""
+    """Permission to send one request. Call ``release`` when the request is over, whatever its result."""
 
     def __init__(self, limits: "Limits", epoch: Epoch, number: int, sent_at: float, charged: float) -> None:
         self._limits = limits
@@ -50,17 +50,17 @@ class Slot:
         self.tokens = 0
 
     def answered(self, tokens: int) -> None:
-        """A whole answer arrived that used so many tokens."""
+        """A whole answer arrived that used this many tokens."""
         self.tokens = tokens
         self._limits.answered(tokens)
 
     def refused(self, retry_after: float | None) -> bool:
-        """A 429 arrived, which may have said how many seconds to wait; whether it was the first of its burst."""
+        """A 429 arrived, perhaps with ``retry_after`` in seconds. Returns whether it was the first of its burst."""
         return self._limits.refused(self, retry_after)
 
-    def told(self, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
-        """The reply said how many requests and tokens remain, and in how many seconds that is over."""
-        self._limits.told(self, requests, tokens)
+    def note_quota(self, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
+        """The reply reported how many requests and tokens remain, each with the seconds until that resets."""
+        self._limits.note_quota(self, requests, tokens)
 
     def release(self) -> None:
         """The request is over."""
@@ -68,7 +68,7 @@ class Slot:
 
 
 class _Waiter(NamedTuple):
-    """Somebody in the line, what it will use, and whether it would still go."""
+    """A request in the queue, the tokens it will use, and whether it is still to be sent."""
 
     future: "asyncio.Future[Slot | None]"
     tokens: float
@@ -81,7 +81,7 @@ class Limits:
     FIRST_PAUSE = 1.0
     LONGEST_GUESS = 60.0
     LONGEST_PAUSE = 3600.0
-    """Whatever a server says, it is asked again after an hour."""
+    """Seconds; no pause is longer, whatever a server asks for."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class Limits:
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
-        """What is configured, in requests and tokens; ``most_in_flight`` bounds what is found out instead."""
+        """Take the configured limits; ``most_in_flight`` bounds the concurrency if ``in_flight`` is not configured."""
         self._name = name
         now = time.monotonic()
         self.concurrency = AdaptiveConcurrency(
-            now, ceiling=in_flight or most_in_flight, first=in_flight or min(FIRST_WINDOW, most_in_flight)
+            now, ceiling=in_flight or most_in_flight, first=in_flight or min(FIRST_CONCURRENCY, most_in_flight)
         )
         self.rate = AdaptiveRate(now, requests_per_minute and requests_per_minute / 60)
         self.in_flight = 0
-        # Windows of about a second keep bursts short; a slow rate gets one request per window.
+        # Periods of about a second keep bursts short; a slow rate gets one request per period.
         burst = max(1, round((requests_per_minute or 0) / 60))
         self._throttler = (
             Throttler(rate_limit=burst, period=60 * burst / requests_per_minute) if requests_per_minute else None
@@ -108,10 +108,10 @@ class Limits:
         self._turn = asyncio.Lock()
         self._tokens = TokenBucket(now, tokens_per_minute) if tokens_per_minute else None
         self._mean_tokens = 0.0
-        self._line: deque[_Waiter] = deque()
+        self._waiters: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
-        self._told = 0
+        self._quota_from = 0
         self._idle_since: float | None = None
         self._paused_until = 0.0
         self._pause = self.FIRST_PAUSE
@@ -119,7 +119,7 @@ class Limits:
 
     @classmethod
     def of(cls, name: str, settings: LimitSettings, most_in_flight: int = MOST_IN_FLIGHT) -> "Limits":
-        """The limits that settings ask for; ``most_in_flight`` where they do not say how many may be in flight."""
+        """The limits in settings; ``most_in_flight`` as in the constructor."""
         return cls(
             settings.limit_group or name,
             in_flight=settings.max_concurrent_requests,
@@ -130,18 +130,18 @@ class Limits:
 
     @property
     def pause_left(self) -> float:
-        """Seconds for which the provider wants nothing."""
+        """Seconds until the pause that the provider asked for is over."""
         return max(0.0, self._paused_until - time.monotonic())
 
     async def acquire(self, tokens: float = 0.0, wanted: Callable[[], bool] = lambda: True) -> Slot | None:
-        """Wait for leave to send one request.
+        """Wait for permission to send one request.
 
         Args:
-            tokens: how many it may use at most, as long as nothing is known of the answers.
-            wanted: whether it would still be sent; asked when its turn comes and in every ``sweep``.
+            tokens: the most it may use; taken as its cost until the first answer shows what answers use.
+            wanted: whether it is still to be sent; checked when its turn comes and in ``release_unwanted``.
 
         Returns:
-            ``None`` if it is wanted no more.
+            ``None`` if it is no longer wanted.
         """
         slot = await self._next_slot(tokens, wanted)
         if slot and self._throttler:
@@ -159,35 +159,35 @@ class Limits:
             self.rate.idled(self._idle_since, now)
             self._idle_since = None
         tokens = self._mean_tokens or tokens
-        if not self._line and self._wait(now, tokens) <= 0:
+        if not self._waiters and self._wait(now, tokens) <= 0:
             return self._grant(now, tokens)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, wanted)
-        self._line.append(waiter)
+        self._waiters.append(waiter)
         self._pump()
         try:
             return await waiter.future
         except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled():  # let through and cancelled in the same moment
+            if waiter.future.done() and not waiter.future.cancelled():  # granted and cancelled in the same moment
                 slot = waiter.future.result()
                 if slot:
                     slot.release()
             raise
 
-    def sweep(self) -> None:
-        """Send away who waits and is wanted no more."""
-        for waiter in self._line:
+    def release_unwanted(self) -> None:
+        """Release the waiters that are no longer wanted; they consume no quota."""
+        for waiter in self._waiters:
             if not waiter.future.done() and not waiter.wanted():
                 waiter.future.set_result(None)
         self._pump()
 
     def _wait(self, now: float, tokens: float) -> float:
-        """Seconds until the next request may go, as far as one can tell; not above 0 if it may now."""
+        """Seconds until the next request may be sent, as far as is known; 0 or less: now."""
         if self.in_flight >= int(self.concurrency.size):
             if (overdue := self.concurrency.overdue(now)) > 0:
                 return overdue
-            self.concurrency.grow_unasked(now)
+            self.concurrency.grow_without_answers(now)
         if self._quota_until > now and self._sent >= self._quota:
-            # Used up, as the server counts: the same as a 429, but that it cost no request.
+            # The reported quota is used up: treat it like a 429 that cost no request.
             self._quota_until, until = 0.0, self._quota_until
             self._pause_until(until, now)
             self.rate.end_epoch(now, self._paused_until)
@@ -195,7 +195,7 @@ class Limits:
         return wait if self._tokens is None else max(wait, self._tokens.wait(now, tokens))
 
     def _pause_until(self, until: float, now: float) -> bool:
-        """Nothing is to be sent before; whether that is longer than was known."""
+        """Send nothing before ``until``. Returns whether that prolongs the pause."""
         until = min(until, now + self.LONGEST_PAUSE)
         if until <= self._paused_until:
             return False
@@ -211,16 +211,16 @@ class Limits:
         return Slot(self, self.rate.send(now), self._sent, now, charged)
 
     def _pump(self) -> None:
-        """Let through whoever may go; be called again when the next one may."""
-        while self._line:
-            waiter = self._line[0]
-            if waiter.future.done():  # cancelled or swept away
-                self._line.popleft()
+        """Grant slots to the waiters that may go, and set a timer for the next one."""
+        while self._waiters:
+            waiter = self._waiters[0]
+            if waiter.future.done():  # cancelled or released
+                self._waiters.popleft()
                 continue
             now = time.monotonic()
             wait = self._wait(now, waiter.tokens)
             if wait <= 0:
-                self._line.popleft()
+                self._waiters.popleft()
                 waiter.future.set_result(self._grant(now, waiter.tokens) if waiter.wanted() else None)
                 continue
             if self._timer:
@@ -238,11 +238,11 @@ class Limits:
         self.concurrency.answered(self.in_flight, time.monotonic())
 
     def refused(self, slot: Slot, retry_after: float | None) -> bool:
-        """A 429 arrived for a request; whether it ended the request's epoch."""
+        """A 429 arrived for a request. Returns whether it ended the request's epoch."""
         now, epoch = time.monotonic(), slot.epoch
         self.rate.refused(epoch)
         first = epoch is self.rate.epoch
-        if not first and retry_after is None:  # this burst is being waited out already
+        if not first and retry_after is None:  # the pause for this burst has begun already
             return False
         if first and (retry_after is None or epoch.refused == epoch.sent):
             retry_after = max(retry_after or 0.0, self._pause * random.uniform(1.0, 1.25))
@@ -255,14 +255,14 @@ class Limits:
         elif longer:
             self.rate.prolong(self._paused_until)
         if longer:
-            self.sweep()
+            self.release_unwanted()
         return first
 
-    def told(self, slot: Slot, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
-        """Note the tighter of two quotas, counted from when the request was sent: the server decided then."""
-        if slot.number < self._told or slot.epoch is not self.rate.epoch:  # old news
+    def note_quota(self, slot: Slot, requests: tuple[float, float] | None, tokens: tuple[float, float] | None) -> None:
+        """Keep the tighter of two quotas. It counts from when the request was sent: the server reported it then."""
+        if slot.number < self._quota_from or slot.epoch is not self.rate.epoch:  # an older report
             return
-        self._told, self._quota_until = slot.number, 0.0
+        self._quota_from, self._quota_until = slot.number, 0.0
         if tokens and self._mean_tokens:
             self._quota, self._quota_until = slot.number + tokens[0] // self._mean_tokens, slot.sent_at + tokens[1]
         if requests and (not self._quota_until or slot.number + requests[0] < self._quota):
@@ -273,7 +273,7 @@ class Limits:
         self.in_flight -= 1
         if self._tokens:
             self._tokens.settle(slot.charged, slot.tokens)
-        if self._line:
+        if self._waiters:
             self._pump()
         elif not self.in_flight:
             self._idle_since = time.monotonic()

@@ -1,11 +1,11 @@
-"""The tokens a minute that a provider allows, as configured. Times are monotonic seconds."""
+"""A configured limit of tokens per minute. Times are monotonic seconds."""
 
 TOKENS_AT_ONCE = 6.0
-"""Seconds' worth of a token budget; with all of a minute's, twice the budget would fit into the first minute."""
+"""The bucket's size, in seconds of the rate. With 60, the first minute could use twice the limit."""
 
 
 class TokenBucket:
-    """Tokens per minute as a leaky bucket; a request is charged what is expected, then settled by what it used."""
+    """Tokens per minute; a request is charged the expected tokens, then corrected to those it used."""
 
     def __init__(self, now: float, per_minute: float) -> None:
         self._rate = per_minute / 60
@@ -14,7 +14,7 @@ class TokenBucket:
         self._filled_at = now
 
     def wait(self, now: float, expected: float) -> float:
-        """Seconds until a request of so many tokens fits, or the bucket is full; not above 0 if it does now."""
+        """Seconds until ``expected`` tokens fit, or the bucket is full; 0 or less if they fit now."""
         self._left = min(self._capacity, self._left + (now - self._filled_at) * self._rate)
         self._filled_at = now
         return (max(min(expected, self._capacity), 1) - self._left) / self._rate

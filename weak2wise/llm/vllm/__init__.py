@@ -1,1 +1,1 @@
-"""Models on a vLLM engine embedded in this process, and what they need of its GPUs."""
+"""Models on a vLLM engine embedded in this process, and the GPU memory they need."""

@@ -1,18 +1,17 @@
-"""One running vLLM engine: the only module that imports vLLM, which takes many seconds and is done in a thread.
+"""One running vLLM engine. Only this module imports vLLM, in a thread, since that takes many seconds.
 
 Decisions:
 
-- Usage context ``LLM_CLASS``: vLLM then picks its batch sizes for throughput, which is what a batch job wants.
+- Usage context ``LLM_CLASS``: vLLM then chooses batch sizes for throughput, as a batch job needs.
 - Sampling defaults are the model's own (``generation_config.json``), as in ``vllm serve`` and in transformers;
-  ``engine_args: {generation_config: vllm}`` turns that off. The temperature is always the method's.
+  ``engine_args: {generation_config: vllm}`` turns that off. The temperature always comes from the method.
 - Prompts go through the engine's renderer, whose thread pool applies the chat template and tokenises.
 - Engine processes are spawned, never forked: a fork would share our sockets and the lock on the work_dir.
-- On a CPU a per-request seed kills the engine as soon as one prefill is chunked, so chunking is off there unless
-  the user asked for it; vLLM then makes ``max_num_batched_tokens`` at least ``max_model_len`` by itself.
-- On a CPU the engine computes in its own process, without vLLM's separate worker: the two spin while they wait for each
-  other, which on a few cores costs a third of the tokens (``scripts/bench_scoring.py``).
-- A CPU without AVX-512 computes in bfloat16, most models' own type, several times slower than in float32, which is
-  therefore the default there.
+- On a CPU a per-request seed kills the engine when a prefill is chunked, so chunking is off there unless the user
+  asks for it; vLLM then makes ``max_num_batched_tokens`` at least ``max_model_len`` by itself.
+- On a CPU the engine computes in its own process, without vLLM's separate worker: the two wait for each other in busy
+  loops, which on a few cores costs a third of the throughput (``scripts/bench_scoring.py``).
+- On a CPU without AVX-512 the default type is float32: bfloat16, most models' own type, is several times slower there.
 """
 
 import asyncio
@@ -68,25 +67,25 @@ CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
 SEED_MASK = 2**63 - 1
 """vLLM keeps a seed in a signed 64-bit integer."""
 REPETITION = RepetitionDetectionParams(min_pattern_size=17, max_pattern_size=128, min_count=4)
-"""Ends an answer that says the same 1 to 128 tokens again and again: after four times, and 68 tokens at least.
+"""Ends an answer that repeats the same 1 to 128 tokens: after four copies, and at least 68 tokens.
 
-A shorter pattern repeated is one of these sizes as well. vLLM looks for each size after each token; on one core of a
+Repeats of a shorter pattern also have one of these sizes. vLLM checks each size after each token; on one core of a
 server that took 0.3 us a size: 5 us a token in answers of 128 tokens, 17 us at 256, 40 us from 512 on; a paragraph that
-repeats up to a limit of 8,192 tokens costs far more. An honest text is cut only where 68 tokens or more are four exact
-copies: no list that counts and no table, but perhaps a row of zeros, or a ruler of dashes."""
+repeats up to a limit of 8,192 tokens costs far more. A good text is cut only if 68 tokens or more are four exact
+copies: not a numbered list or a table, but perhaps a row of zeros or of dashes."""
 CPU_KV_BYTES = 4 * 2**30
-POLITE_SECONDS = 1.5
-"""How long ``shutdown`` lets the engine end by itself; with the killing and reaping after it, under 3 s."""
+GRACEFUL_SECONDS = 1.5
+"""How long ``shutdown`` waits for the engine to end by itself; with killing it after that, under 3 s in all."""
 
 
 def _available_memory() -> int:
-    """Bytes the kernel thinks can be had without swapping."""
+    """Bytes that the kernel estimates are available without swapping."""
     meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     return int(meminfo["MemAvailable"].split()[0]) * 1024
 
 
 def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
-    """What a CPU build needs beyond what the user said."""
+    """The arguments that a CPU build needs beyond the user's."""
     extra: dict[str, Any] = {}
     if args.get("enable_chunked_prefill"):
         host_log.warning(
@@ -105,7 +104,7 @@ def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _engine_args(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> AsyncEngineArgs:
-    """The endpoint in vLLM's words; what has no meaning here is logged and left out."""
+    """The endpoint as vLLM's arguments; settings without a meaning here are logged and left out."""
     args: dict[str, Any] = {"model": endpoint.model, "disable_log_stats": True, "use_tqdm_on_load": False}
     if not USER_CONFIGURES_LOGGING:
         args["logging_config"] = LoggingConfig(pylogging_config_file=str(engine_log.config_file()))
@@ -127,24 +126,24 @@ def _engine_args(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> As
 
 
 def _one_line(error: BaseException) -> str:
-    # What pydantic says after the bracket is about itself.
+    # Pydantic's text after the bracket is about pydantic itself.
     return " ".join(str(error).split()).partition(" [type=")[0][:600] or type(error).__name__
 
 
 def _died(name: str, how: str, engine_log: EngineLog, otherwise: str = "") -> EngineDied:
-    words = engine_log.last_words() or otherwise
-    return EngineDied(f"the engine of {name} {how}" + (f"; its last words: {words}" if words else ""), hint=HINT)
+    last = engine_log.last_error() or otherwise
+    return EngineDied(f"the engine of {name} {how}" + (f"; its last error: {last}" if last else ""), hint=HINT)
 
 
 def sequences(config: VllmConfig) -> int:
-    """How many sequences run at once in all the replicas that this process gives work to."""
+    """How many sequences run at once in all replicas that get work from this process."""
     parallel = config.parallel_config
     replicas = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
     return int(config.scheduler_config.max_num_seqs * max(1, replicas))
 
 
 class EmbeddedEngine:
-    """A running engine and how this endpoint talks to it."""
+    """A running engine, and how this endpoint uses it."""
 
     def __init__(
         self, name: str, endpoint: VllmEndpoint, engine_log: EngineLog, llm: AsyncLLM, processes: set[BaseProcess]
@@ -181,7 +180,7 @@ class EmbeddedEngine:
 
         Raises:
             Rejected: it is too long, or the chat template refuses it.
-            EngineDied: the engine is being taken down, and its threads no longer take anything.
+            EngineDied: the engine is being shut down, and its threads accept no more work.
         """
         renderer = self._llm.renderer
         try:
@@ -209,11 +208,11 @@ class EmbeddedEngine:
         return Rejected("context_overflow", f"the prompt has {size}; {limit}", endpoint=self._name)
 
     async def answer(self, prompt: Prompt) -> Completion:
-        """Answer one prompt; cancelling it takes the request out of the engine.
+        """Answer one prompt; cancelling this removes the request from the engine.
 
         Raises:
             Rejected: this prompt cannot be answered.
-            Transient: the engine gave this request up and goes on.
+            Transient: the engine aborted this request; it can serve others.
             EngineDied: the engine is dead.
         """
         rendered = await self._render(prompt)
@@ -224,7 +223,7 @@ class EmbeddedEngine:
             async for output in self._llm.generate(rendered, params, f"{self._name}-{self._asked}"):
                 final = output
         except EngineDeadError as error:
-            # vLLM hands one and the same error to all who wait; its frames would keep the dead engine alive.
+            # vLLM raises the same error object in all waiting calls; its frames would keep the dead engine in memory.
             cause = error.with_traceback(None)
             raise await asyncio.to_thread(_died, self._name, f"died{self._exit_status()}", self._log) from cause
         except VLLMClientError as error:
@@ -235,7 +234,7 @@ class EmbeddedEngine:
             raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
         assert final is not None  # vLLM ends a stream by a final output or by an exception
         answer = final.outputs[0]
-        if answer.finish_reason == "abort":  # never our doing: who cancels a call does not get here
+        if answer.finish_reason == "abort":  # not by us: a cancelled call does not get here
             raise await self._shut_down()
         if answer.finish_reason not in {"stop", "length", "repetition"}:
             raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
@@ -243,10 +242,10 @@ class EmbeddedEngine:
         return Completion(text=answer.text, finish_reason=answer.finish_reason, usage=usage)
 
     async def check(self) -> None:
-        """See that the engine replies and a prompt can be rendered; call it once, on the event loop that will ask.
+        """Check that the engine replies and a prompt can be rendered. Call once, on the event loop that will use it.
 
         Raises:
-            ConfigError: it cannot, most likely for want of a chat template.
+            ConfigError: it cannot, most likely because the model has no chat template.
         """
         await self._llm.get_supported_tasks()
         try:
@@ -259,16 +258,16 @@ class EmbeddedEngine:
         return await asyncio.to_thread(_died, self._name, "is being shut down", self._log)
 
     def _exit_status(self) -> str:
-        """How the engine's processes ended; empty while they are still about to."""
+        """How the engine's processes ended; empty if they have not yet."""
         codes = [process.exitcode for process in self._processes if process.exitcode]
         return "".join(f" (killed by signal {-code})" if code < 0 else f" (exit status {code})" for code in codes)
 
     def shutdown(self) -> None:
-        """End the engine: ask it politely, then kill what is left. Blocks for up to 3 s; idempotent."""
+        """End the engine: let it shut down by itself, then kill what is left. Blocks for up to 3 s; idempotent."""
         self._closing = True
         remains = family(process.pid for process in self._processes if process.pid)
-        self._llm.shutdown(timeout=POLITE_SECONDS)
-        # Its __del__ calls shutdown once more, perhaps so late that the names it needs are gone, and complains.
+        self._llm.shutdown(timeout=GRACEFUL_SECONDS)
+        # Its __del__ calls shutdown again, perhaps so late that the names it needs are gone, and prints an error.
         self._llm.shutdown = lambda **_: None
         kill(remains)
         for process in self._processes:
@@ -280,10 +279,10 @@ def open_engine(
 ) -> EmbeddedEngine:
     """Start an engine; blocks for half a minute or more, so call it in a thread.
 
-    ``before_launch`` is called right before there are processes, and may raise to turn back.
+    ``before_launch`` is called right before processes are started, and may raise to give up.
 
     Raises:
-        ConfigError: vLLM refuses the arguments or cannot read the model.
+        ConfigError: vLLM rejects the arguments or cannot read the model.
         EngineDied: the engine's processes failed while loading.
     """
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")

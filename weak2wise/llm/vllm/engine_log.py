@@ -1,11 +1,11 @@
-"""The engine's own output goes to a file, so that the terminal stays ours and a dead engine leaves its last words.
+"""Writes the engine's own output to a file: it stays off our terminal, and the last error of a dead engine is kept.
 
-vLLM configures ``logging`` in each of its processes from one JSON file that it is given. Ours names ``EngineOutput``
-as the handler, and in the engine's processes that handler takes over standard output and error as well: messages of
-native code, progress bars and a crash's last lines land in the same file. In our process the handler drops what
-it gets: whatever matters there reaches us as an exception.
+vLLM configures ``logging`` in each of its processes from one JSON file. Ours names ``EngineOutput`` as the handler. In
+the engine's processes that handler also redirects standard output and error: messages of native code, progress bars
+and the last lines of a crash go to the same file. In our process the handler drops everything: whatever matters there
+reaches us as an exception.
 
-Whoever sets one of vLLM's own logging variables gets vLLM's logging as it is, on the terminal, and no last words.
+If the user sets one of vLLM's own logging variables, vLLM logs as usual, on the terminal, and no last error is known.
 """
 
 import json
@@ -40,7 +40,9 @@ class EngineLog:
     def __init__(self, path: Path | None) -> None:
         self._folder = TemporaryDirectory(prefix="weak2wise-vllm-")
         self.path = path or Path(self._folder.name, "vllm.log")
-        self.path.touch(mode=0o600)  # it quotes prompts; whoever opens it first would make it readable to all
+        self.path.touch(
+            mode=0o600
+        )  # it quotes prompts; otherwise the first process to open it would make it readable to all
         self._begin = self.path.stat().st_size
 
     def config_file(self) -> Path:
@@ -63,8 +65,8 @@ class EngineLog:
         file.write_text(json.dumps(config), encoding="utf-8")
         return file
 
-    def last_words(self) -> str:
-        """The last error in this engine's output, one line; empty where it was given no time to speak."""
+    def last_error(self) -> str:
+        """The last error in this engine's output, one line; empty if it ended without writing one."""
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""How an embedded engine ends a run."""
+"""The error of an embedded engine that stops a run."""
 
 from weak2wise.errors import RunStopped
 
@@ -9,4 +9,4 @@ HINT = (
 
 
 class EngineDied(RunStopped):
-    """The embedded engine is gone, or never came up."""
+    """The embedded engine is dead, or did not start."""

@@ -1,4 +1,4 @@
-"""What a model in a local folder needs of a GPU's memory, read from its files without loading it."""
+"""The GPU memory that a model in a local folder needs, computed from its files without loading it."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ class Footprint(Struct, frozen=True):
     kv_per_token: int
 
     def __str__(self) -> str:
-        """In words."""
+        """For a message."""
         return (
             f"{self.weights / 1e9:.1f} GB of weights and {self.kv_per_token * 1000 / 1e6:,.0f} MB of KV cache "
             "for each 1,000 tokens in flight"

@@ -1,4 +1,4 @@
-"""Whether an embedded model fits into the GPUs of this machine, as far as its files tell without loading it."""
+"""Whether an embedded model fits into this machine's GPUs, judged by its files without loading it."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ _QUERY = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nouni
 
 
 def cached(model: str, endpoint: VllmEndpoint) -> Path | None:
-    """The folder of a hub model in the local Hugging Face cache; ``None`` where it has none. Blocks."""
+    """The folder of a hub model in the local Hugging Face cache; ``None`` if it is not there. Blocks."""
     try:
         from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - comes with vLLM
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
@@ -28,24 +28,24 @@ def cached(model: str, endpoint: VllmEndpoint) -> Path | None:
 
 
 def gpus() -> list[int]:
-    """The memory of each NVIDIA GPU that is seen here, in bytes. Blocks."""
+    """The memory of each visible NVIDIA GPU, in bytes. Blocks."""
     try:
-        told = subprocess.run(_QUERY, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S603 - fixed
-        return [int(line) << 20 for line in told.split()]
+        output = subprocess.run(_QUERY, capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S603 - fixed
+        return [int(line) << 20 for line in output.split()]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
 
 
-def fit(needs: Footprint, endpoint: VllmEndpoint, there: list[int]) -> tuple[bool, str]:
-    """Whether a model fits into the GPUs that its endpoint takes, and that in words."""
-    if not there:
-        return True, "no GPU was seen here to compare that with"
+def fit(needs: Footprint, endpoint: VllmEndpoint, gpu_bytes: list[int]) -> tuple[bool, str]:
+    """Whether a model fits into the GPUs that its endpoint uses, and the reason for a message."""
+    if not gpu_bytes:
+        return True, "no GPU was found here to compare that with"
     count = (endpoint.tensor_parallel_size or 1) * (endpoint.pipeline_parallel_size or 1)
-    if count > len(there):
-        return False, f"it is to run on {count} GPUs, of which {len(there)} were seen"
+    if count > len(gpu_bytes):
+        return False, f"it is to run on {count} GPUs, of which {len(gpu_bytes)} were seen"
     share = endpoint.gpu_memory_utilization or UTILIZATION
-    room = int(min(there) * share) * count
-    said = f"{share:g} of {count} x {min(there) / 1e9:.1f} GB"
+    room = int(min(gpu_bytes) * share) * count
+    said = f"{share:g} of {count} x {min(gpu_bytes) / 1e9:.1f} GB"
     left = room - needs.weights
     one = needs.kv_per_token * (endpoint.max_model_len or 1)
     if left < one:
@@ -55,7 +55,7 @@ def fit(needs: Footprint, endpoint: VllmEndpoint, there: list[int]) -> tuple[boo
 
 
 def inspect_model(name: str, endpoint: VllmEndpoint) -> Inspection:
-    """See whether an embedded model is there, and whether it fits."""
+    """Check whether an embedded model exists, and whether it fits."""
     model = endpoint.model
     folder: Path | None = Path(model).expanduser()
     assert folder is not None
@@ -68,12 +68,14 @@ def inspect_model(name: str, endpoint: VllmEndpoint) -> Inspection:
     else:
         folder = cached(model, endpoint)
         if folder is None:
-            said = "a hub name, not fetched yet, so what memory it needs is not known"
+            said = "a hub name, not fetched yet, so its memory needs are not known"
             how = f"--load fetches and loads it; after `hf download {model}` check reads its files"
             return Inspection("good", f"{model}: {said}; {how}")
     needs = footprint(folder, endpoint.dtype, endpoint.kv_cache_dtype)
     if needs is None:
-        return Inspection("good", f"{model}: there, but of a shape whose needs are not known; pass --load to load it")
+        return Inspection(
+            "good", f"{model}: found, but of an architecture whose memory needs are not known; pass --load to load it"
+        )
     fits, compared = fit(needs, endpoint, gpus())
     more = "; pass --load to load it" if fits else f" (model_endpoints.{name})"
     return Inspection("good" if fits else "bad", f"{model}: needs {needs} (all GPUs together); {compared}{more}")

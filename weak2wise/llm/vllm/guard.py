@@ -1,14 +1,14 @@
-"""Nothing of the embedded engine outlives this process, however this process ends.
+"""Ensures that no process of the embedded engine outlives this process, however this process ends.
 
-vLLM runs its engine in child processes, and those notice a parent that was killed late or never. So each
-engine gets a guard: this very file, run as a small program of its own that waits for its parent to be gone and
-then kills what is left of the engine. Decisions:
+vLLM runs its engine in child processes, which notice late or never that their parent was killed. So each engine gets a
+guard: this file, run as a small separate program that waits until its parent is gone and then kills what is left of
+the engine. Decisions:
 
-- A process of its own, since nothing inside this one survives SIGKILL; in a session of its own, so that a Ctrl-C
-  or a killed process group does not take the guard along.
-- It knows its prey by one mark: every process that Python's multiprocessing starts, directly or below, holds the
-  write end of the resource tracker's pipe. That needs no list of process ids to be kept up to date, and so no race
-  with processes that are just being started. It also takes this process's other multiprocessing children, which
+- A separate process, since nothing inside this one survives SIGKILL; in its own session, so that a Ctrl-C or a killed
+  process group does not end the guard, too.
+- It recognises the processes to kill by one mark: every process that Python's multiprocessing starts, directly or
+  indirectly, holds the write end of the resource tracker's pipe. So there is no list of process ids to keep up to date,
+  and no race with processes that are just starting. It also kills this process's other multiprocessing children, which
   are orphans by then as well.
 - Standard library only: it runs with ``-I -S`` in a few milliseconds and a few megabytes, without vLLM.
 
@@ -30,14 +30,14 @@ from pathlib import Path
 PROC = Path("/proc")
 POLL_SECONDS = 0.25
 GIVE_UP_SECONDS = 30.0
-"""How long the guard goes on killing; by then only a process stuck in the kernel can be left."""
+"""How long the guard keeps killing; by then only a process stuck in the kernel can be left."""
 
 ProcessKey = tuple[int, int]
-"""A process id and its start time, which tell a process from a later one that was given the same id."""
+"""A process id and its start time, which distinguishes it from a later process with the same id."""
 
 
 def _start_times_and_parents() -> dict[ProcessKey, int]:
-    """Every process that runs now, with its parent's id; zombies are left out."""
+    """Every running process, with its parent's id; without zombies."""
     table: dict[ProcessKey, int] = {}
     for entry in PROC.iterdir():
         if not entry.name.isdigit():
@@ -72,15 +72,15 @@ def kill(processes: Iterable[ProcessKey]) -> None:
 
 
 def engine_processes() -> set[BaseProcess]:
-    """This process's engine children; vLLM names them so, and no public handle leads to them while they start."""
+    """This process's engine children, found by vLLM's names for them: no public API returns them while they start."""
     return {child for child in multiprocessing.active_children() if child.name.startswith(("EngineCore", "VLLM_DP"))}
 
 
 def _tracker() -> int:
     """The write end of the resource tracker's pipe; the tracker is started if need be.
 
-    Here and not by the first child: starting it unblocks SIGINT in the calling thread, which the thread that starts
-    the engine must keep blocked. It is told not to warn when it removes what a killed engine left behind.
+    It is started here and not with the first child: starting it unblocks SIGINT in the calling thread, and the thread
+    that starts the engine must keep it blocked. Its warnings are off: it removes what a killed engine leaves behind.
     """
     user = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (user, "ignore:resource_tracker")))
@@ -96,7 +96,7 @@ def _tracker() -> int:
 
 
 class Guard:
-    """The guard of this process's engine; it works until ``stop`` and beyond this process's end."""
+    """The guard of this process's engine; it runs until ``stop``, even after the end of this process."""
 
     def __init__(self) -> None:
         mark = os.fstat(_tracker()).st_ino
@@ -109,7 +109,7 @@ class Guard:
         )
 
     def stop(self) -> None:
-        """Call the guard off; the engine must be gone already."""
+        """End the guard; the engine must be gone already."""
         self._process.kill()
         self._process.wait()
 
@@ -121,14 +121,14 @@ def _holders(mark: int) -> list[int]:
     for entry in PROC.iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                # The link's own mode tells which way the descriptor is open.
+                # The link's own mode shows whether the descriptor is open for writing.
                 if any(fd.lstat().st_mode & 0o200 and str(fd.readlink()) == link for fd in (entry / "fd").iterdir()):
                     pids.append(int(entry.name))
     return pids
 
 
 def _watch(owner: int, mark: int) -> None:
-    """Wait until ``owner``, our parent, is gone; then kill all that carry ``mark`` and whatever they started."""
+    """Wait until ``owner``, our parent, is gone; then kill all processes with ``mark`` and their descendants."""
     while os.getppid() == owner:
         time.sleep(POLL_SECONDS)
     give_up = time.monotonic() + GIVE_UP_SECONDS

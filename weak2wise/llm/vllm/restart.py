@@ -1,7 +1,7 @@
-"""An embedded engine that dies is started again in place, and what was asked of it is asked again.
+"""Starts an embedded engine again when it dies, and repeats the calls it had.
 
-An engine dies of its machine (memory, a killed worker) far more often than of a prompt, so the run need not end with
-it. But it may die of a prompt, and then it would die again: hence the limit, over the whole run.
+Most engines die because of the machine (memory, a killed worker), not because of a prompt, so the run can go on. But a
+prompt may be the cause, and would kill the new engine, too: hence the limit for the whole run.
 """
 
 import asyncio
@@ -15,51 +15,51 @@ from weak2wise.telemetry.log import host_log
 LONGEST_WAIT = 60.0
 
 
-class Mortal(Model, Protocol):
+class RestartableModel(Model, Protocol):
     """A model on an engine that can die and be started again."""
 
     name: str
 
     async def open(self) -> None:
-        """Bring the engine up. Raises ``EngineDied`` or ``ConfigError``."""
+        """Start the engine. Raises ``EngineDied`` or ``ConfigError``."""
         ...
 
     async def close(self) -> None:
-        """Take down what is left of it."""
+        """End what is left of it."""
         ...
 
 
 class Restarted:
-    """A ``Model`` that outlives its engine ``max_restarts`` times, a growing pause (seconds) before each new one."""
+    """A ``Model`` that restarts its engine up to ``max_restarts`` times, after growing pauses (seconds)."""
 
-    def __init__(self, model: Mortal, *, max_restarts: int, first_wait: float = 1.0) -> None:
+    def __init__(self, model: RestartableModel, *, max_restarts: int, first_wait: float = 1.0) -> None:
         self._model = model
         self._left = max_restarts
         self._wait = first_wait
-        self._life = 0
-        self._reviving = asyncio.Lock()
+        self._starts = 0
+        self._restarting = asyncio.Lock()
         self._final: EngineDied | None = None
 
     async def complete(self, prompt: Prompt, /) -> Completion:
-        """Answer, if need be after a restart.
+        """Answer, after a restart if needed.
 
         Raises:
             RecordError: as the model does.
-            EngineDied: with its last words, once too often.
+            EngineDied: the engine died, with its last error, and no restart is left.
         """
         while True:
-            life = self._life
+            start = self._starts
             try:
                 return await self._model.complete(prompt)
             except EngineDied as died:
-                await self._revive(life, died)
+                await self._restart(start, died)
 
-    async def _revive(self, life: int, died: EngineDied) -> None:
-        """Start the engine that ended with ``life``, unless somebody has."""
-        async with self._reviving:
-            while life == self._life:
+    async def _restart(self, start: int, died: EngineDied) -> None:
+        """Start the engine again unless another call has done so since start number ``start``."""
+        async with self._restarting:
+            while start == self._starts:
                 self._final = self._final or (None if self._left else died)
-                if self._final:  # the first to be told knows why; who comes later finds no engine at all
+                if self._final:  # the first error has the cause; later ones only find no engine
                     raise self._final
                 self._left -= 1
                 host_log.warning(
@@ -70,7 +70,7 @@ class Restarted:
                 self._wait = min(2 * self._wait, LONGEST_WAIT)
                 try:
                     await self._model.open()
-                except (EngineDied, ConfigError) as error:  # it did start once, so the config is not to blame
+                except (EngineDied, ConfigError) as error:  # it did start once, so the config is not the cause
                     died = error if isinstance(error, EngineDied) else EngineDied(str(error), hint=HINT)
                 else:
-                    self._life += 1
+                    self._starts += 1
