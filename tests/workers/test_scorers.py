@@ -121,7 +121,7 @@ def test_a_run_is_still_reported_when_its_scorer_cannot_be_imported_any_more(
     ("name", "said"),
     [
         ("stepmsk", "params.scorer: unknown scorer 'stepmsk'; expected stepmask, or an import path module:Class"),
-        ("my_shortest:Longest", "params.scorer: my_shortest has no Longest; did you mean Shortest?"),
+        ("my_shortest:Longest", "params.scorer: my_shortest has no Longest"),
         ("no_such_lab:Shortest", "params.scorer: no_such_lab cannot be imported: ModuleNotFoundError"),
         ("my_shortest:Ruler", "params.scorer: my_shortest:Ruler is not a scorer; expected a subclass of weak2wise.Scorer"),
         ("my_shortest:Unnumbered", "params.scorer: my_shortest:Unnumbered has no version; give the class one"),

@@ -16,7 +16,7 @@ app = cyclopts.App(
     version_flags=["--version"],
     result_action="return_value",
     suppress_keyboard_interrupt=False,
-    help_format="plaintext", # the others import a parser of Markdown, which takes longer than all the rest
+    help_format="plaintext",  # the others import a parser of Markdown, which takes longer than all the rest
 )
 app.default(run)
 app.command(run)

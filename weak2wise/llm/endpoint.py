@@ -1,7 +1,7 @@
 """What an endpoint is: a model that can be opened and asked, whatever it runs on.
 
-Only ``complete`` has to be written; the rest has a default that suits a model behind a call that costs money. The kinds
-that come with us are named in ``BUILT_IN``; any other is named in the config by its import path
+Only ``complete`` has to be written. The rest has a default that suits a model behind a call that costs money: calls are
+held to its limits and to the budget, counted, and made again after an error that may pass. The kinds that come with us are named in ``BUILT_IN``; any other is named in the config by its import path
 (``type: my_lab.endpoints:Mine``) and needs no change here.
 """
 
@@ -16,10 +16,12 @@ from msgspec import Struct
 
 from weak2wise.config import EndpointSettings, EngineOptions
 from weak2wise.errors import ConfigError, RecordError
+from weak2wise.llm.admission import Admitted
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.retry import Retried
 from weak2wise.plugins import load_object
 
 BUILT_IN = {
@@ -27,6 +29,9 @@ BUILT_IN = {
     "vllm": "weak2wise.llm.vllm.model:VllmModel",
     "transformers": "weak2wise.llm.vllm.model:VllmModel",
 }
+
+MAX_RETRIES = 6
+"""Of one call, where a kind of endpoint does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Endpoint:
         self.settings = settings
         self.meter = Meter()
         self.parts = parts or HostParts()
+        self.limits = self.parts.limits or Limits.of(name, settings.limits)
+        """How much may be asked of it at once and in a minute; an embedded one has room of its own instead."""
 
     @classmethod
     def check(cls, name: str, settings: Any) -> None:
@@ -102,17 +109,27 @@ class Endpoint:
         raise NotImplementedError
 
     def lasting(self, options: EngineOptions) -> Model:
-        """The same model with what it takes to outlast faults: retries, restarts."""
+        """The same model with what it takes to outlast faults: limits, retries, restarts."""
         del options
-        return self
+        admitted = Admitted(
+            model=self,
+            limits=None if self.embedded else self.limits,
+            budget=self.parts.budget,
+            meter=self.meter,
+            cost=self.cost,
+            longest_answer=self.settings.longest_answer,
+        )
+        return Retried(admitted, max_retries=MAX_RETRIES)
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
         return self.settings.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) or 0.0
 
     def load(self) -> Load:
-        """How busy it is now."""
-        return Load()
+        """How busy it is now. An embedded endpoint that knows better says so itself."""
+        if self.embedded:
+            return Load()
+        return Load(in_flight=self.limits.in_flight, limit=int(self.limits.concurrency.size))
 
     def free(self) -> int:
         """Of an embedded model: how many calls more it would work on at once; negative if some wait already."""
