@@ -1,8 +1,9 @@
 """What an endpoint is: a model that can be opened and asked, whatever it runs on.
 
 Only ``complete`` has to be written. The rest has a default that suits a model behind a call that costs money: calls are
-held to its limits and to the budget, counted, and made again after an error that may pass. The kinds that come with us are named in ``BUILT_IN``; any other is named in the config by its import path
-(``type: my_lab.endpoints:Mine``) and needs no change here.
+held to its limits and to the budget, counted, and made again after an error that may pass. The kinds that come with us
+are named in ``BUILT_IN``; any other is named in the config by its import path (``type: my_lab.endpoints:Mine``) and
+needs no change here.
 """
 
 import os
