@@ -8,40 +8,73 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weak2wise.api import Run, asynthesize, open_run, synthesize
+    from weak2wise.api import Run as Run, asynthesize as asynthesize, open_run as open_run, synthesize as synthesize
     from weak2wise.config import (
-        Columns,
-        Config,
-        Dataset,
-        EndpointSettings,
-        EngineOptions,
-        GenerationKwargs,
-        Models,
-        OpenAIEndpoint,
-        Params,
-        Prices,
-        PromptTexts,
-        TransformersEndpoint,
-        VllmEndpoint,
-        load_config,
+        AnswerPolicy as AnswerPolicy,
+        Columns as Columns,
+        Config as Config,
+        Dataset as Dataset,
+        EndpointSettings as EndpointSettings,
+        EngineOptions as EngineOptions,
+        GenerationKwargs as GenerationKwargs,
+        Lanes as Lanes,
+        LimitSettings as LimitSettings,
+        Models as Models,
+        OpenAIEndpoint as OpenAIEndpoint,
+        Params as Params,
+        PluginEndpoint as PluginEndpoint,
+        Prices as Prices,
+        PromptTexts as PromptTexts,
+        TransformersEndpoint as TransformersEndpoint,
+        VllmEndpoint as VllmEndpoint,
+        load_config as load_config,
     )
-    from weak2wise.errors import ConfigError, RecordError, RunStopped
-    from weak2wise.run.host import Host
+    from weak2wise.errors import ConfigError as ConfigError, RecordError as RecordError, RunStopped as RunStopped
+    from weak2wise.ledger.account import Totals as Totals
+    from weak2wise.ledger.outcomes import Dropped as Dropped, Failed as Failed
+    from weak2wise.llm.endpoint import (
+        Endpoint as Endpoint,
+        HostParts as HostParts,
+        Inspection as Inspection,
+        Load as Load,
+    )
+    from weak2wise.llm.errors import (
+        RateLimited as RateLimited,
+        Rejected as Rejected,
+        Transient as Transient,
+        Unusable as Unusable,
+    )
+    from weak2wise.llm.model import Completion as Completion, Message as Message, Prompt as Prompt, Usage as Usage
+    from weak2wise.outputs.summary import Summary as Summary
+    from weak2wise.run.host import Host as Host
+    from workers.records import (
+        Candidate as Candidate,
+        Golden as Golden,
+        Question as Question,
+        Score as Score,
+        Scored as Scored,
+        Traced as Traced,
+    )
+    from workers.scorers.scorer import Scorer as Scorer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "weak2wise.api": ("Run", "asynthesize", "open_run", "synthesize"),
     "weak2wise.config": (
+        "AnswerPolicy",
         "Columns",
         "Config",
         "Dataset",
         "EndpointSettings",
         "EngineOptions",
         "GenerationKwargs",
+        "Lanes",
+        "LimitSettings",
         "Models",
         "OpenAIEndpoint",
         "Params",
+        "PluginEndpoint",
         "Prices",
         "PromptTexts",
         "TransformersEndpoint",
@@ -49,7 +82,15 @@ _HOMES = {
         "load_config",
     ),
     "weak2wise.errors": ("ConfigError", "RecordError", "RunStopped"),
+    "weak2wise.ledger.account": ("Totals",),
+    "weak2wise.ledger.outcomes": ("Dropped", "Failed"),
+    "weak2wise.llm.endpoint": ("Endpoint", "HostParts", "Inspection", "Load"),
+    "weak2wise.llm.errors": ("RateLimited", "Rejected", "Transient", "Unusable"),
+    "weak2wise.llm.model": ("Completion", "Message", "Prompt", "Usage"),
+    "weak2wise.outputs.summary": ("Summary",),
     "weak2wise.run.host": ("Host",),
+    "workers.records": ("Candidate", "Golden", "Question", "Score", "Scored", "Traced"),
+    "workers.scorers.scorer": ("Scorer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -67,7 +67,11 @@ def _lines(questions: Questions) -> Iterator[bytes]:
     for number, row in enumerate(_rows(questions), 1):
         if not isinstance(row, Mapping):
             raise ConfigError(f"questions: number {number} is a {type(row).__name__}; expected a mapping of columns")
-        yield encode(dict(row)) + b"\n"
+        try:
+            line = encode({str(column): value for column, value in row.items()})
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"questions: number {number} cannot be written as JSON: {error}") from None
+        yield line + b"\n"
 
 
 def _rows(questions: Any) -> Iterable[Any]:

@@ -1,7 +1,8 @@
 """The base class of endpoints: models that can be opened and asked, wherever they run.
 
-A subclass must define ``complete``; the rest has defaults that suit a paid API. ``BUILT_IN`` lists our own types; a
-config names any other by its import path (``type: my_lab.endpoints:Mine``), which needs no change here.
+A subclass must define ``complete``; the rest has defaults that suit a paid API: calls are held to its limits and to the
+budget, counted, and repeated after a temporary error. ``BUILT_IN`` lists our own types; a config names any other by its
+import path (``type: my_lab.endpoints:Mine``), which needs no change here.
 """
 
 import os
@@ -15,10 +16,12 @@ from msgspec import Struct
 
 from weak2wise.config import EndpointSettings, EngineOptions
 from weak2wise.errors import ConfigError, RecordError
+from weak2wise.llm.admission import Admitted
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.retry import Retried
 from weak2wise.plugins import load_object
 
 BUILT_IN = {
@@ -26,6 +29,9 @@ BUILT_IN = {
     "vllm": "weak2wise.llm.vllm.model:VllmModel",
     "transformers": "weak2wise.llm.vllm.model:VllmModel",
 }
+
+MAX_RETRIES = 6
+"""Of one call, where a kind of endpoint does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class Endpoint:
         self.settings = settings
         self.meter = Meter()
         self.parts = parts or HostParts()
+        self.limits = self.parts.limits or Limits.of(name, settings.limits)
+        """How much may be asked of it at once and in a minute; an embedded one has room of its own instead."""
 
     @classmethod
     def check(cls, name: str, settings: Any) -> None:
@@ -101,17 +109,27 @@ class Endpoint:
         raise NotImplementedError
 
     def resilient(self, options: EngineOptions) -> Model:
-        """The same model, made to survive faults by retries or restarts."""
+        """The same model with its limits, made to survive faults by retries or restarts."""
         del options
-        return self
+        admitted = Admitted(
+            model=self,
+            limits=None if self.embedded else self.limits,
+            budget=self.parts.budget,
+            meter=self.meter,
+            cost=self.cost,
+            longest_answer=self.settings.longest_answer,
+        )
+        return Retried(admitted, max_retries=MAX_RETRIES)
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
         return self.settings.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) or 0.0
 
     def load(self) -> Load:
-        """How busy it is now."""
-        return Load()
+        """How busy it is now. An embedded endpoint that knows better says so itself."""
+        if self.embedded:
+            return Load()
+        return Load(in_flight=self.limits.in_flight, limit=int(self.limits.concurrency.size))
 
     def free(self) -> int:
         """How many more calls an embedded model could work on now; negative if calls are waiting."""

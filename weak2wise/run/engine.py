@@ -111,7 +111,6 @@ class Engine:
         self._prompts = Prompts.of(config.prompts)
         self._scorer = scorer_named(config.params.scorer)
         self._output = output_of(config)
-        self._redact = redactor(_secrets(config))
         self.logged = False
         """Whether this run's log is open, or was."""
         self._lock = -1
@@ -119,6 +118,7 @@ class Engine:
             host.check(config)
         self._host = host or Host(config)
         self._owns_host = host is None
+        self._redact = redactor(self._host.secrets(config))
         check_paths(config, given=questions is not None)
         if retry is not None and not (self.work_dir / "manifest.json").exists():
             raise ConfigError(f"{self.work_dir}: holds no run, so no question has failed there (dataset.work_dir)")
@@ -380,9 +380,3 @@ def _uses(endpoints: Mapping[str, Endpoint]) -> list[EndpointUse]:
         for name, endpoint in endpoints.items()
         if not endpoint.embedded
     ]
-
-
-def _secrets(config: Config) -> list[str]:
-    """The values that must never be shown: API keys and header values from the environment."""
-    variables = [name for endpoint in config.endpoints.values() for name in endpoint.secrets().values()]
-    return [os.environ.get(name, "") for name in variables]

@@ -64,6 +64,14 @@ class Host:
         self._resilient.clear()
         await self._stack.aclose()
 
+    def secrets(self, config: Config) -> list[str]:
+        """The values that no log of a run with this config may show: API keys and headers, the host's own included.
+
+        What happens to an endpoint is written to the logs of all runs on the host.
+        """
+        endpoints = (*self.config.endpoints.values(), *config.endpoints.values())
+        return [self._env.get(variable, "") for endpoint in endpoints for variable in endpoint.secrets().values()]
+
     def check(self, config: Config) -> None:
         """Check that a run with this config fits this host. Raises ``ConfigError``, naming the key."""
         if config is self.config:

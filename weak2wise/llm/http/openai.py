@@ -19,7 +19,7 @@ from weak2wise.llm.endpoint import Endpoint, HostParts, Load
 from weak2wise.llm.errors import Down, ModelError, RateLimited
 from weak2wise.llm.http.replicas import Replicas, Visit
 from weak2wise.llm.http.transport import Transport
-from weak2wise.llm.limits.limits import Limits, Slot
+from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
 from weak2wise.telemetry.log import host_log
@@ -40,7 +40,6 @@ class OpenAIModel(Endpoint):
     def __init__(self, name: str, settings: OpenAIEndpoint, parts: HostParts | None = None) -> None:
         super().__init__(name, settings, parts)
         endpoint = self._endpoint = settings
-        self.limits = self.parts.limits or Limits.of(name, endpoint.limits)
         self._budget = self.parts.budget
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
