@@ -1,11 +1,11 @@
-"""Short digests of values that are too long, too free in form or too private to be kept as they are."""
+"""Short digests of values that are too long, too free in form or too private to be stored."""
 
 import hashlib
 
 import msgspec
 
 DIGEST = "digest "
-"""What a digest in place of a value begins with."""
+"""The prefix of a digest that is stored in place of a value."""
 
 
 def digest(value: object) -> str:

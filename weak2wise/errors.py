@@ -1,15 +1,15 @@
-"""The error model: who is harmed by a fault decides its type.
+"""The error model: the type of an error says what it affects.
 
-Three groups, and nothing in between:
+There are exactly three groups:
 
 ``ConfigError``
     The run cannot start: a config key, an input path, a missing extra. Exit 2, one line.
 ``RecordError``
-    One record's trouble. It condemns that record, which ends as *failed* and is owed again on the next run;
+    One record cannot be finished. It ends as *failed*, and the next run tries it again;
     every other record goes on. ``weak2wise.llm.errors`` has the kinds that come from endpoints.
 ``RunStopped``
-    Something only the user can mend: a rejected key, spent credit, a full disk. The whole run stops at once,
-    resumably. Exit 3.
+    Something that only the user can fix: a rejected key, spent credit, a full disk. The whole run stops at once
+    and can be resumed. Exit 3.
 
 Anything else that escapes is a bug; it stops the run too, with its traceback in ``run.log``.
 
@@ -20,15 +20,15 @@ Anything else that escapes is a bug; it stops the run too, with its traceback in
 from typing import ClassVar, Literal
 
 FORMATS = "pip install '.[formats]' in weak2wise's folder"
-"""What gets the packages for Parquet, the Hub and ``.zst``, which a plain install does without."""
+"""The command that installs the packages for Parquet, the Hub and ``.zst``; a plain install lacks them."""
 
 Kind = Literal[
-    # The input line is no question.
+    # The input line is not a valid question.
     "too_long",
     "not_utf8",
     "not_json",
     "bad_field",
-    # No whole answer arrived; asked again, it may.
+    # No complete answer arrived; another try may help.
     "timeout",
     "connection",
     "truncated",
@@ -44,7 +44,7 @@ Kind = Literal[
     "content_filter",
     "bad_request",
     "bad_prompt",
-    # An answer came that cannot be used (``params.outcomes``), or none of those that came.
+    # The answer cannot be used (``params.outcomes``), or none of several.
     "length",
     "no_final_answer",
     "no_reasoning",
@@ -59,7 +59,7 @@ class RecordError(Exception):
     """One record cannot be finished.
 
     ``endpoint`` names the endpoint that failed, where one did; ``attempts`` counts the requests made for the call that
-    failed. ``may_pass`` says of a type whether the same may succeed later.
+    failed. ``may_pass``: the fault is temporary, so the same may succeed later.
     """
 
     may_pass: ClassVar[bool] = False
@@ -72,7 +72,7 @@ class RecordError(Exception):
 
 
 class RunStopped(Exception):
-    """The whole run must stop; ``hint`` tells the user what to do before starting it again."""
+    """The whole run must stop; ``hint`` says what the user has to do before starting it again."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Loads what a config names by import path, ``my_lab.scores:Shortest``: classes that are not part of this program."""
+"""Loads classes from outside this program, which a config names by import path: ``my_lab.scores:Shortest``."""
 
 import importlib
 import sys

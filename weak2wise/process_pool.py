@@ -3,16 +3,16 @@
 Some pure functions (computer algebra on text that a model wrote) may run forever, eat all memory or crash the
 interpreter. Threads cannot be stopped, so each call runs in a process. The decisions:
 
-* One ``pebble.ProcessPool`` of *one* process per slot, one call at a time in each. A hang, a crash, even a broken
-  pool is then the fault of exactly one call, by construction; nobody queues behind it inside the pool. Waiting
-  happens here, in front of the slots, so thousands of calls cost thousands of cheap waiters and nothing else.
+* One ``pebble.ProcessPool`` of *one* process per slot, one call at a time in each. A hang, a crash or a broken pool
+  is then caused by exactly one call, and no other call waits behind it inside the pool. Calls wait here for a free
+  slot, so thousands of waiting calls cost thousands of cheap waiters and nothing else.
 * The start method is ``spawn``: our process has threads, so it must not fork.
-* pebble starts the clock when the worker takes a call up, which is after ``warm_up`` has run there: imports and
+* pebble starts the clock when the worker takes a call, which is after ``warm_up`` has run there: imports and
   start-up never count against the time limit.
-* No orphans: an idle worker sees its pipe close when we are gone, and a busy one carries its own kernel timer
-  (SIGALRM, which needs neither us nor the interpreter lock) that ends it shortly after the time limit.
+* No orphans: an idle worker sees its pipe close when this process ends, and a busy one has its own kernel timer
+  (SIGALRM, which needs neither this process nor the interpreter lock) that ends it shortly after the time limit.
 * SIGINT at a terminal reaches every process of the group. Workers are started with it blocked, so they print
-  nothing; we tell them when to end.
+  nothing; this process ends them.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ from weak2wise.spawn import MainlessContext
 T = TypeVar("T")
 
 MEMORY_LIMIT = 4 << 30
-"""Address space of one worker, in bytes: a call that wants more fails by itself, not the machine."""
+"""Address space of one worker, in bytes: a call that needs more fails alone and does not harm the machine."""
 GRACE = 2.0
-"""Seconds a worker outlives the time limit of its call when nobody is left to stop it."""
+"""Seconds after the time limit of its call at which a worker ends itself, if no process is left to stop it."""
 START_SECONDS = 30.0
-"""Longest that a new worker takes until it is warm."""
+"""The longest time until a new worker has run ``warm_up``."""
 
 
 class PoolError(Exception):
-    """The call has no result, and the function itself is to blame."""
+    """The call has no result, and the function itself is the cause."""
 
 
 class PoolTimeout(PoolError):
@@ -61,7 +61,7 @@ class KillablePool:
 
     Args:
         workers: how many processes, and so how many calls at once; ``None``: one for every eight CPUs, at least two,
-            so that a call that hangs stops nobody else. Only those that are needed start.
+            so that a call that hangs does not stop the others. A process starts only when it is needed.
         warm_up: runs in every new worker before its first call, for imports; a module-level function.
     """
 
@@ -111,18 +111,18 @@ class KillablePool:
 
 
 class _Slot:
-    """One worker process and the pool of one that keeps it alive."""
+    """One worker process and the one-process pool that keeps it alive."""
 
     def __init__(self, warm_up: Callable[[], object] | None) -> None:
         self._warm_up = warm_up
         self._starting: asyncio.Future[ProcessPool] | None = None
-        """The pool, once it has started; a call cancelled meanwhile leaves it to the next one, or to ``stop``."""
+        """The pool, once started. If its call is cancelled meanwhile, the next call uses it, or ``stop`` ends it."""
 
     async def run(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
         try:
             return await self._once(fn, args, limit)
         except BrokenProcessPool:
-            # The worker died before it told that it had taken the call: perhaps while idle, so the call is innocent.
+            # The worker died before it reported that it had taken the call, perhaps while idle: not the call's fault.
             await self.stop()
             return await self._once(fn, args, limit)
 
@@ -134,7 +134,7 @@ class _Slot:
         except asyncio.CancelledError:
             future.cancel()
             raise
-        if not done:  # a worker that dies in the very moment in which it takes a call can leave the pool waiting for it
+        if not done:  # a worker that dies just as it takes a call can leave the pool waiting for it
             future.cancel()
             raise BrokenProcessPool
         result: T = future.result()
@@ -145,7 +145,7 @@ class _Slot:
         if starting is None or (starting.done() and (starting.exception() or not starting.result().active)):
             await self.stop()
             starting = self._starting = asyncio.ensure_future(asyncio.to_thread(_start, self._warm_up))
-        await asyncio.wait([starting])  # unlike awaiting it, cancels nothing
+        await asyncio.wait([starting])  # unlike ``await starting``, this never cancels it
         return starting.result()
 
     async def stop(self) -> None:
@@ -171,7 +171,7 @@ def _start(warm_up: Callable[[], object] | None) -> ProcessPool:
 
 
 def _prepare(warm_up: Callable[[], object] | None) -> None:
-    """Set up a new worker: it ends at once when told to, stays within its memory and has its imports done."""
+    """Set up a new worker: it ends at once on SIGTERM, stays within its memory limit and has its imports done."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the kernel's own handler works even inside a long C call
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with contextlib.suppress(ValueError, OSError):  # a lower limit set from outside stays

@@ -1,4 +1,4 @@
-"""The contract between the machinery and the method: what a record is, and what a worker does with one."""
+"""The contract between the engine and the method: what a record is, and what a worker does with it."""
 
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -9,7 +9,7 @@ from weak2wise.errors import RecordError
 
 
 class Record(Protocol):
-    """What travels: it knows the input row it came from, and what a person would recognise it by."""
+    """What travels through the pipeline. It knows its input row, and a title by which a person recognises it."""
 
     @property
     def row(self) -> int:
@@ -23,12 +23,12 @@ class Record(Protocol):
 
     @property
     def title(self) -> str:
-        """The question, or whatever names the record to a reader."""
+        """The question, or another text that names the record for people."""
         ...
 
 
 class Drop(Struct, frozen=True):
-    """A worker's word that the method has no use for a record; ``reason`` is a short stable word."""
+    """A worker's result for a record that the method does not use; ``reason`` is a short stable word."""
 
     reason: str
 
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Partial(Generic[T]):
-    """A record that is less than was asked for, and why; it is used where trying again would not help."""
+    """An incomplete record and the error that is the reason; it is used where trying again would not help."""
 
     record: T
     because: RecordError
@@ -49,7 +49,7 @@ Out_co = TypeVar("Out_co", covariant=True)
 
 
 class Worker(Protocol[In_contra, Out_co]):
-    """One step of the method: one record in, at most one out. It knows nothing of queues, files or retries."""
+    """One step of the method: one record in, at most one out. It knows nothing about queues, files or retries."""
 
     async def __call__(self, record: In_contra, /) -> Out_co | Partial[Out_co] | Drop:
         """Turn a record into the next, or drop it. Raises ``RecordError`` or ``RunStopped``."""

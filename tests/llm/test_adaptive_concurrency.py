@@ -33,7 +33,7 @@ def test_a_limit_of_slow_answers_grows_while_nothing_is_refused() -> None:
     concurrency = AdaptiveConcurrency(0.0, ceiling=100, first=32)
     assert concurrency.overdue(1.0) == LONGEST_ROUND - 1
     assert concurrency.overdue(LONGEST_ROUND) <= 0
-    concurrency.grow_unasked(LONGEST_ROUND)
+    concurrency.grow_without_answers(LONGEST_ROUND)
     assert concurrency.size == 64
     concurrency.cut(64)
     assert concurrency.overdue(1e6) == math.inf

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from weak2wise.llm.limits.limits import FIRST_WINDOW, Limits, Slot
+from weak2wise.llm.limits.limits import FIRST_CONCURRENCY, Limits, Slot
 from weak2wise.llm.limits.token_bucket import TokenBucket
 
 
@@ -168,11 +168,11 @@ async def test_what_is_no_429_changes_no_limit() -> None:
 
 async def test_without_a_configured_limit_the_concurrency_doubles_each_round_trip_while_that_helps() -> None:
     limits = Limits()
-    waiting = [asyncio.create_task(leave(limits)) for _ in range(20 * FIRST_WINDOW)]
+    waiting = [asyncio.create_task(leave(limits)) for _ in range(20 * FIRST_CONCURRENCY)]
     for trip in range(4):
         await asyncio.sleep(0.01)
         arrived = [task.result() for task in waiting if task.done()]
-        assert len(arrived) == FIRST_WINDOW * 2**trip
+        assert len(arrived) == FIRST_CONCURRENCY * 2**trip
         waiting = [task for task in waiting if not task.done()]
         answer(arrived)
     for task in waiting:
@@ -188,7 +188,7 @@ async def test_who_has_nowhere_to_go_any_more_leaves_the_line_and_uses_nothing_u
     living = asyncio.create_task(leave(limits))
     await asyncio.sleep(0)
     alive = False
-    limits.sweep()
+    limits.release_unwanted()
     assert await asyncio.gather(*dead) == [None] * 50
     first.release()
     async with asyncio.timeout(2):
@@ -199,7 +199,7 @@ async def test_who_has_nowhere_to_go_any_more_leaves_the_line_and_uses_nothing_u
 async def test_a_day_s_quota_by_the_headers_is_asked_about_again_after_an_hour() -> None:
     limits = Limits(in_flight=10)
     (slot,) = await taken(limits, 1)
-    slot.told((0, 86_400.0), None)
+    slot.note_quota((0, 86_400.0), None)
     assert await is_held_back(limits)
     assert 0 < limits.pause_left <= Limits.LONGEST_PAUSE
 
@@ -207,8 +207,8 @@ async def test_a_day_s_quota_by_the_headers_is_asked_about_again_after_an_hour()
 async def test_used_up_by_the_headers_means_waiting_without_a_429() -> None:
     limits = Limits(in_flight=100)
     one, two, three = await taken(limits, 3)
-    two.told((2, 60.0), None)  # the third was sent since, so one is left
-    one.told((50, 60.0), None)  # older news
+    two.note_quota((2, 60.0), None)  # the third was sent since, so one is left
+    one.note_quota((50, 60.0), None)  # older news
     four = await leave(limits)
     assert await is_held_back(limits)
     answer([one, two, three, four])
@@ -218,12 +218,12 @@ async def test_tokens_used_up_by_the_headers_count_too_and_old_news_does_not() -
     limits = Limits(in_flight=100)
     slots = await taken(limits, 5)
     answer(slots)
-    slots[-1].told((1000, 60.0), (25, 60.0))  # ten tokens each: two more
+    slots[-1].note_quota((1000, 60.0), (25, 60.0))  # ten tokens each: two more
     more = await taken(limits, 2)
     assert await is_held_back(limits)
     answer(more)
     over = Limits(in_flight=100)
     (slot,) = await taken(over, 1)
     await asyncio.sleep(0.02)
-    slot.told((0, 0.01), None)  # that was over before we heard of it
+    slot.note_quota((0, 0.01), None)  # that was over before we heard of it
     assert not await is_held_back(over)

@@ -9,7 +9,7 @@ import pytest
 from tests.engine_runs import ROOT
 from tests.loopback import LoopbackProcess
 from weak2wise.errors import ConfigError
-from weak2wise.llm.http.open_files import in_flight_left, raise_open_files
+from weak2wise.llm.http.open_files import default_in_flight, raise_open_files
 from weak2wise.llm.limits.limits import MOST_IN_FLIGHT
 
 PROGRAM = """
@@ -86,7 +86,7 @@ def test_connections_are_shared_out_where_nothing_is_configured_and_must_be_enou
     raise_open_files(configured)
     if most is None:
         with pytest.raises(ConfigError, match=f"no more than {files:,} files"):
-            in_flight_left(configured)
+            default_in_flight(configured)
     else:
-        assert in_flight_left(configured) == most
+        assert default_in_flight(configured) == most
     assert limit.now == (files, hard)

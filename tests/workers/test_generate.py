@@ -48,7 +48,9 @@ async def traced(*conclusions: str, answer: str) -> Traced:
     )
     question = Question(row=1, id=None, text="What is 2 + 2?", answer=answer)
     try:
-        return await generate(Unsolved(question=question, weak_attempt=None))
+        made = await generate(Unsolved(question=question, weak_attempt=None))
+        assert isinstance(made, Traced)
+        return made
     finally:
         await offload.close()
 

@@ -1,4 +1,4 @@
-"""Questions that are handed over as objects: they are kept in the work_dir, so that the same call goes on."""
+"""Questions that are passed as objects. They are stored in the work_dir, so that the same call can continue a run."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,18 +17,18 @@ _CHUNK_ROWS = 1000
 
 
 def kept_questions(work_dir: Path) -> Path:
-    """The file that a work_dir keeps them in."""
+    """The file of a work_dir in which the questions are stored."""
     return work_dir / "questions.jsonl"
 
 
 def keep_questions(questions: Questions, work_dir: Path, resume: Resume) -> Path:
     """Write the questions into the work_dir, and return the file. Blocks; takes them one by one.
 
-    Those of an earlier call stay as they are. With ``force`` there may be more of them behind those that were there;
-    with ``never`` they may be others.
+    Those of an earlier call stay as they are. With ``force`` new ones may follow the earlier ones; with ``never`` they
+    may all be different.
 
     Raises:
-        ConfigError: they are not those of the earlier call, or are no mappings.
+        ConfigError: they are not those of the earlier call, or are not mappings.
     """
     path = kept_questions(work_dir)
     fresh = path.with_name(".questions.new.jsonl")
@@ -41,9 +41,9 @@ def keep_questions(questions: Questions, work_dir: Path, resume: Resume) -> Path
                 return path
             if resume == "auto" or (resume == "force" and not grown):
                 raise ConfigError(
-                    f"{work_dir}: was begun with other questions; give it those, choose another work_dir, or pass "
+                    f"{work_dir}: was started with other questions; pass those, choose another work_dir, or pass "
                     + ("resume='force' (go on) or " if grown else "")
-                    + "resume='never' (start anew)"
+                    + "resume='never' (start over)"
                 )
         fresh.replace(path)
     except OSError as error:
@@ -54,7 +54,7 @@ def keep_questions(questions: Questions, work_dir: Path, resume: Resume) -> Path
 
 
 def _begins_with(longer: Path, beginning: Path) -> bool:
-    """Whether a file begins with all that is in another."""
+    """Whether a file begins with the whole content of another."""
     with longer.open("rb") as one, beginning.open("rb") as other:
         while chunk := other.read(1 << 20):
             if one.read(len(chunk)) != chunk:
@@ -75,7 +75,7 @@ def _lines(questions: Questions) -> Iterator[bytes]:
 
 
 def _rows(questions: Any) -> Iterable[Any]:
-    """The rows of any of the kinds of questions, of a ``DataFrame`` a few at a time."""
+    """The rows of any type of ``Questions``; those of a ``DataFrame`` are converted a few at a time."""
     if hasattr(questions, "iloc") and hasattr(questions, "to_dict"):
         return (
             row
@@ -90,5 +90,5 @@ def _rows(questions: Any) -> Iterable[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A numpy scalar as Python's own, anything else that JSON lacks as text."""
+    """A numpy scalar as a Python value; any other value that JSON lacks as text."""
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else str(value)

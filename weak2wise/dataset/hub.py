@@ -1,7 +1,7 @@
 """Questions from a data set on the Hugging Face Hub: ``hf:owner/name``, ``hf:owner/name:config:split``.
 
-A run keeps them as a file in its work_dir, evaluation sets too: it goes on from there, whatever becomes of the data set
-or the network.
+A run stores them as a file in its work_dir, evaluation sets too. It continues from that file, even if the data set has
+changed or the network is down.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _PREFIX = "hf:"
 
 
 def is_hub(source: Path) -> bool:
-    """Whether an input path names a data set and no file."""
+    """Whether an input path names a data set, not a file."""
     return str(source).startswith(_PREFIX)
 
 
@@ -40,8 +40,8 @@ def stream(source: Path) -> Iterator[dict[str, Any]]:
         yield from load_dataset(name, config or None, split=split or "train", streaming=True)
     except Exception as error:  # noqa: BLE001 - datasets raises what its many readers raise; each is about the input
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        mend = "Check its name and the network; a private one needs HF_TOKEN or `hf auth login`"
-        raise ConfigError(f"{source}: {said.rstrip('.')}. {mend}") from None
+        hint = "Check its name and the network; a private one needs HF_TOKEN or `hf auth login`"
+        raise ConfigError(f"{source}: {said.rstrip('.')}. {hint}") from None
 
 
 def _kept_at(source: Path, folder: Path) -> Path:
@@ -49,13 +49,13 @@ def _kept_at(source: Path, folder: Path) -> Path:
 
 
 def at_hand(source: Path, folder: Path) -> Path:
-    """What to read a source from without writing anything: the file in which a folder keeps it, else the source."""
+    """Where to read a source from without writing anything: its stored file in the folder, else the source."""
     kept = _kept_at(source, folder)
     return kept if is_hub(source) and kept.exists() else source
 
 
 def keep(source: Path, folder: Path) -> Path:
-    """The source as a file: a data set as JSON lines in a folder, fetched unless it is there already. Blocks.
+    """The source as a file. A data set is stored as JSON lines in the folder, fetched only if not there yet. Blocks.
 
     Raises:
         ConfigError: it cannot be fetched or written.

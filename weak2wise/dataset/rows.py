@@ -1,4 +1,4 @@
-"""Judges the input row by row; one that is no question is reported, never skipped."""
+"""Checks the input row by row; a row that is not a valid question is reported, never skipped."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +23,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 
 
 class InputRow(Struct, frozen=True):
-    """One good line: its number from 1, the input's own id for it if any, and the two texts."""
+    """One valid row: its number from 1, the input's own id for it if any, and the two texts."""
 
     number: int
     id: str | None
@@ -37,10 +37,10 @@ async def read_rows(source: Path, columns: Columns) -> AsyncIterator[InputRow | 
     Raises:
         ConfigError: it cannot be read.
     """
-    rows, called = rows_of(source), unit(source)
+    rows, unit_name = rows_of(source), unit(source)
     while batch := await asyncio.to_thread(_next_rows, rows):
         for row in batch:
-            yield parse_row(row, columns, called)
+            yield parse_row(row, columns, unit_name)
 
 
 def _next_rows(rows: Rows) -> list[Written | Broken]:
@@ -73,7 +73,7 @@ def read_values(source: Path, column: str) -> Iterator[tuple[int, str]]:
 
 
 def read_questions(source: Path, columns: Columns) -> Iterator[str]:
-    """The questions of an evaluation set: the input's own column for them, or the usual ones.
+    """The questions of an evaluation set, from the input's question column or one with a usual name.
 
     Blocks.
 
@@ -93,24 +93,24 @@ def read_questions(source: Path, columns: Columns) -> Iterator[str]:
                 raise ConfigError(f"{source}: {unit(source)} {row.number}: expected a question in the field {names}")
             yield msgspec.json.decode(texts[0], type=str)
         if row is None:
-            raise ConfigError(f"{source}: holds no questions, so it would keep nothing out")
+            raise ConfigError(f"{source}: has no questions, so there is nothing to compare the input with")
 
 
-def parse_row(row: Written | Broken, columns: Columns, called: str = "line") -> InputRow | Failed:
-    """Read one row; what is wrong with it, if anything, is said in a ``Failed`` of stage ``input``."""
+def parse_row(row: Written | Broken, columns: Columns, unit_name: str = "line") -> InputRow | Failed:
+    """Read one row; if it is not valid, a ``Failed`` of stage ``input`` says what is wrong with it."""
     if isinstance(row, Broken):
-        return _bad(row.number, row.kind, row.message, called)
+        return _bad(row.number, row.kind, row.message, unit_name)
     number, line = row
     if len(line) > LONGEST_LINE:
-        return _bad(number, "too_long", f"longer than {LONGEST_LINE >> 20} MiB", called)
+        return _bad(number, "too_long", f"longer than {LONGEST_LINE >> 20} MiB", unit_name)
     try:
         line.decode()
         fields = _OBJECT.decode(line)
     except UnicodeDecodeError:
-        return _bad(number, "not_utf8", "not UTF-8; convert the file first", called)
+        return _bad(number, "not_utf8", "not UTF-8; convert the file first", unit_name)
     except msgspec.DecodeError as error:
         return _bad(
-            number, "not_json", f"not a JSON object{' on one line' if called == 'line' else ''}: {error}", called
+            number, "not_json", f"not a JSON object{' on one line' if unit_name == 'line' else ''}: {error}", unit_name
         )
     try:
         question = _text(fields, columns.question, "dataset.columns.question")
@@ -118,7 +118,7 @@ def parse_row(row: Written | Broken, columns: Columns, called: str = "line") -> 
         own_id = fields.get(columns.id)
         name = None if own_id is None else _literal(bytes(own_id))
     except (ValueError, msgspec.DecodeError) as error:
-        return _bad(number, "bad_field", str(error), called)
+        return _bad(number, "bad_field", str(error), unit_name)
     return InputRow(number, name, question, answer)
 
 
@@ -141,18 +141,18 @@ def _literal(written: bytes) -> str | None:
     return written.decode() if written[:1] in _NUMBER_STARTS else None
 
 
-def _bad(number: int, kind: Kind, message: str, called: str) -> Failed:
-    return Failed(row=number, stage=INPUT, kind=kind, message=f"{called} {number}: {message}")
+def _bad(number: int, kind: Kind, message: str, unit_name: str) -> Failed:
+    return Failed(row=number, stage=INPUT, kind=kind, message=f"{unit_name} {number}: {message}")
 
 
-_CLOSED = {".json", ".parquet", ".gz", ".zst"}
-"""Inputs that cannot grow at their end and stay, up to there, what a run was begun with."""
+_NOT_APPENDABLE = {".json", ".parquet", ".gz", ".zst"}
+"""Formats in which new rows at the end change the bytes before them."""
 
 
 def unreadable_advice(count: int, failed: Path, source: Path) -> str:
-    """What to do about rows of the input that are no questions: trying them again changes nothing."""
+    """What to do about input rows that are not valid questions: trying them again changes nothing."""
     what = f"{unit(source)}{'' if count == 1 else 's'}"
     message = f"{count:,} input {what} cannot be read, see {failed}. Trying again does not fix that: "
-    if is_hub(source) or source.suffix in _CLOSED:
+    if is_hub(source) or source.suffix in _NOT_APPENDABLE:
         return message + "put corrected rows into an input with a work_dir of its own"
     return message + "append corrected lines to the input and go on with --resume force"

@@ -1,6 +1,6 @@
-"""Every kind of input as numbered JSON objects, one after another in bounded memory: one reader judges them all.
+"""Every input format as numbered JSON objects, one after another in bounded memory, so that one reader checks them all.
 
-A row that its format cannot give is a ``Broken``; it costs that row, and the rest goes on where the format allows it.
+A row that cannot be read from its format is a ``Broken``. Only that row is lost, if the format allows to read the rest.
 """
 
 import csv
@@ -19,7 +19,7 @@ from weak2wise.dataset.unpack import unpacked
 from weak2wise.errors import FORMATS, ConfigError, Kind
 
 LONGEST_LINE = 64 << 20
-"""Bytes; a longer line is no question but a file in another format."""
+"""Bytes; a longer line is not a question, but a file in another format."""
 
 _CHUNK = 1 << 20
 
@@ -44,7 +44,7 @@ Rows = Iterator[Written | Broken]
 
 @contextmanager
 def naming_setting(setting: str) -> Iterator[None]:
-    """Say with what cannot be read which setting named it."""
+    """Add to the message about a file that cannot be read which setting names the file."""
     try:
         yield
     except ConfigError as error:
@@ -60,7 +60,7 @@ def rows_of(source: Path) -> Rows:
     """Every row of a file, or of ``hf:owner/name``, in order. Blocks.
 
     Raises:
-        ConfigError: it cannot be read, or is damaged; with the row before which.
+        ConfigError: it cannot be read, or is damaged; the message names the last good row.
     """
     number = 0
     try:
@@ -116,7 +116,7 @@ def _array(source: Path) -> Rows:
             while at < len(text) and text[at] in " \t\r\n,":
                 at += 1
             if text.startswith("]", at):
-                if rest := _behind(text, at + 1, file):
+                if rest := _text_after(text, at + 1, file):
                     yield Broken(number, "not_json", f"the array has ended, and this follows it: {rest!r}")
                 return
             try:
@@ -125,7 +125,7 @@ def _array(source: Path) -> Rows:
             except (json.JSONDecodeError, RecursionError) as error:
                 end, why = len(text), f"no JSON, and nothing behind it can be read: {error}"
             if end == len(text):
-                # Longer than what was read so far, or broken: only the rest of the file can tell.
+                # Longer than what was read so far, or broken: only the rest of the file shows which.
                 more = file.read(max(_CHUNK, len(text) - at)) if end - at <= LONGEST_LINE else ""
                 if more:
                     text, at = text[at:] + more, 0
@@ -137,8 +137,8 @@ def _array(source: Path) -> Rows:
             number, at = number + 1, end
 
 
-def _behind(text: str, at: int, file: TextIO) -> str:
-    """The beginning of what follows an array; white space is nothing."""
+def _text_after(text: str, at: int, file: TextIO) -> str:
+    """The beginning of the text that follows an array; empty if that is only white space."""
     rest = text[at:].strip()
     while not rest and (more := file.read(_CHUNK)):
         rest = more.strip()
@@ -153,7 +153,7 @@ def _csv(source: Path) -> Rows:
         try:
             header = next(reader, [])
         except csv.Error as error:
-            raise ConfigError(f"{source}: its header is no CSV: {error}") from None
+            raise ConfigError(f"{source}: its header is not valid CSV: {error}") from None
         if twice := [name for name, count in Counter(header).items() if count > 1]:
             raise ConfigError(f"{source}: its header names {twice[0]!r} twice, so that it is not clear which is meant")
         number = 0

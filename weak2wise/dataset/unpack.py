@@ -1,4 +1,4 @@
-"""A file's bytes, unpacked where its name says that it is packed; what breaks off is an error, never a shorter file."""
+"""A file's bytes, decompressed if its suffix says so. A truncated file is an error, never just a shorter file."""
 
 import gzip
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def unpacked(source: Path) -> Iterator[IO[bytes]]:
 
 
 class _Zstandard(RawIOBase):
-    """Frame after frame; zstandard's own reader takes a frame that breaks off for the end."""
+    """Reads frame after frame; zstandard's own reader takes a truncated frame for the end of the file."""
 
     def __init__(self, source: Path, packed: IO[bytes]) -> None:
         try:
@@ -54,7 +54,7 @@ class _Zstandard(RawIOBase):
             chunk = rest or self._packed.read(_CHUNK)
             if not chunk:
                 if self._frame and not self._frame.eof:
-                    raise EOFError("the file breaks off")
+                    raise EOFError("the file is truncated")
                 return 0
             if self._frame is None or self._frame.eof:
                 self._frame = self._new_frame()

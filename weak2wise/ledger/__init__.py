@@ -1,1 +1,1 @@
-"""What is never lost: append-only JSONL shards, the outcomes of stages in them, a manifest and a lock."""
+"""Everything durable: append-only JSONL shards, the outcomes of stages in them, a manifest and a lock."""

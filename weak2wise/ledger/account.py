@@ -1,8 +1,8 @@
 """Where each row of the input stands: which step it needs next, how it ended, and totals that balance.
 
-Two questions, two answers. The *next step* is the first one that has not done a row, for that is where its work goes
-on. How a row *ended* is what the latest ledger that knows it says. They differ only after a power cut, which takes the
-end of each ledger by itself: a row may have lost an early outcome and kept a later one.
+These are two questions. The *next step* of a row is the first step that has not done it: its work continues there. How
+a row *ended* is in the ledger of the last step that has an outcome for it. The two differ only after a power cut: each
+ledger loses its own last lines, so a row may have lost an early outcome and kept a later one.
 """
 
 from collections import Counter
@@ -21,8 +21,8 @@ INPUT = "input"
 class Totals(Struct, frozen=True, kw_only=True):
     """Where every input row stands: ``rows == emitted + sum(dropped) + sum(failed) + unfinished``.
 
-    ``dropped`` counts by reason, ``failed`` by ``stage/kind``. ``emitted`` counts rows through the last step of the
-    run; ``unfinished`` rows are left to be done by a later run.
+    ``dropped`` counts by reason, ``failed`` by ``stage/kind``. ``emitted`` counts rows that passed the last
+    step of the run; ``unfinished`` rows are left for a later run.
     """
 
     rows: int
@@ -38,9 +38,10 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 
 class Account:
-    """What the ledgers of the input and of the steps, by name and in order, say of each row together.
+    """What all ledgers together say about each row: the input's ledger and, by name and in order, the steps' ledgers.
 
-    It keeps nothing of its own: it is as current as the ledgers are. A look-up costs at most one array look-up a step.
+    It has no state of its own, so it is always as current as the ledgers. A look-up reads at most one array element per
+    step.
     """
 
     def __init__(self, intake: Ledger[Any], steps: Mapping[str, Ledger[Any]]) -> None:
@@ -52,11 +53,11 @@ class Account:
         self._step_before = {step: before for before, step in pairwise(self.steps)}
 
     def up_to(self, step: str) -> "Account":
-        """The account of a run that takes no row further than a step."""
+        """The account of a run that ends with this step."""
         return Account(self.intake, {name: self.steps[name] for name in list(self.steps)[: self._position[step] + 1]})
 
     def next_step(self, row: int) -> str | None:
-        """The first step that has not done the row; ``None`` if it needs no more work: through, or dropped there."""
+        """The first step that has not done the row; ``None`` if no work is left: it is through or was dropped."""
         for step, ledger in self.steps.items():
             if (status := ledger.status(row)) is not RowStatus.DONE:
                 return None if status is RowStatus.DROPPED else step
@@ -68,7 +69,7 @@ class Account:
         return step is not None and self._position[step] <= self._position[last_step]
 
     async def record_for(self, row: int, step: str) -> Any | None:
-        """The record that a row enters a step with, from disk; ``None`` at the first step: the input has it.
+        """The record that a row enters a step with, from disk; ``None`` for the first step: its record is the input's.
 
         The step before must have done the row.
         """
@@ -81,8 +82,8 @@ class Account:
     def pending(self, rows: Collection[int] | None = None) -> list[int]:
         """How many of these rows need each step next.
 
-        Without ``rows``, of all that have begun, from tallies alone: the first step's number is then what it has done
-        and dropped, below zero, and becomes right with the input's readable rows added.
+        Without ``rows``, all rows that have begun, from tallies alone. The first step's number is then negative: minus
+        the rows that it has done or dropped. Add the number of readable input rows to correct it.
         """
         if rows is not None:
             found = Counter(self.next_step(row) for row in rows)
@@ -103,11 +104,11 @@ class Account:
         return self.intake.tally[RowStatus.FAILED]
 
     def tally(self, status: RowStatus) -> int:
-        """How many outcomes of a kind stand in the steps' ledgers, by their tallies."""
+        """How many rows have this status in the steps' ledgers, added up over the steps."""
         return sum(ledger.tally[status] for ledger in self.steps.values())
 
     def ends(self) -> Iterator[Dropped | Failed]:
-        """How each row ended that was dropped or failed, in input order. Blocks for one small read a row."""
+        """The outcome of every row that was dropped or failed, in input order. Blocks for one small read per row."""
         for row in self._rows():
             ledger = self._latest(row)
             if ledger is not None and ledger.status(row) is not RowStatus.DONE:
@@ -116,9 +117,10 @@ class Account:
                 yield outcome
 
     def failed_rows(self, kinds: Container[str]) -> tuple[set[int], Counter[str]]:
-        """The rows that failed for one of these kinds in a step, and how many failed there for each kind. Blocks.
+        """The rows that failed in a step with one of these kinds, and how many failed in steps by kind. Blocks.
 
-        A row whose new trial was interrupted has left the step that it failed in and is not through: it counts, too.
+        The rows include those whose new try was interrupted: they have left the step where they failed, but are not
+        through.
         """
         rows: set[int] = set()
         found: Counter[str] = Counter()
@@ -128,7 +130,7 @@ class Account:
                 if end.kind in kinds:
                     rows.add(end.row)
         for ledger in self.steps.values():
-            rows |= {row for row, kind in ledger.ever_failed().items() if kind in kinds and self._is_on_its_way(row)}
+            rows |= {row for row, kind in ledger.ever_failed().items() if kind in kinds and self._is_between_steps(row)}
         return rows, found
 
     def totals(self, rows: int) -> Totals:
@@ -156,10 +158,10 @@ class Account:
         return range(max(len(ledger.rows()) for ledger in self._latest_first))
 
     def _latest(self, row: int) -> Ledger[Any] | None:
-        """The last ledger on a row's way that knows it."""
+        """The ledger of the last step that has an outcome for the row."""
         return next((ledger for ledger in self._latest_first if ledger.status(row) is not RowStatus.NONE), None)
 
-    def _is_on_its_way(self, row: int) -> bool:
-        """Whether a step has done the row and no later one knows it."""
+    def _is_between_steps(self, row: int) -> bool:
+        """Whether a step has done the row and no later step has an outcome for it."""
         latest = self._latest(row)
         return latest is not None and latest is not self._last and latest.status(row) is RowStatus.DONE

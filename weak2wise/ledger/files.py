@@ -1,4 +1,4 @@
-"""Whole files that appear at once or not at all, and the lock that keeps a work_dir to one engine."""
+"""Atomic file writes, and the lock that allows only one engine per work_dir."""
 
 import errno
 import fcntl
@@ -11,20 +11,20 @@ from weak2wise.errors import ConfigError
 
 
 def fix_hint(error: OSError) -> str:
-    """What its user can do about a file that cannot be written."""
+    """What the user can do about a file that cannot be written."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "Make room on the disk"
         case errno.EROFS | errno.EACCES | errno.EPERM:
             return "Make it writable"
         case errno.EISDIR | errno.ENOTDIR | errno.ENOTEMPTY:
-            return "Move away what is in its place"
+            return "Move what is at that path somewhere else"
         case _:
             return "Fix the disk"
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and what is missing above it, for the owner alone. Raises ``OSError``."""
+    """Create a folder and its missing parents, accessible to the owner only. Raises ``OSError``."""
     for path in [*reversed(folder.parents), folder]:
         if not path.exists():
             path.mkdir(mode=0o700, exist_ok=True)
@@ -32,7 +32,7 @@ def make_private(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that what a folder holds is found there after a power cut. Blocks; raises ``OSError``."""
+    """Fsync a folder, so that its entries survive a power cut. Blocks; raises ``OSError``."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file beside its place, fsync it, rename it there and fsync the folder. Blocks; raises ``OSError``."""
+    """Write a temporary file, fsync it, rename it to ``path`` and fsync the folder. Blocks; raises ``OSError``."""
     make_private(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -58,7 +58,7 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def holder(folder: Path) -> int | None:
-    """The process that holds a folder, if one does; 0 where it has not said its number. Blocks."""
+    """The id of the process that holds a folder's lock, if any; 0 if it has not written its id. Blocks."""
     try:
         fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -75,10 +75,10 @@ def holder(folder: Path) -> int | None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Hold a folder for this process; the kernel lets go of it however the process ends.
+    """Lock a folder for this process; the kernel releases the lock however the process ends.
 
-    Yields the file descriptor that holds it. Whoever has to hold it for longer duplicates that one: the folder is free
-    once the last of them is closed.
+    Yields the file descriptor that holds the lock. Duplicate it to keep the lock for longer: the folder is free once
+    the last duplicate is closed.
 
     Raises:
         ConfigError: the folder cannot be made or written, or another engine holds it.

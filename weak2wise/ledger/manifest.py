@@ -1,7 +1,7 @@
-"""What a work_dir's results depend on, so that a run goes on only where it would come out the same.
+"""What the results in a work_dir depend on, so that a run continues only if its results would be the same.
 
-The manifest names every key that shapes results (models, prompts, method parameters, input), never what only
-shapes speed, and never a secret: long or free-form values are kept as digests.
+The manifest has every config key that affects results (models, prompts, method parameters, input). It leaves out what
+only affects speed, and never holds a secret: long or free-form values are kept as digests.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 
 def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[InputDigest, bool]:
-    """The input's digest, and whether what is ``known`` of it still stands at its beginning. Blocks.
+    """The input's digest, and whether the file still begins with the ``known`` content. Blocks.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -74,22 +74,24 @@ def settle(
     resume: Resume,
     *,
     defaults: Mapping[str, Any] = _NONE,
-    anew: bool = True,
+    may_start_over: bool = True,
 ) -> list[str]:
-    """Decide whether the work_dir's earlier run goes on, and write the manifest.
+    """Decide whether the work_dir's earlier run continues, and write the manifest.
 
-    ``auto`` goes on if nothing that shapes results changed. ``force`` goes on all the same: finished rows stay as they
-    are, unfinished rows get the new settings; the input may only have grown at its end. ``never`` starts anew; the
-    earlier ledger is moved aside, not deleted. ``defaults``: the values of keys that an older manifest lacks. ``anew``:
-    whether starting anew would be an answer to a run that may not go on.
+    ``auto`` continues if nothing that affects results has changed. ``force`` continues anyway: finished rows stay as
+    they are, unfinished rows get the new settings; the input may only have new lines at its end. ``never`` starts over;
+    the earlier ledger is renamed, not deleted. ``defaults``: the values of keys that an older manifest lacks.
+    ``may_start_over``: whether the error message suggests ``never`` or another work_dir.
 
     Returns:
-        The keys that changed, where ``force`` went on in spite of them.
+        The keys that changed, where ``force`` continued anyway.
 
     Raises:
-        ConfigError: the run may not go on; the message names the keys.
+        ConfigError: the run may not continue; the message names the keys.
     """
-    old, current, changed = compare(work_dir, shape, input_path, resume, defaults=defaults, anew=anew)
+    old, current, changed = compare(
+        work_dir, shape, input_path, resume, defaults=defaults, may_start_over=may_start_over
+    )
     if resume == "never":
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
         for name in ("ledger", "manifest.json"):
@@ -109,15 +111,15 @@ def compare(
     resume: Resume,
     *,
     defaults: Mapping[str, Any] = _NONE,
-    anew: bool = True,
+    may_start_over: bool = True,
 ) -> tuple[Manifest | None, InputDigest, list[str]]:
-    """``settle`` without writing anything: the manifest to go on with, if any, the input, and the keys that changed."""
+    """``settle`` without writing anything: the earlier manifest, if any, the input's digest, and the changed keys."""
     path = work_dir / "manifest.json"
     old = load_manifest(path) if resume != "never" else None
     if old is None and resume == "auto" and next(work_dir.glob("ledger/*/*.jsonl"), None):
         raise ConfigError(
-            f"{path}: missing, though the work_dir holds a ledger, so it cannot be told whether the settings are still "
-            "the same. Restore it, or pass --resume force (go on) or --resume never (start anew)"
+            f"{path}: missing, though the work_dir holds a ledger, so it is unknown whether the settings are still "
+            "the same. Restore it, or pass --resume force (go on) or --resume never (start over)"
         )
     current, grown = digest_input(input_path, known=old.input if old else None)
     changed: list[str] = []
@@ -129,28 +131,28 @@ def compare(
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
             raise ConfigError(
                 f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. "
-                + _ways("Put them back", anew=anew, go_on=grown)
+                + _ways("Put them back", may_start_over=may_start_over, go_on=grown)
             )
         if not grown:
             raise ConfigError(
-                f"{input_path}: its first {old.input.size} bytes are not those {work_dir} was begun with, so its rows "
-                "are other questions now; --resume force allows new lines at the end only. "
-                + _ways("Put it back", anew=anew, go_on=False)
+                f"{input_path}: its first {old.input.size} bytes are not those that {work_dir} was started with, so "
+                "its rows are other questions now; --resume force allows new lines at the end only. "
+                + _ways("Put it back", may_start_over=may_start_over, go_on=False)
             )
     return old, current, changed
 
 
-def _ways(first: str, *, anew: bool, go_on: bool) -> str:
-    """What can be done about a run that may not go on."""
-    values = [*(["never (start anew)"] if anew else []), *(["force (go on)"] if go_on else [])]
-    ways = [first, *(["choose another dataset.work_dir"] if anew else [])]
+def _ways(first: str, *, may_start_over: bool, go_on: bool) -> str:
+    """What the user can do about a run that may not continue."""
+    values = [*(["never (start over)"] if may_start_over else []), *(["force (go on)"] if go_on else [])]
+    ways = [first, *(["choose another dataset.work_dir"] if may_start_over else [])]
     if values:
         ways.append("pass " + " or ".join(f"--resume {value}" for value in values))
     return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])}, or {ways[-1]}"
 
 
 def load_manifest(path: Path) -> Manifest | None:
-    """The manifest in a file; ``None`` if there is no such file. Raises ``ConfigError`` if it is no manifest."""
+    """The manifest in a file; ``None`` if there is no such file. Raises ``ConfigError`` if it is not valid."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How one stage left each row: done, dropped or failed. The last line for a row is the one that counts."""
+"""The outcome of each row at one stage: done, dropped or failed. The last line for a row counts."""
 
 import asyncio
 from array import array
@@ -18,7 +18,7 @@ K = TypeVar("K")
 
 
 class Done(Struct, Generic[T], frozen=True, tag="done", tag_field="status"):
-    """The stage's worker turned the row into ``record``, in so many ``seconds`` with all its waiting for endpoints."""
+    """The stage's worker turned the row into ``record``; ``seconds`` includes all its waiting for endpoints."""
 
     row: int
     record: T
@@ -26,7 +26,7 @@ class Done(Struct, Generic[T], frozen=True, tag="done", tag_field="status"):
 
 
 class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
-    """The method has no use for the row; ``reason`` is a short stable word."""
+    """The method does not use the row; ``reason`` is a short stable word."""
 
     row: int
     reason: str
@@ -35,8 +35,8 @@ class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
 class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_defaults=True):
     """The row could not be finished; the next run tries it again.
 
-    ``id`` is the input's own name for the row and ``title`` what a person recognises it by; ``kind`` is a stable word
-    for tools; ``trials`` counts how often it failed here, this time included.
+    ``id`` is the input's own name for the row and ``title`` the text by which a person recognises it; ``kind`` is
+    a stable word for tools; ``trials`` counts how often it failed here, this time included.
     """
 
     row: int
@@ -54,7 +54,7 @@ Outcome = Done[T] | Dropped | Failed
 
 
 class RowStatus(IntEnum):
-    """What the index knows of a row without reading its line."""
+    """What the index knows about a row without reading its line."""
 
     NONE = 0
     DONE = 1
@@ -77,7 +77,7 @@ _LOCATION = (1 << _SHIFT) - 1
 class Ledger(Generic[T]):
     """One stage's outcomes, by row (the input's line number).
 
-    In memory a row costs eight bytes, its status and where its line stands; the outcomes stay on disk.
+    In memory a row takes eight bytes: its status and the location of its line. The outcomes stay on disk.
     """
 
     def __init__(self, name: str, folder: Path, record_type: type[T], *, max_bytes: int, fsync_seconds: float) -> None:
@@ -85,16 +85,16 @@ class Ledger(Generic[T]):
         self._shards = Shards(folder / name, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index = array("Q")
         self.tally: Counter[RowStatus] = Counter()
-        """How many rows stand how."""
+        """How many rows have each status."""
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Done[record_type] | Dropped | Failed)  # type: ignore[valid-type]
         self._encoder = msgspec.json.Encoder()
 
     def open(self) -> None:
-        """Index what earlier runs left. Blocks. Raises as ``Shards.open``."""
+        """Index the outcomes of earlier runs. Blocks. Raises as ``Shards.open``."""
         self._shards.open(self._on_line)
 
     def look(self) -> None:
-        """Index what is there without touching it, for reading only. Blocks. Raises as ``Shards.open``."""
+        """As ``open``, but for reading only: nothing on disk is changed. Blocks. Raises as ``Shards.open``."""
         self._shards.look(self._on_line)
 
     def _on_line(self, location: int, line: bytes) -> None:
@@ -109,7 +109,7 @@ class Ledger(Generic[T]):
         self._index[row] = status << _SHIFT | location
 
     def status(self, row: int) -> RowStatus:
-        """How the row stands, from memory."""
+        """The row's status, from memory."""
         return RowStatus(self._index[row] >> _SHIFT) if row < len(self._index) else RowStatus.NONE
 
     def read(self, row: int) -> Outcome[T]:
@@ -118,9 +118,9 @@ class Ledger(Generic[T]):
         return outcome
 
     def each_done(self, kind: type[K], on_done: Callable[[Done[K]], None]) -> None:
-        """Hand over every row that is done, in the order of writing, its record read as ``kind``.
+        """Call ``on_done`` for every row that is done, in the order written, with its record decoded as ``kind``.
 
-        A ``kind`` with few of the record's fields makes a quick pass over long records. Blocks; raises as ``look``.
+        A ``kind`` with few of the record's fields is faster for long records. Blocks; raises as ``look``.
         """
         decoder = msgspec.json.Decoder(Done[kind] | Dropped | Failed)  # type: ignore[valid-type]
 
@@ -136,7 +136,7 @@ class Ledger(Generic[T]):
         self._shards.look(on_line)
 
     def ever_failed(self) -> dict[int, str]:
-        """Every row that has failed here, with the kind of its last failure, whatever became of it since. Blocks."""
+        """Every row that has failed here, with the kind of its last failure, whatever its outcome is now. Blocks."""
         found: dict[int, str] = {}
 
         def on_line(_location: int, line: bytes) -> None:
@@ -155,14 +155,14 @@ class Ledger(Generic[T]):
         """Make an outcome durable.
 
         Raises:
-            DiskError: it may not be.
+            DiskError: it may not be durable.
         """
         status = _STATUS[type(outcome).__struct_config__.tag]  # type: ignore[index]
         location = await self._shards.append(self._encoder.encode(outcome))
         self._note(outcome.row, status, location)
 
     async def fetch(self, row: int) -> Outcome[T]:
-        """``read`` without holding up the event loop."""
+        """``read`` without blocking the event loop."""
         return await asyncio.to_thread(self.read, row)
 
     async def close(self) -> None:

@@ -1,14 +1,14 @@
-"""Append-only JSONL in numbered shard files: the one way anything durable is written during a run.
+"""Append-only JSONL in numbered shard files: the only way in which a run writes durable data.
 
 Decisions:
 
 * A line is *acknowledged* once the kernel has it, so it survives any death of this process. ``fsync`` follows within
-  ``fsync_seconds``; a power cut may cost the lines of that last group and nothing before it. Each folder loses its own
-  last group, so a row may have lost an early outcome and kept a later one: it then goes on from the early one.
+  ``fsync_seconds``; a power cut may lose the lines of that last group and nothing before it. Each folder loses its own
+  last group, so a row may have lost an early outcome and kept a later one: it then continues at the early step.
 * Lines that arrive while a write is under way form the next group: one ``write`` for all of them, on a thread.
-* A torn last line is cut off when the shards are opened and its work is done again. Nothing is ever
-  appended behind a torn tail. Damage anywhere else is not repaired: it is reported by file and line.
-* The first failed write poisons the shards: what was acknowledged stays, everything later raises ``DiskError``.
+* A torn last line (written in part) is cut off when the shards are opened, and its work is done again. Nothing is ever
+  appended after a torn line. Damage anywhere else is not repaired: it is reported by file and line.
+* After the first failed write, acknowledged lines stay and every later append raises ``DiskError``.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ Group = list[tuple[bytes, "asyncio.Future[int]"]]
 
 
 class DiskError(RunStopped):
-    """The disk refused a write; everything acknowledged before is safe."""
+    """A write to the disk failed; everything acknowledged before is safe."""
 
 
 class Shards:
     """A folder of shard files, appended to by one process.
 
-    A line's *location* is one integer, ``shard << 40 | offset``, which ``read`` takes back.
+    A line's *location* is one integer, ``shard << 40 | offset``; ``read`` takes it.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
@@ -55,7 +55,7 @@ class Shards:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"shards-{folder.name}")
 
     def open(self, on_line: Callable[[int, bytes], None]) -> None:
-        """Hand every whole line with its location to ``on_line``, repair the tail, and get ready to append.
+        """Call ``on_line`` with each whole line's location and text, cut off a torn last line, and prepare to append.
 
         ``on_line`` raises ``msgspec.DecodeError`` for a line that it cannot read. Blocks; call it on a thread.
 
@@ -73,7 +73,7 @@ class Shards:
             raise self._disk_error(error) from error
 
     def look(self, on_line: Callable[[int, bytes], None]) -> None:
-        """As ``open``, but touch nothing and get ready for nothing: another process may be appending.
+        """As ``open``, but for reading only: nothing is changed, and another process may be appending.
 
         A torn last line, or one still being written, is left out.
         """
@@ -102,7 +102,7 @@ class Shards:
                 except msgspec.DecodeError:
                     bad = bad or number
                 else:
-                    if bad:  # a whole line follows the damage, so it is no torn tail
+                    if bad:  # a whole line follows the damage, so it is not a torn last line
                         break
                     good = offset + len(line)
                 offset += len(line)
@@ -127,10 +127,10 @@ class Shards:
     async def append(self, line: bytes) -> int:
         """Append one line (without its newline) and return its location once the kernel has it.
 
-        A caller cancelled while waiting has still appended.
+        If the caller is cancelled while it waits, the line is still appended.
 
         Raises:
-            DiskError: the line may not be there, and no later one will be accepted.
+            DiskError: the line may not be on disk, and no later one will be accepted.
         """
         if self._failure:
             raise self._failure

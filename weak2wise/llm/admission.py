@@ -41,7 +41,7 @@ class Admitted:
         call = current_call()
         while True:
             if self._stopped(call):
-                await call.drain.park()
+                await call.drain.wait_for_cancellation()
             if self.limits is None:
                 return await self._send(prompt, call, None)
             slot = await self.limits.acquire(self.longest_answer, lambda: not self._stopped(call))

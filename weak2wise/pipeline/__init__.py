@@ -1,4 +1,4 @@
-"""Moves records: bounded queues between stages, lanes inside them, one TaskGroup around them all."""
+"""Moves records: bounded queues between stages, concurrent tasks in each stage, one TaskGroup around all."""
 
 from weak2wise.pipeline.run import run
 from weak2wise.pipeline.stage import Stage

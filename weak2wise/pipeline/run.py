@@ -1,12 +1,12 @@
 """The pipeline: a feeder, and the stages with their queues, in one TaskGroup.
 
-Resuming is no mode. The feeder looks up how far each row has come and puts it where its work goes on: a finished row
-nowhere, any other at the first stage that has not done it (``Account.next_step``).
+Resuming is not a special mode. The feeder puts each row into the queue of the first stage that has not done it
+(``Account.next_step``), and skips finished rows.
 
-A row that failed for what may pass is put aside (``salvage``), and when all others are through, the feeder begins the
+A row that failed for a temporary reason is put aside (``salvage``). When all others are through, the feeder reads the
 input again for those rows alone.
 
-Closing runs down the line. When nothing is left to feed, the feeder closes the first queue; a stage whose queue is
+Queues are closed in order. When nothing is left to feed, the feeder closes the first queue; a stage whose queue is
 closed and empty closes the next. The feeder may feed any queue, because none is closed before it has finished.
 """
 
@@ -28,7 +28,7 @@ from weak2wise.worker import Record
 
 
 class _End:
-    """What a closed queue yields, to each of the tasks that read it."""
+    """What each task that reads a closed queue gets from it."""
 
 
 _END: Final = _End()
@@ -47,13 +47,14 @@ async def run(
     """Take every row of the source through the stages.
 
     Args:
-        source: begins the input: records in order, or what is wrong with a row that is none. Once more for each round.
-        stages: in order; the last one's outcomes end a row.
+        source: reads the input from its start: records in order, or a ``Failed`` for a row that is not valid. Called
+            once more for each salvage round.
+        stages: in order; a row ends with the last one's outcome.
         account: where each row stands, in the ledgers of the input and of these stages by name.
-        drain: awaited before the run stops, so that calls under way may still arrive.
+        drain: awaited before the run stops, so that calls under way can still finish.
         finished: called with each row that needs no more work in this run.
-        only: the rows to work on, where the others are to stay as they are.
-        salvage_rounds: how often rows are tried again, after all the others, that failed for what may pass.
+        only: the rows to work on; the others stay as they are. ``None``: all rows.
+        salvage_rounds: how often rows that failed for a temporary reason are tried again, after all the others.
 
     Raises:
         ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run.
@@ -63,8 +64,8 @@ async def run(
         feeding = _feed(source, stages, account=account, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
         for stage, following in zip_longest(stages, stages[1:]):
-            line = _Line(stage, following.inbox if following else None, drain, finished, salvage)
-            group.create_task(line.work(), name=stage.name)
+            runner = _StageRunner(stage, following.inbox if following else None, drain, finished, salvage)
+            group.create_task(runner.work(), name=stage.name)
 
 
 async def _feed(
@@ -98,7 +99,7 @@ async def _place(
     finished: Callable[[int], None],
     salvage: Salvage,
 ) -> None:
-    """Put a row where its work goes on."""
+    """Put a row into the queue of its next step."""
     step = account.next_step(record.row)
     if step is None:
         finished(record.row)
@@ -109,8 +110,8 @@ async def _place(
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A stage at work: so many tasks take records out of its queue, and hand on what becomes of them."""
+class _StageRunner:
+    """Runs one stage: ``stage.concurrency`` tasks take records from its queue and pass the results on."""
 
     stage: Stage[Any]
     outbox: asyncio.Queue[Any] | None
@@ -137,7 +138,7 @@ class _Line:
             outcome = await self.stage.process(record, final=self.salvage.last)
         except BaseException as error:
             if causes := _stops(error):
-                lost = any(isinstance(cause, DiskError) for cause in causes)  # no answer can be written down any more
+                lost = any(isinstance(cause, DiskError) for cause in causes)  # no answer can be stored any more
                 await self.drain.drain(0 if lost else PAID_ANSWERS_SECONDS)
             raise
         if isinstance(outcome, Done) and self.outbox:

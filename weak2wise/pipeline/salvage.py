@@ -1,43 +1,43 @@
-"""Rows put aside after a fault that may pass, to be tried again once all the others are through.
+"""Rows put aside after a temporary fault, to be tried again once all the others are through.
 
-Only their numbers are kept, and where their answers stand: the records come from the ledgers again, as after a restart,
-and what was answered of them comes from the journal.
+Only their row numbers are kept in memory, and where their answers are on disk. Their records are read from the ledgers
+again, as after a restart, and the answers that they have got come from the journal.
 """
 
 import asyncio
 
 
 class Salvage:
-    """Counts the rows under way and keeps those put aside, for so many ``rounds`` after the first."""
+    """Counts the rows under way and keeps those put aside; ``rounds`` may follow the first one."""
 
     def __init__(self, rounds: int) -> None:
-        self._left = rounds
+        self._rounds_left = rounds
         self._under_way = 0
         self._aside: set[int] = set()
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def last(self) -> bool:
         """Whether there is no round after this one, so that a fault is final."""
-        return self._left == 0
+        return self._rounds_left == 0
 
     def begin(self) -> None:
-        """A row is under way."""
+        """Note that a row is under way."""
         self._under_way += 1
-        self._quiet.clear()
+        self._idle.clear()
 
     def end(self, row: int, *, aside: bool) -> None:
-        """A row is under way no more."""
+        """Note that a row is no longer under way; ``aside``: try it again in the next round."""
         if aside:
             self._aside.add(row)
         self._under_way -= 1
         if not self._under_way:
-            self._quiet.set()
+            self._idle.set()
 
     async def next_round(self) -> set[int]:
-        """Wait until nothing is under way; the rows to try again, none if there is no need for another round."""
-        await self._quiet.wait()
+        """Wait until nothing is under way and return the rows to try again; empty if no round is needed."""
+        await self._idle.wait()
         rows, self._aside = self._aside, set()
-        self._left -= bool(rows)
+        self._rounds_left -= bool(rows)
         return rows

@@ -20,12 +20,12 @@ Out = TypeVar("Out", bound=Record)
 
 
 class Stage(Generic[Out]):
-    """A worker with its queue and ledger; ``counts`` says what became of records since the run started.
+    """A worker with its queue and ledger; ``counts`` has the records' outcomes since the run started.
 
-    At most ``concurrency`` records are worked on at once, and ``queue_size`` wait. ``emits``: what is done here is what
-    the run emits. ``redact`` cuts secrets out of what providers say, before it is kept. The run stops when a
-    larger share than ``max_error_rate`` of the last records failed for what will not pass: their answers were paid for
-    and thrown away.
+    At most ``concurrency`` records are worked on at once, and ``queue_size`` wait. ``emits``: a record done here counts
+    as emitted by the run. ``redact`` removes secrets from providers' messages before they are stored. The run stops
+    when more than the share ``max_error_rate`` of the last records failed permanently: their answers were paid for and
+    lost.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class Stage(Generic[Out]):
         """Run the worker on one record and make the outcome durable.
 
         Returns:
-            ``None`` where the record failed for what may pass and is put aside, unless this try is ``final``.
+            ``None`` if the record failed for a temporary reason and is put aside; never if this try is ``final``.
 
         Raises:
-            RunStopped: the whole run must stop; the record is owed again.
+            RunStopped: the whole run must stop; the record stays pending.
         """
         self.busy += 1
         began = time.monotonic()
         try:
-            # Everything that is logged on the way says which row it concerns, a call's retries too.
+            # Everything that is logged inside names the row that it concerns, also a call's retries.
             with log_facts(stage=self.name, row=record.row):
                 call = Call(record.row, await self._failures(record.row), waits=final, drain=self._drain)
                 with calling(call):
@@ -85,7 +85,7 @@ class Stage(Generic[Out]):
         if isinstance(outcome, Done):
             self.latest.append(record.row)
         self.counts["aside" if outcome is None else type(outcome).__name__.lower()] += 1
-        self._guard(error)
+        self._check_error_rate(error)
         return outcome
 
     def _log(self, outcome: Outcome[Out] | None) -> None:
@@ -94,8 +94,8 @@ class Stage(Generic[Out]):
         elif self._emits and isinstance(outcome, Done):
             log.info("record.emitted")
 
-    def _guard(self, error: RecordError | None) -> None:
-        """Count one more record. Raises ``RunStopped`` where too many failed."""
+    def _check_error_rate(self, error: RecordError | None) -> None:
+        """Count one more record. Raises ``RunStopped`` if too many failed."""
         if error is None:
             self._recent.note(None)
         elif not error.may_pass:

@@ -193,7 +193,7 @@ class Engine:
             self._input.file,
             self._resume,
             defaults=default_shape(),
-            anew=self._retry is None,
+            may_start_over=self._retry is None,
         )
         for key in changed:
             log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")

@@ -244,7 +244,7 @@ class VllmModel(Endpoint):
             self.waiting -= 1
         if drain.started:
             slots.release()  # other runs may use the place
-            await drain.park()
+            await drain.wait_for_cancellation()
         try:
             await drain.enter()
             began = time.monotonic()
