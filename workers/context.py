@@ -29,7 +29,7 @@ class Context:
     race_width: int | None = None
     """How many mask levels a race asks at once; ``None``: as many as ``free`` suggests."""
     bits: Counter[str] = field(default_factory=Counter)
-    """Step-Mask's bits: ``asked``, ``spared`` by racing, ``in_vain`` (asked, not needed); hints ``too_long`` for the LLM."""
+    """Step-Mask's bits: ``asked``, ``spared`` by racing, ``in_vain`` (asked, not needed); hints ``too_long`` to ask."""
     cuts: Counter[str] = field(default_factory=Counter)
     """Cuts by what made them (``workers.truncate.Truncate.counts``)."""
 
