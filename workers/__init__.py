@@ -1,1 +1,1 @@
-"""The method, step by step: frozen values that turn one record into the next. They know no queues, files or retries."""
+"""The method, step by step: frozen values that turn one record into the next. No queues, files or retries here."""

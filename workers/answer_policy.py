@@ -1,7 +1,7 @@
-"""A strong model's answer that is not all it should be: its names, and asking again as the run's policy has it.
+"""Flaws of a strong model's answer: their names, and asking again as the run's policy says.
 
-Another draw of the same trace differs by its number, which goes into its seed. A question that is tried again after it
-had failed goes through the draws it had before, which the journal gives for nothing, and then has as many new ones.
+Another draw of the same trace has another number, which goes into its seed. When a failed question is tried again, it
+repeats its earlier draws, which the journal answers at no cost, and then gets the same number of new ones.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from workers.trace_steps import split_steps, states_answer
 
 Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
 
-_SAID: dict[Flaw, str] = {
+_MESSAGES: dict[Flaw, str] = {
     "length": "the answer was cut off, by the token limit or as it only repeated itself",
     "content_filter": "the provider's content filter cut the answer off",
     "empty": "the answer has no text",
@@ -24,7 +24,7 @@ _SAID: dict[Flaw, str] = {
 
 
 def flaws(completion: Completion) -> tuple[Flaw, ...]:
-    """What is wrong with an answer, the cause before the effect; of one that says nothing at all, the cause alone."""
+    """The flaws of an answer, the cause before the effect; only the cause if the answer says nothing at all."""
     empty = not completion.text.strip()
     found: dict[Flaw, bool] = {
         "length": completion.cut_off,
@@ -32,7 +32,7 @@ def flaws(completion: Completion) -> tuple[Flaw, ...]:
         "empty": empty,
         "no_final_answer": not empty and not any(map(states_answer, split_steps(completion.text))),
     }
-    named = tuple(flaw for flaw, is_so in found.items() if is_so)
+    named = tuple(flaw for flaw, present in found.items() if present)
     return named[:1] if completion.says_nothing else named
 
 
@@ -45,9 +45,9 @@ async def acceptable(
         The answer and the flaws it was accepted with.
 
     Raises:
-        RecordError: the last draw's flaw or refusal; at once, where asking again would not mend it. An answer that
-            says nothing is not accepted whatever the policy; one that just stopped is drawn again, one that used its
-            tokens up unseen would most likely do so again.
+        RecordError: the last draw's flaw or refusal; without another draw if that would not help. An answer that says
+            nothing is never accepted, whatever the policy. If it just stopped, it is drawn again; if it used up its
+            tokens without any text, it would most likely do so again.
     """
     draw = 0
     while True:
@@ -64,7 +64,7 @@ async def acceptable(
             )
             if unwanted is None:
                 return completion, found
-            failure = RecordError(unwanted, f"{endpoint}: {_SAID[unwanted]}", endpoint=endpoint, attempts=draw + 1)
+            failure = RecordError(unwanted, f"{endpoint}: {_MESSAGES[unwanted]}", endpoint=endpoint, attempts=draw + 1)
         draw += 1
         policy = getattr(policies, failure.kind)
         again = policy == "retry" or (policy == "accept" and failure.kind == "empty")  # there is nothing to accept

@@ -15,7 +15,7 @@ from workers.prompts import Prompts
 class Context:
     """The settings of one run, its models and what its workers share.
 
-    ``models`` by role: ``weak``, ``strong/NAME``, ``judge``, ``truncation``; a role that nobody plays is left out.
+    ``models`` by role: ``weak``, ``strong/NAME``, ``judge``, ``truncation``; a role without a model is left out.
     """
 
     params: Params
@@ -29,7 +29,7 @@ class Context:
     race_width: int | None = None
     """How many mask levels a race asks at once; ``None``: as many as ``free`` suggests."""
     bits: Counter[str] = field(default_factory=Counter)
-    """Step-Mask's bits: ``asked``, ``spared`` by racing, asked ``in_vain``; hints ``too_long`` for the weak LLM."""
+    """Step-Mask's bits: ``asked``, ``spared`` by racing, ``in_vain`` (asked, not needed); hints ``too_long`` to ask."""
     cuts: Counter[str] = field(default_factory=Counter)
     """Cuts by what made them (``workers.truncate.Truncate.counts``)."""
 

@@ -1,7 +1,7 @@
-"""Keeps questions of an evaluation set out of the training data: before step 1, so that nothing is paid for them.
+"""Keeps questions of an evaluation set out of the training data: before step 1, so that they cost nothing.
 
 A question is contaminated if it shares a run of 13 normalised words with one of an evaluation set; if either has fewer
-words, only if both are the same words altogether. Case, punctuation, white space and Unicode variants do not count; a
+words, only if all their words are the same. Case, punctuation, white space and Unicode variants do not count; a
 Chinese, Japanese or Korean character is a word.
 """
 
@@ -21,11 +21,11 @@ RUN = 13
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
 _LONG = 20_000
-"""Characters; a longer question is looked through on a thread."""
+"""Characters; a longer question is searched on a thread."""
 
 
 def words(text: str) -> list[str]:
-    """The text's normalised words; of a text without any, the text itself is one."""
+    """The text's normalised words; a text without any is itself one word."""
     normal = unicodedata.normalize("NFKC", text).casefold()
     return _WORD.findall(normal) or ["".join(normal.split())]
 
@@ -58,7 +58,7 @@ class Overlap:
 
 
 def _runs(found: Sequence[str]) -> Iterator[int]:
-    """The hashes of a question's runs of words; a short one is a single run that only the same words make."""
+    """The hashes of a question's runs of words; a short question is one run, which only the same words make."""
     if len(found) < RUN:
         yield _hash(["", *found])
     for at in range(len(found) - RUN + 1):
@@ -77,7 +77,7 @@ class Decontaminate:
     then: Worker[Asked, Unsolved]
 
     async def __call__(self, asked: Asked) -> Unsolved | Partial[Unsolved] | Drop:
-        """Drop the question, or do with it what comes next."""
+        """Drop the question, or return what the next worker makes of it."""
         text = asked.question.text
         long = len(text) > _LONG
         name = await asyncio.to_thread(self.overlap.find, text) if long else self.overlap.find(text)

@@ -1,7 +1,7 @@
 """Whether a strong trace arrives at the answer it was given.
 
-A strong model is shown the reference answer and may still end somewhere else. The rule alone judges that, and only
-where it is sure, so that no trace is marked for being written in another way.
+A strong model is shown the reference answer and may still end with another one. The rule alone judges that, and only
+where it is sure, so that no trace is marked only because it is written in another way.
 """
 
 from workers.answers import final_answer

@@ -27,7 +27,7 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def all_settled(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T | RecordError]:
-    """The same with each failure in its place among the results, once all have ended."""
+    """The results in order, once all have ended; a failed call has its error in its place."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(settled(call)) for call in calls]
     return [task.result() for task in tasks]

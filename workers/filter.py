@@ -12,7 +12,7 @@ from workers.seeds import seed_of
 
 @dataclass(frozen=True)
 class Filter:
-    """Asks the weak LLM the bare question; with ``params.skip_filter`` it keeps every question unasked."""
+    """Asks the weak LLM the bare question; with ``params.skip_filter`` it keeps every question without asking."""
 
     weak: Model
     judge: Judge

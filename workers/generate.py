@@ -31,10 +31,10 @@ class Generate:
     params: Params
 
     async def __call__(self, unsolved: Unsolved) -> Traced | Partial[Traced]:
-        """Collect all candidates of one question; where ``least`` allows it, do without some that cannot be had.
+        """Collect all candidates of one question; with ``params.min_candidates`` some may be missing.
 
         Raises:
-            RecordError: too few could be had; rather one that may pass, so that they are asked for again.
+            RecordError: too few candidates. A temporary error is preferred, so that they are asked for again.
         """
         question = unsolved.question
         results = await all_settled(

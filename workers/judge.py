@@ -1,11 +1,11 @@
 """The judge: does an attempt reach the reference answer?
 
 Three modes. ``rule`` lets arithmetic and algebra decide (``workers.answers``) and counts what they are not sure of as
-No. ``llm`` asks the judge model every time. ``cascade`` asks it only where the rule is not sure: seldom for numbers,
-nearly always for prose. The rule says Yes or No only where no reader should disagree, so the cascade is meant to differ
-from ``llm`` by the judge model's own mistakes alone.
+No. ``llm`` asks the judge model every time. ``cascade`` asks it only where the rule is not sure: rarely for numbers,
+nearly always for prose. The rule says Yes or No only where no reader should disagree, so the cascade should differ from
+``llm`` only by the judge model's own mistakes.
 
-What decided is told with the verdict, so that a run can count it.
+Each verdict says what decided it, so that a run can count that.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from workers.prompts import Prompts
 
 Mode = Literal["rule", "llm", "cascade"]
 TIME_LIMIT = 2.0
-"""Seconds that the rule may parse for one verdict; it needs milliseconds where it comes to anything."""
-_MOST_HOPELESS = 1000
+"""Seconds that the rule may parse for one verdict; where it succeeds, it needs milliseconds."""
+_MAX_HOPELESS = 1000
 
 
 class Verdict(Struct, frozen=True):
-    """Yes or no, and what said so. An empty attempt is a No by rule in every mode.
+    """Yes or no, and what decided it. An empty attempt is a No by rule in every mode.
 
-    ``rule_unsure`` is a No because there was nobody left to ask; ``llm_unclear`` is a No because the judge model said
+    ``rule_unsure`` is a No because there is no judge model to ask; ``llm_unclear`` is a No because the judge model said
     neither Yes nor No, twice.
     """
 
@@ -40,7 +40,7 @@ class Verdict(Struct, frozen=True):
 
 
 Given = dict[tuple[str, bool], "asyncio.Future[Verdict]"]
-"""Verdicts on one question, given or under way, by the attempt as it is shown and whether it was cut off."""
+"""Verdicts on one question, ready or under way, by the attempt as it is judged and whether it was cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Judge:
     counts: Counter[str] = field(default_factory=Counter)
     """Verdicts given so far, by what decided them."""
     _hopeless: set[tuple[str | None, str]] = field(default_factory=set)
-    """Final answers and references that no process could compare in time, lately."""
+    """Pairs of final answer and reference that recently took too long to compare, or crashed the process."""
 
     def __post_init__(self) -> None:
         if self.mode == "llm" and self.model is None:
@@ -87,7 +87,7 @@ class Judge:
             attempt: the whole attempt; white space around it does not count.
             answer: the reference answer.
             seed: makes the judge model's sampling repeatable.
-            cut_off: the attempt was ended before its author did; the rule then counts an unreached answer as wrong.
+            cut_off: the attempt was cut off before its end; the rule then counts a missing answer as wrong.
             given: verdicts on this question so far, to which this one is added; what was judged, or is being judged,
                 is not judged again.
 
@@ -106,8 +106,8 @@ class Judge:
         self.counts[verdict.by] += 1
         return verdict
 
-    async def asks_nobody(self, attempt: str, answer: str, *, cut_off: bool, given: Given) -> bool:
-        """Whether a verdict takes no call to the judge model; what the rule says is added to ``given``."""
+    async def needs_no_call(self, attempt: str, answer: str, *, cut_off: bool, given: Given) -> bool:
+        """Whether a verdict needs no call to the judge model; the rule's verdict, if any, is added to ``given``."""
         if self.mode == "llm" or self.model is None:
             return self.model is None
         shown, cut_off = self._shown(attempt, cut_off=cut_off)
@@ -121,13 +121,13 @@ class Judge:
         return True
 
     def _shown(self, attempt: str, *, cut_off: bool) -> tuple[str, bool]:
-        """What of an attempt is looked at, and whether that was cut off."""
+        """The part of an attempt that is judged, and whether that part was cut off."""
         whole = attempt.strip()
         shown = whole if self.mode == "llm" else in_brief(whole)
         return shown, cut_off and shown == whole
 
     async def _verdict(self, question: str, attempt: str, answer: str, seed: int, *, cut_off: bool) -> Verdict:
-        if not attempt:  # nothing was said, so there is nothing to ask about
+        if not attempt:  # an empty attempt needs no judge
             return Verdict(correct=False, by="rule")
         ruled = None if self.mode == "llm" else await self.rule(attempt, answer, cut_off=cut_off)
         if ruled is not None:
@@ -137,9 +137,9 @@ class Judge:
         messages = (Message("user", self.prompts.judge(question, attempt, answer)),)
         for sample in range(2):
             prompt = Prompt(messages=messages, temperature=self.temperature, seed=seed + sample, sample=sample)
-            said = yes_or_no((await self.model.complete(prompt)).text)
-            if said is not None:
-                return Verdict(said, "llm")
+            correct = yes_or_no((await self.model.complete(prompt)).text)
+            if correct is not None:
+                return Verdict(correct, "llm")
         return Verdict(correct=False, by="llm_unclear")
 
     async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
@@ -153,7 +153,7 @@ class Judge:
         try:
             return await self.pool.run(verdict, attempt, answer, cut_off, time_limit=TIME_LIMIT)
         except PoolError:
-            if len(self._hopeless) >= _MOST_HOPELESS:
+            if len(self._hopeless) >= _MAX_HOPELESS:
                 self._hopeless.clear()
             self._hopeless.add(pair)
             return None

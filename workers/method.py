@@ -1,4 +1,4 @@
-"""The method: its five steps in order, and what each one is. Whatever knows the steps reads this table."""
+"""The method: its five steps in order, and what each one is. Everything that depends on the steps reads this table."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Step:
     number: int
     """From 1, as in the paper."""
     makes: type[Any]
-    """The record that it makes of the one before."""
+    """The type of record that it makes from the one before."""
     build: Callable[[Context, Scorer], Worker[Any, Any]]
     asks: tuple[Role, ...]
     """The kinds of role that it asks, first the one that does most of its work."""
@@ -45,7 +45,7 @@ class Step:
     lines: Callable[[Any], Iterator[output_lines.Line]]
     """A record's lines in that file."""
     label: str | None = None
-    """What is so of a question that is through this step, for people; ``None``: the scorer says it."""
+    """What is true of a question that passed this step, in words for people; ``None``: the scorer's label."""
 
 
 def _filter(context: Context, _: Scorer) -> Worker[Asked, Unsolved]:

@@ -1,4 +1,4 @@
-"""How records become lines of the output files: the reference's names and fields, with some of ours added."""
+"""How records become lines of the output files: the reference's names and fields, and some of our own."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The texts sent to models: the config's, or ours where it gives none.
+"""The texts sent to models: the config's, or our default where it gives none.
 
 Placeholders are Python format fields, as in the reference: ``{question}`` is filled in, ``{{`` and ``}}`` are literal
 braces. ``cgen`` has no placeholders and is sent as it stands.
@@ -66,7 +66,7 @@ Copy that one sentence word for word, with nothing before or after it.
 
 
 class Template(Struct, frozen=True):
-    """A text with named places: literal pieces, each followed by the name of the field behind it."""
+    """A text with placeholders: literal pieces, each with the name of the field that follows it."""
 
     pieces: tuple[tuple[str, str | None], ...]
 
@@ -94,7 +94,7 @@ class Template(Struct, frozen=True):
         return cls(pieces)
 
     def fill(self, **values: str) -> str:
-        """The text with every place filled; braces in values stay as they are."""
+        """The text with every placeholder filled; braces in values stay as they are."""
         return "".join(literal + ("" if field is None else values[field]) for literal, field in self.pieces)
 
 
@@ -113,7 +113,7 @@ class Prompts(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, texts: PromptTexts) -> "Prompts":
-        """The config's prompts, completed by ours. Raises ``ConfigError``."""
+        """The config's prompts, with our defaults for the others. Raises ``ConfigError``."""
         trunc_fields = ("normal_reasoning", "answer")
         return cls(
             cgen=texts.cgen or CGEN,

@@ -1,4 +1,4 @@
-"""What travels through the pipeline, from a question to a row of training data; each step adds, none takes away."""
+"""What travels through the pipeline, from a question to a row of training data; each step only adds to it."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ class _AboutQuestion(Struct, frozen=True, kw_only=True):
 
 
 class Asked(_AboutQuestion, frozen=True, kw_only=True):
-    """A question on its way in."""
+    """A question from the input, not asked yet."""
 
 
 class Unsolved(_AboutQuestion, frozen=True, kw_only=True):
@@ -47,8 +47,8 @@ class Unsolved(_AboutQuestion, frozen=True, kw_only=True):
 class Candidate(Struct, frozen=True, kw_only=True):
     """One trace by a strong model.
 
-    ``normal`` is the model's own thinking, or the step reasoning standing in where it shows none
-    (``normal_is_own`` says which). ``marks`` names what it was accepted in spite of: ``length``, ``empty``,
+    ``normal`` is the model's own thinking, or the step reasoning where it shows none
+    (``normal_is_own`` says which). ``marks`` names the flaws that it was accepted with: ``length``, ``empty``,
     ``content_filter``, ``no_final_answer``; and ``unfaithful`` where its final answer is not the reference answer.
     """
 
@@ -62,7 +62,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     @property
     def length(self) -> float:
-        """Words of normal reasoning, the shorter of two wins a tie; without any of its own it never wins on length."""
+        """Words of normal reasoning: the shorter of two wins a tie. Infinite without own thinking: never wins one."""
         return len(self.normal.split()) if self.normal_is_own else math.inf
 
 
@@ -73,11 +73,11 @@ class Traced(_AboutQuestion, frozen=True, kw_only=True):
 
 
 class Score(Struct, frozen=True, kw_only=True):
-    """What a scorer found of one candidate; ``is_bound`` where ``score`` is only known to be at most this.
+    """A scorer's result for one candidate; ``is_bound``: the true score is at most ``score``.
 
     Step-Mask's evidence has fields of its own: ``s_list[i]`` is 1 if the weak LLM reached the answer at mask level i,
-    and ``None`` where that was not asked as the candidate could not win any more. Any other scorer's is ``evidence``,
-    values that JSON knows by name; it is unset for Step-Mask alone.
+    and ``None`` where that was not asked, as the candidate could no longer win. Any other scorer's is ``evidence``,
+    JSON values by name; it is unset for Step-Mask alone.
     """
 
     score: float
@@ -89,12 +89,12 @@ class Score(Struct, frozen=True, kw_only=True):
 
     @property
     def is_masked(self) -> bool:
-        """Whether Step-Mask found it."""
+        """Whether it is by Step-Mask."""
         return self.evidence is UNSET
 
     @property
     def debug(self) -> dict[str, Any]:
-        """The evidence by name, whichever scorer found it."""
+        """The evidence by name, of any scorer."""
         if self.evidence is UNSET:
             return {"s_list": self.s_list, "savg": self.savg, "sew": self.sew}
         return self.evidence
@@ -108,7 +108,7 @@ class Scored(_AboutQuestion, frozen=True, kw_only=True):
 
 
 class Golden(_AboutQuestion, frozen=True, kw_only=True):
-    """The winning trace, cut where the answer is first derived; ``cut_by`` names the truncation mode that held."""
+    """The winning trace, cut where the answer is first derived; ``cut_by`` names the mode that cut it."""
 
     winner: Candidate
     score: Score

@@ -1,4 +1,4 @@
-"""Step 3: scores for the candidates of a question, by the scorer that the run names (paper, section 3.3)."""
+"""Step 3: scores for the candidates of a question, by the scorer of the run (paper, section 3.3)."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from workers.scorers import Scorer, StepMask
 
 @dataclass(frozen=True)
 class ScoreCandidates:
-    """Has candidates scored; with ``faithful_only`` no unfaithful one, and they end here."""
+    """Lets the scorer score the candidates; with ``faithful_only`` unfaithful ones are removed first."""
 
     scorer: Scorer
     faithful_only: bool
@@ -23,7 +23,7 @@ class ScoreCandidates:
         """Score one question; one with no candidate left to score is dropped as ``unfaithful``.
 
         Raises:
-            RunStopped: what the scorer returned is no score for each candidate.
+            RunStopped: the scorer did not return one finite score for each candidate.
         """
         if self.faithful_only:
             kept = tuple(candidate for candidate in traced.candidates if MARK not in candidate.marks)

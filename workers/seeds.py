@@ -1,4 +1,4 @@
-"""Seeds that depend on what is asked and on nothing else, so that the order of asking changes no answer."""
+"""Seeds that depend only on what is asked, so that the order of asking changes no answer."""
 
 from hashlib import blake2b
 

@@ -16,14 +16,14 @@ class Select:
 
     truncate: Truncate
     scorer: Scorer
-    """The one that scored the candidates: it knows which of two is the better."""
+    """The one that scored the candidates; it also ranks them."""
     seed: int
 
     async def __call__(self, scored: Scored) -> Golden:
         """The golden trace of one question.
 
         Raises:
-            RecordError: ``no_reasoning``: no candidate says anything.
+            RecordError: ``no_reasoning``: the winner has no reasoning.
         """
         winner, score = select(scored.candidates, scored.scores, self.scorer)
         if not winner.normal.strip():
@@ -35,5 +35,5 @@ class Select:
 
 
 def select(candidates: Sequence[Candidate], scores: Sequence[Score], scorer: Scorer) -> tuple[Candidate, Score]:
-    """The candidate that the scorer ranks first, of several the earliest, and its score."""
+    """The candidate that the scorer ranks first (of several equal ones the earliest), and its score."""
     return min(zip(candidates, scores, strict=True), key=lambda pair: scorer.rank(*pair))

@@ -4,12 +4,12 @@ Three ways, each falling back on the next where its result would not be a prefix
 ``rewrite`` (the truncation model copies the text up to there) and ``anchor`` (it quotes the last sentence to keep, and
 we cut behind that sentence) -> ``rule`` (the first sentence in which the rule finds the answer) -> ``whole``.
 
-A quote counts if it makes up most of its sentence, and the sentence is not before the first that derives the answer: to
-mention the number, as the question does, is not to derive it.
+A quote counts if it makes up most of its sentence, and the sentence is not before the first that derives the answer: a
+mention of the number, as in the question, does not derive it.
 
-"Holds the answer" is ``first_sentence_with``: a textual look for the answer by value or spelling. It is cheap and needs
-no model; an answer that the text only puts in other words counts as not held, and the rule finds no more than it. On a
-book-long text it takes a tenth of a second, so it runs in a thread.
+"Holds the answer" is ``first_sentence_with``: a text search for the answer by value or spelling. It is cheap and needs
+no model. It does not find an answer that the text only puts in other words, and neither does the rule. On a text as
+long as a book it takes a tenth of a second, so it runs in a thread.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class Truncate:
     mode: Mode = "anchor"
     temperature: float = 0.1
     counts: Counter[str] = field(default_factory=Counter)
-    """Cuts so far by what made them; ``written``: tokens by the truncation model, of so many ``characters``;
-    ``kept``: the characters that it would have copied."""
+    """Cuts so far by what made them; ``written``: tokens that the truncation model wrote; ``characters``: those in its
+    replies; ``kept``: those in the cut texts, which a full copy would have."""
 
     async def __call__(self, normal: str, answer: str, *, seed: int) -> Cut:
         """Cut one reasoning text.
@@ -96,7 +96,7 @@ def _by_rule(normal: str, answer: str) -> Cut:
 
 
 def _rewritten(normal: str, reply: str) -> str | None:
-    """The model's copy itself, if it is a true one: white space may differ, nothing else."""
+    """The model's copy itself, if it is exact: only white space may differ."""
     return reply if "".join(normal.split()).startswith("".join(reply.split())) else None
 
 
@@ -112,7 +112,7 @@ def anchor_end(text: str, quoted: str) -> int | None:
 
     White space, Unicode variants (quotes, dashes, full-width forms, exponents), emphasis, dollar signs and capitals may
     differ. Of a reply of several lines that is not in the text as a whole, the last line counts. A quote of less than
-    half a sentence is none; of one that breaks off, or of several sentences, the last sentence is kept to its end.
+    half a sentence does not count. If it breaks off, or has several sentences, its last sentence is kept to the end.
     """
     quoted = quoted.strip()
     if fenced := _FENCE.match(quoted):
@@ -145,7 +145,7 @@ def _sentence_end(spans: list[tuple[int, int]], start: int, end: int) -> int | N
 
 
 def _exact(text: str, quoted: str) -> Iterator[tuple[int, int]]:
-    """Where it stands word for word and splits no word or number."""
+    """Where the quote occurs word for word and splits no word or number."""
     for at in _occurrences(text, quoted):
         if _is_whole(text, at, at + len(quoted)):
             yield at, at + len(quoted)

@@ -93,7 +93,7 @@ def read_questions(source: Path, columns: Columns) -> Iterator[str]:
                 raise ConfigError(f"{source}: {unit(source)} {row.number}: expected a question in the field {names}")
             yield msgspec.json.decode(texts[0], type=str)
         if row is None:
-            raise ConfigError(f"{source}: has no questions, so there is nothing to compare the input with")
+            raise ConfigError(f"{source}: holds no questions, so there is nothing to compare the input with")
 
 
 def parse_row(row: Written | Broken, columns: Columns, unit_name: str = "line") -> InputRow | Failed:

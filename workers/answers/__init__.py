@@ -1,7 +1,7 @@
 r"""Answers: finding them, comparing them, and locating them in a text, without asking any model.
 
 Everything here is pure and synchronous. Only ``verdict`` parses mathematics and so may be slow, hang or crash on
-hostile input: it is made to run in a process that can be killed (``weak2wise.process_pool``), where ``warm_up`` does
+hostile input: it is meant to run in a process that can be killed (``weak2wise.process_pool``), where ``warm_up`` does
 its imports first. The rest takes microseconds to milliseconds and imports nothing heavy.
 """
 

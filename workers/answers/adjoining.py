@@ -1,8 +1,9 @@
-r"""What touches a box: the sign, currency, unit, percent sign or scale word that belongs to the answer inside it.
+r"""The text next to a box: the sign, currency, unit, percent sign or scale word that belongs to the answer inside it.
 
-Models box a part of what they mean: ``-\boxed{5}``, ``$\boxed{5}$ cm``, ``\boxed{5} million``, ``x > \boxed{5}``. What
-can only be read one way is put together with the box; what is known to say nothing (an equals sign, "so we get", a full
-stop) is passed over; at everything else the answer is unclear. So the lists here are of what is understood.
+Models often box only a part of their answer: ``-\boxed{5}``, ``$\boxed{5}$ cm``, ``\boxed{5} million``,
+``x > \boxed{5}``. Text with only one possible reading is joined to the content of the box. Text that is known to mean
+nothing (an equals sign, "so we get", a full stop) is skipped. With any other text the answer is unclear. So the lists
+here contain what is understood.
 """
 
 import re
@@ -12,7 +13,7 @@ from workers.answers.text import words
 from workers.answers.units import read_unit
 
 _REACH = 160
-"""Characters of its line that are looked at on either side of a box."""
+"""Characters of its line that are read on either side of a box."""
 _STYLED = re.compile(r"\\(?:text|textbf|textit|textrm|mathbf|mathrm)\s*\{([^{}]*)\}")
 _LAYOUT = re.compile(
     r"\\begin\{[a-z]+\*?\}|&|\\\\|\\[,;:! ]|"
@@ -27,12 +28,12 @@ _CLOSED = re.compile(
 )
 _LINE_END = re.compile(r"\n|\\\\|\\end\{|&")
 _WORD = re.compile(r"(?<![\\A-Za-z])(?:[A-Za-z]{2,}|a)\Z")
-_TAKEN_BACK = re.compile(
+_CHANGES_ANSWER = re.compile(
     r"\b(?:not|never|cannot|than|least|most|about|approximately|roughly|nearly|almost|minus|plus|negative|times|over|"
     r"under|below|above|except|wrong|incorrect|if|whether|exceeds?|by)\W+(?:\w+\W+){0,2}\Z|n't\W+(?:\w+\W+){0,2}\Z",
     re.IGNORECASE,
 )
-_PASSED_OVER = re.compile(r"\A\Z|(?<![!<>=:~≠])=\Z|(?<!\d):\Z|(?<![\d)}]),\Z")
+_SKIPPED = re.compile(r"\A\Z|(?<![!<>=:~≠])=\Z|(?<!\d):\Z|(?<![\d)}]),\Z")
 _NEGATED_EQUALS = re.compile(r"\\not\s*=\Z")
 _STOPPED = re.compile(r"\.(?!\d)|;|,\s+(?:since|because|as|which|so)\b|,(?=[A-Za-z\s'\"()-]*(?:\.(?!\d)|\Z))")
 _SAYS_NOTHING = re.compile(
@@ -59,7 +60,7 @@ def is_doubted(text: str) -> bool:
 
 
 def with_adjoining(attempt: str, start: int, end: int, content: str) -> str | None:
-    """The answer in a box together with what touches the box; ``None`` where that is not clear.
+    """The answer in a box together with the text next to the box; ``None`` where that is not clear.
 
     Args:
         attempt: the text.
@@ -84,36 +85,36 @@ def with_adjoining(attempt: str, start: int, end: int, content: str) -> str | No
 
 
 def _before(head: str) -> tuple[str, str | None]:
-    """What is opened around the box, and the sign before it: ``""`` if none, ``None`` if something else is there."""
+    """The brackets opened before the box, and its sign: ``""`` if none, ``None`` if something else is there."""
     found = _OPENED.search(head)
     before, opened = (head, "") if found is None else (head[: found.start()], found[0])
     if before.endswith(("-", "−")):
         further, sign = _before(before[:-1])
         spaced = opened.strip("$") != "" and not before[:-1].rstrip().endswith("=")
-        told = further != "" or before[:-1].endswith("=") or before == "-"
-        return opened + further, "-" if sign == "" and told and not spaced else None
+        is_sign = further != "" or before[:-1].endswith("=") or before == "-"
+        return opened + further, "-" if sign == "" and is_sign and not spaced else None
     if before.endswith("\\$"):
         return opened, "$" if _before(before[:-2])[1] == "" else None
-    if _TAKEN_BACK.search(head) or _NEGATED_EQUALS.search(before):
+    if _CHANGES_ANSWER.search(head) or _NEGATED_EQUALS.search(before):
         return opened, None
-    said_nothing = _PASSED_OVER.search(before) or (
+    skipped = _SKIPPED.search(before) or (
         opened and (before.endswith((")", ".", ";", "!", "?")) or _WORD.search(before))
     )
-    return opened, "" if said_nothing else None
+    return opened, "" if skipped else None
 
 
 def _with_tail(answer: str, tail: str) -> str | None:
     closed = _CLOSED.match(tail)
     rest = tail[closed.end() if closed else 0 :].strip()
-    said = words(rest)
-    if not rest or _STOPPED.match(rest) or _SAYS_NOTHING.match(said):
+    following = words(rest)
+    if not rest or _STOPPED.match(rest) or _SAYS_NOTHING.match(following):
         return answer
     if _MAY_BE_UNIT.match(rest) is None:
         return None
     unit = _UNIT_END.split(re.sub(r"(?<!\\)\$|\\[\])]|\*\*", " ", rest), maxsplit=1)[0].strip()
     number = read_number(answer)
     if number is not None:
-        told = number.percent or number.unit is not None
-        return f"{answer} {unit}" if unit and not told and read_number(f"{answer} {unit}") is not None else None
+        has_unit = number.percent or number.unit is not None
+        return f"{answer} {unit}" if unit and not has_unit and read_number(f"{answer} {unit}") is not None else None
     named = read_unit(words(unit), marked=True)
     return None if named is None or "\\text" in answer else rf"{answer}\text{{ {words(unit)} }}"

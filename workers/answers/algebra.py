@@ -2,12 +2,12 @@ r"""The parsing tier: formulas, tuples, lists, sets, intervals, matrices and equ
 
 The structure is split here, by the brackets and commas as written, because parsers guess at it ("(3,4)" would always be
 an interval); the scalars in it are parsed by math-verify's ``latex2sympy`` and compared by value (``values``).
-``math_verify.verify`` looks at inequalities and unions of sets, and is believed only where it says that they are equal:
-it rounds, and it says "different" of what it cannot read.
+``math_verify.verify`` compares inequalities and unions of sets. Only its "equal" is trusted: it rounds, and it says
+"different" also for text that it cannot read.
 
 The parser is lenient (it reads "3 4" and "3(4)" as 7, drops primes, folds A into a and lets matrices commute), so a
-text that it may misread is turned away before. Importing this module imports sympy, and sympy may hang: it belongs into
-a process that can be killed.
+text that it may misread is rejected first. Importing this module imports sympy, and sympy may hang: use it only in a
+process that can be killed.
 """
 
 import logging
@@ -26,7 +26,7 @@ from workers.answers.text import clean, looks_mathematical, plain, split_top
 from workers.answers.units import read_unit
 from workers.answers.values import agree, proportional
 
-logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that nobody limits its time; our caller does
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that no time limit is set; our caller sets one
 _CONFIG = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _AND_OR = re.compile(r"\s*,?\s*(?:\\text\{\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))\s*")
 _ELEMENT = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
@@ -71,7 +71,7 @@ def compare(answer: str, reference: str) -> bool | None:
         return None  # the doubt is about what was asked, not about mathematics
     try:
         return _compare(_read(clean(answer)), _read(clean(reference)))
-    except Exception:  # noqa: BLE001 - the parsers raise whatever they like at what they cannot read
+    except Exception:  # noqa: BLE001 - the parsers may raise anything for text that they cannot read
         return None
 
 
@@ -157,7 +157,7 @@ def _same_bracketed(given: _Shape, wanted: _Shape) -> bool | None:
 
 
 def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
-    """Lists and sets: an item that equals none of the others' decides; another order does only in braces."""
+    """Lists and sets: different if an item equals no item of the other side; the order is free only in braces."""
     if _out_of_order(given, wanted) or _out_of_order(wanted, given):
         return None
     if given.kind == wanted.kind and len(given.items) == len(wanted.items) and _all(_pairs(given, wanted)):
@@ -172,7 +172,7 @@ def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
 
 
 def _out_of_order(named: _Shape, bare: _Shape) -> bool:
-    """Is "y=3, x=4" to be compared with values that have no names?"""
+    """Are names in another order, as in "y=3, x=4", to be compared with values that have no names?"""
     names = [item.partition("=")[0].strip() for item in named.items if "=" in item]
     return names != sorted(names) and not any("=" in item for item in bare.items)
 
@@ -231,7 +231,7 @@ def _same_formula(given: str, wanted: str) -> bool | None:
 
 
 def _misreads(given: str, wanted: str) -> bool:
-    """May the parser take one of the two for something else?"""
+    """May the parser misread one of the two?"""
     if _MISREAD.search(given) or _MISREAD.search(wanted):
         return True
     bare, other = _COMMAND.sub(" ", given), _COMMAND.sub(" ", wanted)
@@ -252,7 +252,7 @@ def _parse(text: str) -> Any:
     exact = _DECIMAL.sub(lambda found: rf"\frac{{{found[1]}{found[2]}}}{{1{'0' * len(found[2])}}}", text)
     parsed = latex2sympy(normalize_latex(exact, _CONFIG), normalization_config=None)
     if not isinstance(parsed, sympy.Expr):
-        raise TypeError("no formula")
+        raise TypeError("not a formula")
     return parsed
 
 
@@ -264,5 +264,5 @@ def _verified(given: str, wanted: str) -> bool:
 
 
 def warm_up() -> None:
-    """Build the parser's tables once, so that no call pays for them."""
+    """Build the parser's tables once, so that no call has to wait for that."""
     compare(r"\frac{x+1}{\sqrt{2}}", r"\frac{x}{\sqrt{3}}")

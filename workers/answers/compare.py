@@ -1,6 +1,6 @@
 r"""The quick comparison of two bare answers: spellings, plain numbers, choices, words, and "x = 5" against "5".
 
-It takes microseconds, imports nothing heavy, and says ``None`` to whatever it is not certain of.
+It takes microseconds, imports nothing heavy, and returns ``None`` where it is not certain.
 """
 
 import re
@@ -21,7 +21,7 @@ _NO_OPTION = re.compile(
     r"\b(?:[A-J]|[b-j])\b|"
     r"\b(?i:and|or|nor|not|no|wrong|incorrect|false|never|neither|none|but|except|unless|if|impossible|cannot)\b|n't\b"
 )
-"""In the text behind an option's letter: another letter, or a word that may take the option back."""
+"""In the text after an option's letter: another letter, or a word that may reject the option."""
 _MATHEMATICAL = frozenset("ei")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
 _NAME = re.compile(
@@ -68,12 +68,12 @@ def quick_compare(answer: str, reference: str) -> bool | None:
 
 
 def is_choice(reference: str) -> bool:
-    """Is this reference an option's letter, such as "(C)"? Then nothing but letters can be compared with it."""
+    """Is this reference an option's letter, such as "(C)"? Then only letters can be compared with it."""
     return _CHOICE.fullmatch(words(reference)) is not None
 
 
 def same_equation(given: str, wanted: str, compare: Compare) -> bool | None:
-    """Compare where at least one side is an equation, by what stands behind a name: "x = 5", "3 + 4 = 7", "y = 2x".
+    """Compare where at least one side is an equation, by what follows a name: "x = 5", "3 + 4 = 7", "y = 2x".
 
     Args:
         given: the attempt's cleaned answer.
@@ -98,7 +98,7 @@ def same_equation(given: str, wanted: str, compare: Compare) -> bool | None:
 
 
 def _same_list(given: str, wanted: str) -> bool:
-    """Do "100,200" and "200,100" hold the same items, should they be lists and no numbers?"""
+    """Do "100,200" and "200,100" hold the same items, if they are lists and not numbers?"""
     one, other = given.split(","), wanted.split(",")
     return len(one) > 1 and one != other and sorted(one) == sorted(other)
 
@@ -106,7 +106,7 @@ def _same_list(given: str, wanted: str) -> bool:
 def _same_choice(given: str, wanted: re.Match[str]) -> bool | None:
     """Compare with a reference that is a letter, alone or before its option's text.
 
-    Case is looked through where one side is in brackets or the reference is a capital; e and i are mathematics.
+    Case is ignored where one side is in brackets or the reference is a capital. Not for e and i: they are constants.
     """
     found = _CHOICE.fullmatch(given)
     if found is None or (found["text"] and wanted["text"]):
@@ -126,7 +126,7 @@ def _letter(found: re.Match[str]) -> str:
 
 
 def _same_based(given: str, wanted: str) -> bool | None:
-    """Numbers that name their base: sure only in one base, or where no reading makes them equal."""
+    """Numbers that name their base: certain only in the same base, or where no reading makes them equal."""
     one, other = _BASED.fullmatch(given), _BASED.fullmatch(wanted)
     if one is not None and other is not None:
         return one[1].lstrip("0") == other[1].lstrip("0") if int(one[2]) == int(other[2]) else None
@@ -141,7 +141,7 @@ def _same_based(given: str, wanted: str) -> bool | None:
 
 
 def _same_words(given: str, wanted: str) -> bool | None:
-    """Words are equal in any case; they differ for certain only where they exclude each other."""
+    """Words are equal in any case; they are certainly different only if they exclude each other."""
     if not (_WORDS.fullmatch(given) and _WORDS.fullmatch(wanted)):
         return None
     one, other = given.casefold(), wanted.casefold()

@@ -1,7 +1,7 @@
-r"""The final answer that an attempt gives, and the rivals that make it doubtful.
+r"""The final answer that an attempt gives, and the other answers that make it doubtful.
 
 An answer in a box counts most; then a closing statement ("the answer is 5", "#### 5") with which the attempt ends.
-Anything vaguer is no answer at all: "so she has 5" may as well be a step on the way.
+Anything vaguer does not count as an answer: "so she has 5" may be a step on the way.
 """
 
 import re
@@ -37,7 +37,7 @@ _LEAD = re.compile(
     r"correct|right|our|my|your)[\W_]+)*",
     re.IGNORECASE,
 )
-"""What may stand before "answer is" in its sentence: any other word may deny, suppose or quote it."""
+"""What may stand before "answer is" in its sentence: any other word may deny, assume or quote it."""
 _NEEDLESS = " \t\n*_$`\"'.)\\]"
 
 How = Literal["box", "phrase"]
@@ -46,9 +46,9 @@ How = Literal["box", "phrase"]
 class Final(Struct, frozen=True):
     r"""A final answer and how it was found.
 
-    ``clear`` is false where something around it may change it or take it back. ``bare``: it is what the box holds,
-    and nothing besides. ``beside`` are other answers given in the same breath (two boxes with "or" between them) or
-    after it; ``earlier`` are boxes further up.
+    ``clear`` is false where text around it may change or withdraw it. ``bare``: it is exactly what the
+    box holds. ``beside`` are other answers given right next to it (two boxes with "or" between them) or after it;
+    ``earlier`` are boxes further up.
     """
 
     text: str
@@ -59,10 +59,10 @@ class Final(Struct, frozen=True):
     earlier: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=16)  # the steps of one verdict ask again
+@lru_cache(maxsize=16)  # one verdict asks for the same attempt several times
 def find_final(attempt: str) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
-    attempt = _spoken(attempt)
+    attempt = _without_thinking(attempt)
     starts = _starts(attempt)
     phrase = _phrase(attempt)
     if starts:
@@ -71,9 +71,9 @@ def find_final(attempt: str) -> Final | None:
     return None if phrase is None else Final(phrase[0], "phrase", clear=phrase[2])
 
 
-def comes_to_nothing(attempt: str) -> bool:
+def has_no_answer(attempt: str) -> bool:
     """Does a text that was cut off hold no answer, not even the start of one?"""
-    attempt = _spoken(attempt)
+    attempt = _without_thinking(attempt)
     return _boxes(attempt, _starts(attempt)) == [] and _PHRASE.search(attempt, max(0, len(attempt) - _TAIL)) is None
 
 
@@ -85,7 +85,7 @@ def final_answer(attempt: str) -> str | None:
 
 @lru_cache(maxsize=1024)  # a reference is compared with dozens of attempts
 def bare_reference(reference: str) -> str:
-    r"""The answer in a reference that is a whole solution, as raw data sets have it: behind "####", or in a box.
+    r"""The answer in a reference that is a whole solution, as raw data sets have it: after "####", or in a box.
 
     A reference without one clear such answer stays as it is.
     """
@@ -97,9 +97,9 @@ def bare_reference(reference: str) -> str:
 
 
 def in_brief(attempt: str) -> str:
-    r"""The attempt's conclusion in one line, where it comes to one clear boxed answer; else the attempt as it is.
+    r"""The attempt's conclusion in one line if it has exactly one clear boxed answer; else the attempt as it is.
 
-    Attempts that come to the same answer then are the same text, and a judge model has a few words to read.
+    Attempts with the same answer then become the same text, and a judge model has only a few words to read.
     """
     found = find_final(attempt)
     if found is None or found.how != "box" or found.beside or found.earlier or not (found.clear and found.bare):
@@ -107,8 +107,8 @@ def in_brief(attempt: str) -> str:
     return f"The final answer is \\boxed{{{found.text}}}."
 
 
-def _spoken(attempt: str) -> str:
-    """The attempt without its thinking, all of which may be thinking that never ended."""
+def _without_thinking(attempt: str) -> str:
+    """The attempt without its thinking; empty if the thinking never ends."""
     _, closed, spoken = attempt.rpartition("</think>")
     spoken = spoken.strip()
     return "" if not closed and spoken.startswith("<think>") else spoken
@@ -164,7 +164,7 @@ def _from_boxes(attempt: str, boxes: list[tuple[str, int, int]], phrase: tuple[s
 
 
 def _phrase(attempt: str) -> tuple[str, int, bool] | None:
-    """The last closing phrase's answer, where the phrase starts, and whether the attempt ends with it, plainly."""
+    """The last closing phrase's answer, where the phrase starts, and whether the attempt clearly ends with it."""
     last = None
     for last in _PHRASE.finditer(attempt, max(0, len(attempt) - _TAIL)):  # noqa: B007 - the last one is wanted
         pass

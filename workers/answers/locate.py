@@ -1,10 +1,10 @@
-r"""Where a text first derives the correct answer: sentence by sentence, by looks alone.
+r"""Where a text first derives the correct answer: sentence by sentence, by text patterns alone.
 
-A sentence *derives* the answer if the answer stands where results stand: behind "=", "equals" or an arrow, in a box,
-behind "the answer is", or behind "is", "gives", "get" and the like when other numbers of the sentence lead up to it
-("16 minus 7 is 9"). The first such sentence counts. A text that derives the answer nowhere is searched for its first
-plain mention instead: "she eats 3" should not end the reasoning behind a question whose answer is 3, as long as
-something better follows.
+A sentence *derives* the answer if the answer is in the place of a result: after "=", "equals" or an arrow, in a box,
+after "the answer is", or after "is", "gives", "get" and the like if other numbers come before it in the sentence
+("16 minus 7 is 9"). The first such sentence counts. If no sentence derives the answer, the first one that mentions it
+counts. A mention alone does not count as long as something better follows: "she eats 3" should not end the reasoning
+for a question whose answer is 3.
 
 Numbers match by value, as whole numbers of the text (14 is neither in 140 nor in 3.14), whatever unit follows; 50% is
 0.5, and one to twelve may be words where they are derived. Other answers match by their compacted spelling, a few
@@ -22,7 +22,7 @@ from workers.answers.text import LONGEST, clean, split_top
 
 _LONGEST_MATH = 3000
 _LONGEST_SENTENCE = 10_000
-"""Characters; anything longer is no sentence, and is not searched."""
+"""Characters; anything longer is not a sentence, and is not searched."""
 _OPENERS = re.compile(r"\$\$|\\\[|\\\(|\$(?=[^\s$])")
 _CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$"}
 _END = re.compile(r"[.!?。！？]+[\"'”’)\]*_]*(?=\s|\Z)|[。！？]+[\"'”’)\]*_]*|\n")
@@ -96,7 +96,7 @@ def _ends(text: str) -> Iterator[int]:
         if opener is not None and opener.start() < end.start():
             at = _math_end(text, opener)
             opener = _OPENERS.search(text, at)
-            if end.start() < at:  # searched again only once passed: a text without ends is read once
+            if end.start() < at:  # search again only when passed: a text without sentence ends is then read once
                 end = _END.search(text, at)
             continue
         at = end.end()
@@ -147,7 +147,7 @@ def _spelling_finder(needle: str) -> _Finder:
 
 
 def _collection_finder(whole: _Finder, bare: str) -> _Finder:
-    """The whole, or else a sentence that derives each of its numbers: "x = 1 and y = 2" for "(1, 2)"."""
+    """The whole answer, or else a sentence that derives each of its numbers: "x = 1 and y = 2" for "(1, 2)"."""
     brackets = _BRACKETS.fullmatch(bare)
     numbers = [read_number(part) for part in split_top(brackets[1] or brackets[2])] if brackets else []
     if not 2 <= len(numbers) <= _MOST_ELEMENTS or None in numbers:

@@ -88,18 +88,18 @@ def same_number(one: Number, other: Number) -> bool | None:
             return None
         return _close(one.value * a.factor, other.value * b.factor, one.step * a.factor, other.step * b.factor)
     same = _same_value(one, other)
-    told_alike = (a is None) == (b is None) and (a is not None or one.percent) and one.scale == other.scale
-    if same is not False or told_alike or one.value == 0 or other.value == 0:
+    same_form = (a is None) == (b is None) and (a is not None or one.percent) and one.scale == other.scale
+    if same is not False or same_form or one.value == 0 or other.value == 0:
         return same
-    return None if _may_be_told_otherwise(one, other) else False
+    return None if _may_be_one_quantity(one, other) else False
 
 
 def _scale(found: re.Match[str]) -> int:
     return _SCALES[found["scale"].lower()] if found["scale"] else 0
 
 
-def _may_be_told_otherwise(one: Number, other: Number) -> bool:
-    """May two different values be one quantity, with a unit, "million" or "per cent" left unsaid?"""
+def _may_be_one_quantity(one: Number, other: Number) -> bool:
+    """May two different values be one quantity, with a unit, "million" or "per cent" left out?"""
     ratio, unit = one.value / other.value, one.unit or other.unit
     if (one.scale == 0) != (other.scale == 0) and ratio in _POWERS:
         return True
@@ -122,7 +122,7 @@ def _close(a: Fraction, b: Fraction, step_a: Fraction, step_b: Fraction) -> bool
 
 
 def _with_percent(percent: Number, other: Number) -> bool | None:
-    """Compare "50%" with a number that has no percent sign: 0.5 for certain, 50 almost so."""
+    """Compare "50%" with a number that has no percent sign: 0.5 is equal, and so is 50 if it is above 1."""
     if percent.value / 100 == other.value:
         return True if other.unit is None else None
     if percent.value == other.value:

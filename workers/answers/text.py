@@ -1,14 +1,14 @@
-r"""One spelling for what has many: wrappers, spacing macros and look-alike characters around an answer.
+r"""One spelling for answers that have many: wrappers, spacing macros and look-alike characters around an answer.
 
 Nothing here changes what an answer says; where a rewrite could (``1 234``, ``2½``), the text is left as it is and the
-readers above it find that they cannot read it. Every pattern is linear in its input: models write hostile text.
+callers find that they cannot read it. Every pattern is linear in its input, as models may write hostile text.
 """
 
 import re
 from functools import lru_cache
 
 LONGEST = 600
-"""Characters beyond which a text is no final answer; longer ones are not looked at."""
+"""Characters; a longer text is not a final answer, and is not read."""
 
 _MOST_LAYERS = 8
 _GROUPED = re.compile(r"(?<=\d)\s*(?:,\s?\\!|\\[,!;:]|\{,\}|[\u2009\u202f\u00a0])\s*(?=\d{3}(?!\d))")
@@ -17,7 +17,7 @@ _NOTHING = re.compile(r"\\!|\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|t
 _TEXT = re.compile(r"\\(?:mathrm|textrm|textbf|textit|textnormal|mbox|hbox|text|operatorname)\*?\s*\{")
 _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathsf)\s*\{([^{}]*)\}")
 _LOOSE = re.compile(r"(?<![A-Za-z0-9])\s+|(?<=[A-Za-z])\s+(?![A-Za-z])|(?<=\d)\s+(?!\d)")
-"""White space that says nothing: "3 4/5" is not "34/5", but "5 cm" is "5cm"."""
+"""White space without a meaning: "3 4/5" is not "34/5", but "5 cm" is "5cm"."""
 _FRAC = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
 _LOOKALIKES = str.maketrans(
@@ -87,7 +87,7 @@ def group_end(text: str, start: int) -> int | None:
     while at < len(text):
         character = text[at]
         if character == "\\":
-            at += 1  # an escaped brace is no brace
+            at += 1  # an escaped brace does not count
         elif character == "{":
             depth += 1
         elif character == "}":
@@ -99,7 +99,7 @@ def group_end(text: str, start: int) -> int | None:
 
 
 def split_top(text: str, separators: str = ",;") -> list[str]:
-    """Split at separators that stand outside every bracket and brace; thousands are already without commas."""
+    """Split at separators that stand outside every bracket and brace; commas in thousands are already removed."""
     parts, depth, start, at = [], 0, 0, 0
     while at < len(text):
         character = text[at]

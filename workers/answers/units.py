@@ -1,6 +1,6 @@
 """Units behind a number: which are the same, which convert into each other, and which are only a noun.
 
-A unit never decides by itself. It lets "5 cm" be 5, and it raises the doubt that 300 (minutes) may be "5 hours".
+A unit never decides alone. It lets "5 cm" equal 5, and it makes it unsure whether 300 (minutes) is "5 hours".
 """
 
 import re
@@ -29,7 +29,7 @@ _WORTH: dict[str, tuple[str, Fraction]] = {
     for name in names[:-1]
 }
 _LOOSE = {Fraction(ratio) for ratio in (4, 30, 52, 365, 1000, 2000)}
-"""Ratios that people also convert by (weeks of a month, days of a year, tons), true of no table."""
+"""Ratios by which people also convert (weeks of a month, days of a year, tons); they are in no table."""
 _RATIOS: dict[str, set[Fraction]] = {
     dimension: {a / b for d, a in _WORTH.values() for e, b in _WORTH.values() if d == e == dimension} | _LOOSE
     for dimension, _ in _WORTH.values()
@@ -53,7 +53,7 @@ seventieth eightieth ninetieth hundredth thousandth millionth billionth
 """Words that change the number before them (or may), rather than name what was counted."""
 _NOT_UNITS = frozenset(_NO_UNITS.split())
 _LARGE = re.compile(r"[MB]\b")
-"""Millions and billions as often as metres and bytes."""
+"""``M`` and ``B`` mean millions and billions as often as metres and bytes."""
 _WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
 
 
@@ -72,7 +72,7 @@ def read_unit(text: str, *, marked: bool) -> Unit | None:
 
     Args:
         text: the words, such as ``cm^2``, ``square feet``, ``miles per hour`` or ``apples``.
-        marked: they stood inside ``\\text{}``, so a single letter is a unit and no variable.
+        marked: they stood inside ``\\text{}``, so a single letter is a unit, not a variable.
     """
     text = text.strip().strip(".")
     found = re.fullmatch(r"([A-Za-z¢$€£¥₹°][A-Za-z¢$€£¥₹° ./]{0,60}?)\s*(?:\^\s*\{?\s*([23])\s*\}?)?", text)
@@ -100,7 +100,7 @@ def _variable(words: list[str]) -> bool:
 
 
 def may_convert(unit: Unit, ratio: Fraction) -> bool:
-    """Could two numbers with this ratio be one quantity, told in this unit and in one left unsaid?"""
+    """Could two numbers with this ratio be one quantity, one in this unit and one in a unit that is left out?"""
     if unit.dimension is None:
         return unit.convertible
     return any(ratio in (known**unit.power, 1 / known**unit.power) for known in _RATIOS[unit.dimension])

@@ -1,8 +1,8 @@
 """Formulas compared by value, at several points where they hold letters.
 
 Rational values are compared exactly, others by their digits. Two formulas are equal if they agree at every point,
-different if they disagree at every point, and anything between is not sure. What is too large to be computed at once
-is not computed at all.
+different if they disagree at every point; otherwise the result is not sure. A value that would take long to compute is
+not computed.
 """
 
 from fractions import Fraction
@@ -14,13 +14,13 @@ import sympy
 _DIGITS = 50
 """Digits that show a difference."""
 _ALL_DIGITS = 2000
-"""Digits that show that there is none: beyond what 2^-2024 adds to a number."""
+"""Digits that show that there is no difference: beyond what 2^-2024 adds to a number."""
 _EQUAL = sympy.Rational(1, 10 ** (_ALL_DIGITS - 50))
 _DIFFERENT = sympy.Rational(1, 10**12)
 _ROUNDED = sympy.Rational(1, 100)
 _SMALLEST = sympy.Rational(1, 10**40)
 _LARGEST = 10**1000
-"""Below the one a value may be a zero that is not seen as one; beyond the other its digits say too little."""
+"""Below ``_SMALLEST`` a value may be an unrecognised zero; above ``_LARGEST`` its digits say too little."""
 _MOST_BITS = 1 << 17
 """The largest number that is computed exactly, so that none takes long."""
 _POINTS = (

@@ -1,13 +1,13 @@
 r"""Does an attempt give the reference answer? Yes, no, or not sure: never a guess.
 
 Two tiers. The quick one compares spellings, plain numbers, choice letters and words, in microseconds and in any
-process. The other parses mathematics (``workers.answers.algebra``), which may hang or crash and so belongs into a
-process that can be killed. Both say ``None`` wherever a person would have to look at the question: for rounding,
+process. The other parses mathematics (``workers.answers.algebra``), which may hang or crash and so needs a
+process that can be killed. Both return ``None`` wherever a person would have to look at the question: for rounding,
 left-out units, a factored polynomial against an expanded one, a list in another order, two boxes side by side.
 """
 
 from workers.answers.compare import Compare, is_choice, quick_compare
-from workers.answers.extract import Final, bare_reference, comes_to_nothing, find_final
+from workers.answers.extract import Final, bare_reference, find_final, has_no_answer
 from workers.answers.number import read_number
 from workers.answers.text import LONGEST, looks_mathematical, plain
 
@@ -15,12 +15,12 @@ _MOST_RIVALS = 8
 
 
 def quick_verdict(attempt: str, reference: str, *, cut_off: bool = False) -> bool | None:
-    """The cheap tier: certain without parsing mathematics, or ``None``. An empty attempt is wrong.
+    """The quick tier: what is certain without parsing mathematics, or ``None``. An empty attempt is wrong.
 
     Args:
         attempt: the whole attempt.
         reference: the reference answer, or a whole solution that ends in it.
-        cut_off: the attempt was ended before its author did; if it has come to no answer by then, it is wrong.
+        cut_off: the attempt was cut off before its end; if it has no answer by then, it is wrong.
     """
     return _verdict(attempt, reference, quick_compare, cut_off=cut_off)
 
@@ -45,10 +45,10 @@ def worth_parsing(attempt: str, reference: str) -> bool:
 
 
 def normalised(answer: str) -> str:
-    r"""A spelling under which equal answers usually meet, for counting votes.
+    r"""A spelling that equal answers usually share, for counting votes.
 
     Wrappers, white space, ``\text{}`` and case are gone; a bare number is its exact value. A unit or a percent sign
-    stays, so "50%" and "50" are counted apart.
+    stays, so "50%" and "50" are counted separately.
     """
     if len(answer) <= LONGEST:
         number = read_number(answer)
@@ -63,14 +63,14 @@ def _verdict(attempt: str, reference: str, compare: Compare, *, cut_off: bool) -
         return False
     final = find_final(attempt)
     if final is None:
-        return False if cut_off and comes_to_nothing(attempt) else None
+        return False if cut_off and has_no_answer(attempt) else None
     if not final.clear or (cut_off and final.how == "phrase"):
         return None  # "the answer is 1" may have become "the answer is 18"
     return _with_rivals(final, bare_reference(reference), compare)
 
 
 def _with_rivals(final: Final, reference: str, compare: Compare) -> bool | None:
-    """Compare the final answer, and doubt the result where other answers stand in its way."""
+    """Compare the final answer; ``None`` where other answers make the result doubtful."""
     result = compare(final.text, reference)
     if final.beside:
         return True if result and all(compare(rival, reference) for rival in final.beside) else None

@@ -1,4 +1,4 @@
-"""Scorers: what decides which trace of a question is the best one. ``params.scorer`` names the one of a run."""
+"""Scorers decide which trace of a question is the best one. ``params.scorer`` names the one that a run uses."""
 
 from inspect import getattr_static
 
@@ -14,10 +14,10 @@ _OURS: dict[str, type[Scorer]] = {"stepmask": StepMask}
 
 
 def scorer_named(name: str) -> type[Scorer]:
-    """The scorer of ``params.scorer``: one of ours, or the class at an import path ``module:Class``.
+    """The scorer of ``params.scorer``: one of this program, or the class at an import path ``module:Class``.
 
     Raises:
-        ConfigError: there is none of this name, or the class is not a scorer with a ``version``.
+        ConfigError: there is no scorer of this name, or the class is not a scorer with a ``version``.
     """
     if ":" not in name:
         if name not in _OURS:
@@ -33,7 +33,7 @@ def scorer_named(name: str) -> type[Scorer]:
 
 
 def describer(name: str) -> type[Scorer]:
-    """The scorer that a finished run's scores are described by; the plain one if its own cannot be loaded any more."""
+    """The scorer that describes a finished run's scores; the base class if the run's own can no longer be loaded."""
     try:
         return scorer_named(name)
     except ConfigError:

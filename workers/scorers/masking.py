@@ -1,4 +1,4 @@
-"""Step-Mask arithmetic: what a mask leaves of a trace, and what surviving masks is worth (paper, section 3.3)."""
+"""Step-Mask arithmetic: how a trace is masked, and how the masks it survives add to its score (paper, section 3.3)."""
 
 import math
 from collections.abc import Sequence

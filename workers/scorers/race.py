@@ -5,8 +5,8 @@ looks at the candidate with the highest bound (ties: the shorter normal reasonin
 for its heaviest unseen bit. Once the candidate on top has no unseen bit left, no other can overtake it, and it wins
 every tie.
 
-That walk over the bits is fixed by the bits alone. Bits may be asked ahead of it, and arrive in any order: those that
-the walk did not need change neither the winner nor what is reported.
+The order in which the race takes bits depends on the bits alone. Bits may be asked ahead, and arrive in any order:
+those that the race did not need change neither the winner nor what is reported.
 """
 
 from collections.abc import Hashable, Sequence
@@ -21,7 +21,7 @@ class Race(Generic[A]):
     Args:
         weights: what surviving each mask level is worth, exact, in any unit.
         lengths: each candidate's length; the shorter wins a tie.
-        asks: for each candidate what has to be asked for each of its bits; empty for a candidate that has none and
+        asks: for each candidate, what to ask for each of its bits; empty for a candidate that has none and
             scores 0. Equal asks share one bit.
     """
 
@@ -35,14 +35,14 @@ class Race(Generic[A]):
         self._seen = [0 if ask else len(weights) for ask in asks]
 
     def learn(self, ask: A, bit: int) -> None:
-        """A bit has arrived."""
+        """Record a bit that has arrived."""
         self._bits[ask] = bit
 
     def wanted(self, width: int = 1) -> list[A]:
         """The bits to have in flight now, at most ``width``: the one the race waits for, then those it may need next.
 
-        A guess ahead takes the bits not known yet to come out as most have in this race; where that leads to a winner
-        before there are enough, as the others have. Empty once there is a winner.
+        To look ahead, unknown bits are guessed to be what most bits of this race were. If that leads to a winner before
+        there are ``width`` bits, they are guessed the other way. Empty once there is a winner.
         """
         while (ask := self._next(self._bounds, self._seen)) in self._bits:
             assert ask is not None
@@ -58,14 +58,14 @@ class Race(Generic[A]):
         return list(wanted)
 
     def s_list(self, candidate: int) -> tuple[int | None, ...]:
-        """A candidate's bits by mask level, ``None`` for those the race did without."""
+        """A candidate's bits by mask level, ``None`` for those that the race did not need."""
         shown: list[int | None] = [None] * len(self._asks[candidate])
         for level in self._levels[: self._seen[candidate]] if shown else ():
             shown[level] = self._bits[self._asks[candidate][level]]
         return tuple(shown)
 
     def needed(self) -> set[A]:
-        """The bits that the race could not do without."""
+        """The bits that the race needed."""
         return {
             row[level] for row, seen in zip(self._asks, self._seen, strict=True) if row for level in self._levels[:seen]
         }

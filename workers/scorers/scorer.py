@@ -1,4 +1,4 @@
-"""What a scorer is: it turns the candidates of one question into scores, and says how they rank and how they read."""
+"""What a scorer is: it turns the candidates of one question into scores, ranks them, and describes the scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ class Scorer(ABC):
     """The base of all scorers.
 
     One instance serves a whole run and many questions at once. ``context`` is what it may ask: the weak LLM
-    (``context.models["weak"]``) and the judge (``context.judge``). Only their answers are kept for this step, so that
-    a run that goes on does not ask for them again. A scorer seeds its calls from what it asks (``workers.seeds``) and
+    (``context.models["weak"]``) and the judge (``context.judge``). Only their answers are stored for this step, so
+    that a resumed run does not ask for them again. A scorer seeds its calls from what it asks (``workers.seeds``) and
     raises ``RecordError`` or ``RunStopped``, as any worker does.
     """
 
     label: ClassVar[str] = "scored"
-    """What is so of a question that is through this step, for people."""
+    """What is true of a question that passed this step, in words for people."""
     version: ClassVar[str | None] = None
-    """Part of the manifest: a run does not go on with scores of another version. Required of a scorer that is loaded by
-    import path."""
+    """Part of the manifest: a run does not continue with scores of another version. Required of a scorer that is loaded
+    by import path."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -33,7 +33,7 @@ class Scorer(ABC):
     def rank(self, candidate: Candidate, score: Score) -> Any:
         """A sort key: the smallest of a question wins, of several equal ones the earliest.
 
-        Unless a scorer says otherwise: the highest score, then the shortest normal reasoning.
+        By default: the highest score, then the shortest normal reasoning.
         """
         return -score.score, candidate.length
 

@@ -1,8 +1,8 @@
 """Step-Mask: how much of a trace can be masked until the weak LLM no longer reaches the answer (paper, section 3.3).
 
 ``params.scoring: exhaustive`` asks for every mask level of every candidate; ``race`` for as few as prove the same
-winner. The way of one mask level: the race picks it, the weak LLM is asked with the masked trace as a hint, the
-attempt that stands for all votes is judged, and the race learns the bit.
+winner. For each mask level: the race picks it, the weak LLM is asked with the masked trace as a hint, the
+attempt that represents all votes is judged, and the race learns the bit.
 """
 
 import asyncio
@@ -27,22 +27,21 @@ from workers.seeds import seed_of
 
 TEMPERATURE = 0.6
 EAGERNESS = 4
-"""How many times its fair share of the free places a race may take. It looks for some only when it has heard of a bit,
-more seldom than places become free: with 1, a hundred questions kept 73 % of 256 places busy where a verdict took as
-long as an attempt, with 4 it is 99 %; where verdicts take no time either keeps all of them busy."""
+"""How many times its fair share of the free places a race may take. It looks for free places only when a bit has
+arrived, less often than places become free. Measured with a hundred questions and 256 places: where a verdict took as
+long as an attempt, 1 kept 73 % of them busy and 4 kept 99 %; where verdicts take no time, both keep all busy."""
 Scoring = Literal["race", "exhaustive"]
 Mask = tuple[int, int]
-"""A candidate's index and a mask level; where several have the same hint, the first of them. What comes of asking it is
-a bit: 1 if the weak LLM reaches the answer, else 0."""
+"""A candidate's index and a mask level; where several have the same hint, the first of them. Its result is a bit: 1 if
+the weak LLM reaches the answer, else 0."""
 Bits = tuple[int | None, ...]
-"""A candidate's bits by mask level; ``None`` for one that the race did without."""
+"""A candidate's bits by mask level; ``None`` for one that the race did not need."""
 
 
 class StepMask(Scorer):
     """Scores the candidates of a question at ``n_mask`` mask levels, with ``majority`` attempts per level.
 
-    Several questions are scored at once, each in a race of its own; what they have in common is the weak LLM's free
-    places, which they share.
+    Several questions are scored at once, each in a race of its own; they share only the weak LLM's free places.
     """
 
     label = "scored by masking"
@@ -63,7 +62,7 @@ class StepMask(Scorer):
     def rank(self, candidate: Candidate, score: Score) -> tuple[int, float]:
         """The highest score, compared exactly; then the fewest words of normal reasoning.
 
-        What a race left open counts as 1: its loser still loses.
+        A bit that the race did not ask for counts as 1: its candidate still loses.
         """
         worth = sum(weight for weight, bit in zip(self._weights, score.s_list, strict=False) if bit != 0)
         return -worth, candidate.length
@@ -116,7 +115,7 @@ class StepMask(Scorer):
                     else:
                         race.learn(mask, bit)
             attempts.end()
-            if self.context.free is not None:  # else what is under way is paid for
+            if self.context.free is not None:  # else the calls under way are paid for
                 for task in asking.values():
                     task.cancel()
         if wanted:
@@ -129,8 +128,8 @@ class Places:
 
     A race waits for one bit at a time. ``free`` says how many attempts more the weak LLM could make at this moment;
     whenever a race has learned a bit, it also asks ahead for its share of those: together they keep the engine full,
-    and where there are enough of them no race asks ahead at all. ``None``: attempts are paid for, so none is made
-    ahead. ``width`` overrules both with a fixed number of bits at once. What is asked ahead is judged by the rule alone
+    and if there are enough races, none asks ahead at all. ``None``: attempts are paid for, so none is made
+    ahead. ``width`` replaces both by a fixed number of bits at once. What is asked ahead is judged by the rule alone
     until the race needs it: it costs no call to the judge LLM.
     """
 
@@ -153,7 +152,7 @@ class Places:
             self.starting.difference_update([taken for taken in self.starting if taken[0] == row])
 
     def ahead(self, asking: int, now: int) -> int:
-        """How many bits a race may ask ahead that has ``asking`` in flight, ``now`` of which it is about to ask."""
+        """How many bits a race may ask ahead; it has ``asking`` in flight, ``now`` of which it is about to ask."""
         if self._width:
             return max(0, self._width - asking)
         if self._free is None:
@@ -162,16 +161,16 @@ class Places:
         return min(free, math.ceil(EAGERNESS * free / len(self._racing))) if free > 0 else 0
 
     def take(self, row: int, mask: Mask) -> None:
-        """A place is given to a bit whose attempt has not started yet."""
+        """Reserve a place for a bit whose attempt has not started yet."""
         self.starting.add((row, mask))
 
     def started(self, row: int, mask: Mask) -> None:
-        """The bit's attempt has: from here on the model itself counts it."""
+        """The bit's attempt has started: from now on the model itself counts its place."""
         self.starting.discard((row, mask))
 
 
 class _Attempts:
-    """The weak LLM's guided attempts at one question, and what they come to."""
+    """The weak LLM's guided attempts at one question, and the bits that they result in."""
 
     def __init__(self, context: Context, places: Places, traced: Traced) -> None:
         self.row = traced.row
@@ -193,7 +192,7 @@ class _Attempts:
         self.distinct = list(first.values())
 
     def need(self, mask: Mask) -> None:
-        """This bit must be known, whatever its verdict costs; the race may yet do without the others."""
+        """The race needs this bit, even if its verdict takes a call to the judge LLM; it may not need the others."""
         self._needed[mask].set()
 
     def end(self) -> None:
@@ -205,8 +204,8 @@ class _Attempts:
     async def bit(self, mask: Mask) -> int:
         """1 if the weak LLM reaches the answer with this mask, else 0.
 
-        A hint that leaves the weak LLM no room to answer guides it to nothing: 0. Where only the judge LLM can say, it
-        is asked once the bit is needed.
+        0 also if the hint leaves the weak LLM no room to answer. Where only the judge LLM can decide, it is asked once
+        the bit is needed.
         """
         question, judge, seed = self._question, self._context.judge, self._context.params.seed
         candidate, level = self.candidates[mask[0]], mask[1]
@@ -223,8 +222,8 @@ class _Attempts:
         attempt, cut_off = chosen.text.strip(), chosen.cut_off
         needed = self._needed[mask]
         if not (self._over or needed.is_set()):
-            free = await judge.asks_nobody(attempt, question.answer, cut_off=cut_off, given=self._verdicts)
-            if not free:
+            costs_nothing = await judge.needs_no_call(attempt, question.answer, cut_off=cut_off, given=self._verdicts)
+            if not costs_nothing:
                 await needed.wait()
         if self._over:
             return 0
@@ -257,9 +256,9 @@ class _Attempts:
 
 
 def majority(attempts: Sequence[str]) -> int:
-    """The index of the attempt that stands for all: the earliest of the largest group with one final answer.
+    """The index of the attempt that represents all: the earliest of the largest group with one final answer.
 
-    Attempts without a final answer form no group; where no attempt has one, the first stands.
+    Attempts without a final answer form no group; if no attempt has one, the first represents all.
     """
     if len(attempts) == 1:
         return 0
