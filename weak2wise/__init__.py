@@ -7,38 +7,55 @@ nothing and changes nothing in the process.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from weak2wise.api import Run, asynthesize, open_run, synthesize
+if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __all__ here
+    from weak2wise.api import Run as Run, asynthesize as asynthesize, open_run as open_run, synthesize as synthesize
     from weak2wise.config import (
-        AnswerPolicy,
-        Columns,
-        Config,
-        Dataset,
-        EndpointSettings,
-        EngineOptions,
-        GenerationKwargs,
-        Lanes,
-        LimitSettings,
-        Models,
-        OpenAIEndpoint,
-        Params,
-        PluginEndpoint,
-        Prices,
-        PromptTexts,
-        TransformersEndpoint,
-        VllmEndpoint,
-        load_config,
+        AnswerPolicy as AnswerPolicy,
+        Columns as Columns,
+        Config as Config,
+        Dataset as Dataset,
+        EndpointSettings as EndpointSettings,
+        EngineOptions as EngineOptions,
+        GenerationKwargs as GenerationKwargs,
+        Lanes as Lanes,
+        LimitSettings as LimitSettings,
+        Models as Models,
+        OpenAIEndpoint as OpenAIEndpoint,
+        Params as Params,
+        PluginEndpoint as PluginEndpoint,
+        Prices as Prices,
+        PromptTexts as PromptTexts,
+        TransformersEndpoint as TransformersEndpoint,
+        VllmEndpoint as VllmEndpoint,
+        load_config as load_config,
     )
-    from weak2wise.errors import ConfigError, RecordError, RunStopped
-    from weak2wise.ledger.account import Totals
-    from weak2wise.ledger.outcomes import Dropped, Failed
-    from weak2wise.llm.endpoint import Endpoint, HostParts, Inspection, Load
-    from weak2wise.llm.errors import RateLimited, Rejected, Transient, Unusable
-    from weak2wise.llm.model import Completion, Message, Prompt, Usage
-    from weak2wise.outputs.summary import Summary
-    from weak2wise.run.host import Host
-    from workers.records import Candidate, Golden, Question, Score, Scored, Traced
-    from workers.scorers.scorer import Scorer
+    from weak2wise.errors import ConfigError as ConfigError, RecordError as RecordError, RunStopped as RunStopped
+    from weak2wise.ledger.account import Totals as Totals
+    from weak2wise.ledger.outcomes import Dropped as Dropped, Failed as Failed
+    from weak2wise.llm.endpoint import (
+        Endpoint as Endpoint,
+        HostParts as HostParts,
+        Inspection as Inspection,
+        Load as Load,
+    )
+    from weak2wise.llm.errors import (
+        RateLimited as RateLimited,
+        Rejected as Rejected,
+        Transient as Transient,
+        Unusable as Unusable,
+    )
+    from weak2wise.llm.model import Completion as Completion, Message as Message, Prompt as Prompt, Usage as Usage
+    from weak2wise.outputs.summary import Summary as Summary
+    from weak2wise.run.host import Host as Host
+    from workers.records import (
+        Candidate as Candidate,
+        Golden as Golden,
+        Question as Question,
+        Score as Score,
+        Scored as Scored,
+        Traced as Traced,
+    )
+    from workers.scorers.scorer import Scorer as Scorer
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,6 @@
 """What ``import weak2wise`` does to a process: nothing; and a config in code is the same as one from a file."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,10 @@ def test_importing_it_and_all_its_names_changes_nothing_in_a_foreign_program(tmp
 
 
 def test_every_name_is_there_and_no_other() -> None:
+    """And type checkers see the same ones."""
+    assert weak2wise.__file__ is not None
+    exported = re.findall(r"\b(\w+) as \1\b", Path(weak2wise.__file__).read_text())
+    assert sorted(["__version__", *exported]) == sorted(weak2wise.__all__)
     assert set(weak2wise.__all__) <= set(dir(weak2wise))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         weak2wise.nothing  # noqa: B018

@@ -7,8 +7,7 @@ import pytest
 from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Completion, Message, Prompt
-from weak2wise.llm.vllm.model import EngineDied
-from weak2wise.llm.vllm.model import model as vllm
+from weak2wise.llm.vllm.model import EngineDied, model as vllm
 from weak2wise.llm.vllm.restart import Restarted
 
 
