@@ -1,8 +1,7 @@
 """The Python API: run the pipeline from a program or a notebook, and read what a run has made.
 
 run = weak2wise.synthesize("questions.jsonl", config, work_dir="runs/a")
-for golden in run.golden():
-...
+for golden in run.golden(): ...
 """
 
 import asyncio
@@ -140,7 +139,8 @@ class Run:
 
     def _lines(self, record: type[Any]) -> Iterator[dict[str, Any]]:
         for made in self._made(record):
-            yield from step_making(record).lines(made)
+            # An output line leaves out an id that is not there; a table has the same columns in each row.
+            yield from ({"row": made.row, "id": made.id} | line for line in step_making(record).lines(made))
 
 
 def open_run(work_dir: str | Path) -> Run:

@@ -1,1 +1,1 @@
-"""Tests of the Python API."""
+"""The Python API, and what is loaded by import path: a scorer, an endpoint."""

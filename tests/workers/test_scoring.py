@@ -3,8 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from workers.scorers.masking import CONTINUED, HIDDEN_ANSWER, Normalization, hint, mask_step, score
 from workers.trace_steps import split_steps

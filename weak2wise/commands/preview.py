@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-import msgspec
 import uvloop
 from msgspec import structs
 from rich.console import Console
@@ -18,6 +17,7 @@ from weak2wise.commands.carry_out import make_engine, supervise
 from weak2wise.commands.say import INTERRUPTED, begin, command_line, explain, say
 from weak2wise.config import Config, Dataset, input_of, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
+from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
@@ -54,17 +54,17 @@ def preview(
             tempfile.TemporaryDirectory(prefix="weak2wise-preview-") as name,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            small = runner.run(_small(loaded, Path(name), n))
-            if runner.run(supervise(make_engine(small))) is None:
+            small, questions = runner.run(_small(loaded, name, n))
+            if runner.run(supervise(make_engine(small, questions=questions))) is None:
                 say("Interrupted.")
                 return INTERRUPTED
-            return show(WorkDir(Path(small.dataset.work_dir)), Console())
+            return show(WorkDir(Path(name)), Console())
     except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
         return explain(error, command_line(), kept=False)
 
 
-async def _small(config: Config, folder: Path, n: int) -> Config:
-    """The same run over the first few good rows that it would not drop unasked, in a folder of its own."""
+async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questions]:
+    """The same run in a folder of its own, and the first few good rows that it would not drop unasked."""
     rows: list[InputRow] = []
     contaminated = 0
     given, asked = config.dataset, input_of(config)
@@ -81,11 +81,10 @@ async def _small(config: Config, folder: Path, n: int) -> Config:
         raise ConfigError(f"{asked}: every question of it is in an evaluation set (dataset.decontaminate)")
     if not rows:
         raise ConfigError(f"{asked}: no line of it is a question (dataset.input_path)")
-    lines = [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
-    source = folder / "questions.jsonl"
-    source.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    dataset = Dataset(input_path=str(source), work_dir=str(folder / "work"))
-    return structs.replace(config, dataset=dataset, params=structs.replace(config.params, skip_filter=True))
+    small = structs.replace(
+        config, dataset=Dataset(work_dir=work_dir), params=structs.replace(config.params, skip_filter=True)
+    )
+    return small, [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
 
 
 def show(work: WorkDir, console: Console) -> int:

@@ -3,8 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.workers.answers.cases import NO, UNSURE, YES, check
 from workers.answers import normalised, quick_verdict

@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.workers.answers.cases import HOSTILE, PIECES, YES
 from weak2wise.process_pool import KillablePool, PoolTimeout

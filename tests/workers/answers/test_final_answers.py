@@ -1,8 +1,7 @@
 """What an attempt's final answer is, and what the rule makes of whole attempts."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.workers.answers.cases import NO, UNSURE, YES
 from workers.answers import bare_reference, final_answer, in_brief, quick_verdict, verdict, worth_parsing
