@@ -24,11 +24,7 @@ def scorer_named(name: str) -> type[Scorer]:
             known = ", ".join(_OURS)
             raise ConfigError(f"{_KEY}: unknown scorer {name!r}; expected {known}, or an import path module:Class")
         return _OURS[name]
-    found = load_object(name, _KEY)
-    if not (isinstance(found, type) and issubclass(found, Scorer)):
-        raise ConfigError(f"{_KEY}: {name} is not a scorer; expected a subclass of workers.scorers.Scorer")
-    if not (isinstance(found.version, str) and found.version):
-        raise ConfigError(f'{_KEY}: {name} has no version; add a class attribute, such as version = "1"')
+    found: type[Scorer] = load_object(name, _KEY, Scorer)
     if not isinstance(getattr_static(found, "explain"), staticmethod | classmethod):
         raise ConfigError(f"{_KEY}: {name}.explain takes a score alone; make it a @staticmethod")
     return found
