@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.test_preview import preview
 from tests.contexts import context
 from tests.engine_runs import finish, lines, run_in
 from tests.loopback import LoopbackProcess
-from tests.test_preview import preview
 from weak2wise.config import Params
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.outputs.report.page import page
@@ -104,7 +104,7 @@ def test_a_run_is_still_reported_when_its_scorer_cannot_be_imported_any_more(
     run_in(my_lab, server.base_url, 3, scorer="my_shortest:Shortest")
     finish(my_lab)
     (my_lab / "my_shortest.py").unlink()
-    assert "my_shortest:Shortest: the module cannot be imported" in finish(my_lab, code=2)
+    assert "my_shortest cannot be imported: ModuleNotFoundError" in finish(my_lab, code=2)
     work = WorkDir(my_lab / "work")
     assert work.scorer is Scorer
     shown = "".join(page(work))
@@ -117,10 +117,13 @@ def test_a_run_is_still_reported_when_its_scorer_cannot_be_imported_any_more(
     ("name", "said"),
     [
         ("stepmsk", "params.scorer: unknown scorer 'stepmsk'; expected stepmask, or an import path module:Class"),
-        ("my_shortest:Longest", "params.scorer: my_shortest:Longest: the module my_shortest has no Longest"),
-        ("no_such_lab:Shortest", "params.scorer: no_such_lab:Shortest: the module cannot be imported"),
-        ("my_shortest:Score", "params.scorer: my_shortest:Score is not a scorer; expected a subclass of"),
-        ("my_shortest:Unnumbered", "params.scorer: my_shortest:Unnumbered has no version; add a class attribute"),
+        ("my_shortest:Longest", "params.scorer: my_shortest has no Longest"),
+        (
+            "no_such_lab:Shortest",
+            "params.scorer: no_such_lab cannot be imported: ModuleNotFoundError: No module named 'no_such_lab'; it must",
+        ),
+        ("my_shortest:Score", "params.scorer: my_shortest:Score is not a subclass of workers.scorers.scorer.Scorer"),
+        ("my_shortest:Unnumbered", "params.scorer: my_shortest:Unnumbered has no version; give the class one"),
         ("my_shortest:Bound", "params.scorer: my_shortest:Bound.explain takes a score alone; make it a @staticmethod"),
     ],
 )
