@@ -99,14 +99,16 @@ class Host:
         return self._opened[name], self._lasting[name]
 
     def count_spent(self, work_dir: Path, usd: float) -> None:
-        """Count what all runs of a work_dir have cost so far; what was counted before is not counted again."""
-        folder = work_dir.resolve()
-        self.budget.pay(usd - self._counted.get(folder, 0.0))
-        self._counted[folder] = usd
+        """Count what all runs of a work_dir have cost so far; what was counted before is not counted again.
+
+        ``work_dir`` is resolved, so that the same folder has one name.
+        """
+        self.budget.pay(usd - self._counted.get(work_dir, 0.0))
+        self._counted[work_dir] = usd
 
     def note_spent(self, work_dir: Path, usd: float) -> None:
         """Note what a work_dir's runs have cost when one of them ends: its calls were counted as they were made."""
-        self._counted[work_dir.resolve()] = usd
+        self._counted[work_dir] = usd
 
 
 def _shared_limits(config: Config, classes: Mapping[str, type[Endpoint]]) -> dict[str, Limits]:
