@@ -9,16 +9,17 @@ from typing import Any
 from weak2wise.errors import ConfigError
 
 
-def load_object(path: str, key: str) -> type[Any]:
+def load_object(path: str, key: str, base: type = object) -> type[Any]:
     """Load a class by its import path; the current folder is searched too, after all others.
 
     Args:
         path: ``module:Class``. The class has a ``version``, a text that its author changes whenever the class would
             give other results.
         key: the config key that names it, for messages.
+        base: what the class must be a subclass of.
 
     Raises:
-        ConfigError: the module cannot be imported, has no such attribute, or it is not a class with a version.
+        ConfigError: the module cannot be imported, has no such attribute, or it is not such a class with a version.
     """
     module_name, _, name = path.partition(":")
     if not (name.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
@@ -40,6 +41,8 @@ def load_object(path: str, key: str) -> type[Any]:
     found = getattr(module, name)
     if not isinstance(found, type):
         raise ConfigError(f"{key}: {path} is not a class")
+    if not issubclass(found, base):
+        raise ConfigError(f"{key}: {path} is not a subclass of weak2wise.{base.__name__}")
     version = getattr(found, "version", None)
     if not (isinstance(version, str) and version):
         raise ConfigError(f'{key}: {path} has no version; give the class one: version = "1"')

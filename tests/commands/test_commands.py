@@ -105,7 +105,7 @@ def test_a_full_disk_is_told_with_the_file_that_has_no_room(finished: FinishedRu
     """No file of this process may grow beyond a few bytes."""
     name = "report" if out.endswith("html") else "export"
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))"
-    full = f"{limit}; from weak2wise.commands import main; main()"
+    full = f"{limit}; from weak2wise.commands import run_command_line; run_command_line()"
     arguments = [name, str(finished.work), "--out", str(tmp_path / out)]
     done = subprocess.run(
         [sys.executable, "-c", full, *arguments], cwd=ROOT, capture_output=True, text=True, check=False

@@ -69,7 +69,7 @@ def test_a_bug_in_preview_shows_its_traceback_as_the_log_is_gone(tmp_path: Path,
         "from weak2wise.commands import preview\n"
         "def broken(*_): raise ValueError('broken')\n"
         "preview.show = broken\n"
-        "commands.main()"
+        "commands.run_command_line()"
     )
     full = [sys.executable, "-c", code, "preview", "--config", str(tmp_path / "config.yaml")]
     done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from weak2wise.commands import main
+from weak2wise.commands import run_command_line
 
 
 def fail_after(number: int, budget: int, folder: str) -> None:
@@ -40,4 +40,4 @@ def fail_after(number: int, budget: int, folder: str) -> None:
 if __name__ == "__main__":
     fail_after(getattr(errno, sys.argv[1]), int(sys.argv[2]), sys.argv[3])
     del sys.argv[1:4]
-    main()
+    run_command_line()

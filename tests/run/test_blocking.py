@@ -11,14 +11,14 @@ from tests.loopback import Fault, LoopbackProcess, Match
 ENGINE = """
 import sys
 from blockbuster import blockbuster_ctx
-from weak2wise.commands import main
+from weak2wise.commands import run_command_line
 with blockbuster_ctx(["weak2wise", "workers"]) as found:
     for function in found.functions.values():
         function.can_block_in("weak2wise/telemetry/log.py", {"write", "flush"})
         function.can_block_in("weak2wise/telemetry/terminal.py", {"write_line"})
         function.can_block_in("weak2wise/ledger/files.py", {"locked"})
-        function.can_block_in("weak2wise/engine.py", {"_prepare", "_named"})
-    main()
+        function.can_block_in("weak2wise/run/engine.py", {"_check_writable", "_logged", "_named"})
+    run_command_line()
 """
 """The engine, with blocking calls on the event loop made errors. Lines for the log and the user are few and short; and
 before the run begins there is nothing to hold up."""

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from weak2wise.assembly import STEPS
 
 from weak2wise.config import Config, load_config
-from weak2wise.config.shape import answer_settings, result_shape
+from weak2wise.config.shape import result_shape
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome
-from weak2wise.llm.journal import Answer, Journal, Journaled, asking_for
+from weak2wise.llm.call import Call, calling
+from weak2wise.llm.journal import Answer, Journal, Journaled
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from workers.method import METHOD, step_named
 from workers.prompts import Prompts
 from workers.records import Candidate, Golden, Question, Score, Scored, SftRow, Traced, Unsolved
 
@@ -111,7 +112,7 @@ def test_the_manifest_still_names_the_same_settings(config: Config) -> None:
 def test_the_settings_in_a_journal_key_still_have_the_same_bytes(config: Config, name: str) -> None:
     """These bytes go into every key of the journal."""
     expected = msgspec.json.decode((GOLDEN / "answer_settings.json").read_bytes(), type=dict[str, msgspec.Raw])
-    assert msgspec.json.encode(answer_settings(config.endpoints[name]), order="sorted") == bytes(expected[name])
+    assert msgspec.json.encode(config.endpoints[name].answer_settings(), order="sorted") == bytes(expected[name])
 
 
 async def test_a_journal_line_still_has_the_same_key_and_bytes(config: Config, tmp_path: Path) -> None:
@@ -119,12 +120,12 @@ async def test_a_journal_line_still_has_the_same_key_and_bytes(config: Config, t
     journal = Journal(tmp_path, **LIMITS)
     journal.open(lambda _row, _role: True)
     for name, endpoint in config.endpoints.items():
-        settings = answer_settings(endpoint)
+        settings = endpoint.answer_settings()
         model = Journaled(
             Recorded(), journal, role=f"strong/{name}", endpoint=name, settings=settings, cost=lambda u: u.tokens / 1e6
         )
         for row, prompt in enumerate(PROMPTS, 3):
-            with asking_for(row):
+            with calling(Call(row=row)):
                 await model.complete(prompt)
     await journal.record(Answer(9, "", "judge", "remote", Completion(text="", usage=Usage(7)), 0.25))
     await journal.close()
@@ -133,7 +134,7 @@ async def test_a_journal_line_still_has_the_same_key_and_bytes(config: Config, t
 
 @pytest.mark.parametrize("step", OUTCOMES)
 async def test_a_ledger_line_still_has_the_same_bytes_and_reads_back(step: str, tmp_path: Path) -> None:
-    record = object if step == "input" else STEPS[step][0]
+    record = object if step == "input" else step_named(step).makes
     ledger: Ledger[Any] = Ledger(step, tmp_path, record, **LIMITS)
     ledger.open()
     for outcome in OUTCOMES[step]:
@@ -144,4 +145,4 @@ async def test_a_ledger_line_still_has_the_same_bytes_and_reads_back(step: str, 
 
 
 def test_every_step_of_the_method_has_a_golden_ledger() -> None:
-    assert list(OUTCOMES) == ["input", *STEPS]
+    assert list(OUTCOMES) == ["input", *(step.name for step in METHOD)]

@@ -39,10 +39,10 @@ class NoCalls:
 
 async def traced(*conclusions: str, answer: str) -> Traced:
     """One candidate for each conclusion, marked."""
-    offload = KillablePool(warm_up=warm_up)
+    pool = KillablePool(warm_up=warm_up)
     generate = Generate(
         {f"strong-{number}": Saying(conclusion) for number, conclusion in enumerate(conclusions)},
-        Judge(prompts=PROMPTS, pool=offload, mode="llm", model=NoCalls()),
+        Judge(prompts=PROMPTS, pool=pool, mode="llm", model=NoCalls()),
         PROMPTS,
         Params(samples_per_model=1),
     )
@@ -52,7 +52,7 @@ async def traced(*conclusions: str, answer: str) -> Traced:
         assert isinstance(made, Traced)
         return made
     finally:
-        await offload.close()
+        await pool.close()
 
 
 @pytest.mark.parametrize(

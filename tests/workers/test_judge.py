@@ -50,7 +50,7 @@ class Slow(Scripted):
 
 
 class Failing(KillablePool):
-    """An offload whose every call fails."""
+    """A pool whose every call fails."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class Failing(KillablePool):
 
 
 @pytest.fixture
-async def offload() -> AsyncIterator[KillablePool]:
+async def pool() -> AsyncIterator[KillablePool]:
     async with KillablePool(warm_up=warm_up) as running:
         yield running
 
 
-def judge(model: Scripted | Refusing | None, offload: KillablePool | None = None, mode: Mode = "cascade") -> Judge:
-    return Judge(prompts=PROMPTS, pool=offload or KillablePool(), model=model, mode=mode, temperature=0.1)
+def judge(model: Scripted | Refusing | None, pool: KillablePool | None = None, mode: Mode = "cascade") -> Judge:
+    return Judge(prompts=PROMPTS, pool=pool or KillablePool(), model=model, mode=mode, temperature=0.1)
 
 
 async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
@@ -81,9 +81,9 @@ async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
     assert model.asked == []
 
 
-async def test_the_parsing_tier_decides_before_the_model(offload: KillablePool) -> None:
+async def test_the_parsing_tier_decides_before_the_model(pool: KillablePool) -> None:
     model = Scripted()
-    decide = judge(model, offload)
+    decide = judge(model, pool)
     assert await decide("q", r"\boxed{\frac{1}{\sqrt3}}", r"\frac{\sqrt{3}}{3}", seed=1) == Verdict(True, "rule")
     assert await decide("q", r"\boxed{\sqrt3}", r"\frac{\sqrt{3}}{3}", seed=1) == Verdict(False, "rule")
     assert model.asked == []

@@ -123,7 +123,7 @@ def test_a_run_is_still_reported_when_its_scorer_cannot_be_imported_any_more(
         ("stepmsk", "params.scorer: unknown scorer 'stepmsk'; expected stepmask, or an import path module:Class"),
         ("my_shortest:Longest", "params.scorer: my_shortest has no Longest"),
         ("no_such_lab:Shortest", "params.scorer: no_such_lab cannot be imported: ModuleNotFoundError"),
-        ("my_shortest:Ruler", "params.scorer: my_shortest:Ruler is not a scorer; expected a subclass of"),
+        ("my_shortest:Score", "params.scorer: my_shortest:Score is not a subclass of weak2wise.Scorer"),
         ("my_shortest:Unnumbered", "params.scorer: my_shortest:Unnumbered has no version; give the class one"),
         ("my_shortest:Bound", "params.scorer: my_shortest:Bound.explain takes a score alone; make it a @staticmethod"),
     ],

@@ -69,18 +69,19 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
     used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
     classes = {name: endpoint_class(name, settings) for name, settings in used.items()}
     remote = [name for name in used if not classes[name].embedded]
-    for asked in asyncio.as_completed([_ask(classes[name](name, used[name]), config) for name in remote]):
+    asking = [_ask(classes[name](name, used[name]), config, ASK_SECONDS) for name in remote]
+    for asked in asyncio.as_completed(asking):
         yield await asked
     for name, kind in classes.items():
         if kind.embedded:
             seen = await asyncio.to_thread(kind.inspect, name, used[name])
             yield Finding(f"endpoint {name}", seen.verdict, seen.said)
             if load and seen.verdict != "bad":
-                yield await _ask(kind(name, used[name]), config, seconds=None)
+                yield await _ask(kind(name, used[name]), config, None)
 
 
-async def _ask(endpoint: Endpoint, config: Config, seconds: float | None = ASK_SECONDS) -> Finding:
-    """Open an endpoint, ask it once, without retries, and close it."""
+async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Finding:
+    """Open an endpoint, ask it once, without retries, for so many seconds at most, and close it."""
     began = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
@@ -89,7 +90,9 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float | None = ASK_S
     except (ConfigError, RecordError, RunStopped) as error:
         return _refused(endpoint, error)
     except TimeoutError:
-        said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would be more patient"
+        waits = config.endpoints[endpoint.name].answer_timeout
+        patience = "be more patient" if waits is None else f"wait {waits:g} s for each"
+        said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would {patience}"
         return Finding(f"endpoint {endpoint.name}", "bad", said)
     finally:
         await endpoint.close()

@@ -170,6 +170,11 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         return None
 
     @property
+    def answer_timeout(self) -> float | None:
+        """How many seconds a run waits for an answer; ``None`` if that is not configured."""
+        return None
+
+    @property
     def limits(self) -> LimitSettings:
         """How much may be asked of it at once and in a minute."""
         return LimitSettings()
@@ -271,6 +276,11 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
         if self.prices == Prices():
             return None
         return self.prices.cost(prompt_tokens, cached_tokens, completion_tokens)
+
+    @property
+    def answer_timeout(self) -> float:
+        """The longest silence where the answer is streamed, else the time for all of it."""
+        return self.idle_timeout if self.stream else self.request_timeout
 
     @property
     def limits(self) -> LimitSettings:

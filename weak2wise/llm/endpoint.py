@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from msgspec import Struct
 
 from weak2wise.config import EndpointSettings, EngineOptions
-from weak2wise.errors import ConfigError, RecordError
+from weak2wise.errors import RecordError
 from weak2wise.llm.admission import Admitted
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.limits.limits import Limits
@@ -152,8 +152,4 @@ def endpoint_class(name: str, settings: EndpointSettings) -> type[Endpoint]:
         module, _, attribute = BUILT_IN[settings.type].partition(":")
         built_in: type[Endpoint] = getattr(import_module(module), attribute)
         return built_in
-    key = f"model_endpoints.{name}.type"
-    found = load_object(settings.type, key)
-    if not issubclass(found, Endpoint):
-        raise ConfigError(f"{key}: {settings.type} is not a subclass of weak2wise.Endpoint")
-    return found
+    return load_object(settings.type, f"model_endpoints.{name}.type", Endpoint)

@@ -213,8 +213,9 @@ class Engine:
             host = self._host
             if self._owns_host:
                 await stack.enter_async_context(host)
-            host.count_spent(self.work_dir, store.journal.total_usd)
-            stack.callback(lambda: host.note_spent(self.work_dir, store.journal.total_usd))
+            folder = await asyncio.to_thread(self.work_dir.resolve)
+            host.count_spent(folder, store.journal.total_usd)
+            stack.callback(lambda: host.note_spent(folder, store.journal.total_usd))
             names = dict.fromkeys(config.roles().values())
             opened = {
                 name: await host.open(name, self.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)

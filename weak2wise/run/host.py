@@ -106,14 +106,16 @@ class Host:
         return self._opened[name], self._resilient[name]
 
     def count_spent(self, work_dir: Path, usd: float) -> None:
-        """Count the cost of all runs of a work_dir so far, except what was counted before."""
-        folder = work_dir.resolve()
-        self.budget.pay(usd - self._counted.get(folder, 0.0))
-        self._counted[folder] = usd
+        """Count the cost of all runs of a work_dir so far, except what was counted before.
+
+        ``work_dir`` is resolved, so that the same folder has one name.
+        """
+        self.budget.pay(usd - self._counted.get(work_dir, 0.0))
+        self._counted[work_dir] = usd
 
     def note_spent(self, work_dir: Path, usd: float) -> None:
         """Record the cost of a work_dir's runs when one ends: its own calls were counted as they were made."""
-        self._counted[work_dir.resolve()] = usd
+        self._counted[work_dir] = usd
 
 
 def _shared_limits(config: Config, classes: Mapping[str, type[Endpoint]]) -> dict[str, Limits]:

@@ -24,9 +24,7 @@ def scorer_named(name: str) -> type[Scorer]:
             known = ", ".join(_OURS)
             raise ConfigError(f"{_KEY}: unknown scorer {name!r}; expected {known}, or an import path module:Class")
         return _OURS[name]
-    found = load_object(name, _KEY)
-    if not issubclass(found, Scorer):
-        raise ConfigError(f"{_KEY}: {name} is not a scorer; expected a subclass of weak2wise.Scorer")
+    found: type[Scorer] = load_object(name, _KEY, Scorer)
     if not isinstance(getattr_static(found, "explain"), staticmethod | classmethod):
         raise ConfigError(f"{_KEY}: {name}.explain takes a score alone; make it a @staticmethod")
     return found

@@ -28,11 +28,11 @@ def test_the_cheap_tier_is_quick_on_hostile_text(text: str) -> None:
 @pytest.mark.slow
 async def test_hostile_mathematics_ends_within_the_limit_and_blocks_nothing() -> None:
     """Whatever the parser does with it, no verdict is Yes and an innocent neighbour gets its own."""
-    async with KillablePool(workers=2, warm_up=warm_up) as offload:
+    async with KillablePool(workers=2, warm_up=warm_up) as pool:
 
         async def judged(text: str) -> bool | None:
             try:
-                return await offload.run(verdict, text, r"\sqrt{7}", time_limit=3.0)
+                return await pool.run(verdict, text, r"\sqrt{7}", time_limit=3.0)
             except PoolTimeout:
                 return None
 

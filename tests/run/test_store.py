@@ -1,4 +1,4 @@
-"""What a run holds of earlier ones: which answers a row may still ask for."""
+"""What a run keeps of earlier ones: which answers a row may still ask for."""
 
 from pathlib import Path
 
@@ -33,11 +33,11 @@ async def test_a_row_may_ask_for_the_answers_of_the_roles_that_its_next_steps_as
     """None of the strong models' once its traces are there, however many rows a later run begins with."""
     dataset = Dataset(input_path="in.jsonl", work_dir=str(tmp_path))
     endpoints: dict[str, Endpoint] = {name: OpenAIEndpoint(model_id="m") for name in ("w", "a")}
-    books = RunStore.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
-    books.open()
+    store = RunStore.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
+    store.open()
     for number, step in enumerate(METHOD):
         outcome = Done(1, {}) if number < through else then if number == through else None
         if outcome is not None:
-            await books.account.steps[step.name].append(outcome)
-    assert {role for role in ROLES if books.is_pending(1, role)} == wanted
-    await books.close()
+            await store.account.steps[step.name].append(outcome)
+    assert {role for role in ROLES if store.is_pending(1, role)} == wanted
+    await store.close()

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 
-from weak2wise.run import monitors as beside
+from tests.logs import captured_logs
+from weak2wise.run import monitors
 from weak2wise.watch.board import Board, EndpointFacts, Observer
 
 
@@ -21,15 +21,15 @@ def board(*endpoints: EndpointFacts) -> Board:
 
 async def test_progress_says_which_endpoint_is_down_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a run that waits for one would say nothing but zeros."""
-    monkeypatch.setattr(beside, "PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(monitors, "PROGRESS_SECONDS", 0.01)
     strong = EndpointFacts("strong", 0, 64, 40, 20, {"connection": 20}, 0.0, 0, 9, 0.0, down=35.4)
     weak = EndpointFacts("weak", 0, 64, 40, 40, {}, 0.0, 0, 9, 0.0)
     observer = cast("Observer", SimpleNamespace(board=lambda: board(strong, weak)))
-    with capture_logs() as logs:
-        telling = asyncio.create_task(beside.progress(observer))
+    with captured_logs() as logs:
+        logging = asyncio.create_task(monitors.progress(observer))
         while not logs:
             await asyncio.sleep(0.01)
-        telling.cancel()
+        logging.cancel()
     assert logs[0]["strong_down"] == 35
     assert "weak_down" not in logs[0]
     assert not any(name.startswith("weak") for name in logs[0]), "there is nothing to say of it"
