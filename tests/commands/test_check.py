@@ -34,7 +34,7 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     assert len(asked) == 5
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
-    assert "5 questions; 1 row is no question: line 6" in found["findings"][1]["said"]
+    assert "5 questions; 1 invalid row: line 6" in found["findings"][1]["said"]
     calls = {part["role"]: (part["calls"], part["most_calls"]) for part in found["forecast"]}
     traces = 5 * 2 * 2
     assert calls == {
