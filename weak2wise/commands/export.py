@@ -10,7 +10,7 @@ from weak2wise.commands.say import report_errors, say
 from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.outputs.card import HOLDS, dataset_card, entry_of, header_of
+from weak2wise.outputs.card import CONTENTS, dataset_card, entry_of, header_of
 from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import provenance_fields, rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
@@ -76,7 +76,7 @@ def export(
     if not count:
         say(f"Warning: the run has emitted no row{' with such a score' if min_score is not None else ''} (see status).")
     if card:
-        columns = {column: HOLDS[column] for column in layout.types}
+        columns = {column: CONTENTS[column] for column in layout.types}
         written = dataset_card(
             work,
             name=name,
