@@ -1,11 +1,11 @@
-"""The engine as a service that is started again when it dies: the entry point of compose.yaml.
+"""The engine as a service that is restarted when it crashes: the entry point of compose.yaml.
 
-Starting again helps after a crash, a kill or an exhausted memory, and not where only you can mend what is wrong:
-"some failed" (1), "could not start" (2) and "stopped" (3, for one the money is spent) end the service with 0, so that
-`restart: on-failure` leaves it alone. What was to be said is said. Commands other than the run keep their codes.
+A restart helps after a crash, a kill or when memory ran out. It does not help if you must fix something: "some failed"
+(1), "could not start" (2) and "stopped" (3, for example because the budget is spent) end the service with 0, so that
+`restart: on-failure` does not restart it. The reason has been printed. Other commands than the run keep their codes.
 
-A bug of ours (70) is taken for a crash: one that comes of chance is over after a restart, which pays for nothing twice,
-and one that comes back meets the end of `on-failure:10`.
+A bug in weak2wise (70) counts as a crash: if it is random, a restart gets past it, and nothing is paid twice; if it
+comes back, `on-failure:10` limits the restarts.
 """
 
 import signal
@@ -18,7 +18,7 @@ SETTLED = {1: "it finished, and some questions failed", 2: "it could not start",
 def main(arguments: list[str]) -> int:
     """Run the engine with these arguments, pass signals on to it, and return the service's exit code."""
     command = [sys.executable, "-m", "weak2wise.engine", *arguments]
-    # A session of its own: a Ctrl-C in the terminal reaches it once, through us, as two mean "at once".
+    # In its own session it gets a Ctrl-C only once, from this process. Twice would mean "end at once".
     engine = subprocess.Popen(command, start_new_session=True)  # noqa: S603
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda caught, _frame: engine.send_signal(caught))

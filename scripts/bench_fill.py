@@ -1,8 +1,7 @@
-"""How full Step-Mask races keep an engine of 256 places, by questions in flight and seconds that a verdict takes.
+"""How full Step-Mask races keep an engine of 256 places, by questions in flight and seconds of a verdict.
 
-The engine is made up: an attempt takes 0.3 to 0.5 s whatever else runs, two in five are right, and 282 calls may be
-inside (1.1 x 256). What is counted is real: ``workers.scorers.stepmask`` with a race for each question, six traces a
-question.
+The engine is simulated: an attempt takes 0.3 to 0.5 s at any load, two in five are right, and 282 calls are admitted
+(1.1 x 256). The scorer is the real one: ``workers.scorers.stepmask`` with one race for each question of six traces.
 
     python scripts/bench_fill.py [--seconds 6]
 """
@@ -29,8 +28,8 @@ PLACES, ADMITTED = 256, 282
 WARM_UP = 5.0
 
 
-class MadeUp:
-    """A weak model that keeps account of how many attempts run."""
+class SimulatedModel:
+    """A weak model that measures how many attempts run."""
 
     def __init__(self) -> None:
         self._admission = asyncio.Semaphore(ADMITTED)
@@ -38,14 +37,14 @@ class MadeUp:
         self._inside = 0
         self._since = time.monotonic()
         self.area = 0.0
-        """Attempts run, times seconds."""
+        """Running attempts, integrated over seconds."""
 
     def free(self) -> int:
-        """Places that nobody has asked for."""
+        """Places that are free and not waited for."""
         return ADMITTED - self._inside - self._waiting
 
     def note(self, change: int = 0) -> None:
-        """Bring the account up to now."""
+        """Update ``area`` to now, then change the number of running attempts."""
         now = time.monotonic()
         self.area += min(self._inside, PLACES) * (now - self._since)
         self._since = now
@@ -68,13 +67,13 @@ class MadeUp:
         return Completion(text="\\boxed{5}" if drawn < 0.4 * 256 else f"\\boxed{{{10 + drawn}}}")
 
 
-class Slow(Judge):
-    """A rule that takes its time."""
+class SlowJudge(Judge):
+    """A judge whose rule takes some seconds."""
 
     seconds = 0.0
 
     async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
-        """Say it later."""
+        """Return the verdict after ``seconds``."""
         await asyncio.sleep(self.seconds)
         return await super().rule(attempt, answer, cut_off=cut_off)
 
@@ -94,9 +93,9 @@ def traced(row: int) -> Traced:
 
 
 async def fill(questions: int, verdict_seconds: float, seconds: float) -> tuple[float, float]:
-    """The share of the places that were taken, and of the bits whose asking was wasted."""
-    weak, prompts, rows = MadeUp(), Prompts.of(PromptTexts()), iter(range(10**9))
-    judge = Slow(prompts=prompts, pool=KillablePool(), mode="rule")
+    """The share of places that were taken, and the share of asked bits that were not needed."""
+    weak, prompts, rows = SimulatedModel(), Prompts.of(PromptTexts()), iter(range(10**9))
+    judge = SlowJudge(prompts=prompts, pool=KillablePool(), mode="rule")
     object.__setattr__(judge, "seconds", verdict_seconds)
     context = Context(params=Params(), prompts=prompts, models={"weak": weak}, judge=judge, free=weak.free)
     scorer = StepMask(context)

@@ -1,8 +1,8 @@
-"""The engine's own HTTP endpoint against a bare aiohttp loop, on one loopback server, in one run.
+"""Compare the engine's HTTP endpoint with a bare aiohttp loop, on one loopback server, in one run.
 
 Both ask the same 2,000 questions, 256 in flight, of a server that takes 100 ms to answer. The bare loop posts a body
 that was encoded once and reads bytes; the endpoint renders each prompt, waits for its slot, decodes a typed completion
-and writes it to the journal before it is handed on. Rounds alternate, so that a machine that slows down slows both.
+and writes it to the journal before it returns it. Rounds alternate, so that a slower machine slows both.
 
 Run: python scripts/bench_http.py
 """
@@ -31,7 +31,7 @@ from weak2wise.llm.retry import Retried
 
 
 async def bare(base_url: str, requests: int, in_flight: int) -> None:
-    """The least that any client must do."""
+    """The minimum that any client must do."""
     question, _ = make_question(0)
     body = msgspec.json.encode(
         {"model": "weak", "messages": [{"role": "user", "content": question}], "temperature": 0.6, "max_tokens": 8192}

@@ -2,8 +2,8 @@
 
 Every reference answer is turned into attempts whose label is known: other spellings of it (right), near misses (wrong),
 and the answers of other questions where they are clearly different (wrong). Families of answers that data sets hold few
-of (mixed numbers, intervals, units, huge numbers, ...) are made up, as the row "constructed". Wrong verdicts are listed
-and make the exit code 1; so does a share of undecided ones above ``--most-unsure`` in any file.
+of (mixed numbers, intervals, units, huge numbers, ...) are generated, as the row "constructed". Wrong verdicts are
+listed. They make the exit code 1, as does a share of undecided ones above ``--most-unsure`` in any file.
 
     python scripts/bench_judge.py --data folder
     python scripts/bench_judge.py --data questions.jsonl --work-dir work
@@ -31,7 +31,7 @@ from workers.prompts import Prompts
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "scripts" / "quickstart" / "questions.jsonl"
-"""What is measured unless something else is asked for."""
+"""The default of ``--data``."""
 FRAMES = (
     "We add them up. The answer is $\\boxed{{{}}}$.",
     "So we are done.\n\n\\[\\boxed{{{}}}\\]",
@@ -40,7 +40,7 @@ FRAMES = (
 PLAIN = re.compile(r"-?\d+(\.\d+)?")
 FRACTION = re.compile(r"(-?)\\[dt]?frac\{(\d+)\}\{(\d+)\}")
 DRAWS = 60
-"""How many of each constructed family."""
+"""Number of draws of each constructed family."""
 
 
 class Row(msgspec.Struct):
@@ -106,7 +106,7 @@ def near_misses(answer: str) -> Iterator[str]:
 
 
 def size(answer: str) -> float | None:
-    """The value of a plain number or fraction, found without the rule's own reader."""
+    """The value of a plain number or fraction, computed without the rule's own parser."""
     if PLAIN.fullmatch(answer):
         return float(answer)
     found = FRACTION.fullmatch(answer)
@@ -206,7 +206,7 @@ def options(one: str, other: str, n: int) -> Iterator[tuple[str, str, bool]]:
 
 
 def attempts(n: int, m: int, k: int) -> Iterator[Pair]:
-    """Constructed attempts that say more than what is in their box, or have none."""
+    """Constructed attempts with more text than the box, or without a box."""
     yield Pair(rf"Thus $-\boxed{{{n}}}$.", f"-{n}", right=True)
     yield Pair(rf"Thus $\boxed{{{n}}}\%$.", f"{n / 100}", right=True)
     yield Pair(rf"$\boxed{{{n}}}$ cm", f"{n} cm", right=True)
@@ -297,7 +297,7 @@ def read(source: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def decided(work_dir: Path) -> str:
-    """How the verdicts of a run's last process were come to, in one line."""
+    """What decided the verdicts of a run's last start, in one line."""
     try:
         counts = msgspec.json.decode((work_dir / "summary.json").read_bytes())["this_start"]["verdicts"]
     except (OSError, msgspec.DecodeError, KeyError) as error:
@@ -311,7 +311,9 @@ async def main() -> int:
     """Measure every file and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="a .jsonl file of questions and answers, or a folder")
-    parser.add_argument("--work-dir", type=Path, help="tell also how the run in this work_dir was decided")
+    parser.add_argument(
+        "--work-dir", type=Path, help="also print what decided the verdicts of the run in this work_dir"
+    )
     parser.add_argument("--workers", type=int, help="processes for the parsing tier")
     parser.add_argument("--most-unsure", type=float, default=0.10, help="largest undecided share that passes")
     parser.add_argument("--show-unsure", action="store_true", help="list the undecided pairs")

@@ -1,12 +1,13 @@
 """How well the adaptive limits find what a server allows, with nothing configured, on loopback servers.
 
-Against a server that allows so many requests a minute, with 2% of 500s and resets in between: what share of them a
-long run achieves once it has settled, and what share of requests is refused. A server may tell its limit in
-x-ratelimit-* headers and Retry-After, or in Retry-After alone, and count by the second or by the minute; once its
-limit is configured. Then a thousand requests against one that allows a hundred in any second, 64 in flight: how long
-they take from the first to the last, and how many are refused. Against one that refuses some by chance, how much of
-what the pauses leave is used. Last against a server without limits: answers a second
-with several fixed numbers of requests in flight, and 25 to 30 seconds after the start with the adaptive limit.
+1. A server with a limit of requests a minute, and 2% of 500s and resets: what share of the limit a long run achieves
+   once it has settled, and what share of requests is refused. The server reports its limit in x-ratelimit-* headers
+   and Retry-After, or in Retry-After alone, and counts by the second or by the minute. In one case it is configured.
+2. A thousand requests to a server that allows a hundred in any second, 64 in flight: the total time, and the number
+   refused.
+3. A server that refuses some requests at random: how much of the speed that the pauses leave is used.
+4. A server without limits: answers a second with several fixed numbers of requests in flight, and 25 to 30 seconds
+   after the start with the adaptive limit.
 
 Run: python scripts/bench_limits.py
 """
@@ -29,11 +30,11 @@ from weak2wise.llm.retry import Retried
 ASKERS = 1500
 FIXED = (32, 64, 128, 256, 512, 1024)
 SPAN = 5.0
-"""Seconds over which answers a second are counted."""
+"""Seconds over which the rate of answers is measured."""
 
 
 class Run:
-    """Questions asked without end, as fast as the endpoint's limits allow, until ``stop``."""
+    """Asks questions as fast as the endpoint's limits allow."""
 
     def __init__(self, base_url: str, in_flight: int | None = None, rpm: float | None = None) -> None:
         settings = OpenAIEndpoint(
@@ -44,7 +45,7 @@ class Run:
         self._retried = Retried(self.model, max_retries=50)
         self._rows = itertools.count()
 
-    async def _ask_on(self) -> None:
+    async def _ask_forever(self) -> None:
         for row in self._rows:
             await self._ask(row)
 
@@ -54,7 +55,7 @@ class Run:
         self.answered += 1
 
     async def all_of(self, count: int) -> tuple[float, int]:
-        """Ask so many questions; seconds until all are answered, and how many requests were refused."""
+        """Ask ``count`` questions. Returns the seconds until all are answered, and the number of refused requests."""
         async with self.model:
             began = time.monotonic()
             await asyncio.gather(*(self._ask(row) for row in range(count)))
@@ -63,7 +64,7 @@ class Run:
     async def for_seconds(self, settle: float, measure: float) -> "Measured":
         """Answers a second and share of refusals after ``settle`` seconds, and the requests in flight at the end."""
         async with self.model:
-            askers = [asyncio.create_task(self._ask_on()) for _ in range(ASKERS)]
+            askers = [asyncio.create_task(self._ask_forever()) for _ in range(ASKERS)]
             await asyncio.sleep(settle)
             faults = self.model.meter.faults
             began, answered, sent, refused = (
@@ -88,7 +89,7 @@ Measured = tuple[float, float, int]
 
 
 def run(runs: list[Run], settle: float, measure: float) -> list[Measured]:
-    """Runs side by side on an event loop of their own, one a server."""
+    """Runs in parallel on a new event loop, one for each server."""
 
     async def timed() -> list[Measured]:
         return await asyncio.gather(*(each.for_seconds(settle, measure) for each in runs))
@@ -98,21 +99,21 @@ def run(runs: list[Run], settle: float, measure: float) -> list[Measured]:
 
 
 def limited(options: argparse.Namespace) -> None:
-    """Print what share of the allowed requests comes through, for each way a server may tell its limit."""
+    """Print what share of the allowed requests is achieved, for each way in which a server reports its limit."""
     print(f"servers that allow so many requests a minute; settled for {options.settle:g} s, then {options.measure:g} s")
     limits = ((6000, 1.0), (6000, 60.0), (600, 60.0))
-    cases = [(rpm, window, announced, False) for rpm, window in limits for announced in (True, False)]
+    cases = [(rpm, window, headers, False) for rpm, window in limits for headers in (True, False)]
     cases.append((6000, 1.0, False, True))
     faults = Mix({"500": 0.01, "reset_before_headers": 0.01})
     with contextlib.ExitStack() as stack:
         runs = []
-        for rpm, window, announced, configured in cases:
-            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=announced, faults=faults, latency=0.1)
+        for rpm, window, headers, configured in cases:
+            server = LoopbackProcess(rpm=rpm, rate_window=window, rate_headers=headers, faults=faults, latency=0.1)
             runs.append(Run(stack.enter_context(server).base_url, rpm=rpm if configured else None))
         measured = run(runs, options.settle, options.measure)
-    for (rpm, window, announced, configured), (rate, refused, _) in zip(cases, measured, strict=True):
-        allowed = 0.98 * rpm / 60  # the server counts the requests that it spoils
-        how = "configured" if configured else "headers and Retry-After" if announced else "Retry-After"
+    for (rpm, window, headers, configured), (rate, refused, _) in zip(cases, measured, strict=True):
+        allowed = 0.98 * rpm / 60  # the server also counts the requests that it fails
+        how = "configured" if configured else "headers and Retry-After" if headers else "Retry-After"
         print(
             f"{rpm:6,} a minute, counted over {window:2g} s, {how:24} {rate / allowed:6.1%} of what is allowed, "
             f"{refused:6.2%} refused"
@@ -120,19 +121,19 @@ def limited(options: argparse.Namespace) -> None:
 
 
 def thousand(options: argparse.Namespace) -> None:
-    """Print how long a thousand requests take where a hundred are allowed in any second; perfect would be ten."""
+    """Print how long a thousand requests take where a hundred are allowed in any second. The optimum is ten seconds."""
     print("1,000 requests, 100 allowed in any second, 64 in flight, Retry-After, 2% 500s and 2% resets")
     faults = Mix({"500": 0.02, "reset_before_headers": 0.02})
     for rpm in (None, 6000.0):
         with LoopbackProcess(rpm=6000, rate_window=1.0, faults=faults, latency=options.latency) as server:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 seconds, refused = runner.run(Run(server.base_url, 64, rpm).all_of(1000))
-            known = "limit configured" if rpm else "nothing known of the limit"
+            known = "limit configured" if rpm else "limit unknown"
             print(f"{known:26} {seconds:5.1f} s, {refused} refused, all answered")
 
 
 def by_chance(options: argparse.Namespace) -> None:
-    """Print what 429s cost that do not follow the rate, beyond the second's pause that each of them asks for."""
+    """Print what random 429s cost, in addition to the pause of a second that each of them asks for."""
     chance = 0.005
     print(f"a server that refuses {chance:.1%} of requests by chance, 64 in flight, 60 s")
     rates = []
@@ -148,7 +149,7 @@ def by_chance(options: argparse.Namespace) -> None:
 def unlimited(options: argparse.Namespace) -> None:
     """Print answers a second with a fixed number in flight and with the adaptive limit.
 
-    The best fixed number and the adaptive limit take turns, so that a machine that slows down slows both.
+    The best fixed number and the adaptive limit take turns, so that a slower machine slows both.
     """
     print(f"a server without limits, {1000 * options.latency:g} ms latency")
     with LoopbackProcess(latency=options.latency) as server:

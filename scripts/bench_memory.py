@@ -1,4 +1,4 @@
-"""How much memory the engine's process needs for a long input: it must not grow with the number of questions.
+"""How much memory the engine needs for a long input. It must not grow with the number of questions.
 
 Runs ``python -m weak2wise.engine`` with every role over HTTP against the loopback server and reads the peak of its
 resident memory (``VmHWM`` in /proc) as the run goes on. Linux only.
@@ -26,12 +26,12 @@ def _mebibytes(pid: int, field: str) -> float:
 
 
 def _watch(process: "subprocess.Popen[str]", server: LoopbackProcess, every: float) -> float:
-    """Print a line now and then until the run ends; returns the last peak seen, in MiB."""
+    """Print a line every ``every`` seconds until the run ends. Returns the last peak seen, in MiB."""
     peak, began, due = 0.0, time.monotonic(), every
     print(f"{'seconds':>8} {'answers':>10} {'resident MiB':>13} {'peak MiB':>9}", flush=True)
     while process.poll() is None:
         seconds = time.monotonic() - began
-        # Zero once it is about to be reaped.
+        # 0 when the process has ended.
         peak = _mebibytes(process.pid, "VmHWM") or peak
         if seconds >= due:
             due += every
@@ -53,11 +53,11 @@ def main() -> None:
         config["models"]["mstrong"] = ["strong-a"]
         write_run(folder, config, options.questions)
         command = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml")]
-        with (folder / "said").open("w+") as said:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, text=True)
+        with (folder / "output").open("w+") as output:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True)
             peak = _watch(process, server, options.every)
-            said.seek(0)
-            ending = "".join(line for line in said if " progress " not in line)
+            output.seek(0)
+            ending = "".join(line for line in output if " progress " not in line)
     print(ending)
     if process.returncode:
         raise SystemExit(process.returncode)

@@ -1,6 +1,6 @@
-"""How long the report of a long run takes, and how much memory: ``report`` over a work_dir made of random records.
+"""Time and memory of the report of a long run: ``report`` over a work_dir of random records.
 
-Writes ledgers and a journal such as a run leaves (two strong models, six mask levels, a third of the questions solved
+Writes ledgers and a journal like those of a run (two strong models, six mask levels, a third of the questions solved
 by the weak LLM), then runs ``python -m weak2wise.engine report`` on them.
 
 Run: python scripts/bench_report.py [--questions 100000]
@@ -38,7 +38,7 @@ SENTENCE = "We add the parts \\(a_i\\) one after another and see that the sum is
 
 
 def _row(row: int, rng: random.Random) -> Iterator[tuple[str, Any]]:
-    """One question's lines: each with the name of the folder it belongs into."""
+    """The lines of one question, each with the name of its folder."""
     question = Question(row=row, id=None, text=f"What is {row} + {row}? {SENTENCE * 2}", answer=str(2 * row))
     usage = Usage(prompt_tokens=200, completion_tokens=300)
 
@@ -74,7 +74,7 @@ def _row(row: int, rng: random.Random) -> Iterator[tuple[str, Any]]:
 
 
 def make(folder: Path, questions: int) -> int:
-    """Write a work_dir of so many questions and return its size in bytes."""
+    """Write a work_dir of ``questions`` questions and return its size in bytes."""
     rng = random.Random(questions)
     encode = msgspec.json.Encoder().encode
     files: dict[str, BinaryIO] = {}

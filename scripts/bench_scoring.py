@@ -1,4 +1,4 @@
-"""Measure Step-Mask scoring against the reference's way and against the most the hardware can do, in one run.
+"""Compare Step-Mask scoring with the reference's way and with the most that the hardware can do, in one run.
 
 A strong model on this machine writes traces for the questions; then the weak model makes the same guided attempts
 
@@ -7,9 +7,9 @@ A strong model on this machine writes traces for the questions; then the weak mo
     c  this engine, every bit,
     d  this engine, racing,
 
-each in processes of its own. The winners of (c) and (d) are compared on bits recorded once and replayed, because a real
-engine's rounding depends on what shares its batch; how often they agree live is printed as well. The last table replays
-races on drawn bits at several success rates.
+each in its own process. The winners of (c) and (d) are compared on bits that are recorded once and replayed, because a
+real engine's rounding depends on the other requests in a batch. How often they agree live is printed as well. The last
+table replays races on random bits at several success rates.
 
     python scripts/bench_scoring.py --weak MODEL --strong MODEL [--out FOLDER]
 """
@@ -55,13 +55,13 @@ NAMES = {
 
 
 def alone(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a function in a fresh process, so that nothing of one measurement is left for the next."""
+    """Run a function in a new process, so that no measurement affects the next."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
-    """Print what racing asks: on the bits just recorded, and on drawn ones at several success rates."""
+    """Print how many bits racing asks for: on the recorded bits, and on random ones at several success rates."""
     rng = random.Random(0)
     rows = {"recorded": recorded}
     for share in (0.15, 0.4, 0.6, 0.85):
@@ -79,7 +79,7 @@ def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
     )
     for (name, tables), width in product(rows.items(), (1, 8)):
         replays = [replay(bits, lengths, LEVELS, width) for bits, lengths in tables]
-        asked, vain, every, fewest = (sum(r[i] for r in replays) for i in range(4))
+        asked, wasted, every, fewest = (sum(r[i] for r in replays) for i in range(4))
         ones = sum(bit for bits, _ in tables for row in bits for bit in row)
         right = sum(r.right for r in replays)
         table.add_row(
@@ -87,7 +87,7 @@ def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
             f"{ones / every:.0%}" if width == 1 else "",
             f"{width}",
             f"{asked / every:.2f}",
-            f"{vain / asked:.2f}",
+            f"{wasted / asked:.2f}",
             f"{asked / fewest:.2f}",
             f"{right} of {len(replays)}",
         )

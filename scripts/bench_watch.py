@@ -1,6 +1,6 @@
-"""Measure what watching costs: the engine's CPU per answer with terminal, page and metrics, and without.
+"""Measure the cost of watching: the engine's CPU per answer with terminal, page and metrics, and without.
 
-The same run against the loopback server, at about 500 requests a second, by turns unwatched and watched: on a real
+The same run against the loopback server, at about 500 requests a second, in turns unwatched and watched: on a
 pseudo-terminal, with the page open and the metrics scraped every five seconds. Linux only.
 
     python scripts/bench_watch.py [--questions 3000] [--rounds 5]
@@ -63,7 +63,7 @@ def cpu_per_answer(questions: int, *, watched: bool) -> tuple[float, float]:
 
 def _watch(terminal: int) -> None:
     """Read the terminal to its end, and open the page that its first line names."""
-    said, ended = b"", threading.Event()
+    output, ended = b"", threading.Event()
     following: threading.Thread | None = None
     while True:
         try:
@@ -71,9 +71,9 @@ def _watch(terminal: int) -> None:
         except OSError:  # the other end is closed
             break
         if following is None:
-            said += chunk
-            if b"The page: " in said and b"\n" in said.partition(b"The page: ")[2]:
-                url = said.partition(b"The page: ")[2].split()[0].decode()
+            output += chunk
+            if b"The page: " in output and b"\n" in output.partition(b"The page: ")[2]:
+                url = output.partition(b"The page: ")[2].split()[0].decode()
                 following = threading.Thread(target=_follow, args=(url, ended), daemon=True)
                 following.start()
     ended.set()
@@ -81,7 +81,7 @@ def _watch(terminal: int) -> None:
 
 
 def main() -> None:
-    """Run by turns and print the ratio."""
+    """Run in turns and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--questions", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=5)

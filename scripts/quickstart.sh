@@ -3,12 +3,12 @@
 #
 #   bash scripts/quickstart.sh [QUESTIONS.jsonl]
 #
-# QUESTIONS.jsonl has one {"question": …, "answer": …} a line; without it, the questions in scripts/quickstart are asked.
-# Run again after an interruption it goes on. W2W_OUT is the folder for the results (default ./quickstart-out).
+# QUESTIONS.jsonl has one {"question": …, "answer": …} a line; without it, the questions in scripts/quickstart are used.
+# After an interruption, run it again: it resumes. W2W_OUT is the folder for the results (default ./quickstart-out).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-export TQDM_DISABLE=1 HF_HUB_OFFLINE=1 # quiet, and no model hub is asked
+export TQDM_DISABLE=1 HF_HUB_OFFLINE=1 # no progress bars, no requests to a model hub
 
 questions="$(realpath -- "${1:-$ROOT/scripts/quickstart/questions.jsonl}")"
 out="${W2W_OUT:-$PWD/quickstart-out}"
@@ -22,7 +22,7 @@ bash scripts/setup.sh --extras cpu
 # bfloat16 halves the memory, but without AVX-512 it is several times slower than float32.
 dtype=float32
 if grep -qm1 avx512f /proc/cpuinfo 2>/dev/null; then dtype=bfloat16; fi
-# One core each: vLLM would otherwise take both for both.
+# One core each: otherwise each vLLM would use both.
 export OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=2 # GiB
 port="$("$PY" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 say "The strong LLM's server on 127.0.0.1:$port; its log: $out/strong-server.log"
@@ -44,8 +44,8 @@ stop_server() {
 }
 trap stop_server EXIT
 
-# The engine starts while the server does; its calls are tried again until the server is up. In a session of its own it
-# hears of a Ctrl-C once, from the trap, and not from the terminal as well.
+# The engine starts together with the server; its calls are retried until the server is up. In its own session it gets a
+# Ctrl-C only once: from the trap, not also from the terminal.
 say "The engine, with SmolLM2-135M embedded as the weak LLM"
 setsid "$PY" -m weak2wise.engine --config scripts/quickstart/config.yaml \
     --set "model_endpoints.strong.base_url=http://127.0.0.1:$port/v1" \
@@ -61,7 +61,7 @@ while kill -0 "$engine" 2>/dev/null; do
     if ! kill -0 "$server" 2>/dev/null; then
         tail -n 20 "$out/strong-server.log" >&2
         kill -TERM "$engine" 2>/dev/null && wait "$engine" || true
-        die "the strong LLM's server ended; above are its last words"
+        die "the strong LLM's server ended; the end of its log is above"
     fi
 done
 if ((code == 130)); then say "To go on, run the same command again."; fi

@@ -1,4 +1,4 @@
-"""Races over bits that are known beforehand: what they ask, and the least that could certify the winner."""
+"""Replay races over known bits: how many bits they ask for, and the fewest that certify the winner."""
 
 import random
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ Bits = list[list[int]]
 
 
 class Replay(NamedTuple):
-    """What a race asked of how many bits, the fewest that certify the winner, and whether it found the right one."""
+    """Bits asked for, wasted, and in total; the fewest that certify the winner; whether the race found it."""
 
     asked: int
-    in_vain: int
+    wasted: int
     bits: int
     fewest: int
     right: bool
 
 
 def replay(bits: Bits, lengths: Sequence[float], n: int, width: int = 1) -> Replay:
-    """One race, ``width`` bits at a time, which arrive in the order of asking.
+    """Replay one race that asks for ``width`` bits at a time; they arrive in the order of asking.
 
-    The fewest: all of the winner's bits and, of each loser, the heaviest lost ones until it is beaten.
+    The fewest: all bits of the winner, and of each loser the missed bits with the highest weights until it is beaten.
     """
     weights = exact_weights(n, beta=0.5, normalization="reference")
     race = Race(weights, lengths, [[(c, level) for level in range(len(row))] for c, row in enumerate(bits)])
@@ -53,7 +53,7 @@ def replay(bits: Bits, lengths: Sequence[float], n: int, width: int = 1) -> Repl
 
 
 def drawn(share: float, rng: random.Random, n: int, candidates: int) -> Bits:
-    """Bits as traces of differing quality give them: lighter masks survive more often."""
+    """Random bits as from traces of different quality: lighter masks succeed more often."""
     table = []
     for _ in range(candidates):
         quality = rng.gauss(share, 0.2)

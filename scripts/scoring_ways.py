@@ -1,6 +1,6 @@
 """The four ways of scoring that ``bench_scoring.py`` compares, and the traces they score.
 
-Each function is made to be the only thing its process does: vLLM and torch are imported inside.
+Each function is meant to run alone in a process, so vLLM and torch are imported inside.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Speed(NamedTuple):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What every way of scoring shares."""
+    """The settings that all ways of scoring share."""
 
     folder: str
     weak: str
@@ -95,7 +95,7 @@ class Tally:
 
 
 class Cutting(NamedTuple):
-    """How the strong model cut all traces in one mode: tokens it wrote, and how many cuts held."""
+    """Cuts of all traces by the strong model in one mode: tokens it wrote, and the number of valid cuts."""
 
     tokens: int
     held: int
@@ -141,7 +141,7 @@ def write_traces(
 
 
 class _Recorder:
-    """A model that writes down what it is asked and says nothing."""
+    """A model that records its prompts and returns empty answers."""
 
     def __init__(self) -> None:
         self.prompts: list[Prompt] = []
@@ -152,7 +152,7 @@ class _Recorder:
 
 
 def step_mask(setting: Setting, weak: Model | None = None) -> StepMask:
-    """The exhaustive scorer outside the engine; without a model for what needs none."""
+    """The exhaustive scorer outside the engine. It needs a model only to make attempts."""
     config = setting.config("exhaustive")
     prompts = Prompts.of(config.prompts)
     judge = Judge(prompts=prompts, pool=KillablePool(), mode="rule")
@@ -161,7 +161,7 @@ def step_mask(setting: Setting, weak: Model | None = None) -> StepMask:
 
 
 def guided_prompts(setting: Setting, traced: list[Traced]) -> list[Prompt]:
-    """Every attempt that exhaustive scoring makes, as the engine words and seeds it."""
+    """The prompts of all attempts of exhaustive scoring, with the engine's texts and seeds."""
     recorder = _Recorder()
     scorer = step_mask(setting, recorder)
 
@@ -174,7 +174,7 @@ def guided_prompts(setting: Setting, traced: list[Traced]) -> list[Prompt]:
 
 
 def chats(prompts: Sequence[Prompt]) -> list[list[dict[str, str]]]:
-    """The prompts as chat templates take them."""
+    """The prompts in the form that chat templates take."""
     return [[{"role": m.role, "content": m.content} for m in prompt.messages] for prompt in prompts]
 
 
@@ -199,7 +199,7 @@ def with_transformers(setting: Setting, prompts: list[Prompt]) -> Speed:
 
 
 def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
-    """(b) Every prompt handed over at once."""
+    """(b) All prompts at once."""
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
@@ -223,7 +223,7 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     began = time.perf_counter()
     outputs = llm.generate(texts, params, use_tqdm=False)
     seconds = time.perf_counter() - began
-    llm.llm_engine.engine_core.shutdown()  # else this process waits for its engine, and the engine for it
+    llm.llm_engine.engine_core.shutdown()  # otherwise this process and its engine wait for each other
     return Speed(
         len(outputs),
         sum(len(output.outputs[0].token_ids) for output in outputs),
@@ -235,7 +235,7 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
 
 
 def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tuple[Speed, list[Scored]]:
-    """(c) and (d): the real engine, going on from a ledger in which step 2 is done."""
+    """(c) and (d): the real engine, resuming from a ledger in which step 2 is done."""
 
     async def score() -> None:
         config = setting.config(scoring)
@@ -246,7 +246,7 @@ def with_this_engine(setting: Setting, traced: list[Traced], scoring: str) -> tu
             for record in records:
                 await ledger.append(Done(record.row, record))
             await ledger.close()
-        await Engine(config, up_to_step=3, resume="force").run()  # no manifest tells whose ledger that is
+        await Engine(config, up_to_step=3, resume="force").run()  # there is no manifest yet
 
     asyncio.run(score())
     run = open_run(Path(setting.folder) / scoring)

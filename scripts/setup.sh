@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Make a virtual environment with the project in it: scripts/setup.sh [--extras cpu,dev] [--venv DIR]
+# Make a virtual environment and install the project in it: scripts/setup.sh [--extras cpu,dev] [--venv DIR]
 #
 # PYTHON           the interpreter to make it with (default: python3.11, else python3)
 # W2W_VENV         the same as --venv (default: .venv in the project)
-# W2W_TORCH_INDEX  where PyTorch's CPU build is looked for, if pip does not find it by itself
+# W2W_TORCH_INDEX  the index for PyTorch's CPU build, if pip does not find it on its own index
 #
-# Running it again costs nothing: a stamp remembers what was installed. What an earlier run installed stays.
+# A second run does nothing: a stamp file records what is installed. Extras of an earlier run stay installed.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -63,7 +63,7 @@ network="pip failed; see above. Is the package index reachable?"
 "${pip[@]}" install -qq --upgrade pip || die "$network"
 
 if [[ ",$extras," == *,cpu,* ]]; then
-    # The CPU build is not on the package index everywhere; look elsewhere only where it has to be.
+    # Not every package index has the CPU build; another one is used only if needed.
     if ! "${pip[@]}" install -qq --dry-run --no-deps "$TORCH" >/dev/null 2>&1; then
         say "PyTorch's CPU build from $TORCH_INDEX"
         "${pip[@]}" install -qq --no-deps --index-url "$TORCH_INDEX" "$TORCH" || die "$network"
@@ -71,15 +71,15 @@ if [[ ",$extras," == *,cpu,* ]]; then
 fi
 "${pip[@]}" install -qq --editable "$ROOT${extras:+[$extras]}" || die "$network"
 if [[ ",$extras," == *,cpu,* ]]; then
-    # They may come built for another torch and then break `import transformers`; text needs none of them.
+    # If built for another torch, they break `import transformers`; text models do not need them.
     "${pip[@]}" uninstall -qq --yes torchvision torchaudio torchcodec 2>/dev/null
 fi
 if [[ ",$extras," == *,dev,* ]]; then
-    # Benches import the loopback server as tests.loopback. It is no part of the package, so the editable install does
-    # not map it; a line in a .pth file adds this checkout to the path of every program that runs in $VENV.
+    # Benches import the loopback server as tests.loopback. It is not part of the package, so the editable install does
+    # not include it. A .pth file adds this checkout to the path of every program that runs in $VENV.
     "$PY" -c 'import pathlib, sys, sysconfig
 pathlib.Path(sysconfig.get_path("purelib"), "weak2wise-checkout.pth").write_text(sys.argv[1] + "\n")' "$ROOT"
-    # The tests of pages look at them in a real browser, those of the terminal in a real one.
+    # Tests of pages use a real browser, tests of the terminal a real terminal (tmux).
     missing=()
     command -v chromium chromium-browser google-chrome >/dev/null || missing+=(chromium)
     command -v tmux >/dev/null || missing+=(tmux)
@@ -89,7 +89,7 @@ pathlib.Path(sysconfig.get_path("purelib"), "weak2wise-checkout.pth").write_text
             { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${missing[@]}"; } >/dev/null ||
                 say "Could not be installed: ${missing[*]}; tests of the page fail without a browser"
         else
-            say "Not there: ${missing[*]} (apt-get install ${missing[*]}); tests of the page fail without a browser"
+            say "Missing: ${missing[*]} (apt-get install ${missing[*]}); tests of the page fail without a browser"
         fi
     fi
 fi

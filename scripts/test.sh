@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Set everything up and run every check: scripts/test.sh [--quick]
 #
-# --quick leaves out what needs vLLM or models; it answers in about two minutes once set up.
-# The first check that fails ends it, with that check's exit code.
+# --quick leaves out what needs vLLM or models; it takes about two minutes once set up.
+# It stops at the first check that fails, with that check's exit code.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -26,14 +26,14 @@ say "ruff check" && "$PY" -m ruff check .
 say "ruff format" && "$PY" -m ruff format --check .
 say "mypy" && "$PY" -m mypy
 say "import-linter" && "$VENV/bin/lint-imports"
-# Most of them wait for something most of the time, so there are more workers than cores.
+# Most tests mostly wait, so there are more workers than cores.
 say "quick tests" && "$PY" -m pytest -n "$(($(nproc) + 1))" --dist worksteal -m "not slow and not vllm $gpu"
 if [[ -n $quick ]]; then exit 0; fi
 
 say "Dockerfiles and compose file"
 "$VENV/bin/hadolint" docker/Dockerfile docker/Dockerfile.cpu
 PATH="$VENV/bin:$PATH" npx --yes dclint@3.1.0 --quiet docker/compose.yaml
-# Compose's own judgement, where it is installed; it needs no Docker engine for that.
+# Compose's own check, if it is installed; it needs no Docker engine.
 if docker compose version >/dev/null 2>&1; then
     W2W_PAGE_TOKEN=any docker compose --file docker/compose.yaml --profile '*' config --quiet
 fi

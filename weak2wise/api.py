@@ -34,12 +34,12 @@ Table = Literal["golden", "candidates", "scores", "failed", "dropped"]
 
 
 class Run:
-    """What a run has made, read from its work_dir, which is never written: finished, stopped or going on.
+    """The results of a run that is finished, stopped or still running. Its work_dir is read, never written.
 
-    The records are read one by one, so memory stays flat however long the run is.
+    Records are read one by one, so memory use does not grow with the length of the run.
 
     Args:
-        work_dir: the run's.
+        work_dir: the run's work_dir.
 
     Raises:
         ConfigError: the folder holds no run, or its files are damaged.
@@ -51,22 +51,22 @@ class Run:
 
     @property
     def state(self) -> Literal["running", "finished", "stopped"]:
-        """How the run was found."""
+        """Whether the run is going on, has finished, or was stopped."""
         return self._work.state()
 
     @property
     def totals(self) -> Totals:
-        """Where every question stands."""
+        """How many questions are emitted, dropped, failed and unfinished."""
         return self._work.totals()[0]
 
     @property
     def summary(self) -> Summary:
-        """Totals, and what each role used, over all starts; ``this_start`` is that of the last start that finished."""
+        """Totals and use by role over all starts. ``this_start`` is about the last start that finished."""
         return self._work.summary()
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Dotted config keys that shape the results, with their values; long ones as digests."""
+        """The config keys (dotted) that affect results, with their values; long values as digests."""
         return dict(self._work.manifest.shape)
 
     def golden(self) -> Iterator[Golden]:
@@ -86,11 +86,11 @@ class Run:
         return (end for end in self._work.account.ends() if isinstance(end, Failed))
 
     def dropped(self) -> Iterator[Dropped]:
-        """The rows that the method has no use for, in input order, with the reason."""
+        """The rows that the method dropped, in input order, with the reason."""
         return (end for end in self._work.account.ends() if isinstance(end, Dropped))
 
     def to_pandas(self, table: Table) -> "pd.DataFrame":
-        """One of the tables as a ``DataFrame``: a row for each record, of ``candidates`` and ``scores`` for each trace.
+        """A table as a ``DataFrame``: one row for each record; for ``candidates`` and ``scores``, for each trace.
 
         Raises:
             ConfigError: pandas is not installed.
@@ -102,7 +102,7 @@ class Run:
         return pd.DataFrame.from_records(list(self._rows(table)))
 
     def to_dataset(self, table: Table) -> "datasets.Dataset":
-        """The same as a ``datasets.Dataset``.
+        """The same table as a ``datasets.Dataset``.
 
         Raises:
             ConfigError: datasets is not installed.
@@ -122,7 +122,7 @@ class Run:
                 yield outcome.record
 
     def _rows(self, table: Table) -> Iterator[dict[str, Any]]:
-        """A table's rows, flat: the question's columns, then those of the trace or of the end."""
+        """The rows of a table, flat: the question's columns, then those of the trace, or of the failure or drop."""
         match table:
             case "golden":
                 yield from self._lines(Golden)
@@ -144,7 +144,7 @@ class Run:
 
 
 def open_run(work_dir: str | Path) -> Run:
-    """The run in a work_dir, for reading. Raises ``ConfigError`` if there is none."""
+    """Open the run in a work_dir for reading. Raises ``ConfigError`` if there is none."""
     return Run(work_dir)
 
 
@@ -156,28 +156,28 @@ def synthesize(
     limit: int | None = None,
     resume: Resume = "auto",
 ) -> Run:
-    """Run the pipeline to its end, or go on with a run that was stopped.
+    """Run the pipeline to its end, or resume a run that was stopped.
 
-    Ctrl-C stops it resumably and raises ``KeyboardInterrupt``; the same call goes on. Rows that fail are returned by
-    ``Run.failed``, not raised.
+    Ctrl-C stops the run and raises ``KeyboardInterrupt``; the same call resumes it. Rows that fail are not raised:
+    ``Run.failed`` returns them.
 
     Args:
-        questions: a path, an iterable of mappings, a pandas ``DataFrame`` or a ``datasets.Dataset``; ``None``: what
-            ``dataset.input_path`` names. Objects are kept in the work_dir.
-        config: what to run; it is kept in the work_dir, so that ``weak2wise run --config WORK_DIR/config.yaml`` goes
-            on, too.
-        work_dir: in place of ``dataset.work_dir``; the training data goes there as well if ``finetune_out`` is not set.
-        limit: stop after the first so many questions; a later call without it goes on with the others.
-        resume: what to do about an earlier run of the work_dir: ``auto`` goes on if the settings are the same,
-            ``force`` although they changed, ``never`` starts anew.
+        questions: a path, an iterable of mappings, a pandas ``DataFrame`` or a ``datasets.Dataset``; with ``None`` the
+            file that ``dataset.input_path`` names. Objects are saved in the work_dir.
+        config: the settings; they are saved in the work_dir, so that ``weak2wise run --config WORK_DIR/config.yaml``
+            also resumes the run.
+        work_dir: replaces ``dataset.work_dir``; the training data is also written there if ``finetune_out`` is not set.
+        limit: process only the first ``limit`` questions; a later call without it goes on with the others.
+        resume: what to do with an earlier run in the work_dir: ``auto`` resumes it if the settings are the same,
+            ``force`` resumes it even if they changed, ``never`` starts from the beginning.
 
     Raises:
         ConfigError: the run cannot start; the message names the key.
-        RunStopped: only the user can fix what stopped it; its ``hint`` says how. The same call goes on.
-        RuntimeError: an event loop is running in this thread; await ``asynthesize`` there.
+        RunStopped: the user must fix something; the ``hint`` says how. Then the same call resumes the run.
+        RuntimeError: an event loop is running in this thread; await ``asynthesize`` instead.
     """
     if _loop_is_running():
-        raise RuntimeError("an event loop is running here: await weak2wise.asynthesize(…) in place of this")
+        raise RuntimeError("an event loop is running in this thread: await weak2wise.asynthesize(…) instead")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(asynthesize(questions, config, work_dir=work_dir, limit=limit, resume=resume))
 
@@ -191,10 +191,10 @@ async def asynthesize(
     limit: int | None = None,
     resume: Resume = "auto",
 ) -> Run:
-    """``synthesize`` inside a running event loop; several may run at once, each with a work_dir of its own.
+    """``synthesize`` for use inside a running event loop. Several may run at once, each with its own work_dir.
 
-    Cancelled, it stops resumably: what is under way may still arrive for a moment. ``host``: share its endpoints, their
-    limits, its budget and its loaded models with other runs.
+    When cancelled, it waits for calls in flight (up to ``GRACE_SECONDS``) and stops; the same call resumes the run.
+    ``host``: share its endpoints, their limits, its budget and its loaded models with other runs.
 
     Raises:
         ConfigError, RunStopped: as ``synthesize``.
@@ -225,7 +225,7 @@ async def _run_until_cancelled(engine: Engine) -> None:
 def _placed(
     questions: str | Path | Questions | None, config: Config, work_dir: str | Path | None
 ) -> tuple[Config, Questions | None]:
-    """The config with the paths that the call names, and the questions if they are objects."""
+    """The config with the paths of this call, and the questions if they are objects."""
     dataset = config.dataset
     if work_dir is not None:
         dataset = structs.replace(dataset, work_dir=str(work_dir))
@@ -245,6 +245,6 @@ def _loop_is_running() -> bool:
 
 
 def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
-    """The first error itself, out of the groups that TaskGroups wrap around it."""
+    """The first single error inside the groups that TaskGroups wrap around it."""
     inner = group.exceptions[0]
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,4 +1,4 @@
-"""The files and folders that a config names: what can be known of them before a run, without touching any."""
+"""The files and folders that a config names, and checks of them before a run. Nothing is written."""
 
 import errno
 import os
@@ -14,20 +14,20 @@ _OWN |= {step.file for step in METHOD[:-1]}
 
 
 def output_of(config: Config) -> Path:
-    """Where the training data goes."""
+    """The file that the training data is written to."""
     return Path(config.dataset.finetune_out or Path(config.dataset.work_dir) / METHOD[-1].file)
 
 
 def is_own(path: Path, work_dir: Path) -> bool:
-    """Whether a path is one of the files that make up a run; its training data is none of them."""
+    """Whether a path is one of the run's own files. Its training data does not count as one."""
     path, work_dir = path.resolve(), work_dir.resolve()
     return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in _OWN)
 
 
 def check_paths(config: Config, *, given: bool = False) -> None:
-    """See that what is to be read is there, and that what is to be written can be.
+    """Check that input files exist and that output files can be written.
 
-    ``given``: the questions are handed over, so there is no input file.
+    ``given``: the questions are passed as objects, so there is no input file.
 
     Raises:
         ConfigError: naming the path and the key.
@@ -39,7 +39,7 @@ def check_paths(config: Config, *, given: bool = False) -> None:
             if is_hub(path):
                 continue
             if not path.is_file():
-                raise ConfigError(f"{path}: {'is no file' if path.exists() else 'no such file'} (dataset.{key})")
+                raise ConfigError(f"{path}: {'is not a file' if path.exists() else 'no such file'} (dataset.{key})")
             if output.resolve() == path.resolve():
                 raise ConfigError(f"{output}: dataset.finetune_out would overwrite dataset.{key}")
     if is_own(output, Path(dataset.work_dir)):
@@ -52,7 +52,7 @@ def check_paths(config: Config, *, given: bool = False) -> None:
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written in a folder, or, where it is not there, why it cannot be made."""
+    """Why a folder cannot be written in, or cannot be made; ``None`` if it can."""
     try:
         place = next(place for place in (folder, *folder.parents) if place.exists())
         if not place.is_dir():

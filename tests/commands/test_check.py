@@ -34,7 +34,7 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     assert len(asked) == 5
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
-    assert "5 questions; 1 row is no question: line 6" in found["findings"][1]["said"]
+    assert "5 questions; 1 invalid row: line 6" in found["findings"][1]["said"]
     calls = {part["role"]: (part["calls"], part["most_calls"]) for part in found["forecast"]}
     traces = 5 * 2 * 2
     assert calls == {
@@ -134,7 +134,7 @@ def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
         assert command("check", "--config", tmp_path / "config.yaml") == 1
     told = [line for line in capsys.readouterr().out.splitlines() if " endpoint " in line]
     assert len(told) == 5
-    assert told[-1] == "✗ endpoint judge: no answer to a tiny question within 1 s; a run would wait 1800 s for each"
+    assert told[-1] == "✗ endpoint judge: no answer to a small question within 1 s; a run would wait longer"
 
 
 def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:

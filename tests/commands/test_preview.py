@@ -29,7 +29,7 @@ def test_preview_shows_traces_masks_and_verdicts_and_keeps_nothing(tmp_path: Pat
     run_in(tmp_path, server.base_url, 5, n_mask=3)
     before = sorted(tmp_path.rglob("*"))
     said = preview(tmp_path, "-n", "2", code=0)
-    assert "2 of 2 questions went all the way through" in said
+    assert "2 of 2 questions passed all steps" in said
     for question in lines(tmp_path / "in.jsonl")[:2]:
         assert question["question"] in said
     assert "(to be continued...)" in said.replace("\n  ", " ")
@@ -45,10 +45,10 @@ def test_preview_takes_the_first_questions_that_a_run_would_not_drop_unasked(
     asked = lines(tmp_path / "in.jsonl")
     (tmp_path / "set.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked[:2]))
     said = preview(tmp_path, "-n", "1", "--set", f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]", code=0)
-    assert "1 of 1 questions went all the way through" in said
+    assert "1 of 1 questions passed all steps" in said
     assert asked[2]["question"] in said
     said = preview(tmp_path, "-n", "1", "--set", f"dataset.decontaminate=[{tmp_path / 'in.jsonl'}]", code=2)
-    assert "every question of it is in an evaluation set (dataset.decontaminate)" in said
+    assert "every question is in an evaluation set (dataset.decontaminate)" in said
 
 
 def test_preview_says_of_a_score_that_it_is_a_bound_and_why_a_question_was_dropped(finished: FinishedRun) -> None:

@@ -129,7 +129,7 @@ def test_a_nested_section_names_its_key_where_it_is_made() -> None:
 def test_an_endpoint_holds_only_what_yaml_can() -> None:
     """It is written into the manifest and into the journal's keys."""
     says = complaint(lambda: VllmEndpoint(model_name="m", engine_args={"seed": 1j}))
-    assert says.startswith("model_endpoints.*.engine_args: expected only what YAML can hold")
+    assert says.startswith("model_endpoints.*.engine_args: expected a value that YAML can hold")
 
 
 def test_values_are_kept_as_their_types_have_them() -> None:
@@ -156,7 +156,7 @@ CROSSING: list[tuple[dict[str, Any], str]] = [
     ({"params": Params(judge_mode="llm")}, "models.judge: missing; params.judge_mode is llm"),
     ({"params": Params(truncation="rewrite")}, "models.truncation: missing; params.truncation is rewrite"),
     ({"params": Params(min_candidates=7)}, "params.min_candidates: expected at most 6, the number of traces"),
-    ({"engine": EngineOptions(max_cost_usd=1)}, "engine.max_cost_usd: nothing in use has a price"),
+    ({"engine": EngineOptions(max_cost_usd=1)}, "engine.max_cost_usd: no endpoint in use has a price"),
     ({"endpoints": 3}, "model_endpoints: expected a mapping of endpoint names"),
     ({"endpoints": {"big": 3}}, "model_endpoints.big: expected a mapping"),
 ]

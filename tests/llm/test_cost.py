@@ -176,5 +176,5 @@ def test_a_cap_stops_the_run_with_at_most_what_was_in_flight_above_it_and_it_goe
 
 def test_a_cap_without_prices_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
-    with pytest.raises(ConfigError, match="nothing in use has a price"):
+    with pytest.raises(ConfigError, match="no endpoint in use has a price"):
         load_config(tmp_path / "config.yaml", ["engine.max_cost_usd=1"])

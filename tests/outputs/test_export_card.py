@@ -38,7 +38,7 @@ def test_the_card_has_a_header_the_hub_reads_and_counts_that_balance(finished: F
 def test_what_was_added_to_a_cards_header_by_hand_stays(finished: FinishedRun, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     assert command("export", finished.work, "--out", tmp_path) == 0
-    assert "The licence is for whoever publishes this to state" in card.read_text()
+    assert "Before you publish this data set, add its licence" in card.read_text()
     card.write_text(card.read_text().replace("---\n", "---\nlicense: mit\nlanguage: [en, de]\npretty_name: a---b\n", 1))
     assert command("export", finished.work, "--out", tmp_path, "--top", 2) == 0
     header = yaml.safe_load(card.read_text().split("\n---\n")[0])

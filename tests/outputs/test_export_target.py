@@ -36,7 +36,7 @@ def test_the_entries_of_other_data_sets_stay(
     info.write_text("[]")
     assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 2
     assert info.read_text() == "[]"
-    assert "is no JSON object" in capsys.readouterr().err
+    assert "is not a JSON object" in capsys.readouterr().err
 
 
 def test_an_export_takes_the_place_of_none_of_the_runs_files(
@@ -65,7 +65,7 @@ def test_a_file_that_no_export_made_is_left_alone(
     mine.write_text("mine\n")
     (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "mine.jsonl"}}))
     assert command("export", finished.work, "--out", mine, *arguments) == 2
-    assert f"{mine}: is there already" in capsys.readouterr().err
+    assert f"{mine}: exists, and no card" in capsys.readouterr().err
     assert mine.read_text() == "mine\n"
     assert command("export", finished.work, "--out", tmp_path / "x" / "train.jsonl") == 0
     assert command("export", finished.work, "--out", tmp_path / "x" / "train.jsonl", "--top", 2, *arguments) == 0

@@ -122,8 +122,8 @@ def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
     with opened(browser, tmp_path / "work" / "report.html") as view:
         said = view.page.locator("section:has(h2:text-is('Tokens')) > p").inner_text()
         costs = [float(row[7]) for row in table(view.page, "Tokens")]
-    assert "; those of 3 answers, which came without or broke off, are estimated." in said
-    assert "0.0042 went for answers that could not be used." in said
+    assert "; for 3 answers, which had no token counts or broke off, they are estimated." in said
+    assert "0.0042 of that was for answers that could not be used." in said
     whole = float(said.partition("They cost ")[2].split()[0])
     assert 0 < whole < 1
     assert whole == pytest.approx(sum(costs), abs=0.001)

@@ -106,7 +106,7 @@ def test_what_is_no_question_is_mended_by_a_line_more_and_not_by_trying_again(tm
             file.write("no JSON\n")
         said = finish(tmp_path, code=1)
         assert "1 input line cannot be read" in said
-        assert "tried again by" not in said
+        assert "To try them again" not in said
         assert "1 input line cannot be read" in finish(tmp_path, command="retry-failed", code=2)
         with (tmp_path / "in.jsonl").open("a") as file:
             file.write('{"question": "What is 2 + 3? (item 9)", "answer": "5"}\n')

@@ -100,8 +100,8 @@ def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None
             page.on("console", lambda message: seen.append(message.text))
             page.goto(run.stderr.readline().removeprefix("The page: ").strip())
             page.evaluate(
-                "window.told = []; new MutationObserver(() => told.push(said.textContent))"
-                ".observe(said, {childList: true})"
+                "window.told = []; new MutationObserver(() => told.push(spoken.textContent))"
+                ".observe(spoken, {childList: true})"
             )
             page.wait_for_selector("body.ended", timeout=60_000)
             run.communicate(timeout=60)
@@ -268,7 +268,7 @@ def test_a_page_left_open_finds_the_run_again_whatever_ended_it(tmp_path: Path) 
             assert page.locator("body.ended").count() == 0
         told("The engine is gone")
         with going(tmp_path, port, "two"):
-            told("The engine wants another token")
+            told("The engine needs another token")
             context.new_page().goto(f"http://127.0.0.1:{port}/?token=two")
             told("Running")
 

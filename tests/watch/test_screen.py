@@ -64,14 +64,14 @@ def test_the_terminal_shows_what_matters_at_any_size(width: int, height: int) ->
     assert "\x1b[2J" not in text
     assert max(map(len, said)) <= width
     assert len(said) <= max(height, 17)
-    assert "The others wait for stepmask." in said
+    assert "The other stages wait for stepmask." in said
     for name in ("filter", "generate", "stepmask", "select", "sft"):
         assert any(line.startswith(name) and "1,234,567" in line and "89,012" in line for line in said)
     busiest = next(line for line in said if line.startswith("deep") and "29" in line.split())
     assert {"4,567", "$1,234.50"} <= set(busiest.split())
     assert ("more endpoints, less busy" in text) == (height < 60)
     words = " ".join(text.split())
-    assert "48 of 53 attempts inside, 12 waiting; 417 tokens/s" in words
+    assert "48 of 53 attempts running, 12 waiting; 417 tokens/s" in words
     assert "25,000 of 100,000 questions ended; 1:01:40, about 3:03:20 left, $1,234.50" in words
     shown = {word for line in said for word in line.split() if "…" in word}
     assert not any(any(c.isdigit() or c == "$" for c in word.split("…")[0]) for word in shown)

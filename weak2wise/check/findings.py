@@ -1,4 +1,4 @@
-"""What ``check`` looks at, one thing after another; nothing is written."""
+"""The findings of ``check``: input, work_dir, endpoints. Nothing is written."""
 
 import asyncio
 import time
@@ -21,11 +21,11 @@ from workers.decontaminate import Overlap
 
 QUESTION = "What is 2 + 3? Answer with the number alone."
 ASK_SECONDS = 60.0
-"""How long an endpoint may take for it; a run is more patient (``request_timeout``)."""
+"""Seconds an endpoint may take to answer it. A run waits longer (``request_timeout``)."""
 
 
 class Finding(Struct, frozen=True):
-    """One thing looked at; a ``bad`` one keeps a run from working."""
+    """The result of one check. A ``bad`` one means that a run would not work. ``said``: the details in words."""
 
     about: str
     verdict: Literal["good", "warning", "bad"]
@@ -33,10 +33,10 @@ class Finding(Struct, frozen=True):
 
 
 def input_finding(source: Source) -> Finding:
-    """What the input holds."""
+    """Whether the input holds questions to run, and how many."""
     said = f"{source.good:,} questions"
     if source.bad:
-        rows = "1 row is no question" if source.bad == 1 else f"{source.bad:,} rows are no questions, the first"
+        rows = "1 invalid row" if source.bad == 1 else f"{source.bad:,} invalid rows, the first"
         said += f"; {rows}: {source.first_bad}"
     if source.contaminated:
         said += f"; {source.contaminated:,} are in evaluation sets and will be dropped"
@@ -46,7 +46,7 @@ def input_finding(source: Source) -> Finding:
 
 
 def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resume: Resume) -> Finding:
-    """Whether a run may start, or go on, in its work_dir. Blocks."""
+    """Whether a run can start, or resume, in its work_dir. Blocks."""
     process = holder(folder)
     if process is not None:
         by = f" (process {process})" if process else ""
@@ -56,15 +56,15 @@ def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resu
     except ConfigError as error:
         return Finding("work_dir", "bad", str(error))
     if old and resume != "never":
-        said = f"goes on with the run begun {old.created}"
+        said = f"resumes the run begun {old.created}"
         return Finding("work_dir", "good", said + (f"; changed since: {', '.join(changed)}" if changed else ""))
-    return Finding("work_dir", "good", f"{folder}: a run starts anew")
+    return Finding("work_dir", "good", f"{folder}: a new run starts")
 
 
 async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Finding]:
-    """Ask every endpoint that plays a role, all at once, each as soon as it is known; then look at embedded models.
+    """Check every endpoint in use. Remote ones are asked in parallel and yielded as they answer; then embedded models.
 
-    ``load``: load those, too, and ask them.
+    An embedded model is only inspected, unless ``load`` is set: then it is also loaded and asked.
     """
     used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
     classes = {name: endpoint_class(name, settings) for name, settings in used.items()}
@@ -91,8 +91,8 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Fin
         return _refused(endpoint, error)
     except TimeoutError:
         waits = config.endpoints[endpoint.name].answer_timeout
-        patience = "be more patient" if waits is None else f"wait {waits:g} s for each"
-        said = f"no answer to a tiny question within {ASK_SECONDS:g} s; a run would {patience}"
+        patience = "wait longer" if waits is None else f"wait {waits:g} s for each"
+        said = f"no answer to a small question within {ASK_SECONDS:g} s; a run would {patience}"
         return Finding(f"endpoint {endpoint.name}", "bad", said)
     finally:
         await endpoint.close()
@@ -116,9 +116,9 @@ def _answered(name: str, config: Config, completion: Completion, began: float) -
     if completion.usage.completion_tokens:
         said += f", {completion.usage.completion_tokens:,} tokens"
     if completion.says_nothing:
-        said += f": nothing, not even thinking (finish_reason {completion.finish_reason}); is max_tokens enough?"
+        said += f": no text and no thinking (finish_reason {completion.finish_reason}); is max_tokens enough?"
         return Finding(f"endpoint {name}", "bad", said)
     if name in config.models.mstrong:
-        thinks = "shows its thinking" if completion.reasoning else "shows no thinking: its steps will stand in for it"
+        thinks = "shows its thinking" if completion.reasoning else "shows no thinking: its steps are used instead"
         said += f"; {thinks}"
     return Finding(f"endpoint {name}", "good", said)

@@ -1,7 +1,7 @@
-"""What a run will still ask for: calls and tokens, expected and at most, and the disk they take.
+"""Forecast of the remaining work: calls and tokens (expected and at most), and the disk space they need.
 
-A row needs only the steps that have not done it. Where enough questions of the work_dir are through, calls a question
-and tokens a call are taken from those; else they are assumed (``ASSUMED``, ``RACED``, ``JUDGED``), and it is said so.
+A row needs only the steps that are not done yet. Calls a question and tokens a call are measured if enough questions
+of the work_dir are done. Otherwise they are assumed (``ASSUMED``, ``RACED``, ``JUDGED``), and the forecast says so.
 """
 
 import shutil
@@ -24,39 +24,39 @@ from workers.method import METHOD, last_asking
 FIRST = METHOD[0].name
 """The step that drops the questions which the weak LLM solves."""
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
-"""Answer tokens of one call where nothing is known yet."""
+"""Answer tokens of one call, by role, before anything is measured."""
 RACED = 0.6
-"""Share of all mask levels that races ask for: the middle of README's figures, 0.25 where nearly every attempt succeeds
-and 0.95 where nearly none does."""
+"""Share of all mask levels that races ask for: the middle of the README's figures, 0.25 if nearly all attempts succeed
+and 0.95 if nearly none does."""
 JUDGED = 0.01
-"""Share of verdicts that the cascade leaves to the judge LLM: by README's figures not even that of final answers like
-those of GSM8K and MATH; of prose nearly all."""
+"""Share of verdicts that the cascade leaves to the judge LLM. README's figures: less than this for answers like those
+of GSM8K and MATH, nearly all for prose."""
 _BYTES_PER_TOKEN = 14
-"""A token's text stands in the journal, in about two ledgers and in a view."""
+"""The text of a token is stored in the journal, in about two ledgers and in one output file."""
 MEASURED_FROM = 20
-"""Calls of a role, or questions through its step, in this work_dir from which on their average is taken."""
+"""From this many calls of a role, or questions done by its step, in this work_dir, their average is used."""
 
 
 class Source(Struct):
-    """What an input file holds, and where it goes on."""
+    """What an input file holds, and which steps its questions still need."""
 
     good: int = 0
     bad: int = 0
     first_bad: str = ""
     contaminated: int = 0
-    """Good ones that are in evaluation sets and will be dropped unpaid."""
-    begins: Counter[str] = field(default_factory=Counter)
-    """The other good ones that need more work, by the step that they need next."""
+    """Valid questions that are in evaluation sets; they will be dropped without a call."""
+    pending: Counter[str] = field(default_factory=Counter)
+    """The other valid questions that need more work, counted by the next step."""
     characters: int = 0
-    """Of those."""
+    """Total length of the pending questions."""
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """One role's part of what is left; costs where it is priced.
+    """The remaining work of one role. Costs are ``None`` for an endpoint without prices.
 
-    ``most_calls``: if the weak LLM solves no question beforehand, races spare nothing and the rule decides nothing.
-    ``most_tokens`` and ``most_usd``: if, besides, every answer takes all it may. What has to be asked for again is in
-    neither. ``basis`` says where the tokens come from.
+    ``most_calls``: if the weak LLM solves no question beforehand, races spare no attempt and the rule decides nothing.
+    ``most_tokens`` and ``most_usd``: if, in addition, every answer has its greatest length. Neither counts retries.
+    ``basis`` says where the number of tokens comes from.
     """
 
     role: str
@@ -72,18 +72,18 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
 
 class Disk(Struct, frozen=True):
-    """Bytes."""
+    """Disk space in bytes."""
 
     free: int
     needed: int
 
-    def said(self) -> str:
-        """In words."""
+    def describe(self) -> str:
+        """Both numbers in words."""
         return f"{self.free / 1e9:,.1f} GB free, the run may take {self.needed / 1e9:,.1f} GB (dataset.work_dir)"
 
 
 class Outlook(Struct, frozen=True):
-    """How many questions are left, each role's part in them, what that assumes in words, and the disk it takes."""
+    """The questions left, the forecast of each role, the assumptions in words, and the disk space."""
 
     left: int
     parts: list[Forecast]
@@ -92,12 +92,12 @@ class Outlook(Struct, frozen=True):
 
 
 async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) -> Source:
-    """Count an input's questions, what is wrong with the other lines, and what is left to do.
+    """Count an input's questions, its invalid lines, and the work left.
 
     Args:
         config: names the input.
         overlap: its evaluation sets.
-        work: the run to go on with, if there is one.
+        work: the run to resume, if there is one.
 
     Raises:
         ConfigError: the input cannot be read.
@@ -112,30 +112,30 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         if overlap and overlap.find(row.question):
             source.contaminated += 1
         elif step := work.account.next_step(row.number) if work else FIRST:
-            source.begins[step] += 1
+            source.pending[step] += 1
             source.characters += len(row.question)
     return source
 
 
 def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
-    """What is left to ask for, and the disk it takes, if nothing fails. Blocks.
+    """The calls left and the disk space they need, if nothing fails. Blocks.
 
     Args:
         config: the run.
         source: its input (``survey``).
-        work: the earlier run of the work_dir, if there is one, to measure by.
+        work: the earlier run of the work_dir, if there is one; its averages are used.
     """
-    spent, through, kept = _seen(work) if work else ({}, {}, None)
-    likely, assumed = _likely(config, source, through, kept)
-    calls, most = _calls(config, source, likely), _calls(config, source, _utmost(config))
-    question = source.characters / max(1, source.begins.total()) / CHARACTERS_PER_TOKEN
-    steps = ASSUMED["strong"] * 0.25  # of a trace, the steps alone, which hints are made of
+    spent, per_question, kept = _measured(work) if work else ({}, {}, None)
+    expected, assumed = _expected(config, source, per_question, kept)
+    calls, most = _calls(config, source, expected), _calls(config, source, _maximum(config))
+    question = source.characters / max(1, source.pending.total()) / CHARACTERS_PER_TOKEN
+    steps = ASSUMED["strong"] * 0.25  # the steps of a trace; hints are made of them
     prompts = {"weak": question + steps / 2, "strong": question + 100, "judge": question + ASSUMED["weak"] + 150}
     prompts["truncation"] = ASSUMED["strong"] + 150
     parts = []
     for role, endpoint in config.roles().items():
         kind = role.partition("/")[0]
-        number, utmost = round(calls[role]), round(max(calls[role], most[role]))
+        number, maximum = round(calls[role]), round(max(calls[role], most[role]))
         longest = config.endpoints[endpoint].longest_answer
         use = spent.get(role, Spent())
         measured = use.calls >= MEASURED_FROM
@@ -149,27 +149,28 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
                 role=role,
                 endpoint=endpoint,
                 calls=number,
-                most_calls=utmost,
+                most_calls=maximum,
                 prompt_tokens=round(number * prompt),
                 completion_tokens=round(number * answer),
-                most_tokens=utmost * longest,
+                most_tokens=maximum * longest,
                 basis=f"{'as' if measured else 'assumed'} {answer:,.0f} an answer{' so far' if measured else ''}",
                 cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
-                most_usd=_cost(config, endpoint, utmost * prompt, 0, utmost * longest),
+                most_usd=_cost(config, endpoint, maximum * prompt, 0, maximum * longest),
             )
         )
     needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
     place = Path(config.dataset.work_dir).resolve()
     while not place.exists():
         place = place.parent
-    return Outlook(source.begins.total(), parts, assumed, Disk(shutil.disk_usage(place).free, needed))
+    return Outlook(source.pending.total(), parts, assumed, Disk(shutil.disk_usage(place).free, needed))
 
 
 class _Rates(Struct):
     """How many calls a question takes.
 
-    ``kept``: the share of questions that the weak LLM does not solve beforehand; ``traces`` by strong role;
-    ``attempts``: of the weak LLM with hints; ``judged``: the share of verdicts that the judge LLM is asked for.
+    ``kept``: share of questions that the weak LLM does not solve beforehand; ``traces``: calls by strong role;
+    ``attempts``: calls of the weak LLM with hints; ``judged``: share of verdicts that the judge LLM is asked for;
+    ``cuts``: calls of the truncation model.
     """
 
     kept: float
@@ -179,8 +180,8 @@ class _Rates(Struct):
     cuts: float
 
 
-def _utmost(config: Config) -> _Rates:
-    """The most there can be."""
+def _maximum(config: Config) -> _Rates:
+    """The highest possible numbers."""
     params = config.params
     traces = {f"strong/{name}": float(params.samples_per_model) for name in config.models.mstrong}
     return _Rates(
@@ -192,28 +193,28 @@ def _utmost(config: Config) -> _Rates:
     )
 
 
-def _likely(
-    config: Config, source: Source, through: Mapping[str, float], kept: float | None
+def _expected(
+    config: Config, source: Source, per_question: Mapping[str, float], kept: float | None
 ) -> tuple[_Rates, list[str]]:
-    """What is to be expected, by what was seen (``_seen``), and in words what had to be assumed for it."""
-    params, rates, assumed = config.params, _utmost(config), []
-    bare = _bare(config)
+    """The expected numbers, from measurements (``_measured``) where there are any, and the assumptions in words."""
+    params, rates, assumed = config.params, _maximum(config), []
+    unaided = _unaided(config)
     if kept is not None:
         rates.kept = kept
-    elif bare and source.begins[FIRST]:
+    elif unaided and source.pending[FIRST]:
         assumed.append("the weak LLM solves no question beforehand")
-    rates.traces |= {role: through[role] for role in rates.traces if role in through}
-    if "weak" in through:
-        rates.attempts = through["weak"] - bare
+    rates.traces |= {role: per_question[role] for role in rates.traces if role in per_question}
+    if "weak" in per_question:
+        rates.attempts = per_question["weak"] - unaided
     elif params.scorer != "stepmask":
         assumed.append(f"{params.scorer} makes no calls to score traces")
     elif params.scoring == "race":
         rates.attempts *= RACED
         assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")
     if params.judge_mode == "cascade" and config.models.judge:
-        verdicts = bare + rates.attempts / params.majority
-        if "weak" in through:
-            rates.judged = through.get("judge", 0.0) / max(1.0, verdicts)
+        verdicts = unaided + rates.attempts / params.majority
+        if "weak" in per_question:
+            rates.judged = per_question.get("judge", 0.0) / max(1.0, verdicts)
         else:
             rates.judged = JUDGED
             figures = "README: less for answers like those of GSM8K and MATH; more for prose"
@@ -221,30 +222,30 @@ def _likely(
     return rates, assumed
 
 
-def _bare(config: Config) -> int:
-    """Calls of the weak LLM for a question in the first step."""
+def _unaided(config: Config) -> int:
+    """Calls of the weak LLM for a question in the first step, without a hint: 0 or 1."""
     return 0 if config.params.skip_filter else 1
 
 
 def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, float]:
-    """Calls by role, for what is left."""
+    """The remaining calls by role."""
     reach, rows = {}, 0.0
     for step in METHOD:
-        rows += source.begins[step.name]
+        rows += source.pending[step.name]
         reach[step.name] = rows
         rows *= rates.kept if step.name == FIRST else 1
-    bare, hinted = _bare(config) * reach[FIRST], rates.attempts * reach[last_asking("weak").name]
+    unaided, hinted = _unaided(config) * reach[FIRST], rates.attempts * reach[last_asking("weak").name]
     calls = {role: each * reach[last_asking(role).name] for role, each in rates.traces.items()}
-    calls |= {"weak": bare + hinted, "judge": rates.judged * (bare + hinted / config.params.majority)}
+    calls |= {"weak": unaided + hinted, "judge": rates.judged * (unaided + hinted / config.params.majority)}
     return calls | {"truncation": rates.cuts * reach[last_asking("truncation").name]}
 
 
-def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | None]:
-    """What the work_dir tells of its earlier runs.
+def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | None]:
+    """Averages over the earlier runs of the work_dir.
 
     Returns:
-        What each role has spent; its calls for a question that it is done with, and the share of questions that the
-        weak LLM did not solve, both where there are enough to go by.
+        What each role has spent; calls a question by role, over the questions that are done; and the share of questions
+        that the weak LLM did not solve. The last two only where there are enough questions (``MEASURED_FROM``).
     """
     spent: dict[str, Spent] = {}
     calls: Counter[str] = Counter()
@@ -258,14 +259,14 @@ def _seen(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | No
             calls[receipt.role] += 1
 
     work.journal.look(count)
-    through = {}
+    per_question = {}
     for role, number in calls.items():
         done = last(role).tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
-            through[role] = number / done
+            per_question[role] = number / done
     solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in work.account.ends())
     kept = work.steps[FIRST].tally[RowStatus.DONE]
-    return spent, through, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
+    return spent, per_question, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 
 
 def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:

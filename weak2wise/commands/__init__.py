@@ -1,4 +1,4 @@
-"""The commands, one module each; they are imported when they are called."""
+"""The commands, one module each. Each is imported only when it is called."""
 
 import io
 import os
@@ -12,29 +12,39 @@ from weak2wise.commands.say import INTERRUPTED, say
 
 app = cyclopts.App(
     name="weak2wise",
-    help="Synthesise reasoning traces that suit a weak LLM. Start it again after any interruption: it goes on.",
+    help="Synthesise reasoning traces that suit a weak LLM. After an interruption, start it again: it resumes.",
     version_flags=["--version"],
     result_action="return_value",
     suppress_keyboard_interrupt=False,
-    help_format="plaintext",  # the others import a parser of Markdown, which takes longer than all the rest
+    help_format="plaintext",  # other formats import a Markdown parser, which takes longer than everything else
 )
 app.default(run)
 app.command(run)
-# Named, not imported, so that none slows the others down.
+# Named by import path, not imported: no command slows the others down.
 app.command(
     "weak2wise.commands.retry_failed:retry_failed",
     name="retry-failed",
-    help="Try the questions again that failed, all or some, and leave every other one as it is.",
+    help="Try failed questions again, all or some. Other questions are left as they are.",
 )
 app.command("weak2wise.commands.init:init", name="init", help="Write a commented config for a provider.")
-app.command("weak2wise.commands.check:check", name="check", help="Find out before a run whether it will work.")
 app.command(
-    "weak2wise.commands.preview:preview", name="preview", help="Take a few questions all the way and show them."
+    "weak2wise.commands.check:check",
+    name="check",
+    help="Check before a run whether it will work, and what it may cost.",
 )
-app.command("weak2wise.commands.status:status", name="status", help="Say how a run stands, from its files alone.")
-app.command("weak2wise.commands.export:export", name="export", help="Write a run's training data for a trainer.")
 app.command(
-    "weak2wise.commands.report:report", name="report", help="Show a run as one HTML file that needs no network."
+    "weak2wise.commands.preview:preview",
+    name="preview",
+    help="Run a few questions through all steps and show the results.",
+)
+app.command("weak2wise.commands.status:status", name="status", help="Show the state of a run, read from its files.")
+app.command(
+    "weak2wise.commands.export:export", name="export", help="Write a run's training data in a trainer's format."
+)
+app.command(
+    "weak2wise.commands.report:report",
+    name="report",
+    help="Write a report of a run: one HTML file that needs no network.",
 )
 app.register_install_completion_command()
 _YAML = (".yaml", ".yml")
@@ -59,40 +69,40 @@ def _command() -> int:
     except KeyboardInterrupt:
         say("Interrupted.")
         return INTERRUPTED
-    except cyclopts.CycloptsError as error:  # cyclopts has said what is wrong with the command line
+    except cyclopts.CycloptsError as error:  # cyclopts has already printed what is wrong
         if files := [token for token in error.unused_tokens or () if token.endswith(_YAML)]:
             say(f"Did you mean --config {files[0]}?")
         return 2
-    except OSError as error:  # commands tell their own trouble; what is left is a page of help that nobody takes
+    except OSError as error:  # commands report their own errors; here only printing help can fail
         say(f"standard output: {error.strerror}")
         return 3
     return code
 
 
 def _open_streams() -> None:
-    """See that the standard streams are there and take every character.
+    """Make sure that the standard streams are open and accept every character.
 
-    One that was closed leads nowhere from now on: else the next file would be given its number, a ledger perhaps, and
-    whoever writes to "standard error" would write into it.
+    A closed stream is replaced by /dev/null. Otherwise the next file to be opened, perhaps a ledger, would get its file
+    descriptor, and everything written to "standard error" would go into that file.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - a number is no path
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free descriptor
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115 - stays open
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
 def _flushed(code: int) -> int:
-    """The exit code, once what was printed is out; 3 where all else went well and it cannot be."""
+    """Flush the standard streams and return the exit code: 3 if standard output fails and ``code`` is 0."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
-            # Else Python would try again at the very end, complain, and exit with a code of its own.
+            # Otherwise Python would flush again at exit, print an error, and use an exit code of its own.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout and code == 0:
                 say(f"standard output: {error.strerror}")

@@ -1,4 +1,4 @@
-"""A run from the command line: what a signal does to it, what its user is shown, and the exit code it ends with."""
+"""A run from the command line: how it handles signals, what it prints, and its exit code."""
 
 import asyncio
 import errno
@@ -12,7 +12,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from weak2wise.commands.say import INTERRUPTED, begin, command_line, explain, say
+from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.config import Config, input_of, load_config
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
@@ -27,10 +27,10 @@ from weak2wise.watch.screen import on_screen
 
 
 async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
-    """Run an engine and show how it goes; on SIGINT, SIGTERM or SIGHUP let what is under way arrive, then stop.
+    """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
-    A second SIGINT or SIGTERM ends the process at once. A terminal that goes away may say so twice, and SIGHUP means
-    nothing where it was ignored from the start (``nohup``).
+    A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
+    twice. SIGHUP has no effect if it was ignored from the start (``nohup``).
 
     Returns:
         The summary, or ``None`` if the run was interrupted.
@@ -66,24 +66,24 @@ async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observer]") -
     await engine.drain.drain(GRACE_SECONDS)
     running.cancel()
     with suppress(asyncio.CancelledError):
-        return await running  # it may have finished meanwhile
+        return await running  # it may have finished in the meantime
     return None
 
 
 def make_engine(config: Config, *, verbose: bool = False, **options: Any) -> Engine:
-    """An engine whose warnings are shown on this terminal; ``options`` are the engine's own. Raises ``ConfigError``."""
+    """An engine that prints its warnings on this terminal; ``options`` are passed to it. Raises ``ConfigError``."""
     limits = [config.endpoints[name].limits for name in dict.fromkeys(config.roles().values())]
-    raise_open_files([found.max_concurrent_requests for found in limits])
-    # Progress is drawn where it can be, and is a line now and then elsewhere.
+    raise_open_files([limit.max_concurrent_requests for limit in limits])
+    # Progress is drawn on a capable terminal; elsewhere it is a line from time to time.
     return Engine(config, echo=Echo(write_line, progress=not can_be_drawn_on(), everything=verbose), **options)
 
 
 def carry_out(
     config: Path, overrides: Sequence[str], page: str | None = None, *, verbose: bool = False, **options: Any
 ) -> int:
-    """Load a config, run an engine made of it with these ``options``, say how it ended and return the exit code."""
-    begin()
-    again = command_line()
+    """Load a config, run an engine with these ``options``, print how it ended, and return the exit code."""
+    handle_interrupts()
+    resume_command = command_line()
     engine: Engine | None = None
     try:
         address = Address.of(page) if page else None
@@ -95,33 +95,33 @@ def carry_out(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             summary = runner.run(supervise(engine, address))
             if summary is None:
-                say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
-                # Not by returning: the runner would wait for a thread that may be reading a large input for minutes.
-                # What such a thread still writes in the work_dir ends now, and only then does the lock go.
+                say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
+                # No return: the runner would wait for threads, and one may be reading a large input for minutes.
+                # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
                 os._exit(INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the last resort: shown below, in full in the log
-        return explain(error, again, logged=engine is not None and engine.logged)
+    except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
+        return explain(error, resume_command, logged=engine is not None and engine.logged)
     _print(summary, engine.summary_file)
     if not summary.totals.rows:
         say(f"Warning: {input_of(loaded)} holds no questions, so there is nothing to do (dataset.input_path).")
-    left = summary.totals.failed
+    failed = summary.totals.failed
     if lines := summary.totals.unreadable:
         say(f"{unreadable_advice(lines, engine.failures, input_of(loaded))}.")
-    if sum(left.values()) > lines:
-        say(f"Some questions failed, see {engine.failures}. They are tried again by: {again}")
+    if sum(failed.values()) > lines:
+        say(f"Some questions failed, see {engine.failures}. To try them again: {resume_command}")
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
-    return 1 if left or summary.totals.unfinished else 0
+    return 1 if failed or summary.totals.unfinished else 0
 
 
 class _Out(Console):
     def on_broken_pipe(self) -> None:
-        """Rich would end the process, with a code that means something else here."""
+        """Raise the error. Rich would exit with code 1, which has another meaning here."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def _print(summary: Summary, path: Path) -> None:
-    """Print the summary, which is also in the file ``path``; a run that went well does not depend on that."""
+    """Print the summary. It is also in the file ``path``, so a failure to print does not make the run fail."""
     try:
         show(summary, _Out())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``check``: everything that can be known before a run that costs days and money."""
+"""``check``: find problems and estimate costs before a run that takes days and money."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from weak2wise.check.findings import Finding, endpoint_findings, input_finding, work_dir_finding
 from weak2wise.check.forecast import MEASURED_FROM, Forecast, forecast, survey
-from weak2wise.commands.say import told
+from weak2wise.commands.say import report_errors
 from weak2wise.config import Config, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
@@ -26,9 +26,10 @@ from weak2wise.telemetry.plain import plain
 
 
 class Checked(Struct, frozen=True):
-    """What ``--json`` prints. ``left`` questions need more work; the forecast is for those, and says what it assumed.
+    """What ``--json`` prints. ``left``: questions that need more work; the forecast is for those.
 
-    The costs are the expected one and the most it can be, of what has ``prices``.
+    ``assumed``: what the forecast assumes. ``cost_usd`` and ``most_usd``: the expected and the highest possible cost of
+    the endpoints that have ``prices``.
     """
 
     ok: bool
@@ -40,7 +41,7 @@ class Checked(Struct, frozen=True):
     most_usd: float | None
 
 
-@told
+@report_errors
 def check(
     *,
     config: Path = Path("config.yaml"),
@@ -49,16 +50,15 @@ def check(
     load: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     json: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
-    """Find out before a run whether it will work and what it may cost.
+    """Check before a run whether it will work and what it may cost.
 
-    Every endpoint that plays a role is asked one tiny real question. Exits with 1 if something would keep the run from
-    working.
+    Every endpoint in use gets one small real question. The exit code is 1 if something would stop the run.
 
     Args:
-        config: The YAML file that says what to run.
+        config: The YAML file of the run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
-        resume: As it will be given to run.
-        load: Load embedded models too and ask them; this takes as long as the start of a run.
+        resume: The value that you will give to run.
+        load: Load embedded models too and ask them the question; this takes as long as the start of a run.
         json: Print one JSON object for a script.
     """
     loaded = load_config(config, set_ or ())
@@ -67,37 +67,37 @@ def check(
     except ConfigError as error:
         raise ConfigError(f"{config}: {error}") from None
     console = Console()
-    tell = _nothing if json else lambda finding: _tell(finding, console)
+    show = _ignore if json else lambda finding: _show_finding(finding, console)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        checked = runner.run(_check(loaded, engine, resume, tell, load=load))
+        checked = runner.run(_check(loaded, engine, resume, show, load=load))
     if json:
         sys.stdout.write(msgspec.json.encode(checked).decode() + "\n")
     else:
-        _show(checked, console)
+        _show_forecast(checked, console)
     return 0 if checked.ok else 1
 
 
 async def _check(
-    config: Config, engine: Engine, resume: Resume, tell: Callable[[Finding], None], *, load: bool
+    config: Config, engine: Engine, resume: Resume, show: Callable[[Finding], None], *, load: bool
 ) -> Checked:
     findings: list[Finding] = []
 
-    def note(finding: Finding) -> None:
+    def add(finding: Finding) -> None:
         findings.append(finding)
-        tell(finding)
+        show(finding)
 
-    note(Finding("config", "good", "read and consistent; every key it names is set"))
+    add(Finding("config", "good", "read and consistent; every key it names is set"))
     overlap = await asyncio.to_thread(read_overlap, config)
     folder = Path(config.dataset.work_dir)
-    work = await asyncio.to_thread(_begun, folder)
+    work = await asyncio.to_thread(_earlier_run, folder)
     source = await survey(config, overlap, None if resume == "never" else work)
-    note(input_finding(source))
-    note(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
+    add(input_finding(source))
+    add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
     async for finding in endpoint_findings(config, load=load):
-        note(finding)
+        add(finding)
     outlook = await asyncio.to_thread(forecast, config, source, work)
     disk = outlook.disk
-    note(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.said()))
+    add(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.describe()))
     ok = all(finding.verdict != "bad" for finding in findings)
     costs = [(part.cost_usd, part.most_usd) for part in outlook.parts if part.cost_usd is not None]
     cost, most = (
@@ -106,44 +106,45 @@ async def _check(
     return Checked(ok, findings, outlook.left, outlook.parts, outlook.assumed, cost, most)
 
 
-def _begun(folder: Path) -> WorkDir | None:
-    """The work_dir, if there is a run in it that can be read."""
+def _earlier_run(folder: Path) -> WorkDir | None:
+    """The work_dir, if it holds a run that can be read."""
     try:
         return WorkDir(folder)
     except ConfigError:
         return None
 
 
-def _nothing(_finding: Finding) -> None:
+def _ignore(_finding: Finding) -> None:
     return
 
 
-def _tell(finding: Finding, console: Console) -> None:
+def _show_finding(finding: Finding, console: Console) -> None:
     sign = {"good": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}[finding.verdict]
     console.print(Text.assemble(sign, f" {finding.about}: {plain(finding.said)}"), soft_wrap=True)
 
 
-def _show(checked: Checked, console: Console) -> None:
-    def tell(text: str, style: str = "") -> None:
+def _show_forecast(checked: Checked, console: Console) -> None:
+    def line(text: str, style: str = "") -> None:
         console.print(Text(text, style), soft_wrap=True)
 
     if checked.left:
-        tell(f"\nStill to be asked, for {checked.left:,} questions:", "bold")
+        line(f"\nStill to ask, for {checked.left:,} questions:", "bold")
         for part in checked.forecast:
             tokens = f"{_short(part.prompt_tokens)} prompt and {_short(part.completion_tokens)} answer tokens"
             cost = "" if part.cost_usd is None else f", {part.cost_usd:,.2f} US dollars"
             most = "" if part.most_usd is None else f", {part.most_usd:,.2f} US dollars"
-            tell(f"  {part.role} on {part.endpoint}: about {part.calls:,} calls, {tokens} ({part.basis}){cost}")
-            tell(f"    at most {part.most_calls:,} calls, {_short(part.most_tokens)} answer tokens{most}")
+            line(f"  {part.role} on {part.endpoint}: about {part.calls:,} calls, {tokens} ({part.basis}){cost}")
+            line(f"    at most {part.most_calls:,} calls, {_short(part.most_tokens)} answer tokens{most}")
         if checked.cost_usd is None:
-            tell("  For what that costs set model_endpoints.NAME.prices.")
+            line("  To see the cost, set model_endpoints.NAME.prices.")
         else:
-            tell(f"  together about {checked.cost_usd:,.2f} US dollars, at most {checked.most_usd:,.2f}")
+            line(f"  together about {checked.cost_usd:,.2f} US dollars, at most {checked.most_usd:,.2f}")
         if checked.assumed:
-            tell(f"  Assumed until {MEASURED_FROM} questions are through: {'; '.join(checked.assumed)}.")
-        tell("  At most: nothing is solved, spared or decided by rule, and every answer takes all of its max_tokens.")
+            line(f"  Assumed until {MEASURED_FROM} questions are done: {'; '.join(checked.assumed)}.")
+        line("  At most: no question is solved beforehand, no attempt is spared, no verdict is decided by rule, and")
+        line("    every answer takes all of its max_tokens.")
     ready = "Ready to run." if checked.left else "Nothing is left to ask: every question is emitted or dropped."
-    tell(f"\n{ready}" if checked.ok else "\nNot ready: mend what is marked ✗ and check again.")
+    line(f"\n{ready}" if checked.ok else "\nNot ready: fix what is marked ✗ and check again.")
 
 
 def _short(number: int) -> str:

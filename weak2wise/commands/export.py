@@ -1,4 +1,4 @@
-"""``export``: training data out of a run, in the layout a trainer reads, with a card that says where it comes from."""
+"""``export``: write a run's training data in a trainer's format, with a card that describes its origin."""
 
 from itertools import chain
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Annotated
 
 import cyclopts
 
-from weak2wise.commands.say import say, told
+from weak2wise.commands.say import report_errors, say
 from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.outputs.card import HOLDS, dataset_card, entry_of, header_of
+from weak2wise.outputs.card import CONTENTS, dataset_card, entry_of, header_of
 from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import provenance_fields, rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
@@ -19,7 +19,7 @@ from weak2wise.outputs.target import Target, writing
 from weak2wise.outputs.work_dir import WorkDir
 
 
-@told
+@report_errors
 def export(
     work_dir: Path | None = None,
     *,
@@ -34,28 +34,28 @@ def export(
     dry_run: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     config: Path = Path("config.yaml"),
 ) -> int:
-    """Write a run's training data in the layout that a trainer reads.
+    """Write a run's training data in a trainer's format.
 
-    Works on a run that goes on, too: what it has emitted so far is written.
+    It also works while the run goes on: the rows emitted so far are written.
 
     Args:
-        work_dir: The run's dataset.work_dir; left out, the one that --config names.
+        work_dir: The run's dataset.work_dir (default: the one in the --config file).
         out: The file to write, .jsonl or .parquet; any other name is a folder, which gets a train.jsonl. A dataset
-            card is put beside it, README.md or, for x.jsonl, x.md; and an entry into the dataset_info.json there, for
-            LLaMA-Factory. A file that is there already is written over only if the card says that it is an export.
+            card is written next to it (README.md, or x.md for x.jsonl), and an entry for LLaMA-Factory is added to the
+            dataset_info.json there. An existing file is overwritten only if its card says that it is an export.
         format_: prompt_completion is for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory; messages for
-            both, but TRL then trains on the question's tokens, too, unless told assistant_only_loss=True.
-        provenance: Add a column that says where each row comes from: score, s_list, strong model, candidate, judge.
-        top: At most so many rows, the highest scores first.
-        min_score: No row with a lower score.
+            both, but then TRL also trains on the question's tokens, unless you set assistant_only_loss=True.
+        provenance: Add a column with the origin of each row: score, s_list, strong model, candidate, judge.
+        top: The highest number of rows; those with the highest scores are taken.
+        min_score: The lowest score of a row.
         balance_by: Share --top evenly between the values of m_strong or of a column of the input.
         card: Whether to write the card and dataset_info.json.
         push_to_hub: Upload to this data set on the Hugging Face Hub, made private if it is new: user/name.
-        dry_run: With --push-to-hub: say what would be uploaded, and upload nothing.
-        config: Where work_dir is read from if it is not given.
+        dry_run: With --push-to-hub: show what would be uploaded, and upload nothing.
+        config: The config file that names the work_dir, if it is not given.
     """
     if balance_by and top is None:
-        raise ConfigError("--balance-by shares out --top; give that too")
+        raise ConfigError("--balance-by needs --top: it divides those rows")
     _check_push(push_to_hub, card=card, dry_run=dry_run)
     target = Target.of(out)
     path = target.data
@@ -74,9 +74,9 @@ def export(
         count = write_parquet(path, rows, layout, fields) if path.suffix == ".parquet" else write_jsonl(path, rows)
     say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
     if not count:
-        say(f"Warning: the run has emitted no row{' of such a score' if min_score is not None else ''} (see status).")
+        say(f"Warning: the run has emitted no row{' with such a score' if min_score is not None else ''} (see status).")
     if card:
-        columns = {column: HOLDS[column] for column in layout.types}
+        columns = {column: CONTENTS[column] for column in layout.types}
         written = dataset_card(
             work,
             name=name,
@@ -84,16 +84,16 @@ def export(
             layout=format_,
             rows=count,
             selection=_selection(count, top, min_score, balance_by),
-            columns=columns | ({"provenance": "where the row comes from"} if provenance else {}),
+            columns=columns | ({"provenance": "the origin of the row"} if provenance else {}),
             earlier=header_of(target.card),
         )
-        beside_it = {target.card: written.encode()} | ({target.info: entry} if entry else {})
-        for beside, content in beside_it.items():
-            with writing(beside):
-                write_atomic(beside, [content])
-        say(", ".join(map(str, beside_it)))
+        companions = {target.card: written.encode()} | ({target.info: entry} if entry else {})
+        for companion, content in companions.items():
+            with writing(companion):
+                write_atomic(companion, [content])
+        say(", ".join(map(str, companions)))
     if push_to_hub:
-        # What else is listed there is nobody's business but this folder's.
+        # dataset_info.json is uploaded only if it lists this data set alone: other entries stay private.
         files = {path.name: path, "README.md": target.card}
         files |= {target.info.name: target.info} if target.is_alone(name, entry) else {}
         for line in push(push_to_hub, files, dry_run=dry_run):
@@ -103,17 +103,17 @@ def export(
 
 def _check_push(repo: str | None, *, card: bool, dry_run: bool) -> None:
     if dry_run and not repo:
-        raise ConfigError("--dry-run is about --push-to-hub; give that too")
+        raise ConfigError("--dry-run needs --push-to-hub")
     if repo and not card:
-        raise ConfigError("--push-to-hub uploads the card too; leave out --no-card")
+        raise ConfigError("--push-to-hub uploads the card too; remove --no-card")
     if repo:
         check_name(repo)
 
 
 def _selection(count: int, top: int | None, min_score: float | None, balance_by: str | None) -> str:
-    """Which of the run's rows these are; where there were no more than ``top``, it chose none of them."""
-    chosen = top is not None and count == top
-    said = f"the {count:,} with the highest scores" if chosen else "all that the run emitted"
+    """The selection in words. If the run has at most ``top`` rows, all were taken, and ``top`` is not mentioned."""
+    limited = top is not None and count == top
+    text = f"the {count:,} with the highest scores" if limited else "all that the run emitted"
     if min_score is not None:
-        said += f", scores of at least {min_score:g}"
-    return said + (f", balanced by `{balance_by}`" if balance_by and chosen else "")
+        text += f", scores of at least {min_score:g}"
+    return text + (f", balanced by `{balance_by}`" if balance_by and limited else "")

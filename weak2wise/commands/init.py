@@ -1,9 +1,9 @@
-"""``init``: a first config for a provider, with every choice explained where it is made."""
+"""``init``: write a first config for a provider, with a comment on every choice."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from weak2wise.commands.say import say, told
+from weak2wise.commands.say import report_errors, say
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 
@@ -50,13 +50,13 @@ PROVIDERS: dict[Provider, _Provider] = {
 
 
 def text(provider: Provider, name: str) -> str:
-    """The config file, to be called so."""
+    """The text of the config file; ``name`` is its file name, for the commands in its comments."""
     chosen = PROVIDERS[provider]
     key = f"    api_key_env: {chosen.key} # the environment variable that holds the key\n" if chosen.key else ""
     both = f"    type: openai\n    base_url: {chosen.base_url}\n{key}"
     if chosen.key:
         both += (
-            "    # US dollars per million tokens, for check to tell what a run may cost: look up the provider's price\n"
+            "    # US dollars per million tokens; check uses them to estimate the cost. Look up the provider's prices\n"
             "    # prices: { input: 0.00, cached_input: 0.00, output: 0.00 }\n"
         )
     if chosen.helper == chosen.strong:
@@ -66,14 +66,14 @@ def text(provider: Provider, name: str) -> str:
     export = f"export {chosen.key}=… first. " if chosen.key else ""
     return f"""\
 # A Weak2Wise run with {provider}. {export}Then:
-#   weak2wise check --config {name}      does everything answer, and what will it cost?
-#   weak2wise preview --config {name}    three questions all the way through
-#   weak2wise --config {name}            the run; the same command goes on after any interruption
+#   weak2wise check --config {name}      do all endpoints answer, and what will it cost?
+#   weak2wise preview --config {name}    run three questions through all steps
+#   weak2wise --config {name}            the run; after an interruption the same command resumes it
 
 models:
   mweak: weak # the LLM to be taught: it filters the questions and scores the traces
-  mstrong: [strong] # write the traces; name several endpoints to have them compete
-  judge: {helper} # asked only where arithmetic and algebra cannot decide
+  mstrong: [strong] # write the traces; with several endpoints, the best trace wins
+  judge: {helper} # asked only if the rule (arithmetic and algebra) cannot decide
   truncation: {helper} # finds the sentence in which the answer is first derived
 
 model_endpoints:
@@ -87,34 +87,34 @@ model_endpoints:
 {both}    model_id: {chosen.strong}
     max_tokens: 16384 # of one answer, its thinking included
     max_concurrent_requests: 64
-    # max_requests_per_minute: 600 # what your account allows; left out: found out by asking
+    # max_requests_per_minute: 600 # what your account allows; left out: learned from replies
     # max_tokens_per_minute: 2000000
 {helper_endpoint}
 params:
-  samples_per_model: 3 # traces for each question by each strong model
-  n_mask: 6 # mask levels each trace is tried at
-  # skip_filter: true # keep the questions that the weak LLM already solves, too
+  samples_per_model: 3 # traces for each question from each strong model
+  n_mask: 6 # mask levels at which each trace is tried
+  # skip_filter: true # also keep the questions that the weak LLM already solves
 
 dataset:
   input_path: data/questions.jsonl # one {{"question": …, "answer": …}} a line
-  # columns: {{ question: problem, answer: solution }} # if the input calls them otherwise
-  work_dir: data/work # what makes a run resumable, and what it leaves
+  # columns: {{ question: problem, answer: solution }} # if the input has other field names
+  work_dir: data/work # ledgers (to resume from), output files and log
   finetune_out: data/finetune.jsonl
 """
 
 
-@told
+@report_errors
 def init(provider: Provider | None = None, *, out: Path = Path("config.yaml")) -> int:
     """Write a commented config for a provider, ready for ``check``, ``preview`` and a run.
 
     Args:
-        provider: Where the strong LLMs are: deepseek, openai, dashscope, openrouter, or vllm, a server of your own.
-        out: The file to write; one that exists is left alone.
+        provider: Who serves the strong LLMs: deepseek, openai, dashscope, openrouter, or vllm (your own server).
+        out: The file to write; an existing file is not changed.
     """
     if provider is None:
         raise ConfigError(f"init: name a provider: {', '.join(PROVIDERS)}; for example: weak2wise init deepseek")
     if out.exists():
-        raise ConfigError(f"{out}: exists; give --out another name, such as --out run.yaml, or move it away")
+        raise ConfigError(f"{out}: exists already; choose another name, such as --out run.yaml, or move the file away")
     write_atomic(out, [text(provider, str(out)).encode()])
     key = PROVIDERS[provider].key
     first = f"export {key}=…, then " if key else ""

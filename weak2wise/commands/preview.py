@@ -1,4 +1,4 @@
-"""``preview``: a few questions all the way through, for reading: traces, masked hints, verdicts, the cut."""
+"""``preview``: run a few questions through all steps and print traces, masked hints, verdicts and the cut."""
 
 import asyncio
 import tempfile
@@ -14,7 +14,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from weak2wise.commands.carry_out import make_engine, supervise
-from weak2wise.commands.say import INTERRUPTED, begin, command_line, explain, say
+from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.config import Config, Dataset, input_of, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.dataset.given import Questions
@@ -28,7 +28,7 @@ from workers.scorers import Scorer
 from workers.scorers.masking import hint
 
 _SHOWN = 600
-"""Characters of one text."""
+"""Characters shown of one text."""
 
 
 def preview(
@@ -37,17 +37,17 @@ def preview(
     config: Path = Path("config.yaml"),
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
 ) -> int:
-    """Take a few questions all the way through and show what was made of them.
+    """Run a few questions through all steps and show the results.
 
-    They are the first good ones of the input that are in no evaluation set; the filter is left out, so that none is
-    dropped. The calls are real and cost what they cost; the run's own work_dir is not touched, and nothing is kept.
+    It takes the first valid questions of the input that are in no evaluation set. The filter is skipped, so that none
+    is dropped. The calls are real and cost money. The run's own work_dir is not touched, and nothing is kept.
 
     Args:
         n: How many questions.
-        config: The YAML file that says what to run.
+        config: The YAML file of the run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
     """
-    begin()
+    handle_interrupts()
     try:
         loaded = load_config(config, set_ or ())
         with (
@@ -59,17 +59,17 @@ def preview(
                 say("Interrupted.")
                 return INTERRUPTED
             return show(WorkDir(Path(name)), Console())
-    except Exception as error:  # noqa: BLE001 - told by its kind, as for a run
+    except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
         return explain(error, command_line(), kept=False)
 
 
 async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questions]:
-    """The same run in a folder of its own, and the first few good rows that it would not drop unasked."""
+    """The same run in a folder of its own, and the first ``n`` valid rows that are in no evaluation set."""
     rows: list[InputRow] = []
     contaminated = 0
-    given, asked = config.dataset, input_of(config)
+    dataset, path = config.dataset, input_of(config)
     overlap = await asyncio.to_thread(read_overlap, config)
-    async for row in read_rows(at_hand(asked, Path(given.work_dir)), given.columns):
+    async for row in read_rows(at_hand(path, Path(dataset.work_dir)), dataset.columns):
         if isinstance(row, InputRow):
             if overlap and overlap.find(row.question):
                 contaminated += 1
@@ -78,9 +78,9 @@ async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questio
         if len(rows) == n:
             break
     if not rows and contaminated:
-        raise ConfigError(f"{asked}: every question of it is in an evaluation set (dataset.decontaminate)")
+        raise ConfigError(f"{path}: every question is in an evaluation set (dataset.decontaminate)")
     if not rows:
-        raise ConfigError(f"{asked}: no line of it is a question (dataset.input_path)")
+        raise ConfigError(f"{path}: no line is a valid question (dataset.input_path)")
     small = structs.replace(
         config, dataset=Dataset(work_dir=work_dir), params=structs.replace(config.params, skip_filter=True)
     )
@@ -88,7 +88,7 @@ async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questio
 
 
 def show(work: WorkDir, console: Console) -> int:
-    """Print what became of every question; returns the exit code: 1 if one failed."""
+    """Print the result of every question and return the exit code: 1 if one failed."""
     selected, scores = work.made(Golden), work.made(Scored)
     for row in selected.rows():
         if selected.status(row) is RowStatus.DONE:
@@ -105,9 +105,9 @@ def show(work: WorkDir, console: Console) -> int:
             console.print(_cut(end.title))
         else:
             console.print(Text(f"question {end.row} was dropped: {plain(end.reason)}", style="red"))
-    spent = work.totals()[0]
+    totals = work.totals()[0]
     console.print(Rule())
-    say(f"{spent.emitted} of {spent.rows} questions went all the way through. Nothing was kept.")
+    say(f"{totals.emitted} of {totals.rows} questions passed all steps. Nothing was kept.")
     return 1 if failed else 0
 
 
@@ -119,26 +119,26 @@ def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: 
     console.print(Text("candidates", style="bold"))
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = candidate == winner
-        said = Text("  ").append(_evidence(score, scorer))
+        row = Text("  ").append(_evidence(score, scorer))
         bound = "at most " if score.is_bound else ""
-        said.append(f"  {bound}{score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
-        said.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
-        console.print(said.append("  wins", style="bold") if won else said)
+        row.append(f"  {bound}{score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
+        row.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
+        console.print(row.append("  wins", style="bold") if won else row)
     levels = len(golden.score.s_list)
     for level, bit in enumerate(golden.score.s_list):
         verdict = {1: "the weak LLM answers correctly", 0: "the weak LLM fails", None: "not asked"}[bit]
         _block(console, f"masked {level}/{levels}: {verdict}", hint(winner.step_list, level, levels))
     _block(console, "reasoning, cut by " + golden.cut_by, golden.truncated)
-    gone = len(winner.normal) - len(golden.truncated)
-    console.print(Text(f"  {gone:,} characters cut away" if gone > 0 else "  nothing cut away", style="dim"))
+    removed = len(winner.normal) - len(golden.truncated)
+    console.print(Text(f"  {removed:,} characters cut away" if removed > 0 else "  nothing cut away", style="dim"))
 
 
 def _evidence(score: Score, scorer: type[Scorer]) -> Text:
-    said = Text(plain(scorer.explain(score)))
+    text = Text(plain(scorer.explain(score)))
     if score.is_masked:
         for sign, style in {"✓": "green", "✗": "red", "·": "dim", "no steps": "dim"}.items():
-            said.highlight_words([sign], style)
-    return said
+            text.highlight_words([sign], style)
+    return text
 
 
 def _block(console: Console, name: str, text: str) -> None:
@@ -147,6 +147,6 @@ def _block(console: Console, name: str, text: str) -> None:
 
 
 def _cut(text: str) -> Text:
-    """A text's beginning, its lines kept, and nothing in it that acts on a terminal."""
+    """The beginning of a text: line breaks are kept, other control characters are replaced."""
     shown = "\n".join(plain(line) for line in text[:_SHOWN].splitlines())
     return Text(shown + (f" … {len(text) - _SHOWN:,} more characters" if len(text) > _SHOWN else ""))

@@ -1,8 +1,8 @@
-"""``report``: a run as one HTML file."""
+"""``report``: write one HTML file that shows a run."""
 
 from pathlib import Path
 
-from weak2wise.commands.say import say, told
+from weak2wise.commands.say import report_errors, say
 from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
@@ -11,16 +11,16 @@ from weak2wise.outputs.target import writing
 from weak2wise.outputs.work_dir import WorkDir
 
 
-@told
+@report_errors
 def report(work_dir: Path | None = None, *, out: Path | None = None, config: Path = Path("config.yaml")) -> int:
-    """Show a run as one HTML file: what became of the questions, scores, models, tokens, failures, a few traces.
+    """Write a report as one HTML file: results of the questions, scores, models, tokens, failures, some traces.
 
-    It needs no network and holds no script. A run that goes on is shown as it stands.
+    The file needs no network and holds no script. It also works while the run goes on.
 
     Args:
-        work_dir: The run's dataset.work_dir; left out, the one that --config names.
-        out: The file to write; left out, report.html in the work_dir.
-        config: Where work_dir is read from if it is not given.
+        work_dir: The run's dataset.work_dir (default: the one in the --config file).
+        out: The file to write (default: report.html in the work_dir).
+        config: The config file that names the work_dir, if it is not given.
     """
     work = WorkDir(work_dir_of(work_dir, config))
     path = out or work.folder / "report.html"

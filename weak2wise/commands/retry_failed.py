@@ -1,7 +1,7 @@
-"""``retry-failed``: a run over nothing but questions that failed.
+"""``retry-failed``: a run over failed questions only.
 
-``run`` tries every failed question again too, along with the work it still owes. This is for trying again what time
-or the user has mended, without paying once more for what fails for good, and without the rest.
+``run`` also tries every failed question again, together with all pending work. Use ``retry-failed`` once the cause of a
+failure is fixed or has passed: questions that always fail are not paid for again, and other work is not started.
 """
 
 from pathlib import Path
@@ -21,14 +21,14 @@ def retry_failed(
     page: str | None = None,
     verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
-    """Try the questions again that failed, all or some, and leave every other one as it is.
+    """Try failed questions again, all or some. Other questions are left as they are.
 
     Args:
-        config: The YAML file that says what was run.
+        config: The YAML file of the run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
-        kind: Only those that failed for this reason (see failed.jsonl). May be given several times.
-        resume: force tries them again with settings that changed, such as more max_tokens for answers cut off.
-        page: As for run: a page that shows how it goes, on a port of this machine or at HOST:PORT.
+        kind: Only questions that failed for this reason (see failed.jsonl). May be given several times.
+        resume: force allows changed settings, such as more max_tokens for answers that were cut off.
+        page: As for run: serve a page that shows the progress, on a port of this machine or at HOST:PORT.
         verbose: Show every event of run.log.
     """
     from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - so that ``--help`` is quick

@@ -1,10 +1,10 @@
-"""``run``: the pipeline, started or gone on with.
+"""``run``: start the pipeline, or resume it.
 
-Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped midway by
-something only the user can fix; 70 stopped by a bug of ours; 130 interrupted. After all but 0 and 2 the same command
-goes on where it stopped.
+Exit codes: 0 every record emitted or dropped; 1 finished, some records failed; 2 could not start; 3 stopped by
+something that only the user can fix; 70 stopped by a bug in weak2wise; 130 interrupted. After 1, 3, 70 and 130 the same
+command resumes the run.
 
-What runs it is imported when it runs, so that ``--help`` is quick.
+The engine is imported inside the function, so that ``--help`` is quick.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from weak2wise.commands.say import say
 from weak2wise.ledger.manifest import Resume
 
 STEPS = ("filter", "generate", "stepmask", "select", "sft")
-"""The method's steps, by name (``workers.method.METHOD``, which takes too long to import for a page of help)."""
+"""The names of the method's steps. A copy, because importing ``workers.method.METHOD`` would make ``--help`` slow."""
 
 
 def run(
@@ -29,16 +29,16 @@ def run(
     page: str | None = None,
     verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
-    """Run the pipeline, or go on with a run that was stopped.
+    """Run the pipeline, or resume a run that was stopped.
 
     Args:
-        config: The YAML file that says what to run.
+        config: The YAML file of the run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
-        resume: auto goes on where an earlier run of the same settings stopped; never starts anew and keeps the earlier
-            ledger aside; force goes on although settings changed.
+        resume: auto resumes an earlier run if the settings are the same; force resumes it even if settings changed;
+            never starts from the beginning and renames the earlier ledger.
         up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
-        limit: Stop after the first so many questions; a later run without it goes on with the others.
-        page: Serve a page that shows how the run goes, and Prometheus metrics at /metrics: a port on this machine, or
+        limit: Process only the first N questions; a later run without it goes on with the others.
+        page: Serve a page that shows the progress, and Prometheus metrics at /metrics: a port on this machine, or
             HOST:PORT, which needs the environment variable W2W_PAGE_TOKEN.
         verbose: Show every event of run.log.
     """
@@ -46,7 +46,7 @@ def run(
     if up_to_step not in {"all", *numbers}:
         say(f"--up-to-step {up_to_step}: expected {', '.join(numbers)} or all")
         return 2
-    from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - see above
+    from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - so that ``--help`` is quick
 
     steps = len(STEPS) if up_to_step == "all" else int(up_to_step)
     return carry_out(config, set_ or (), page, verbose=verbose, resume=resume, up_to_step=steps, limit=limit)

@@ -1,4 +1,4 @@
-"""What a command says to its user: one line a fact, never a traceback."""
+"""What a command prints for its user: one line for each fact. A traceback only for a bug that no log holds."""
 
 import os
 import re
@@ -22,12 +22,12 @@ INTERRUPTED = 130
 P = ParamSpec("P")
 
 
-def explain(error: Exception, again: str, *, kept: bool = True, logged: bool = True) -> int:
-    """Say in a line or three why the run ended, and return the exit code.
+def explain(error: Exception, resume_command: str, *, kept: bool = True, logged: bool = True) -> int:
+    """Print in one to three lines why the run ended, and return the exit code.
 
-    ``kept``: its work_dir outlives it. ``logged``: its log holds the traceback of a bug.
+    ``kept``: the work_dir stays after the run. ``logged``: the log holds the traceback of a bug.
     """
-    lasting = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
+    advice = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
     causes = _leaves(error)
     for cause in causes:
         if isinstance(cause, ConfigError):
@@ -38,37 +38,37 @@ def explain(error: Exception, again: str, *, kept: bool = True, logged: bool = T
             if not (kept and logged):
                 say(str(cause))
             say(cause.hint)
-            say(f"{lasting}: {again}")
+            say(f"{advice}: {resume_command}")
             return 3
     logged = logged and kept
     if not logged:
         write_line("".join(traceback.format_exception(error)).rstrip())
     where = "in run.log" if logged else "above"
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is {where}.")
-    say(f"{lasting}: {again}")
+    say(f"{advice}: {resume_command}")
     return os.EX_SOFTWARE
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors themselves, out of the groups that TaskGroups wrap around them."""
+    """The single errors inside the groups that TaskGroups wrap around them."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]
 
 
 def say(text: str) -> None:
-    """One line to the user, on standard error."""
+    """Print one line on standard error."""
     write_line(plain(text))
 
 
 def command_line(arguments: list[str] | None = None) -> str:
-    """The command that goes on, as it was typed, without what may be a secret, and what would start anew once more."""
+    """The command that resumes the run: as typed, without possible secrets and without ``--resume never``."""
     arguments = sys.argv[1:] if arguments is None else arguments
     shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
-    for anew in (["--resume", "never"], ["--resume=never"]):
+    for restart in (["--resume", "never"], ["--resume=never"]):
         for at in reversed(range(len(shown))):
-            if shown[at : at + len(anew)] == anew:
-                del shown[at : at + len(anew)]
+            if shown[at : at + len(restart)] == restart:
+                del shown[at : at + len(restart)]
     return shlex.join([*program(), *shown])
 
 
@@ -80,18 +80,18 @@ def program() -> list[str]:
     return ["python", "-m", "weak2wise" if called.stem == "__main__" else "weak2wise.engine"]
 
 
-def begin() -> None:
-    """From here on an interruption is an exception, which tidies up on its way; see ``weak2wise/__main__.py``."""
+def handle_interrupts() -> None:
+    """From now on SIGINT raises ``KeyboardInterrupt``, so that cleanup runs; see ``weak2wise/__main__.py``."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def told(command: Callable[P, int]) -> Callable[P, int]:
-    """A command whose user's mistakes end in a line and exit code 2, trouble with files in one and 3."""
+def report_errors(command: Callable[P, int]) -> Callable[P, int]:
+    """Decorator of a command: print its errors as one line. Exit code 2 for bad input or config, 3 for file errors."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
-        begin()
+        handle_interrupts()
         try:
             return command(*args, **kwargs)
         except ConfigError as error:

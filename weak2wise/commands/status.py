@@ -1,4 +1,4 @@
-"""``status``: how a run stands, whoever runs it and wherever it was stopped."""
+"""``status``: the state of a run, whether it is running, stopped or finished."""
 
 import shlex
 import sys
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from weak2wise.commands.say import program, say, told
+from weak2wise.commands.say import program, report_errors, say
 from weak2wise.commands.where import work_dir_of
 from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
@@ -24,7 +24,7 @@ from weak2wise.telemetry.plain import plain
 class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
-    ``per_minute`` counts each step's outcomes lately, of a run that goes on.
+    ``per_minute``: recent outcomes a minute of each step, while the run goes on.
     """
 
     work_dir: str
@@ -40,22 +40,22 @@ class RunStatus(Struct, kw_only=True):
     seconds_left: float | None
 
 
-@told
+@report_errors
 def status(
     work_dir: Path | None = None,
     *,
     json: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     config: Path = Path("config.yaml"),
 ) -> int:
-    """Say how a run stands, from its files alone: one that goes on, was stopped or has finished.
+    """Show the state of a run, read from its files. The run may be running, stopped or finished.
 
     Args:
-        work_dir: The run's dataset.work_dir; left out, the one that --config names.
+        work_dir: The run's dataset.work_dir (default: the one in the --config file).
         json: Print one JSON object for a script.
-        config: Where work_dir is read from if it is not given.
+        config: The config file that names the work_dir, if it is not given.
     """
     work = WorkDir(work_dir_of(work_dir, config))
-    found = find(work)
+    found = run_status(work)
     if json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
@@ -64,8 +64,8 @@ def status(
     return 0
 
 
-def find(work: WorkDir) -> RunStatus:
-    """Count where everything stands. Blocks; raises as ``WorkDir``."""
+def run_status(work: WorkDir) -> RunStatus:
+    """Count the rows by state. Blocks; raises the same errors as ``WorkDir``."""
     totals, whole = work.totals()
     state, history = work.state(), work.history
     rates = history.per_minute() if state == "running" else {}
@@ -112,7 +112,7 @@ def _show(found: RunStatus, console: Console) -> None:
 
 
 def _advise(found: RunStatus, work: WorkDir) -> None:
-    """Say what can be done about a run that has ended and left something."""
+    """Print what to do about a run that has ended with failed or unfinished questions."""
     if found.state == "running":
         return
     lines = found.totals.unreadable

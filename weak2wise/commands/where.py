@@ -1,4 +1,4 @@
-"""Which run a command is about."""
+"""Find the work_dir that a command works on."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from weak2wise.errors import ConfigError
 
 
 def work_dir_of(given: Path | None, config: Path) -> Path:
-    """The work_dir given, else the config's; keys and models need not be there.
+    """The given work_dir, else the one in the config. API keys and models are not checked.
 
     Raises:
         ConfigError: the config cannot be read.

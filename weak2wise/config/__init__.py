@@ -1,4 +1,4 @@
-"""The run's configuration: a frozen, typed value, checked when it is made, be it from YAML or in code."""
+"""The run's configuration: frozen, typed values that check themselves when made, from YAML or in code."""
 
 from weak2wise.config.endpoints import (
     DEFAULT_NEW_TOKENS,

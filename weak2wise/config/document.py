@@ -1,4 +1,4 @@
-"""YAML that takes no key twice: of two values the parser would keep the last and never say so."""
+"""A YAML parser that rejects duplicate keys. PyYAML itself would silently keep the last value."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -21,5 +21,5 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse(text: str) -> Any:
-    """What the text says. Raises ``yaml.YAMLError``."""
+    """Parse YAML text. Raises ``yaml.YAMLError``, also for a duplicate key."""
     return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader

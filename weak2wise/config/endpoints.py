@@ -1,6 +1,6 @@
-"""The kinds of endpoint, each with its keys, and what the rest of the program asks of the settings of any kind.
+"""The settings of each kind of endpoint, and the interface that the rest of the program uses for any kind.
 
-A kind is named by ``type``: a name of ``ENDPOINTS``, or the import path of a class of the user's own.
+``type`` names the kind: a name in ``ENDPOINTS``, or the import path of the user's own class.
 """
 
 import re
@@ -15,7 +15,8 @@ from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
 
 DEFAULT_NEW_TOKENS = 8192
-"""Of one answer, where neither ``max_new_tokens`` nor the kind of endpoint says more: the reference's."""
+"""Most tokens of one answer, if neither ``max_new_tokens`` nor the kind of endpoint sets another value. The reference's
+default."""
 
 _SECRET_HEADER = re.compile(r"authorization|cookie|secret|(^|[-_])(key|token)$", re.IGNORECASE)
 
@@ -58,14 +59,14 @@ _VLLM_ARGS_SHAPING = (
     "watermark",
     "watermark_config",
 )
-"""Of ``engine_args``, those of vLLM 0.32 and before that decide what a model is and how it is sampled; any other says
+"""The ``engine_args`` (of vLLM up to 0.32) that decide what a model is and how it is sampled. All others only affect
 where it runs and how fast."""
 
 
 class GenerationKwargs(Section, frozen=True, kw_only=True):
-    """How a model samples. The method's own temperatures rule; ``temperature`` here is read for the reference's sake.
+    """How a model samples. ``temperature`` is accepted, as in the reference's config, but the method's own are used.
 
-    ``do_sample: false`` means greedy, whatever the temperature.
+    ``do_sample: false`` means greedy, at any temperature.
     """
 
     section = "model_endpoints.*.generation_kwargs"
@@ -80,7 +81,7 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
 
 
 class Prices(Section, frozen=True, kw_only=True):
-    """US dollars per million tokens; cached input costs as much as other input where nothing else is said."""
+    """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set."""
 
     section = "model_endpoints.*.prices"
 
@@ -96,7 +97,7 @@ class Prices(Section, frozen=True, kw_only=True):
 
 
 class LimitSettings(NamedTuple):
-    """An endpoint's configured limits; endpoints of the same ``limit_group`` share them. ``None`` is not configured."""
+    """An endpoint's configured limits; ``None``: not configured. Endpoints of one ``limit_group`` share them."""
 
     limit_group: str | None = None
     max_concurrent_requests: int | None = None
@@ -105,10 +106,10 @@ class LimitSettings(NamedTuple):
 
 
 class EndpointSettings(Section, frozen=True, kw_only=True):
-    """The keys that every kind of endpoint has, and what the program asks of its settings.
+    """The keys and the interface that the settings of every kind of endpoint have.
 
-    A class loaded by import path brings its own kind of settings as a nested class ``Settings``, a subclass of this.
-    Its values are what YAML can hold, and no secrets: those stay in environment variables, which ``secrets`` names.
+    A class loaded by import path defines its settings as a nested class ``Settings``, a subclass of this one.
+    Values must be what YAML can hold. Secrets stay in environment variables, which ``secrets`` names.
     """
 
     section: ClassVar[str] = "model_endpoints.*"
@@ -125,7 +126,9 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
             try:
                 msgspec.json.encode(getattr(self, key.name))
             except (TypeError, ValueError, OverflowError) as error:
-                raise ConfigError(f"{self._key(key.encode_name)}: expected only what YAML can hold: {error}") from None
+                raise ConfigError(
+                    f"{self._key(key.encode_name)}: expected a value that YAML can hold: {error}"
+                ) from None
         if self.type not in ENDPOINTS and not isinstance(self, kind := _plugin_settings(self.type, self._key("type"))):
             raise ConfigError(f"{self._key('type')}: expected settings of {self.type}, which are {kind.__qualname__}")
 
@@ -133,40 +136,40 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         if not (self.model_id or self.model_name):
             raise ConfigError(f"{self._key(key)}: missing; it names the model")
 
-    def _asked(self) -> dict[str, Any]:
-        # The temperature is the method's, whatever this one says.
+    def _model_settings(self) -> dict[str, Any]:
+        # The method sets the temperature; the one given here is not used.
         return {"model": self.model, "generation_kwargs": structs.replace(self.generation_kwargs, temperature=None)}
 
     @property
     def model(self) -> str:
-        """The model's name, or a local folder; the reference writes that of a local model as ``model_name``."""
+        """The model's name or local folder. The reference uses ``model_name`` for local models."""
         return self.model_name or self.model_id or self.type
 
     def secrets(self) -> dict[str, str]:
-        """What needs a secret, mapped to the environment variable that holds it."""
+        """What needs a secret, for example a header, mapped to the environment variable that holds it."""
         return {}
 
     def secret_key(self, name: str) -> str:
-        """The key, below the endpoint's, that names the variable of one of the ``secrets``."""
+        """The config key, relative to the endpoint's section, that sets the variable of one of the ``secrets``."""
         return name
 
     def answer_settings(self) -> dict[str, Any]:
-        """What else than the prompt decides the answers; where it runs, how fast and with which key does not.
+        """The settings that affect answers, apart from the prompt. Place, speed and API key do not.
 
-        It is part of the manifest and of the journal's keys: an answer is used again only under the same settings.
-        Here every key counts, and the version of the class. A subclass with keys that decide no answer takes those out.
+        They are part of the manifest and of the journal's keys: an answer is reused only under the same settings.
+        Here they are all keys and the class's version. A subclass removes keys that do not affect answers.
         """
         own = {key: getattr(self, key) for key in type(self).__struct_fields__}
         del own["model_id"], own["model_name"]
-        return own | self._asked() | {"version": load_object(self.type, self._key("type")).version}
+        return own | self._model_settings() | {"version": load_object(self.type, self._key("type")).version}
 
     @property
     def longest_answer(self) -> int:
-        """The most tokens that an answer may take."""
+        """The most tokens of one answer."""
         return self.generation_kwargs.max_new_tokens or DEFAULT_NEW_TOKENS
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:  # noqa: ARG002
-        """US dollars for one call, whose prompt includes the cached tokens; ``None`` where nothing is paid by token."""
+        """US dollars for one call; ``prompt_tokens`` include the cached ones. ``None`` if there are no prices."""
         return None
 
     @property
@@ -176,7 +179,7 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> LimitSettings:
-        """How much may be asked of it at once and in a minute."""
+        """The configured limits of calls in flight, requests a minute and tokens a minute."""
         return LimitSettings()
 
 
@@ -184,7 +187,7 @@ Endpoint = EndpointSettings
 
 
 class PluginEndpoint(EndpointSettings, frozen=True, kw_only=True):
-    """The settings of a class loaded by import path that has no ``Settings`` of its own."""
+    """The settings of a class that is loaded by import path and defines no ``Settings``."""
 
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -192,19 +195,19 @@ class PluginEndpoint(EndpointSettings, frozen=True, kw_only=True):
 class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
-    The three limits are ceilings that hold together; one left out is learned, and a 429 slows requests down, configured
-    or not. Endpoints that name the same ``limit_group`` share one set of limits, as they share a key.
-    ``base_urls``, in place of ``base_url``, are replicas of one model; a call goes where fewest are in flight.
+    All three limits apply together. A limit left out is learned. A 429 slows requests down in either case.
+    Endpoints with the same ``limit_group`` share one set of limits, for example because they share an API key.
+    ``base_urls`` (instead of ``base_url``) are replicas of one model; a call goes to the one with fewest in flight.
 
     ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
-    events and may take as long as it likes: then ``idle_timeout`` is the longest silence and ``request_timeout`` the
-    longest time without a word of the answer. More than ``max_response_mb`` is no answer. When an endpoint is down,
-    calls wait for it, but no longer than ``outage_patience`` (seconds). ``max_retries`` counts
-    retries of one call after transport faults; waiting out a 429 is not one.
+    events, and its total time is not limited: ``idle_timeout`` is the longest time without a byte, and
+    ``request_timeout`` the longest time without new text. A reply larger than ``max_response_mb`` is rejected. When an
+    endpoint is down, calls wait for it, but at most ``outage_patience`` seconds. ``max_retries`` limits the retries of
+    one call after transport faults; waiting because of a 429 does not count.
 
-    ``extra_body`` is merged into the request last, and a null in it removes a key we would send (``seed``,
+    ``extra_body`` is merged into the request last; a null in it removes a key that would be sent (``seed``,
     ``max_tokens``). A header value ``$NAME`` is read from the environment.
-    ``device`` and ``tokenizer_kwargs`` are accepted for the reference's sake and mean nothing over HTTP.
+    ``device`` and ``tokenizer_kwargs`` are accepted, as in the reference's config, but have no effect over HTTP.
     """
 
     type: Literal["openai"] = "openai"
@@ -243,13 +246,13 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
 
     @property
     def model(self) -> str:
-        """The name the provider knows the model by."""
+        """The provider's name for the model."""
         return self.model_id or super().model
 
     def secrets(self) -> dict[str, str]:
-        """Header to the environment variable that its value comes from; the API key's header is ``Authorization``.
+        """Each header with the environment variable of its value; the API key's header is ``Authorization``.
 
-        Without ``api_key_env`` there is a key only for OpenAI itself, in ``OPENAI_API_KEY``.
+        Without ``api_key_env``, only OpenAI itself gets a key: the one in ``OPENAI_API_KEY``.
         """
         variables = {header: value[1:] for header, value in self.headers.items() if value.startswith("$")}
         of_openai = not self.base_urls and f"{self.base_url}/".startswith("https://api.openai.com/")
@@ -259,16 +262,16 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
         return variables
 
     def secret_key(self, name: str) -> str:
-        """The key that names a header's variable."""
+        """The config key that sets a header's variable."""
         return f"headers.{name}" if name in self.headers else "api_key_env"
 
     def answer_settings(self) -> dict[str, Any]:
-        """What is in the request besides the prompt."""
-        return self._asked() | {"max_tokens": self.max_tokens, "extra_body": self.extra_body}
+        """The parts of the request besides the prompt."""
+        return self._model_settings() | {"max_tokens": self.max_tokens, "extra_body": self.extra_body}
 
     @property
     def longest_answer(self) -> int:
-        """The most tokens that an answer may take."""
+        """The most tokens of one answer."""
         return self.generation_kwargs.max_new_tokens or self.max_tokens
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:
@@ -284,7 +287,7 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> LimitSettings:
-        """What the file says; the rest is learned."""
+        """The configured limits; the others are learned."""
         return LimitSettings(
             self.limit_group, self.max_concurrent_requests, self.max_requests_per_minute, self.max_tokens_per_minute
         )
@@ -293,12 +296,12 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
 class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """A model on the vLLM engine embedded in this process.
 
-    Keys from ``dtype`` on are vLLM's own engine arguments under their own names; ``engine_args`` takes any other of
-    them. Left out, vLLM's defaults hold. ``data_parallel_size`` copies of the model share the calls, each with room for
-    ``max_num_seqs`` and ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
-    ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, at most the model's room.
-    ``chat_template: false`` feeds the bare text, for base models that have no template. ``end_repetition`` ends an
-    answer that only repeats itself: it would go on to the token limit and never come to an end.
+    Keys from ``dtype`` on are vLLM's engine arguments under vLLM's names; ``engine_args`` takes all others. Left out,
+    they have vLLM's defaults. ``data_parallel_size`` copies of the model share the calls; each takes ``max_num_seqs``
+    calls at once and uses ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
+    ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, or less if the model's context is shorter.
+    ``chat_template: false`` sends the bare text, for base models that have no template. ``end_repetition`` stops an
+    answer that only repeats itself, which would otherwise continue to the token limit.
     """
 
     type: Literal["vllm", "transformers"] = "vllm"
@@ -333,11 +336,11 @@ class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
         self._expand_user("model_id", "model_name")
 
     def answer_settings(self) -> dict[str, Any]:
-        """What the model is and how it is sampled; where it runs and how fast is not in it."""
-        settings = self._asked() | {key: getattr(self, key) for key in _VLLM_SHAPING}
+        """What the model is and how it is sampled, but not where it runs and how fast."""
+        settings = self._model_settings() | {key: getattr(self, key) for key in _VLLM_SHAPING}
         given = {key: self.engine_args[key] for key in _VLLM_ARGS_SHAPING if key in self.engine_args}
         settings |= {f"engine_args.{key}": value for key, value in given.items()}
-        for key in ("trust_remote_code", "revision"):  # no other key of the tokenizer's reaches vLLM
+        for key in ("trust_remote_code", "revision"):  # no other tokenizer key is passed to vLLM
             if value := self.tokenizer_kwargs.get(key):
                 settings[f"tokenizer_kwargs.{key}"] = value
         if self.trust_remote_code or self.engine_args.get("trust_remote_code"):
@@ -356,14 +359,14 @@ ENDPOINTS: dict[str, type[EndpointSettings]] = {
     "vllm": VllmEndpoint,
     "transformers": TransformersEndpoint,
 }
-"""The kinds that need no import path."""
+"""The built-in kinds, by ``type``."""
 
 
 def decode_endpoint(value: object, key: str) -> EndpointSettings:
-    """One endpoint's section, decoded by its ``type``; ready settings are returned as they are.
+    """Decode one endpoint's section by its ``type``. A settings object is returned unchanged.
 
     Raises:
-        ConfigError: it is not valid; the message has ``key`` as the section's name.
+        ConfigError: it is not valid; the message uses ``key`` as the section's name.
     """
     if isinstance(value, EndpointSettings):
         return value
@@ -377,17 +380,17 @@ def decode_endpoint(value: object, key: str) -> EndpointSettings:
     else:
         known = ", ".join(ENDPOINTS)
         raise ConfigError(f"{key}.type: expected one of {known}, or an import path module:Class, found {name!r}")
-    # The reference writes `tokenizer_kwargs:` with nothing behind it for "none".
+    # In the reference's config an empty `tokenizer_kwargs:` means "none".
     given = {k: v for k, v in value.items() if not (v is None and k in {"tokenizer_kwargs", "generation_kwargs"})}
     try:
         return convert({**given, "type": name}, kind, key)
     except ConfigError as error:
-        # Settings do not know the name that the file gives them.
+        # The settings object does not know its name in the file.
         raise ConfigError(str(error).replace(EndpointSettings.section, key, 1)) from None
 
 
 def _plugin_settings(path: str, key: str) -> type[EndpointSettings]:
-    """The kind of settings that a class loaded by import path takes. Raises ``ConfigError``."""
+    """The settings class of an endpoint class loaded by import path. Raises ``ConfigError``."""
     kind = getattr(load_object(path, key), "Settings", PluginEndpoint)
     if not (isinstance(kind, type) and issubclass(kind, EndpointSettings)):
         raise ConfigError(f"{key}: {path}.Settings is not a subclass of weak2wise.config.EndpointSettings")

@@ -1,4 +1,4 @@
-"""From a YAML file and ``--set`` overrides to a checked ``Config``; every message names the file and the key."""
+"""Load a checked ``Config`` from a YAML file and ``--set`` overrides. Error messages name the file and the key."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -20,10 +20,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), env: Mapping[st
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` pairs; the value is YAML.
-        env: where API keys are looked for.
+        env: the environment variables; API keys are looked up there.
 
     Raises:
-        ConfigError: naming the file, the key and what was expected.
+        ConfigError: names the file, the key and what was expected.
     """
     path = Path(path)
     raw = _read(path)
@@ -38,7 +38,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), env: Mapping[st
 
 
 def load_work_dir(path: Path) -> Path:
-    """The work_dir that a config file names; nothing but its dataset section is checked. Raises ``ConfigError``."""
+    """The work_dir in a config file. Only the dataset section is checked. Raises ``ConfigError``."""
     raw = _read(path)
     try:
         return Path(convert(raw.get("dataset") or {}, Dataset, Dataset.section).work_dir)
@@ -47,10 +47,10 @@ def load_work_dir(path: Path) -> Path:
 
 
 def check_environment(config: Config, env: Mapping[str, str] = os.environ) -> None:
-    """See that the variables that hold the secrets of the endpoints in use are set, to values that HTTP can carry.
+    """Check that the secrets of the endpoints in use are set, to values that can be sent in an HTTP header.
 
     Raises:
-        ConfigError: naming the key and the variable, never a value.
+        ConfigError: names the key and the variable, never a value.
     """
     for name in dict.fromkeys(config.roles().values()):
         endpoint = config.endpoints[name]
@@ -58,9 +58,9 @@ def check_environment(config: Config, env: Mapping[str, str] = os.environ) -> No
             key = f"model_endpoints.{name}.{endpoint.secret_key(secret)}"
             value = env.get(variable)
             if not value:
-                # Some keys could be names; no one writes a variable for one in small letters.
-                called = variable if variable.isupper() else "of that name"
-                raise ConfigError(f"{key}: environment variable {called} is not set")
+                # The user may have written the key itself here: only an upper-case name is repeated in the message.
+                shown = variable if variable.isupper() else "of that name"
+                raise ConfigError(f"{key}: environment variable {shown} is not set")
             if value != value.strip() or not value.isprintable():
                 raise ConfigError(
                     f"{key}: environment variable {variable} holds a line break, a control character or white space "
@@ -78,12 +78,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = parse(text)
     except RecursionError:
-        raise ConfigError(f"{path}: is no usable YAML: nested too deeply") from None
+        raise ConfigError(f"{path}: is not valid YAML: nested too deeply") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "syntax error"
-        raise ConfigError(f"{path}:{line} is no usable YAML: {problem}") from None
+        raise ConfigError(f"{path}:{line} is not valid YAML: {problem}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping with models, model_endpoints and dataset")
     return raw
@@ -109,7 +109,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     target = raw
     for part in parts[:-1]:
         inner = target.setdefault(part, {})
-        if inner is None:  # "params:" with nothing behind it
+        if inner is None:  # an empty "params:"
             inner = target[part] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {key}: {part} is not a mapping")
@@ -125,6 +125,6 @@ def _decode(raw: dict[str, Any]) -> Config:
     for key, field in known.items():
         if field.required and key not in raw:
             raise ConfigError(f"{key}: missing")
-    # An optional section with nothing behind its key is empty.
+    # An optional section without a value is empty.
     given = {known[key].name: value if value or known[key].required else {} for key, value in raw.items()}
     return Config(**given)

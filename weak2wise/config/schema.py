@@ -1,6 +1,6 @@
-"""The keys of ``config.yaml``: a superset of the reference implementation's, so that its file loads unchanged.
+"""The keys of ``config.yaml``. The reference implementation's keys are included, so its file loads unchanged.
 
-Units are in the key's docstring; a key left out takes the default shown here.
+Units are in the docstrings. A key left out has the default shown here.
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ from weak2wise.errors import ConfigError
 
 
 class Models(Section, frozen=True, kw_only=True):
-    """Which endpoint plays which role; every value names a key of ``model_endpoints``.
+    """The endpoint of each role. Every value is the name of an endpoint in ``model_endpoints``.
 
-    Without a ``judge`` the rule decides alone; without a ``truncation`` model the cut is made by rule.
+    Without a ``judge`` the rule alone decides. Without a ``truncation`` model a rule makes the cut.
     """
 
     section = "models"
@@ -31,13 +31,14 @@ Policy = Literal["retry", "accept", "fail"]
 
 
 class AnswerPolicy(Section, frozen=True, kw_only=True):
-    """What to make of a strong model's answer that is not all it should be.
+    """What to do with an incomplete answer of a strong model.
 
-    ``retry`` asks again with another seed, ``retries`` times, before the trace fails; ``accept`` takes the answer as it
-    is; ``fail`` does without this trace. ``length``: cut off by the token limit, be it in thinking that is not shown;
-    ``empty``: no text; ``content_filter``: withheld by the provider; ``no_final_answer``: no step ``## Final Answer``.
-    Of an answer with neither text nor thinking there is nothing to accept: ``empty`` is then tried again, ``length``
-    does without.
+    Policies: ``retry`` asks again with another seed, up to ``retries`` times, then the trace fails; ``accept`` takes
+    the answer as it is; ``fail`` fails the trace.
+
+    Cases: ``length``: cut off by the token limit, possibly in thinking that is not shown; ``empty``: no text;
+    ``content_filter``: withheld by the provider; ``no_final_answer``: no step ``## Final Answer``. An answer with
+    neither text nor thinking cannot be accepted: then ``empty`` retries, and ``length`` fails the trace.
     """
 
     section = "params.outcomes"
@@ -52,9 +53,9 @@ class AnswerPolicy(Section, frozen=True, kw_only=True):
 class Params(Section, frozen=True, kw_only=True):
     """The method's parameters (paper, section 3).
 
-    ``require_faithful`` scores no trace whose own final answer is not the reference answer. ``min_candidates``: with
-    how many traces a question goes on where the others cannot be had; left out, it fails without all of them.
-    ``scorer`` is what weighs the traces: ``stepmask``, the paper's, or the import path of a class, ``module:Class``.
+    ``require_faithful``: a trace whose own final answer is not the reference answer is not scored.
+    ``min_candidates``: a question continues with this many traces if the others fail; left out, it needs all of them.
+    ``scorer`` scores the traces: ``stepmask`` (the paper's), or the import path of a class, ``module:Class``.
     """
 
     section = "params"
@@ -89,10 +90,10 @@ class Columns(Section, frozen=True, kw_only=True):
 
 
 class Dataset(Section, frozen=True, kw_only=True):
-    """Where questions come from and results go; relative paths are relative to the current folder.
+    """Input and output paths. Relative paths are relative to the current folder.
 
-    ``input_path`` may be left out where the questions are handed over in code. ``decontaminate`` names evaluation sets
-    whose questions are dropped.
+    ``input_path`` may be left out if the questions are passed in code. ``decontaminate`` names evaluation sets; their
+    questions are dropped from the input.
     """
 
     section = "dataset"
@@ -110,7 +111,7 @@ class Dataset(Section, frozen=True, kw_only=True):
 
 
 class PromptTexts(Section, frozen=True, kw_only=True):
-    """The four prompts; one left out is ours (``workers/prompts.py``)."""
+    """The four prompts. One left out has its default (``workers/prompts.py``)."""
 
     section = "prompts"
 
@@ -121,10 +122,11 @@ class PromptTexts(Section, frozen=True, kw_only=True):
 
 
 class Lanes(Section, frozen=True, kw_only=True):
-    """How many questions each stage works on at once: this bounds memory, an endpoint's limits bound its load.
+    """How many questions each stage works on at once. This limits memory; the load is limited by endpoint limits.
 
-    Left out, ``generate`` and ``select`` are as many as fill their widest endpoint, at least 64; ``filter`` and
-    ``stepmask`` as many as the weak LLM takes attempts at once, at least 32: a race asks for one at a time.
+    Left out, ``generate`` and ``select`` have as many as fill the endpoint with the highest limit, at least 64;
+    ``filter`` and ``stepmask`` as many as the weak LLM takes attempts at once, at least 32 (a race makes one attempt at
+    a time).
     """
 
     section = "engine.lanes"
@@ -137,14 +139,14 @@ class Lanes(Section, frozen=True, kw_only=True):
 
 
 class EngineOptions(Section, frozen=True, kw_only=True):
-    """What shapes speed and storage but no result.
+    """Options that affect speed and storage, but no result.
 
-    ``race_width`` is how many mask levels a race asks at once. Left out, it is 1 for a weak LLM over HTTP, where what
-    is wasted is paid for, and on the embedded engine whatever keeps it full if too few questions are in flight.
-    ``salvage_rounds``: how often questions that failed for what may pass are tried again, after all the others.
-    ``max_engine_restarts``: how often a run starts an embedded engine again that has died. ``max_error_rate``: the run
-    stops when a larger share of the last 100 calls failed, for every endpoint of one role; 1 never stops it.
-    ``max_cost_usd``: the run stops, after what is in flight has arrived, when all runs of the work_dir have cost that.
+    ``race_width``: how many mask levels a race asks for at once. Left out, it is 1 for a weak LLM over HTTP, where
+    wasted attempts cost money; on the embedded engine it is as many as keep it full if few questions are in flight.
+    ``salvage_rounds``: how often questions that failed for a temporary reason are tried again, after the others.
+    ``max_engine_restarts``: how often a run restarts an embedded engine that has died. ``max_error_rate``: the run
+    stops if a larger share of the last 100 calls failed, on every endpoint of one role; 1 never stops it.
+    ``max_cost_usd``: the run stops when all runs of the work_dir together have cost this much; calls in flight finish.
     """
 
     section = "engine"
@@ -164,7 +166,7 @@ class Config(Section, frozen=True, kw_only=True):
     """A whole run. ``endpoints`` is the file's ``model_endpoints``, each with the keys of its ``type``.
 
     Raises:
-        ConfigError: also where keys do not go together.
+        ConfigError: a key is not valid, or keys contradict each other.
     """
 
     models: Models
@@ -175,13 +177,13 @@ class Config(Section, frozen=True, kw_only=True):
     engine: EngineOptions = EngineOptions()
 
     def __post_init__(self) -> None:
-        """Check each key, then the rules that cross keys. Raises ``ConfigError``."""
+        """Check each key, then the rules between keys. Raises ``ConfigError``."""
         super().__post_init__()
         self._check_models()
         self._check_limit_groups()
         in_use = (self.endpoints[name] for name in self.roles().values())
         if self.engine.max_cost_usd is not None and not any(endpoint.cost(1, 0, 1) for endpoint in in_use):
-            raise ConfigError("engine.max_cost_usd: nothing in use has a price; give model_endpoints.….prices")
+            raise ConfigError("engine.max_cost_usd: no endpoint in use has a price; set model_endpoints.….prices")
 
     def _checked(self, name: str, kind: Any, key: str) -> Any:
         if name != "endpoints":
@@ -191,7 +193,7 @@ class Config(Section, frozen=True, kw_only=True):
         return {str(name): decode_endpoint(value, f"{key}.{name}") for name, value in self.endpoints.items()}
 
     def _check_models(self) -> None:
-        """Names resolve and are distinct, and the roles that the method needs are there."""
+        """Check that names exist and are distinct, and that the roles which the method needs are set."""
         models, params = self.models, self.params
         if len(set(models.mstrong)) < len(models.mstrong):
             raise ConfigError(
@@ -212,7 +214,7 @@ class Config(Section, frozen=True, kw_only=True):
                 )
 
     def _check_limit_groups(self) -> None:
-        """Endpoints that share limits agree on them."""
+        """Check that endpoints which share limits have the same ones."""
         first: dict[str, tuple[str, LimitSettings]] = {}
         for name, endpoint in self.endpoints.items():
             limits = endpoint.limits
@@ -227,7 +229,7 @@ class Config(Section, frozen=True, kw_only=True):
                     )
 
     def roles(self) -> dict[str, str]:
-        """Role to endpoint name, in the order of the method; a strong model's role is ``strong/NAME``."""
+        """The endpoint name of each role, in the order of the method. A strong model's role is ``strong/NAME``."""
         roles = {"weak": self.models.mweak}
         roles |= {f"strong/{name}": name for name in self.models.mstrong}
         if self.models.judge:
@@ -238,7 +240,7 @@ class Config(Section, frozen=True, kw_only=True):
 
 
 def input_of(config: Config) -> Path:
-    """Where the questions are read from. Raises ``ConfigError`` if the config does not name it."""
+    """The file of questions. Raises ``ConfigError`` if the config does not name one."""
     if config.dataset.input_path is None:
         raise ConfigError("dataset.input_path: missing; it names the file of questions")
     return Path(config.dataset.input_path)

@@ -1,6 +1,6 @@
-"""What every section of a config has in common: it checks itself, and says what is wrong under the key's full name.
+"""The base class of all config sections. A section checks itself; error messages have the full name of the key.
 
-A section is checked when it is made, be it from a file or in code, so that the same mistake gets the same words.
+It is checked when it is made, from a file or in code, so the same mistake gets the same message.
 """
 
 import difflib
@@ -25,24 +25,24 @@ Price = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*$")]
-"""A base to which a path is added; no user, password or query, which would be secrets in a file."""
+"""A base URL; a path is added to it. User, password and query are not allowed: they would be secrets in a file."""
 
 _AT = re.compile(r" - at (?P<is_key>`key` in )?`\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping in the file; a key that it does not know is an error.
+    """A mapping in the config file. An unknown key is an error.
 
     Raises:
-        ConfigError: when made with a value that its key does not take; the message names the key.
+        ConfigError: a value is not valid for its key; the message names the key.
     """
 
     section: ClassVar[str] = ""
     """The key of the section in the file, for messages."""
 
     def __post_init__(self) -> None:
-        """Check every value, and keep it as its type has it: lists become tuples, whole numbers floats."""
+        """Check every value and convert it to its type: lists to tuples, integers to floats."""
         for field in structs.fields(type(self)):
             value = self._checked(field.name, field.type, self._key(field.encode_name))
             structs.force_setattr(self, field.name, value)
@@ -54,7 +54,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.section}.{name}" if self.section else name
 
     def _expand_user(self, *names: str) -> None:
-        """Write out ``~`` in the paths of these fields."""
+        """Expand ``~`` in the paths of these fields."""
         for name in names:
             value = getattr(self, name)
             if value is not None:
@@ -68,7 +68,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def expand_user(path: str, key: str) -> str:
-    """The path with ``~`` written out. Raises ``ConfigError`` if there is no such user."""
+    """The path with ``~`` expanded. Raises ``ConfigError`` if there is no such user."""
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError:
@@ -76,7 +76,7 @@ def expand_user(path: str, key: str) -> str:
 
 
 def convert(value: object, kind: type[T], key: str) -> T:
-    """The value as its type has it.
+    """Convert a value to its type and check its bounds.
 
     Args:
         value: from YAML or from code.
@@ -84,7 +84,7 @@ def convert(value: object, kind: type[T], key: str) -> T:
         key: the full name of the key, for the message.
 
     Raises:
-        ConfigError: ``section.key: what was expected``.
+        ConfigError: with the message ``section.key: what was expected``.
     """
     try:
         return msgspec.convert(value, kind)
@@ -95,7 +95,7 @@ def convert(value: object, kind: type[T], key: str) -> T:
     path = key + inside
     body = message[: at.start()] if at else message
     if at and at["is_key"]:
-        body = f"of each key in it {body}"
+        body = f"each key in it: {body}"
     if unknown := _UNKNOWN.search(body):
         raise ConfigError(unknown_key(f"{path}.{unknown['key']}", _fields_at(kind, inside))) from None
     if "enum value" in body:
@@ -108,18 +108,18 @@ def convert(value: object, kind: type[T], key: str) -> T:
 
 
 def unknown_key(path: str, known: Iterable[str]) -> str:
-    """What to say about a key that a section does not know."""
+    """The message for an unknown key of a section."""
     return f"{path}: unknown key; {nearest(path.rpartition('.')[2], known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that was most likely meant, or all of them, in words."""
+    """A hint: the most similar known name, or all known names."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _found(value: object, path: str) -> str:
-    """The offending value itself where it is a number; text is not repeated: it may be a secret."""
+    """The invalid value, if it is a number. Text is not repeated: it may be a secret."""
     for key in filter(None, path.split(".")):
         if not isinstance(value, dict) or key not in value:
             return ""
@@ -135,7 +135,7 @@ def _type_at(kind: Any, path: str) -> Any:
 
 
 def _fields_at(kind: Any, path: str) -> dict[str, Any]:
-    """The keys that the section at ``path`` below ``kind`` knows, with their types."""
+    """The keys of the section at ``path`` below ``kind``, with their types."""
     found = _type_at(kind, path)
     if not (isinstance(found, type) and issubclass(found, Section)):
         return {}

@@ -1,4 +1,4 @@
-"""Which keys shape results, for the manifest."""
+"""The config keys that affect results, for the manifest."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from weak2wise.digests import DIGEST, digest
 
 
 def _shown(value: object) -> object:
-    """A text, a number or nothing as it is; what may be long or hold a secret as a digest."""
+    """Text, numbers and empty values as they are; other values, which may be long or hold a secret, as a digest."""
     return value if not value or isinstance(value, str | int | float) else _digest(value)
 
 
@@ -20,12 +20,12 @@ def _digest(value: object) -> str:
 
 
 def result_shape(config: Config, prompts: dict[str, str], scorer_version: str | None = None) -> dict[str, Any]:
-    """Dotted config keys that shape results, with their values as JSON has them; free-form ones as digests.
+    """Dotted config keys that affect results, with their values as in JSON; free-form values as digests.
 
     Args:
-        config: the run's.
-        prompts: the texts in use, the config's or the defaults.
-        scorer_version: of a scorer that is loaded by import path.
+        config: the run's config.
+        prompts: the texts in use, from the config or the defaults.
+        scorer_version: the version of a scorer that is loaded by import path.
     """
     shape = _dotted("params", config.params)
     if scorer_version is not None:
@@ -40,7 +40,7 @@ def result_shape(config: Config, prompts: dict[str, str], scorer_version: str | 
 
 
 def default_shape() -> dict[str, Any]:
-    """What a manifest means by a key that it lacks: one that came after it was written."""
+    """The values of keys that an older manifest lacks, because they were added later."""
     return _as_kept(_dotted("params", Params()) | _dotted("dataset.columns", Columns()))
 
 
@@ -49,6 +49,6 @@ def _dotted(prefix: str, section: Section) -> dict[str, Any]:
 
 
 def _as_kept(shape: dict[str, Any]) -> dict[str, Any]:
-    """As it is read back from a manifest."""
+    """The values as they are read back from a manifest."""
     kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(shape))
     return kept

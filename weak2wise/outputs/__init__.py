@@ -1,1 +1,1 @@
-"""What is made of a run's files while it runs or long after: exports, the report, the status. Reads, never mends."""
+"""Outputs made from a run's files, during the run or later: exports, report, status. Its ledgers are only read."""

@@ -1,4 +1,4 @@
-"""What lies beside an export: the dataset card and LLaMA-Factory's ``dataset_info.json``."""
+"""The files written next to an export: the dataset card and LLaMA-Factory's ``dataset_info.json``."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -18,23 +18,23 @@ _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 
 
 _LICENCE = """
-The licence is for whoever publishes this to state: it depends on that of the questions and on the terms of the models.
+Before you publish this data set, add its licence: it depends on the licence of the questions and on the models' terms.
 """
 _ANSWER = "the reasoning between `<think>` and `</think>`, then the answer"
-HOLDS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
-"""Column to what it holds."""
-HOLDS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
-HOLDS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
+CONTENTS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
+"""What each column holds."""
+CONTENTS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
+CONTENTS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
 
 
 def entry_of(file_name: str, layout: LayoutName) -> dict[str, object] | None:
-    """The data set's entry in LLaMA-Factory's ``data/dataset_info.json``; ``None`` in a layout it does not read."""
+    """The data set's entry in LLaMA-Factory's ``dataset_info.json``; ``None`` if it cannot read the layout."""
     info = LAYOUTS[layout].info
     return info and {"file_name": file_name, **info}
 
 
 def header_of(card: Path) -> dict[str, Any]:
-    """The header of a card of ours, with what was added to it by hand; empty if it is not one of ours."""
+    """The header of a card that weak2wise wrote, with later additions by hand; empty for any other card."""
     text = card.read_text(errors="replace") if card.is_file() else ""
     if _MARK not in text:
         return {}
@@ -45,16 +45,16 @@ def header_of(card: Path) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def described(card: Path) -> str | None:
-    """The name of the data file that a card of ours is about; ``None`` if it is not one of ours."""
+def data_file_of(card: Path) -> str | None:
+    """The name of the data file that a card describes; ``None`` if weak2wise did not write the card."""
     try:
         return str(header_of(card)["configs"][0]["data_files"][0]["path"])
     except (LookupError, TypeError):
         return None
 
 
-def public(model: str) -> str:
-    """A model's name as others may see it: of a local folder its name alone, not where it lies on this machine."""
+def public_name(model: str) -> str:
+    """A model's name to publish: for a local folder only its last part, without the path on this machine."""
     return Path(model).name if model.startswith(("/", "~", "./", "../")) else model
 
 
@@ -69,17 +69,17 @@ def dataset_card(
     columns: Mapping[str, str],
     earlier: Mapping[str, Any],
 ) -> str:
-    """What a data set on the Hub has for its ``README.md``.
+    """The text of the dataset card, the ``README.md`` of a data set on the Hub.
 
     Args:
-        work: the run it comes from.
-        name: the data set's.
-        file_name: the data file beside the card.
-        layout: its shape.
-        rows: how many it has.
-        selection: in words, which of the run's rows these are.
+        work: the run.
+        name: the data set's name.
+        file_name: the data file next to the card.
+        layout: the layout of the data file.
+        rows: the number of rows in it.
+        selection: which of the run's rows these are, in words.
         columns: each column and what it holds.
-        earlier: the header of the card whose place it takes: what is not ours in it stays.
+        earlier: the header of the card that is replaced; keys that weak2wise does not write are kept.
     """
     header: dict[str, Any] = {
         "pretty_name": name,
@@ -94,8 +94,8 @@ def dataset_card(
     shape, source = work.manifest.shape, work.manifest.input
     dropped = "".join(f"| dropped: {reason} | {count:,} |\n" for reason, count in totals.dropped.items())
     failed = sum(totals.failed.values())
-    models = "".join(f"| {_cell(role)} | {_cell(public(model))} |\n" for role, model in work.models.items())
-    shown = {key: public(value) if key.endswith(".model") else value for key, value in shape.items()}
+    models = "".join(f"| {_cell(role)} | {_cell(public_name(model))} |\n" for role, model in work.models.items())
+    shown = {key: public_name(value) if key.endswith(".model") else value for key, value in shape.items()}
     listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
@@ -131,8 +131,8 @@ the answer is first derived.
 
 ## How to reproduce
 
-`weak2wise` {version("weak2wise")}, on the same input, with a config of the settings below. It also says where each
-endpoint is reached, and what is shown as a digest alone (prompts, free-form values):
+`weak2wise` {version("weak2wise")}, on the same input, with a config of the settings below. Add to it the address of
+each endpoint, and the values that are shown only as a digest (prompts, free-form values):
 
 ```bash
 python -m weak2wise.engine --config config.yaml

@@ -1,6 +1,6 @@
-"""Which rows an export takes: the best of them, evenly over the values of a column if asked.
+"""Choose the rows of an export: those with the best scores, optionally balanced over the values of a column.
 
-In memory a row costs a few bytes: its score and the number of its group.
+A row takes a few bytes of memory: its score and the number of its group.
 """
 
 from array import array
@@ -25,7 +25,7 @@ class _Winner(Struct):
 
 
 class _Golden(Struct):
-    """What choosing needs of a golden trace; its texts are skipped."""
+    """The fields of a golden trace that choosing needs; its texts are not decoded."""
 
     score: _Score
     winner: _Winner
@@ -36,13 +36,13 @@ def choose(work: WorkDir, *, top: int | None, min_score: float | None, balance_b
 
     Args:
         work: the run.
-        top: at most so many, the highest scores first, ties to the earlier row.
-        min_score: none below this.
-        balance_by: ``m_strong`` or a column of the input; ``top`` is then shared evenly between its values, and what
-            one value cannot fill goes to the others.
+        top: the highest number of rows; the best scores are taken, and on equal scores the earlier row.
+        min_score: the lowest score of a row.
+        balance_by: ``m_strong`` or a column of the input; ``top`` is divided evenly between its values. If one value
+            has too few rows, the others get the rest.
 
     Raises:
-        ConfigError: there is no such column, or the input cannot be read any more.
+        ConfigError: there is no such column, or the input can no longer be read.
     """
     golden: Ledger[_Golden] = work.ledger(step_making(Golden).name, _Golden)
     golden.look()
@@ -75,7 +75,7 @@ def choose(work: WorkDir, *, top: int | None, min_score: float | None, balance_b
 
 
 def shares(groups: Sequence[int], top: int) -> list[int]:
-    """How many of ``top`` each group gets: the same for all, but none more than it has."""
+    """How many of ``top`` rows each group gets: the same number for all, but not more than the group has."""
     sizes = [0] * (max(groups, default=-1) + 1)
     for group in groups:
         sizes[group] += 1
@@ -89,7 +89,7 @@ def shares(groups: Sequence[int], top: int) -> list[int]:
 
 
 def _input_groups(work: WorkDir, column: str, rows: Sequence[int]) -> "array[int]":
-    """The number of the group that each of the rows belongs to, by a column of the input."""
+    """The group number of each row, by its value in a column of the input."""
     path = work.input_path()
     numbers: dict[str, int] = {}
     groups = array("L")

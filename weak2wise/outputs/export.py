@@ -1,4 +1,4 @@
-"""Training data out of a run's ledger, in the shape a trainer reads; a row at a time, each file whole or not at all."""
+"""Write training data from a run's ledgers in a trainer's layout: one row at a time, each file atomically."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -12,7 +12,7 @@ from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import make_private, write_atomic
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.journal import Receipt
-from weak2wise.outputs.card import public
+from weak2wise.outputs.card import public_name
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, SftRow
@@ -32,7 +32,7 @@ PROVENANCE = {
     "judge_llm_calls": "int",
     "cost_usd": "float",
 }
-"""Fields of the ``provenance`` column and their types, of a run that Step-Mask scored."""
+"""Fields of the ``provenance`` column and their types, for a run that was scored by Step-Mask."""
 
 _BATCH = 1000
 
@@ -40,13 +40,13 @@ _BATCH = 1000
 def rows_of(
     work: WorkDir, chosen: Iterable[int], layout: Layout, provenance: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The chosen rows in a layout, with these fields of provenance if any, read one at a time. Blocks."""
-    bills = _bills(work) if provenance else {}
+    """The chosen rows in a layout, with these provenance fields (if any), read one at a time. Blocks."""
+    costs = _row_costs(work) if provenance else {}
     for row in chosen:
         sft = _done(work, SftRow, row)
         line = layout.row(sft.prompt, sft.response)
         if provenance:
-            known = _provenance(work, _done(work, Golden, row), bills.get(row, _Bill()))
+            known = _provenance(work, _done(work, Golden, row), costs.get(row, _RowCost()))
             line["provenance"] = {field: known[field] for field in provenance}
         yield line
 
@@ -57,28 +57,28 @@ def _done(work: WorkDir, record: type[T], row: int) -> T:
     return outcome.record
 
 
-class _Bill(Struct):
-    """What one row's answers came to: the judge LLM's verdicts, and US dollars for all of them."""
+class _RowCost(Struct):
+    """One row's number of verdicts by the judge LLM, and US dollars for all its answers."""
 
     judged: int = 0
     cost_usd: float = 0.0
 
 
-def _bills(work: WorkDir) -> dict[int, _Bill]:
-    """The bills of rows that were judged by an LLM or cost money."""
-    bills: dict[int, _Bill] = {}
+def _row_costs(work: WorkDir) -> dict[int, _RowCost]:
+    """By row; only rows that were judged by an LLM or cost money."""
+    costs: dict[int, _RowCost] = {}
 
     def count(receipt: Receipt) -> None:
         if receipt.role == "judge" or receipt.cost_usd:
-            bill = bills.setdefault(receipt.row, _Bill())
-            bill.judged += receipt.role == "judge" and receipt.key != ""
-            bill.cost_usd += receipt.cost_usd
+            cost = costs.setdefault(receipt.row, _RowCost())
+            cost.judged += receipt.role == "judge" and receipt.key != ""
+            cost.cost_usd += receipt.cost_usd
 
     work.journal.look(count)
-    return bills
+    return costs
 
 
-def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
+def _provenance(work: WorkDir, golden: Golden, cost: _RowCost) -> dict[str, Any]:
     winner, score = golden.winner, golden.score
     mode = work.manifest.shape["params.judge_mode"]
     return {
@@ -87,19 +87,19 @@ def _provenance(work: WorkDir, golden: Golden, bill: _Bill) -> dict[str, Any]:
         "score": score.score,
         "s_list": score.s_list,
         "evidence": msgspec.json.encode(score.debug).decode(),
-        "strong_model": public(work.models.get(f"strong/{winner.m_strong}", winner.m_strong)),
+        "strong_model": public_name(work.models.get(f"strong/{winner.m_strong}", winner.m_strong)),
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
-        # One text, not a list: readers that guess types from the first rows take an empty list for one of nulls.
+        # One text, not a list: readers that infer types from the first rows take an empty list for a list of nulls.
         "marks": ", ".join(winner.marks),
         "cut_by": golden.cut_by,
-        "judge": "llm" if mode == "llm" else "rule and llm" if bill.judged else "rule",
-        "judge_llm_calls": bill.judged,
-        "cost_usd": round(bill.cost_usd, 6),
+        "judge": "llm" if mode == "llm" else "rule and llm" if cost.judged else "rule",
+        "judge_llm_calls": cost.judged,
+        "cost_usd": round(cost.cost_usd, 6),
     }
 
 
 def provenance_fields(work: WorkDir) -> dict[str, str]:
-    """The fields of a run's ``provenance`` column and their types; another scorer's evidence is JSON in one text."""
+    """The fields of a run's ``provenance`` column and their types. Another scorer's evidence is JSON text."""
     if work.scorer_name == "stepmask":
         return PROVENANCE
     changed = PROVENANCE | {"s_list": "text"}
@@ -113,7 +113,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 
     def lines() -> Iterator[bytes]:
         nonlocal count
-        for count, row in enumerate(rows, 1):  # noqa: B007 - the last number is the answer
+        for count, row in enumerate(rows, 1):  # noqa: B007 - returned by write_jsonl
             yield encode(row) + b"\n"
 
     write_atomic(path, lines())

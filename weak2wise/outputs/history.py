@@ -1,4 +1,4 @@
-"""What a run's log tells of it: when it was last started, on what, how it went, how it ended."""
+"""A run's history from its log: the last start, its input, its progress, and how it ended."""
 
 from collections import deque
 from datetime import datetime
@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct
 
 RECENT = 60
-"""Progress events kept: those of the last ten minutes."""
+"""Number of progress events kept: those of the last ten minutes."""
 
 
 class Progress(Struct, frozen=True):
-    """One ``progress`` event: when, how many outcomes each step had reached, and what was said to be left."""
+    """One ``progress`` event: its time, the outcomes of each step so far, and the estimated seconds left."""
 
     at: datetime
     outcomes: dict[str, int]
@@ -21,23 +21,23 @@ class Progress(Struct, frozen=True):
 
 
 class History(Struct, kw_only=True):
-    """The last start of a work_dir and what followed; empty where there is no log."""
+    """The last start in a work_dir and the events after it; empty if there is no log."""
 
     started: datetime | None = None
     input: str | None = None
     sets: tuple[str, ...] = ()
-    """Its evaluation sets."""
+    """The evaluation sets."""
     output: str | None = None
     steps: tuple[str, ...] = ()
     progress: deque[Progress] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     last: datetime | None = None
     finished: bool = False
     rows: int | None = None
-    """How many the input has, once the run has counted them."""
+    """Rows of the input, once the run has counted them."""
     stopped: str | None = None
 
     def per_minute(self) -> dict[str, float]:
-        """Outcomes a minute of each step, lately; empty before there is anything to tell it by."""
+        """Recent outcomes a minute of each step; empty with fewer than two progress events."""
         if len(self.progress) < 2:
             return {}
         first, last = self.progress[0], self.progress[-1]
@@ -47,7 +47,7 @@ class History(Struct, kw_only=True):
         return {step: 60 * (last.outcomes[step] - first.outcomes[step]) / seconds for step in self.steps}
 
     def seconds_left(self, now: datetime) -> float | None:
-        """What the run itself last said, less the time since then; ``None`` if it could not tell."""
+        """The run's last estimate minus the time since then; ``None`` if it had no estimate."""
         last = self.progress[-1] if self.progress else None
         if last is None or last.seconds_left is None:
             return None
@@ -60,11 +60,11 @@ class _Event(Struct):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
-_TOLD = {"run.started", "progress", "run.finished", "run.interrupted", "run.stopped", "run.broken"}
+_EVENTS = {"run.started", "progress", "run.finished", "run.interrupted", "run.stopped", "run.broken"}
 
 
 def read_history(log: Path) -> History:
-    """Read ``run.log`` line by line; what is no event of ours is passed over. Blocks; raises ``OSError``."""
+    """Read ``run.log`` line by line; other lines than run events are skipped. Blocks; raises ``OSError``."""
     history = History()
     try:
         file = log.open("rb")
@@ -76,15 +76,15 @@ def read_history(log: Path) -> History:
                 event = _EVENT.decode(line)
                 if event.timestamp is None:
                     continue
-                if event.event in _TOLD:
-                    history = _told(history, event, msgspec.json.decode(line))
+                if event.event in _EVENTS:
+                    history = _updated(history, event, msgspec.json.decode(line))
             except (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError):
                 continue
             history.last = event.timestamp
     return history
 
 
-def _told(history: History, event: _Event, fields: dict[str, Any]) -> History:
+def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History:
     assert event.timestamp is not None
     match event.event:
         case "run.started":

@@ -1,4 +1,4 @@
-"""Exports on the Hugging Face Hub."""
+"""Upload exports to the Hugging Face Hub."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ _MISSING = f"--push-to-hub needs huggingface_hub: {FORMATS}"
 
 
 def check_name(repo: str) -> None:
-    """See that a data set may be called so. Raises ``ConfigError``, also where huggingface_hub is not installed."""
+    """Check the name of a data set. Raises ``ConfigError``, also if huggingface_hub is not installed."""
     try:
         from huggingface_hub.errors import HFValidationError  # noqa: PLC0415 - an extra
         from huggingface_hub.utils import validate_repo_id  # noqa: PLC0415
@@ -24,12 +24,12 @@ def check_name(repo: str) -> None:
 
 
 def push(repo: str, files: Mapping[str, Path], *, dry_run: bool) -> Iterator[str]:
-    """Upload files to a data set, which is made private if it is new; yields what was, or would be, done. Blocks.
+    """Upload files to a data set (a new one is private). Yields lines that say what was, or would be, done. Blocks.
 
-    ``files`` are by the names that they have there. The token is the one that ``hf auth login`` left, or ``HF_TOKEN``.
+    ``files``: name on the Hub to local path. The token is the one of ``hf auth login``, or ``HF_TOKEN``.
 
     Raises:
-        ConfigError: huggingface_hub is not installed, or the Hub cannot be reached or refused.
+        ConfigError: huggingface_hub is not installed, or the Hub cannot be reached or refuses.
     """
     try:
         from huggingface_hub import CommitOperationAdd, HfApi  # noqa: PLC0415 - an extra
@@ -48,10 +48,10 @@ def push(repo: str, files: Mapping[str, Path], *, dry_run: bool) -> Iterator[str
             repo_type="dataset",
             commit_message="Export from weak2wise",
         )
-    except Exception as error:  # noqa: BLE001 - whatever HTTP library huggingface_hub stands on raises its own
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - errors depend on the HTTP library that huggingface_hub uses
+        message = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"--push-to-hub {repo}: {said}. The files are written; check the network, and HF_TOKEN or `hf auth login`, "
-            "then try again"
+            f"--push-to-hub {repo}: {message}. The files are written; check the network, and HF_TOKEN or `hf auth "
+            "login`, then try again"
         ) from None
     yield f"Uploaded to {url}"

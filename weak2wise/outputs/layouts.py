@@ -1,4 +1,4 @@
-"""The shapes that training data comes in, and how LLaMA-Factory is told of each."""
+"""The layouts of training data, and the entry of each in LLaMA-Factory's ``dataset_info.json``."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
@@ -7,15 +7,15 @@ LayoutName = Literal["prompt_response", "prompt_completion", "messages", "shareg
 
 
 class Layout(NamedTuple):
-    """One shape: a row of it, the Arrow types of its columns, and its entry in ``dataset_info.json``."""
+    """One layout: how a row is made, the types of its columns, and its entry in ``dataset_info.json``."""
 
     row: Callable[[str, str], dict[str, Any]]
     types: dict[str, str]
-    """Column to ``text`` or ``turns:KEY,KEY`` (a list of objects that hold two texts)."""
+    """The type of each column: ``text`` or ``turns:KEY,KEY`` (a list of objects with two text fields)."""
     info: dict[str, Any] | None
-    """``None`` where LLaMA-Factory has no words for it."""
+    """``None`` if LLaMA-Factory does not support the layout."""
     reader: str
-    """Who reads it as it is, and what they do with it."""
+    """The programs that read it without conversion, in words."""
 
 
 def _alpaca(prompt: str, response: str, **more: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         "the Weak2Wise reference code; LLaMA-Factory",
     ),
     "prompt_completion": Layout(
-        # Turns, not texts: texts TRL puts together as they are, without the model's chat template.
+        # Turns, not texts: TRL joins plain texts without the model's chat template.
         lambda prompt, response: {"prompt": [_turn("user", prompt)], "completion": [_turn("assistant", response)]},
         {"prompt": "turns:role,content", "completion": "turns:role,content"},
         None,
@@ -48,7 +48,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         {"messages": "turns:role,content"},
         {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _ROLES},
         "LLaMA-Factory, OpenAI's and most others' chat fine-tuning, and TRL's SFTTrainer, which trains on the "
-        "question's tokens, too, unless told `assistant_only_loss=True`",
+        "question's tokens, too, unless `assistant_only_loss=True` is set",
     ),
     "sharegpt": Layout(
         lambda prompt, response: {

@@ -1,4 +1,4 @@
-"""The files that a finished run leaves: each step's, and the list of failures."""
+"""The output files of a finished run: one for each step, and the list of failures."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,14 +13,14 @@ from workers.method import Step
 
 
 def write_output_files(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
-    """Write each step's file and the list of failures in input order, each whole or not at all.
+    """Write each step's file and the list of failures, in input order and atomically.
 
     Blocks; raises ``OSError``.
 
     Args:
-        files: where to write, and the step.
-        account: where rows stand, with the steps' ledgers.
-        failures: where to write the rows that failed.
+        files: the path to write for each step.
+        account: the state of all rows, with the steps' ledgers.
+        failures: the file for the rows that failed.
     """
     encode = msgspec.json.Encoder().encode
     for path, step in files.items():

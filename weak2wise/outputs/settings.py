@@ -1,4 +1,4 @@
-"""What a run's results depend on as YAML that a config takes; the manifest keeps it under dotted keys."""
+"""The settings that a run's results depend on, as config YAML. The manifest has them under dotted keys."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from weak2wise.digests import DIGEST
 
 
 def as_yaml(shape: Mapping[str, Any]) -> str:
-    """The settings under a config's own keys; digests, and versions of what is loaded by path, follow as comments.
+    """The settings as config YAML. Digests, and versions of classes loaded by import path, are comments at the end.
 
-    What the manifest does not know is for the reader to add: where an endpoint is reached, the texts, the input.
+    The reader must add what the manifest does not hold: addresses of endpoints, prompt texts, the input.
 
     Args:
         shape: dotted keys and values (``result_shape``).
@@ -38,7 +38,7 @@ def as_yaml(shape: Mapping[str, Any]) -> str:
 
 
 def _path(key: str, endpoints: list[str]) -> list[str]:
-    """A dotted key's parts; an endpoint's name may hold dots itself."""
+    """The parts of a dotted key. An endpoint's name may contain dots."""
     section, _, rest = key.partition(".")
     for name in endpoints if section == "model_endpoints" else ():
         if rest.startswith(f"{name}."):

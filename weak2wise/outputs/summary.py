@@ -1,4 +1,4 @@
-"""The last thing a run says: what went in, what came out, what it took."""
+"""The summary of a run: its input, its output, calls, tokens and costs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from weak2wise.ledger.account import Totals
 class RoleUse(Struct, frozen=True, kw_only=True):
     """What one role used on one endpoint over all starts of the work_dir.
 
-    The tokens of ``estimated`` answers were not reported; ``wasted_usd`` of the cost went for unusable answers.
+    ``estimated``: answers whose tokens were not reported. ``wasted_usd``: the part of the cost for unusable answers.
     """
 
     role: str
@@ -29,7 +29,7 @@ class RoleUse(Struct, frozen=True, kw_only=True):
 
 
 class EndpointUse(Struct, frozen=True, kw_only=True):
-    """What one endpoint saw: requests sent, answered, and faults by kind."""
+    """The requests of one endpoint: sent, answered, and faults by kind."""
 
     endpoint: str
     sent: int
@@ -38,23 +38,23 @@ class EndpointUse(Struct, frozen=True, kw_only=True):
 
 
 class ThisStart(Struct, frozen=True, kw_only=True):
-    """What is counted from one start of the engine to its end, and written down nowhere else."""
+    """Counts from one start of the engine to its end. They are stored only here."""
 
     seconds: float
     replayed: dict[str, int]
-    """By role, answers that came from the journal."""
+    """Answers that came from the journal, by role."""
     endpoints: list[EndpointUse]
     verdicts: dict[str, int]
-    """By what decided them."""
+    """Counted by what decided them."""
     cuts: dict[str, int]
-    """By what made them; tokens ``written`` by the truncation model, of so many ``characters``, and characters ``kept``
-    of the traces."""
+    """Counted by what made them. Also: tokens ``written`` by the truncation model, ``characters`` of that text, and
+    characters of the traces that were ``kept``."""
     bits: dict[str, int]
-    """Step-Mask's: asked, spared by racing, asked in vain; hints too long for the weak LLM."""
+    """Step-Mask's bits: asked, spared by racing, asked but not needed (``in_vain``), hint too long for the weak LLM."""
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Written to ``summary.json`` and printed; what is not of ``this_start`` is of all starts together."""
+    """Written to ``summary.json`` and printed. All but ``this_start`` counts all starts together."""
 
     totals: Totals
     through: str
@@ -63,8 +63,12 @@ class Summary(Struct, frozen=True, kw_only=True):
     this_start: ThisStart | None
 
 
+_BITS = {"in_vain": "wasted"}
+"""Words for what the summary counts under another name."""
+
+
 def show(summary: Summary, console: Console) -> None:
-    """Print a summary for people."""
+    """Print a summary as tables."""
     totals = summary.totals
     facts: list[tuple[str, Any]] = [
         ("questions", totals.rows),
@@ -103,17 +107,17 @@ def _of_this_start(start: ThisStart) -> Iterator[str]:
 
 
 def _counters(start: ThisStart) -> Iterator[str]:
-    """What was asked and decided, and how."""
+    """Lines about faults, verdicts, bits and cuts, where there were any."""
     for e in start.endpoints:
         if e.faults:
             faults = ", ".join(f"{count:,} {kind}" for kind, count in e.faults.items())
             yield f"{e.endpoint}: {e.sent:,} requests, {e.answered:,} answered, faults: {faults}"
     if start.verdicts:
         yield "verdicts: " + ", ".join(f"{n:,} by {by}" for by, n in start.verdicts.items())
-    if bits := [f"{count:,} {what.replace('_', ' ')}" for what, count in start.bits.items() if count]:
+    if bits := [f"{count:,} {_BITS.get(what, what.replace('_', ' '))}" for what, count in start.bits.items() if count]:
         yield "Step-Mask bits: " + ", ".join(bits)
-    told = ("written", "characters", "kept")
-    if cuts := [f"{count:,} by {by}" for by, count in start.cuts.items() if by not in told]:
-        written, characters, kept = (start.cuts.get(name, 0) for name in told)
-        copied = f", {kept * written / characters:,.0f} or so if it had copied them" if characters else ""
+    sizes = ("written", "characters", "kept")
+    if cuts := [f"{count:,} by {by}" for by, count in start.cuts.items() if by not in sizes]:
+        written, characters, kept = (start.cuts.get(name, 0) for name in sizes)
+        copied = f", about {kept * written / characters:,.0f} if it had copied them" if characters else ""
         yield "cuts: " + ", ".join(cuts) + (f"; the model wrote {written:,} tokens{copied}" if written else "")

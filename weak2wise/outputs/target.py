@@ -1,4 +1,4 @@
-"""Where an export goes, and that it takes the place of nothing that is not an earlier export."""
+"""The files of an export, and a check that they replace nothing but an earlier export."""
 
 import os
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint
-from weak2wise.outputs.card import described
+from weak2wise.outputs.card import data_file_of
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import is_own
 from workers.method import METHOD
 
-_WRITTEN = {".jsonl", ".parquet"}
-_OTHER_FILES = {
+_DATA_SUFFIXES = {".jsonl", ".parquet"}
+_OTHER_SUFFIXES = {
     ".json",
     ".csv",
     ".tsv",
@@ -36,17 +36,17 @@ _OTHER_FILES = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say of a file that cannot be written which one it is: the error itself names a temporary one beside it, or none.
+    """Name the file that cannot be written. The ``OSError`` itself may name a temporary file next to it, or none.
 
     Raises:
-        RunStopped: naming the file that was to be written.
-        OSError: about any other file, as it is.
+        RunStopped: names the file that was to be written.
+        OSError: the error is about another file.
     """
     try:
         yield
     except OSError as error:
-        about = Path(error.filename) if error.filename else path
-        if about.name != f".{path.name}.tmp" and not path.is_relative_to(about):
+        named = Path(error.filename) if error.filename else path
+        if named.name != f".{path.name}.tmp" and not path.is_relative_to(named):
             raise
         why = os.strerror(error.errno) if error.errno else str(error)
         raise RunStopped(
@@ -55,10 +55,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class Target(Struct, frozen=True):
-    """The data file, and the dataset card and LLaMA-Factory's ``dataset_info.json`` beside it.
+    """The data file, and the dataset card and LLaMA-Factory's ``dataset_info.json`` next to it.
 
-    The card of a folder's ``train`` file is its ``README.md``, that of any other file has the file's name: several
-    exports may share a folder, and each card is the proof that the file it names came from here.
+    The card of a ``train`` file is the folder's ``README.md``; the card of any other file has that file's name. So
+    several exports can share a folder, and each card proves that weak2wise wrote the file that it names.
     """
 
     data: Path
@@ -67,27 +67,27 @@ class Target(Struct, frozen=True):
 
     @classmethod
     def of(cls, out: Path) -> "Target":
-        """What ``--out`` means. Raises ``ConfigError`` if it is neither a file that can be written nor a folder."""
-        if out.suffix in _WRITTEN and out.is_dir():
-            raise ConfigError(f"--out {out}: is a folder, but named like a file; name the file in it")
-        if out.suffix in _OTHER_FILES and not out.is_dir():
+        """The target for ``--out``. Raises ``ConfigError`` if that is not a .jsonl or .parquet file or a folder."""
+        if out.suffix in _DATA_SUFFIXES and out.is_dir():
+            raise ConfigError(f"--out {out}: is a folder, but has the name of a file; add the name of a file in it")
+        if out.suffix in _OTHER_SUFFIXES and not out.is_dir():
             raise ConfigError(f"--out {out}: expected a name that ends in .jsonl or .parquet, or a folder's")
-        data = out if out.suffix in _WRITTEN else out / "train.jsonl"
+        data = out if out.suffix in _DATA_SUFFIXES else out / "train.jsonl"
         card = data.with_name("README.md") if data.stem == "train" else data.with_suffix(".md")
         return cls(data, card, data.with_name("dataset_info.json"))
 
     @property
     def name(self) -> str:
-        """The data set's: its folder's, or its file's if that has a name of its own."""
+        """The data set's name: the file's, or the folder's for a ``train`` file."""
         return self.data.resolve().parent.name if self.data.stem == "train" else self.data.stem
 
     def entry(self, name: str, info: dict[str, object] | None) -> bytes:
-        """What ``dataset_info.json`` says with the data set's entry in it, or without; the entries of others stay.
+        """The new content of ``dataset_info.json``: with the entry ``info``, or without it. Other entries are kept.
 
-        Empty if there is no such file and need be none.
+        Empty if nothing is to be written.
 
         Raises:
-            ConfigError: the file there cannot be added to.
+            ConfigError: the existing file cannot be extended.
         """
         entries: dict[str, Any] = {}
         if self.info.exists():
@@ -95,7 +95,7 @@ class Target(Struct, frozen=True):
                 entries = msgspec.json.decode(self.info.read_bytes(), type=dict[str, Any])
             except msgspec.DecodeError:
                 raise ConfigError(
-                    f"{self.info}: is no JSON object to add to; choose another --out, or --no-card"
+                    f"{self.info}: is not a JSON object; choose another --out, or pass --no-card"
                 ) from None
         other = entries.get(name)
         if isinstance(other, dict) and other.get("file_name") not in {None, self.data.name}:
@@ -114,22 +114,22 @@ class Target(Struct, frozen=True):
         return entries != b"" and list(msgspec.json.decode(entries, type=dict[str, Any])) == [name]
 
     def check(self, work: WorkDir, *, card: bool) -> None:
-        """See that nothing is overwritten but an earlier export. Raises ``ConfigError``."""
+        """Check that nothing but an earlier export is overwritten. Raises ``ConfigError``."""
         history = work.history
-        taken = {"the run's input": [history.input], "an evaluation set of the run": history.sets}
-        taken["the run's training data"] = [history.output, str(work.folder / METHOD[-1].file)]
+        reserved = {"the run's input": [history.input], "an evaluation set of the run": history.sets}
+        reserved["the run's training data"] = [history.output, str(work.folder / METHOD[-1].file)]
         for path in (self.data, self.card, self.info) if card else (self.data,):
             if is_own(path, work.folder):
                 raise ConfigError(f"{path}: is a file of the run itself; choose another --out")
-            for what, names in taken.items():
+            for what, names in reserved.items():
                 if any(name and Path(name).resolve() == path.resolve() for name in names):
                     raise ConfigError(f"{path}: is {what}; choose another --out")
-        about = described(self.card)
-        if card and self.card.exists() and about != self.data.name:
-            whose = f"is the card of {about}" if about else "is no card of ours"
-            raise ConfigError(f"{self.card}: {whose}; choose a folder of its own for --out, or pass --no-card")
-        if self.data.exists() and about != self.data.name:
+        described = data_file_of(self.card)
+        if card and self.card.exists() and described != self.data.name:
+            reason = f"is the card of {described}" if described else "is not a card that weak2wise wrote"
+            raise ConfigError(f"{self.card}: {reason}; choose another folder for --out, or pass --no-card")
+        if self.data.exists() and described != self.data.name:
             raise ConfigError(
-                f"{self.data}: is there already, and no card beside it says that it is an earlier export; "
+                f"{self.data}: exists, and no card next to it says that it is an earlier export; "
                 "choose another --out, or move it away"
             )

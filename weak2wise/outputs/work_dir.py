@@ -1,7 +1,7 @@
-"""A work_dir seen from outside: what its files say of a run that goes on, was stopped or is long over.
+"""A read-only view of a work_dir, of a run that is running, stopped or finished.
 
-Nothing in it is written, repaired or held. The ledgers are read latest stage first, so that what a running engine adds
-meanwhile cannot make a row look further in a later stage than in an earlier one.
+Nothing in it is written, repaired or locked. The ledgers are read from the last stage to the first. A running engine
+may add lines in the meantime; in this order a row is never seen in a later stage but not in an earlier one.
 """
 
 from functools import cached_property
@@ -29,18 +29,18 @@ _READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
 
 
 class WorkDir:
-    """Everything durable of one run, for reading.
+    """All files of one run, for reading.
 
     Raises:
         ConfigError: there is no run in the folder, or its files are damaged.
-        DiskError: they cannot be read.
+        DiskError: the files cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         manifest = load_manifest(folder / "manifest.json")
         if manifest is None:
-            raise ConfigError(f"{folder}: holds no run (no manifest.json); name the dataset.work_dir of one")
+            raise ConfigError(f"{folder}: holds no run (no manifest.json); give the dataset.work_dir of a run")
         self.manifest = manifest
         self.steps: dict[str, Ledger[Any]] = {step.name: self.ledger(step.name, step.makes) for step in METHOD}
         for ledger in reversed(self.steps.values()):
@@ -52,11 +52,11 @@ class WorkDir:
         self.history = read_history(folder / "run.log")
 
     def ledger(self, name: str, kind: type[Any]) -> Ledger[Any]:
-        """One stage's ledger, its records read as ``kind``; ``look`` at it before use."""
+        """The ledger of one stage, with records decoded as ``kind``. Call its ``look`` before use."""
         return Ledger(name, self.folder / "ledger", kind, **_READ_ONLY)
 
     def made(self, record: type[T]) -> Ledger[T]:
-        """The ledger of the step that makes such records."""
+        """The ledger of the step that makes these records."""
         return self.steps[step_making(record).name]
 
     @property
@@ -66,12 +66,12 @@ class WorkDir:
 
     @cached_property
     def scorer(self) -> type[Scorer]:
-        """What describes the run's scores, be its own scorer there or not."""
+        """The class that describes the run's scores, also if the run's own scorer cannot be loaded."""
         return describer(self.scorer_name)
 
     @property
     def models(self) -> dict[str, str]:
-        """Role to the model that played it, a strong one's role being ``strong/`` and its endpoint's name."""
+        """The model of each role. A strong model's role is ``strong/`` and the name of its endpoint."""
         shape = self.manifest.shape
         names = {"weak": shape["models.mweak"]}
         names |= {f"strong/{name}": name for name in self.strong}
@@ -79,7 +79,7 @@ class WorkDir:
         return {role: self.model_of(name) for role, name in names.items() if name}
 
     def model_of(self, endpoint: str) -> str:
-        """What an endpoint serves; its name where the settings know it no more (``--resume force``)."""
+        """The model of an endpoint; the endpoint's name if it is no longer in the settings (``--resume force``)."""
         return str(self.manifest.shape.get(f"model_endpoints.{endpoint}.model", endpoint))
 
     @property
@@ -89,24 +89,24 @@ class WorkDir:
 
     @property
     def through(self) -> list[str]:
-        """The steps that the run is to take each row through."""
+        """The names of the steps that the last start was to run; all if the log does not say."""
         return [step for step in self.steps if step in self.history.steps] or list(self.steps)
 
     def input_path(self) -> Path:
-        """The input that the run was last started on.
+        """The input of the run's last start.
 
         Raises:
-            ConfigError: it is not there any more, or has changed.
+            ConfigError: it no longer exists, or it has changed.
         """
         path = at_hand(Path(self.history.input or "?"), self.folder)
         if not path.is_file():
-            raise ConfigError(f"{path}: the run's input is not there any more; put it back")
+            raise ConfigError(f"{path}: the run's input no longer exists; put it back")
         if path.stat().st_size != self.manifest.input.size:
             raise ConfigError(f"{path}: the run's input has changed since; put it back")
         return path
 
     def rows_known(self) -> int | None:
-        """How many rows the input has; ``None`` if the run has not said so and the file is not there any more."""
+        """How many rows the input has; ``None`` if the log does not say and the file no longer exists."""
         if self.history.rows is not None:
             return self.history.rows
         try:
@@ -115,12 +115,12 @@ class WorkDir:
             return None
 
     def totals(self) -> tuple[Totals, bool]:
-        """Where all rows stand, and whether ``rows`` counts the whole input or, failing that, those begun. Blocks."""
+        """Rows by state, and whether ``rows`` counts the whole input; if not, it counts the rows begun. Blocks."""
         account, known = self.account.up_to(self.through[-1]), self.rows_known()
         return account.totals(max(known or 0, account.begun())), known is not None
 
     def summary(self) -> Summary:
-        """Totals and use over all starts; ``this_start`` from ``summary.json``, if a start has finished. Blocks."""
+        """Totals and use over all starts. ``this_start`` is from ``summary.json``, if a start has finished. Blocks."""
         spent: dict[tuple[str, str], Spent] = {}
         self.journal.look(lambda receipt: spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt))
         try:
@@ -137,16 +137,16 @@ class WorkDir:
         )
 
     def running(self) -> int | None:
-        """The process that holds this work_dir, if one does; 0 where it has not said its number."""
+        """The id of the process that has locked this work_dir; 0 if the id is unknown, ``None`` if no process has."""
         return holder(self.folder)
 
     def state(self) -> Literal["running", "finished", "stopped"]:
-        """How the run was found."""
+        """Whether the run is going on, has finished, or was stopped."""
         if self.running() is not None:
             return "running"
         return "finished" if self.history.finished else "stopped"
 
     def counts(self, step: str) -> dict[str, int]:
-        """How many rows a step left done, dropped and failed."""
+        """How many rows are done, dropped and failed in a step."""
         found = self.steps[step].tally
         return {status.name.lower(): found[status] for status in (RowStatus.DONE, RowStatus.DROPPED, RowStatus.FAILED)}

@@ -1,1 +1,1 @@
-"""Watching a run that goes on: in the terminal, on a page, through metrics."""
+"""Views of a running run: in the terminal, on a page, as metrics."""

@@ -1,6 +1,6 @@
-"""How a run stands right now: the one set of facts behind the terminal, the page and the metrics.
+"""The current state of a run: one set of facts for the terminal, the page and the metrics.
 
-An ``Observer`` only looks: it reads counters that the run keeps anyway, once a second, and nothing waits for it.
+An ``Observer`` only reads: once a second it reads counters that the run keeps anyway. The run never waits for it.
 """
 
 import asyncio
@@ -22,15 +22,18 @@ from weak2wise.watch.remaining import Remaining, Step
 from workers.scorers import Scorer
 
 EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two samples of the counters."""
 RECENT = 60
-"""Looks that rates are taken over."""
+"""Number of samples that rates are computed over."""
 CHART_EVERY, CHART_POINTS = 5, 720
-"""Looks between two points of the charts, and the points kept: an hour."""
+"""Samples between two points of the charts, and the number of points kept (one hour)."""
 
 
 class StageFacts(Struct, frozen=True):
-    """One stage: rows ``done``, ``dropped`` and ``failed`` in all runs; ``busy`` in its lanes, ``waiting`` for one."""
+    """One stage: rows ``done``, ``dropped`` and ``failed`` in all runs.
+
+    ``busy``: rows in work now, at most ``lanes``. ``waiting``: rows in its queue.
+    """
 
     name: str
     done: int
@@ -43,10 +46,10 @@ class StageFacts(Struct, frozen=True):
 
 
 class EndpointFacts(Struct, frozen=True):
-    """One HTTP endpoint in this run; tokens and US dollars in all runs.
+    """One HTTP endpoint in this run; its tokens and US dollars are those of all runs.
 
-    ``down``: seconds without any answer. ``paced``: requests a minute, where their rate is what holds them back and not
-    the ``limit`` of those in flight.
+    ``down``: seconds since it stopped answering. ``paced``: allowed requests a minute, if the rate limits them and not
+    ``limit``, the number in flight.
     """
 
     name: str
@@ -64,7 +67,10 @@ class EndpointFacts(Struct, frozen=True):
 
 
 class EngineFacts(Struct, frozen=True):
-    """One embedded engine: attempts inside it and waiting outside; ``cached`` is a share of the prompts' tokens."""
+    """One embedded engine: attempts ``running`` in it, of at most ``room``, and ``waiting`` for it.
+
+    ``cached``: the share of prompt tokens that came from the prefix cache.
+    """
 
     name: str
     running: int
@@ -79,9 +85,9 @@ class EngineFacts(Struct, frozen=True):
 class Board(Struct, frozen=True):
     """The whole run. ``rows`` is ``None`` until the input has been counted; times are in seconds.
 
-    ``ended`` is ``emitted + dropped + failed``: rows that need no more work in this run. Those that failed in an
-    earlier run and are still to be tried again are ``owed_again`` instead; a stage's ``failed`` counts them until then.
-    ``ending`` says how the run ended, once it has: ``finished``, ``interrupted`` or ``stopped: reason``.
+    ``ended`` is ``emitted + dropped + failed``: rows that need no more work in this run. Rows that failed in an earlier
+    run and will be tried again are counted as ``owed_again``, and in a stage's ``failed`` until they are.
+    ``ending`` is set when the run has ended: ``finished``, ``interrupted`` or ``stopped: reason``.
     """
 
     seconds: float
@@ -105,7 +111,10 @@ class Board(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True, array_like=True):
-    """One point of the charts: seconds, rows ended a minute, requests a minute, embedded tokens a second."""
+    """One point of the charts.
+
+    Seconds since the start, rows ended a minute, requests a minute, and tokens a second of embedded engines.
+    """
 
     seconds: float
     rows: float
@@ -113,8 +122,8 @@ class Point(Struct, frozen=True, array_like=True):
     tokens: float
 
 
-class _Look(Struct, frozen=True):
-    """Counters at one moment, for rates."""
+class _Sample(Struct, frozen=True):
+    """The counters at one moment, for rates."""
 
     at: float
     done: dict[str, int]
@@ -125,10 +134,10 @@ class _Look(Struct, frozen=True):
 
 @dataclass
 class Observer:
-    """Looks at one run; ``watch`` must run for rates and charts to move.
+    """Observes one run. Rates and charts are updated only while ``watch`` runs.
 
-    ``scorer`` describes scores. ``count`` counts the input's rows on a thread. ``only`` are the rows that the run works
-    on, if not on all.
+    ``scorer`` describes scores. ``count`` counts the input's rows; it is called in a thread. ``only``: the rows that
+    the run works on, if not all.
     """
 
     stages: Sequence[Stage[Any]]
@@ -149,32 +158,32 @@ class Observer:
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
-        self._left_alone = 0 if self.only is None else max(0, self.account.tally(RowStatus.FAILED) - len(self.only))
+        self._not_retried = 0 if self.only is None else max(0, self.account.tally(RowStatus.FAILED) - len(self.only))
         self._pending = self.account.pending(self.only)
-        look = self._look()
-        self._looks = deque([look], maxlen=RECENT)
-        self._remaining = Remaining(look.at, self._steps())
+        sample = self._sample()
+        self._samples = deque([sample], maxlen=RECENT)
+        self._remaining = Remaining(sample.at, self._steps())
 
     async def watch(self) -> None:
-        """Look every second until cancelled."""
+        """Sample the counters every second until cancelled."""
         counting = asyncio.create_task(self._count_rows())
-        loop, looks = asyncio.get_running_loop(), 0
+        loop, samples = asyncio.get_running_loop(), 0
         due = loop.time() + EVERY
         try:
             while True:
                 await asyncio.sleep(due - loop.time())
                 self._lag = loop.time() - due
                 due = max(due + EVERY, loop.time())
-                self._looks.append(look := self._look())
-                self._remaining.note(look.at, self._steps())
-                looks += 1
-                if looks % CHART_EVERY == 0:
+                self._samples.append(sample := self._sample())
+                self._remaining.note(sample.at, self._steps())
+                samples += 1
+                if samples % CHART_EVERY == 0:
                     self._draw_point()
         finally:
             counting.cancel()
 
     async def _count_rows(self) -> None:
-        with suppress(Exception):  # the feeder reads the same file, and tells what is wrong with it
+        with suppress(Exception):  # the pipeline reads the same file and reports its errors
             self._rows = await asyncio.to_thread(self.count)
 
     def _draw_point(self) -> None:
@@ -184,18 +193,18 @@ class Observer:
         self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
 
     def end(self, ending: str, rows: int | None = None) -> None:
-        """Note how the run ended, and the number of the input's ``rows`` if it has seen all of them; first come."""
+        """Record how the run ended, and the number of input ``rows`` if known. Later calls are ignored."""
         if self._ending is None:
             self._ending, self._rows = ending, self._rows if rows is None else rows
             self._seconds = time.monotonic() - self._began
 
-    def late(self) -> float:
-        """How late the event loop is, or last was, in seconds; it grows when ``watch`` has ended before its time."""
-        return max(self._lag, time.monotonic() - self._looks[-1].at - EVERY)
+    def loop_lag(self) -> float:
+        """How late the event loop is or last was, in seconds. It grows if ``watch`` has ended unexpectedly."""
+        return max(self._lag, time.monotonic() - self._samples[-1].at - EVERY)
 
     def board(self) -> Board:
-        """The facts as of now."""
-        now, then = self._look(), self._looks[0]
+        """The current facts."""
+        now, then = self._sample(), self._samples[0]
         minutes = max(now.at - then.at, 1e-3) / 60
         stages = [self._stage(stage, now, then, minutes) for stage in self.stages]
         endpoints, engines = [], []
@@ -227,7 +236,7 @@ class Observer:
             ending=self._ending,
         )
 
-    def _stage(self, stage: Stage[Any], now: _Look, then: _Look, minutes: float) -> StageFacts:
+    def _stage(self, stage: Stage[Any], now: _Sample, then: _Sample, minutes: float) -> StageFacts:
         tally = stage.ledger.tally
         return StageFacts(
             name=stage.name,
@@ -274,7 +283,7 @@ class Observer:
         )
 
     def _bottleneck(self, stages: list[StageFacts]) -> str | None:
-        """The last stage that rows queue up for: those before it wait for room, those after it for work."""
+        """The last stage with a long queue: stages before it wait for room in that queue, stages after it for work."""
         crowded = [s.name for s in stages if s.busy == s.lanes and 2 * s.waiting >= self.queue_size]
         return crowded[-1] if crowded else None
 
@@ -289,7 +298,7 @@ class Observer:
         return None if seconds is None else round(seconds)
 
     def _steps(self) -> list[Step]:
-        """Each stage since this start; what it passes on is taken from all starts, but for rows to be tried again."""
+        """Each stage's counts in this start. ``share`` is that of all starts, without rows that will be retried."""
         steps = []
         for pending, stage in zip(self._pending, self.stages, strict=True):
             done, ended = stage.counts["done"], stage.counts["dropped"] + stage.counts["failed"]
@@ -308,21 +317,21 @@ class Observer:
         return steps
 
     def _ended(self) -> int:
-        """Rows that need no more work in this run; never fewer than before."""
+        """Rows that need no more work in this run. The number never decreases."""
         account = self.account
         dropped = account.tally(RowStatus.DROPPED)
         return account.emitted + dropped + self._failed_for_now() + account.unreadable
 
     def _failed_for_now(self) -> int:
-        """Failed rows that this run does not try again: it has, or it is not to."""
-        return self._left_alone + sum(stage.counts["failed"] for stage in self.stages)
+        """Failed rows that this run will not try again: it has already, or they are not in ``only``."""
+        return self._not_retried + sum(stage.counts["failed"] for stage in self.stages)
 
-    def _look(self) -> _Look:
+    def _sample(self) -> _Sample:
         tokens: Counter[str] = Counter()
         for (_, endpoint), spent in self.journal.spent.items():
-            whole = endpoint in self.endpoints and not self.endpoints[endpoint].embedded
-            tokens[endpoint] += spent.completion_tokens + (spent.prompt_tokens if whole else 0)
-        return _Look(
+            is_remote = endpoint in self.endpoints and not self.endpoints[endpoint].embedded
+            tokens[endpoint] += spent.completion_tokens + (spent.prompt_tokens if is_remote else 0)
+        return _Sample(
             at=time.monotonic(),
             done={stage.name: stage.ledger.tally[RowStatus.DONE] for stage in self.stages},
             answered={name: model.meter.answered for name, model in self.endpoints.items()},

@@ -1,4 +1,4 @@
-"""The newest golden traces, as the page shows them: a list to choose from, and one trace with its masked hints."""
+"""The newest golden traces for the page: a list, and each trace with its masked hints."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ class Newest:
         self._entries: dict[int, dict[str, object]] = {}
 
     async def entries(self, observer: Observer) -> list[dict[str, object]]:
-        """Row, title and facts of each, the newest first; texts are HTML, escaped."""
+        """Row, title and facts of each trace, newest first. Texts are escaped HTML."""
         stage = _stage(observer, Golden)
         rows = list(reversed(stage.latest)) if stage else []
         for row in rows:
@@ -32,10 +32,10 @@ class Newest:
         return list(self._entries.values())
 
 
-async def one(observer: Observer, row: int) -> str | None:
-    """What an opened trace shows, as HTML, with every text in it escaped; ``None`` if there is none of this row.
+async def opened_trace(observer: Observer, row: int) -> str | None:
+    """The content of an expanded trace as escaped HTML; ``None`` if the row has no golden trace.
 
-    It need not be among the newest any more: who reads one trace for a while opens the next from the same list.
+    The row may no longer be among the newest: the reader's list may be older.
     """
     select, scores = _stage(observer, Golden), _stage(observer, Scored)
     if select is None or scores is None or select.ledger.status(row) is not RowStatus.DONE:
@@ -65,7 +65,7 @@ def _entry(golden: Golden, scorer: type[Scorer]) -> dict[str, object]:
 
 
 def _stage(observer: Observer, record: type[Any]) -> Stage[Any] | None:
-    """The stage that makes such records, if the run goes as far."""
+    """The stage that makes these records; ``None`` if the run stops at an earlier step."""
     name = step_making(record).name
     return next((stage for stage in observer.stages if stage.name == name), None)
 

@@ -1,12 +1,13 @@
-"""Who may look at the page, and what a browser may do with what it is given.
+"""Access control of the page: which requests are answered, and the security headers of the answers.
 
-The danger on loopback is another web site in the user's browser that reaches the page through a name of its own (DNS
-rebinding). So the name that a request was sent to has to be ours: a loopback name, this machine's, or the one that the
-page was bound to; bound elsewhere than to loopback, any IP address, which nobody can rebind. A token is asked for on
-top of that, not in its place. One that comes as a header needs no name: no browser adds it by itself.
+The risk on loopback is DNS rebinding: another web site in the user's browser reaches the page through its own domain
+name. So the Host of a request must be known: a loopback name, or the host that the page is bound to. With a token, also
+this machine's name and any IP address, because IP addresses cannot be rebound. The token is checked in addition. A
+request with the token in its Authorization header is allowed for any Host, because no browser adds that header itself.
 
-The browser keeps a cookie made from the token and the port. It sends a host's cookies to all its ports: so none may
-push out another run's, and whoever serves another port must not learn the token from it.
+The browser keeps a cookie made from the token and the port. Browsers send a host's cookies to all its ports. So the
+cookie's name contains the port (runs do not overwrite each other's cookies), and its value does not reveal the token to
+servers on other ports.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def guard(bound: str, token: str) -> Middleware:
-    """What stands before every handler of a page bound to the host ``bound``; an empty ``token`` asks for none."""
+    """Middleware that checks every request to a page bound to the host ``bound``. Empty ``token``: none is needed."""
     names = _LOOPBACK | {bound.lower()}
     if token:
         names.add(socket.gethostname().lower())
@@ -52,31 +53,31 @@ def guard(bound: str, token: str) -> Middleware:
 
 
 def _check(request: web.Request, names: set[str], token: str) -> None:
-    """Return if the request may be answered; raise what is answered instead."""
+    """Return if the request is allowed; otherwise raise the HTTP response to send."""
     if request.path == "/healthz" or (token and _same(_bearer(request), token)):
         return
     host = _host(request)
     if host not in names and not (token and _is_address(host)):
-        raise web.HTTPForbidden(text="This page answers to its own machine's names only.\n")
+        raise web.HTTPForbidden(text="This page can be opened only under the names of its own machine.\n")
     if not token:
         return
-    cookie, word = _cookie(request.url.port, token)
+    cookie, value = _cookie(request.url.port, token)
     if _same(request.query.get("token", ""), token):
         reply = web.HTTPSeeOther("/")
-        reply.set_cookie(cookie, word, httponly=True, samesite="Strict")
+        reply.set_cookie(cookie, value, httponly=True, samesite="Strict")
         raise reply
-    if not _same(request.cookies.get(cookie, ""), word):
-        raise web.HTTPUnauthorized(text=f"Open the page with ?token= and what {TOKEN} holds.\n")
+    if not _same(request.cookies.get(cookie, ""), value):
+        raise web.HTTPUnauthorized(text=f"Open the page with ?token= and the value of {TOKEN}.\n")
 
 
 def _cookie(port: int | None, token: str) -> tuple[str, str]:
-    """The cookie's name and value, for the port that the browser sees; the same after a restart."""
+    """The cookie's name and value for the port that the browser uses. They are the same after a restart."""
     name = f"weak2wise-{port}"
     return name, hmac.new(token.encode(errors="surrogateescape"), name.encode(), hashlib.sha256).hexdigest()
 
 
 def _host(request: web.Request) -> str:
-    """The name that the request was sent to; empty if it is none."""
+    """The request's Host, in lower case; empty if it is not valid."""
     try:
         return (request.url.host or "").lower()
     except ValueError:
@@ -89,7 +90,7 @@ def _bearer(request: web.Request) -> str:
 
 
 def _same(given: str, token: str) -> bool:
-    """Compared in a time that tells nothing; bytes that are no text are just another wrong word."""
+    """Compare in constant time. Bytes that are not valid text are only a wrong value, not an error."""
     return hmac.compare_digest(given.encode(errors="backslashreplace"), token.encode(errors="backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""The run as Prometheus metrics (text exposition format), made when they are asked for."""
+"""Prometheus metrics of the run (text exposition format), computed for each request."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class _Board(Collector):
         yield took
 
     def _tokens(self) -> Metric:
-        """From the journal, which knows the embedded engines' tokens as it does the endpoints'."""
+        """From the journal, which has the tokens of embedded engines as well as those of HTTP endpoints."""
         tokens: Counter[str] = Counter()
         for (_, endpoint), spent in self._observer.journal.spent.items():
             tokens[endpoint] += spent.prompt_tokens + spent.completion_tokens
@@ -63,9 +63,9 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 
 def _stages(board: Board) -> Iterator[Metric]:
     rows = _gauge("rows", "Rows by the stage that ended them or passed them on, all runs together.", "stage", "outcome")
-    busy = _gauge("stage_in_flight", "Records in a stage's lanes.", "stage")
+    busy = _gauge("stage_in_flight", "Records that a stage is working on.", "stage")
     lanes = _gauge("stage_lanes", "Records a stage may work on at once.", "stage")
-    queue = _gauge("stage_queue", "Records waiting for a lane.", "stage")
+    queue = _gauge("stage_queue", "Records waiting in a stage's queue.", "stage")
     for stage in board.stages:
         for outcome in ("done", "dropped", "failed"):
             rows.add_metric([stage.name, outcome], getattr(stage, outcome))
@@ -78,7 +78,7 @@ def _stages(board: Board) -> Iterator[Metric]:
 def _endpoints(board: Board) -> Iterator[Metric]:
     sent = _counter("requests", "Requests sent in this process.", "endpoint")
     answered = _counter("answers", "Answers received in this process.", "endpoint")
-    faults = _counter("faults", "Requests that came to no answer, by kind.", "endpoint", "kind")
+    faults = _counter("faults", "Requests without a usable answer, by kind of fault.", "endpoint", "kind")
     flight = _gauge("requests_in_flight", "Requests in flight.", "endpoint")
     limit = _gauge("requests_limit", "Requests that may be in flight now.", "endpoint")
     cost = _counter("cost_usd", "US dollars, all runs together.", "endpoint")
@@ -97,7 +97,7 @@ def _engines(board: Board) -> Iterator[Metric]:
     figures: list[tuple[str, str, str]] = [
         ("engine_running", "Attempts inside the embedded engine.", "running"),
         ("engine_waiting", "Attempts waiting outside it.", "waiting"),
-        ("engine_tokens_per_second", "Tokens generated a second, lately.", "tokens_per_second"),
+        ("engine_tokens_per_second", "Tokens generated a second, over the last minute.", "tokens_per_second"),
         ("engine_cached_share", "Share of prompt tokens that came from the prefix cache.", "cached"),
     ]
     for name, text, field in figures:
@@ -110,7 +110,7 @@ def _engines(board: Board) -> Iterator[Metric]:
 def _whole(board: Board) -> Iterator[Metric]:
     for name, text, values in (
         ("verdicts", "Verdicts in this process, by what decided them.", board.verdicts),
-        ("bits", "Step-Mask bits in this process: asked, spared, asked in vain.", board.bits),
+        ("bits", "Step-Mask bits in this process: asked, spared, asked but not needed (in_vain).", board.bits),
     ):
         counter = _counter(name, text, "kind")
         for kind, count in values.items():

@@ -1,11 +1,11 @@
-"""The live page: served on loopback from the engine's own process, without anything from elsewhere.
+"""The live page, served by the engine's own process (by default on loopback). It loads nothing from other hosts.
 
 Decisions:
 
-- It only reads, and only ``GET`` is known. Who may look is decided in ``guard``; only ``/healthz``, which tells nothing
-  of the run, is for everybody.
-- State goes out as server-sent events, one a second and the same for everybody; rates and charts come from the board.
-- Texts of models are escaped here, and the Content-Security-Policy allows no script but ours, should one slip through.
+- The page only reads; only ``GET`` is supported. ``guard`` decides which requests are allowed. ``/healthz``, which
+  reveals nothing about the run, is open to all.
+- State is sent as server-sent events, one a second and the same for all clients. Rates and charts come from the board.
+- Texts of models are escaped here. In addition the Content-Security-Policy allows only the page's own script.
 """
 
 import asyncio
@@ -34,20 +34,20 @@ _STATIC = {
 }
 
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to look, not where to bind
-LATE = 5.0
-"""Seconds that the event loop may be late and still be called healthy."""
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the address to open, not to bind
+MAX_LOOP_LAG = 5.0
+"""Seconds that the event loop may be late and still count as healthy."""
 
 
 class Address(NamedTuple):
-    """Where the page is served."""
+    """The host and port that the page is served on."""
 
     host: str
     port: int
 
     @classmethod
     def of(cls, text: str) -> "Address":
-        """``8000`` or ``HOST:PORT``; an IPv6 host in brackets. Raises ``ConfigError``."""
+        """Parse ``8000`` or ``HOST:PORT`` (an IPv6 host in brackets). Raises ``ConfigError``."""
         host, _, port = text.rpartition(":")
         if not port.isdecimal() or not 0 <= int(port) < 65536:
             raise ConfigError(f"--page {text}: expected a port or HOST:PORT")
@@ -66,7 +66,7 @@ class Address(NamedTuple):
 async def served(
     observer: "asyncio.Future[Observer]", address: Address, env: Mapping[str, str] = os.environ
 ) -> AsyncIterator[str]:
-    """Serve the page while the context is open; yields its URL on this machine, the token's name in the token's place.
+    """Serve the page while the context is open. Yields its URL on this machine, with ``$W2W_PAGE_TOKEN`` as the token.
 
     Raises:
         ConfigError: the address cannot be used, or needs a token.
@@ -74,7 +74,7 @@ async def served(
     token = env.get(TOKEN, "")
     if not address.is_loopback and not token:
         raise ConfigError(
-            f"--page {address.host}:{address.port}: others could see it; set {TOKEN} to a secret word first"
+            f"--page {address.host}:{address.port}: other machines could see it; set {TOKEN} to a secret value first"
         )
     app = web.Application(middlewares=[guard(address.host, token)])
     page = _Page(observer, await asyncio.to_thread(_read_static))
@@ -93,7 +93,7 @@ async def served(
         except OSError as error:
             raise ConfigError(f"--page {address.host}:{address.port}: {error.strerror}; choose another port") from None
         port = runner.addresses[0][1]
-        here = _EVERYWHERE.get(address.host, address.host)
+        here = _WILDCARDS.get(address.host, address.host)
         here = f"[{here}]" if ":" in here else here
         yield f"http://{here}:{port}/" + (f"?token=${TOKEN}" if token else "")
     finally:
@@ -102,7 +102,7 @@ async def served(
 
 
 def _read_static() -> dict[str, bytes]:
-    """What the page is made of, by path. Blocks."""
+    """The static files of the page, by URL path. Blocks."""
     return {path: files(package).joinpath(name).read_bytes() for path, (package, name, _) in _STATIC.items()}
 
 
@@ -119,7 +119,9 @@ class _Page:
         return web.Response(body=self._static[request.path], content_type=kind, charset="utf-8")
 
     async def trace(self, request: web.Request) -> web.Response:
-        text = await gallery.one(self._observer.result(), int(request.match_info["row"])) if self._ready else None
+        text = (
+            await gallery.opened_trace(self._observer.result(), int(request.match_info["row"])) if self._ready else None
+        )
         if text is None:
             raise web.HTTPNotFound(text="There is no such trace.\n")
         return web.Response(text=text, content_type="text/html")
@@ -129,14 +131,14 @@ class _Page:
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def health(self, _request: web.Request) -> web.Response:
-        lag = self._observer.result().late() if self._ready else 0.0
-        healthy = lag < LATE and not self.closing.is_set()
+        lag = self._observer.result().loop_lag() if self._ready else 0.0
+        healthy = lag < MAX_LOOP_LAG and not self.closing.is_set()
         return web.json_response({"ok": healthy, "lag": round(lag, 3)}, status=200 if healthy else 503)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        shown, last, told = -1.0, False, None
+        shown, last, sent = -1.0, False, None
         while not last:
             last = self.closing.is_set()  # then this event says how the run ended
             event: dict[str, object] = {"board": None}
@@ -145,8 +147,8 @@ class _Page:
                 points = [point for point in observer.points if point.seconds > shown]
                 shown = points[-1].seconds if points else shown
                 event = {"board": observer.board(), "points": points}
-                if (traces := await self._newest.entries(observer)) != told:  # most of a page's bytes
-                    event["traces"] = told = traces
+                if (traces := await self._newest.entries(observer)) != sent:  # they are most of the bytes
+                    event["traces"] = sent = traces
             try:
                 await response.write(b"data: " + self._encoder.encode(event) + b"\n\n")
                 async with asyncio.timeout(EVERY):

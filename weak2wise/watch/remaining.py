@@ -1,9 +1,9 @@
-"""How long a run still takes: what its slowest step has yet to do, at the rate at which that step works.
+"""Estimate of the time left: the rows that the slowest step still has to process, at the rate of that step.
 
-Rows that ended say little of it: most are dropped by the first step, which is quick. So each step is looked at by
-itself. Yet to do are the rows before it, scaled by what the steps between pass on, and those that wait for it. Its rate
-is taken over the time in which it had something in hand; a quick step that waits for room behind a slow one is not slow
-itself.
+The number of ended rows is a bad measure: most are dropped by the first step, which is quick. So each step is estimated
+separately. Its remaining rows are those that wait for it, plus the rows of earlier steps times the share that those
+steps pass on. Its rate counts only the time in which it was busy: a quick step that waits for room behind a slow one is
+not slow itself.
 """
 
 from collections import deque
@@ -11,31 +11,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 SETTLED = 20
-"""Outcomes of the slowest step, before which nothing is said."""
+"""Outcomes of the slowest step before there is an estimate."""
 RECENT_SECONDS, RECENT_OUTCOMES = 600.0, 300
-"""A rate is that of the last ten minutes, or, of a step so slow that this would be chance, of so many outcomes."""
+"""A rate is taken over the last ten minutes, or over this many outcomes for a step that has fewer in that time."""
 MARK_SECONDS = 10.0
-"""Between two points that a rate can be taken from."""
+"""Least seconds between two points that a rate can start from."""
 STILL_SECONDS = 60.0
-"""A step that has brought nothing for so long, or for twice what a row takes there if that is longer, does not move."""
+"""A step has stalled if it had no outcome for so long, or for twice the time of a row there if that is longer."""
 
 
 class Step(NamedTuple):
-    """One step since this start; ``seconds``: how long a row takes there on average."""
+    """One step in this start. ``seconds``: the average time of a row there."""
 
     pending: int
-    """Rows that stood before it when the run was started."""
+    """Rows whose next step this was when the run was started."""
     passed: int
     ended: int
     """Rows dropped or failed here."""
     share: float
-    """Of the rows that end here or go on, those that go on."""
+    """The share of rows that this step passes on."""
     busy: bool
     seconds: float
 
     @property
     def outcomes(self) -> int:
-        """Rows that it has nothing more to do with."""
+        """Rows that this step has finished."""
         return self.passed + self.ended
 
 
@@ -46,7 +46,7 @@ class _Mark(NamedTuple):
 
 
 class _Clock:
-    """Seconds in which one step had something in hand, and what it got through in them."""
+    """The seconds in which one step was busy, and its outcomes in that time."""
 
     def __init__(self, at: float, outcomes: int) -> None:
         self.active = 0.0
@@ -74,26 +74,26 @@ class _Clock:
 
     @property
     def seconds_each(self) -> float:
-        """Seconds from one outcome to the next, lately; before the first one, at least so many."""
+        """Recent average seconds between two outcomes; before the first one, the busy seconds so far."""
         since = self._marks[0]
         return (self.active - since.active) / max(1, self._outcomes - since.outcomes)
 
 
 class Remaining:
-    """The estimate of one run; ``note`` its steps about once a second, all of them in order."""
+    """The estimate of one run. Call ``note`` about once a second, with all steps in order."""
 
     def __init__(self, at: float, steps: Sequence[Step]) -> None:
         self._steps = steps
         self._clocks = [_Clock(at, step.outcomes) for step in steps]
 
     def note(self, at: float, steps: Sequence[Step]) -> None:
-        """How the steps stand at a moment (seconds)."""
+        """Record the state of the steps at a time (seconds)."""
         self._steps = steps
         for clock, step in zip(self._clocks, steps, strict=True):
             clock.note(at, step)
 
     def seconds(self, new: int) -> float | None:
-        """Seconds left, with so many rows of the input ``new`` to this run; ``None`` where that cannot be told."""
+        """Seconds left; ``None`` if there is no estimate. ``new``: rows of the input that no earlier run has begun."""
         coming, longest, slowest = float(new), 0.0, None
         for step, clock in zip(self._steps, self._clocks, strict=True):
             left = max(0.0, coming + step.pending - step.outcomes)
@@ -103,5 +103,5 @@ class Remaining:
         if slowest is None:
             return 0.0
         step, clock = slowest
-        still = clock.active - clock.moved > max(STILL_SECONDS, 2 * step.seconds)
-        return None if still or step.outcomes < SETTLED else longest
+        stalled = clock.active - clock.moved > max(STILL_SECONDS, 2 * step.seconds)
+        return None if stalled or step.outcomes < SETTLED else longest

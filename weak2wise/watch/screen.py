@@ -1,7 +1,7 @@
-"""The run in a terminal: a few tables, drawn anew every other second.
+"""The run in a terminal: a few tables, redrawn every two seconds.
 
-They fit the terminal: a narrow one is shown fewer columns, then shorter names, never shorter numbers; a low one fewer
-endpoints.
+They fit the terminal. A narrow one gets fewer columns, then shorter names, but never shorter numbers. One with few
+lines gets fewer endpoints.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from weak2wise.telemetry.plain import plain
 from weak2wise.watch.board import Board, EndpointFacts, Observer
 
 EVERY = 2.0
-"""Seconds between two drawings; one takes some 5 ms of CPU."""
+"""Seconds between two redraws. One takes about 5 ms of CPU."""
 SHORTEST_NAME = 12
 _GAP = 2
 
 
 @asynccontextmanager
 async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> AsyncIterator[None]:
-    """Show the run on ``console`` as long as the context is open; what is printed meanwhile scrolls above it.
+    """Show the run on ``console`` while the context is open. Other printed lines scroll above it.
 
-    A terminal that goes away is drawn on no more, and that is all.
+    If the terminal is closed, drawing stops and the run goes on.
     """
     waiting = Text("Opening ledgers and endpoints; an embedded engine takes half a minute or more …", style="dim")
     live = Live(waiting, console=console, auto_refresh=False, transient=True)
@@ -54,13 +54,13 @@ async def _show(observer: "asyncio.Future[Observer]", live: Live) -> None:
 
 
 def _stop(live: Live) -> None:
-    """Give standard error back, whether or not there still is a terminal behind it."""
+    """Release standard error, even if its terminal is closed."""
     with suppress(OSError):
         live.stop()
 
 
 class Picture:
-    """The whole board, as wide and as high as the terminal has room for."""
+    """The whole board, fitted to the width and height of the terminal."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -69,7 +69,7 @@ class Picture:
         board, width = self._board, options.max_width
         yield _stages(board, width)
         if board.bottleneck:
-            yield Text(f"The others wait for {board.bottleneck}.", style="bold")
+            yield Text(f"The other stages wait for {board.bottleneck}.", style="bold")
         yield Text()
         if board.endpoints:
             fixed = len(board.stages) + len(board.engines) + 7
@@ -79,7 +79,7 @@ class Picture:
                 yield Text(f"and {unshown:,} more endpoints, less busy", style="dim")
         for engine in board.engines:
             facts = (
-                f": {engine.running:,} of {engine.room:,} attempts inside, {engine.waiting:,} waiting; "
+                f": {engine.running:,} of {engine.room:,} attempts running, {engine.waiting:,} waiting; "
                 f"{engine.tokens_per_second:,.0f} tokens/s; {engine.cached:.0%} cached"
             )
             yield Text(_short(engine.name, width - len(facts)) + facts)
@@ -89,7 +89,7 @@ class Picture:
 
 
 def _busiest(endpoints: Sequence[EndpointFacts], room: int) -> tuple[list[EndpointFacts], int]:
-    """As many as there is room for, in their order, and how many are left out."""
+    """The busiest endpoints that there is room for, in their order, and the number left out."""
     if len(endpoints) <= room:
         return list(endpoints), 0
     busiest = sorted(endpoints, key=lambda e: (-e.in_flight, -e.per_minute))[: max(1, room - 1)]
@@ -97,7 +97,7 @@ def _busiest(endpoints: Sequence[EndpointFacts], room: int) -> tuple[list[Endpoi
 
 
 class _Column(NamedTuple):
-    """``rank``: those with the highest go first where there is no room."""
+    """``rank``: if there is no room, columns with the highest rank are removed first; those with 0 never."""
 
     head: str
     rank: int
@@ -105,7 +105,7 @@ class _Column(NamedTuple):
 
 
 def _table(column: str, names: Sequence[Text], columns: Sequence[_Column], width: int) -> Table:
-    """Names and numbers in a table that is at most so wide, if the narrowest numbers and names allow it."""
+    """A table of names and numbers that fits ``width``, if its shortest form does."""
     longest = max(len(column), *(len(name) for name in names))
     widths = {c.head: max(len(c.head), *(len(cell) for cell in c.cells)) for c in columns}
     kept = list(columns)
@@ -124,7 +124,7 @@ def _table(column: str, names: Sequence[Text], columns: Sequence[_Column], width
 
 
 def _short(name: str, room: int) -> str:
-    """A name that is too long loses its middle: its end often tells it from others."""
+    """Cut the middle of a long name: names often differ at the end."""
     name, room = plain(name), max(room, SHORTEST_NAME)
     return name if len(name) <= room else f"{name[: room // 2]}…{name[len(name) - (room - room // 2 - 1) :]}"
 
@@ -164,7 +164,7 @@ def _endpoints(endpoints: Sequence[EndpointFacts], width: int) -> Table:
 
 
 def _limit(endpoint: EndpointFacts) -> str:
-    """What holds requests back: how many are in flight, or how fast they may go out."""
+    """What limits requests: the number in flight, or the rate."""
     return f"{endpoint.limit:,}" if endpoint.paced is None else f"≤{endpoint.paced:,.0f}/min"
 
 
@@ -174,12 +174,12 @@ def _whole(board: Board, width: int) -> Table:
     of = "" if board.rows is None else f" of {board.rows:,}"
     cost = f", ${board.cost_usd:,.2f}" if board.cost_usd else ""
     again = f"; {board.owed_again:,} failed earlier, to be tried again" if board.owed_again else ""
-    said = Text(f"{board.ended:,}{of} questions ended; {took}{left}{cost}{again}")
-    room = min(24, width - len(said) - 3)  # a terminal echoes ^C behind it, which must not make it two lines
+    text = Text(f"{board.ended:,}{of} questions ended; {took}{left}{cost}{again}")
+    room = min(24, width - len(text) - 3)  # room for the terminal's ^C, so that the line does not wrap
     line = Table.grid(padding=(0, 1))
     if room < 8:
-        line.add_row(said)
+        line.add_row(text)
     else:
         bar = ProgressBar(total=board.rows or 1, completed=min(board.ended, board.rows or 1), width=room)
-        line.add_row(bar, said)
+        line.add_row(bar, text)
     return line

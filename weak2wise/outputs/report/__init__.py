@@ -1,1 +1,1 @@
-"""One HTML file that shows a run: no script, nothing loaded from anywhere, every text of a model escaped."""
+"""The report: one HTML file about a run. It has no script and loads nothing; every text of a model is escaped."""

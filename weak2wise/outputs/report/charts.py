@@ -1,6 +1,6 @@
-"""Charts as inline SVG: colours by class, so that they follow the page's theme; numbers in words for who cannot see.
+"""Charts as inline SVG. Colours are CSS classes and follow the page's theme; labels give screen readers the numbers.
 
-Everything is drawn 360 units wide, so that it can be read on a phone, and scales.
+Every chart is 360 units wide, so that it can be read on a phone, and it scales.
 """
 
 import math
@@ -14,19 +14,19 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 26, 38
 
 
 class Series(NamedTuple):
-    """A line of a chart: its name and a share for each place, ``None`` where there is none."""
+    """One line of a chart: its name and a value (0 to 1) for each place on the x axis, ``None`` if it has none."""
 
     name: str
     values: Sequence[float | None]
 
 
-def _svg(title: str, said: str, height: float, body: str) -> str:
-    label = f"{line(title)}. {line(said, 2000)}"
+def _svg(title: str, numbers: str, height: float, body: str) -> str:
+    label = f"{line(title)}. {line(numbers, 2000)}"
     return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
 
 
 def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
-    """Horizontal bars, as parts of the ``whole``: name, count, and what is said beside the count."""
+    """Horizontal bars as parts of ``whole``. A row is a name, a count and a note that is shown next to the count."""
     pitch = 40
     parts = []
     for at, (name, number, note) in enumerate(rows):
@@ -39,12 +39,12 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
             f'<rect class="track" x="0" y="{y + 19}" width="{WIDTH}" height="9" rx="3"/>'
             f'<rect class="f0" x="0" y="{y + 19}" width="{width:.1f}" height="9" rx="{min(3, width / 2):.1f}"/>'
         )
-    said = "; ".join(f"{name}: {number:,} {note}".strip() for name, number, note in rows)
-    return _svg(title, said, len(rows) * pitch - 8, "".join(parts))
+    numbers = "; ".join(f"{name}: {number:,} {note}".strip() for name, number, note in rows)
+    return _svg(title, numbers, len(rows) * pitch - 8, "".join(parts))
 
 
 def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str, *, height: int) -> str:
-    """Grid lines at shares of ``top`` down to ``low``, labels below at shares of the width, and both axes' names."""
+    """Grid lines from ``top`` (a share) down to y = ``low``, x labels at parts of the width, and the axes' names."""
     inner = WIDTH - _LEFT - _RIGHT
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -76,9 +76,9 @@ def lines(
     *,
     below: Sequence[str] = (),
 ) -> str:
-    """Shares from 0 to 1 over a few places, a line with marks of its own for each series.
+    """A line chart of values from 0 to 1; each series has its own marks.
 
-    ``below``, if given, is said under the places' labels; of many places only some are labelled.
+    ``below``: texts under the x labels. If there are many labels, only some are shown.
     """
     low = 186
     height = low + _BOTTOM + (14 if below else 0)
@@ -99,15 +99,15 @@ def lines(
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="s{number % 6}" points="{path}"/>')
         parts += [mark(number, x, y) for x, y in points]
-    said = "; ".join(
+    values_text = "; ".join(
         f"{name}: " + ", ".join("none" if v is None else _percent(v) for v in values) for name, values in series
     )
-    told = [f"{x_title}: {', '.join(labels)}", *([", ".join(below)] if below else []), said]
-    return _svg(title, ". ".join(told), height, "".join(parts))
+    numbers = [f"{x_title}: {', '.join(labels)}", *([", ".join(below)] if below else []), values_text]
+    return _svg(title, ". ".join(numbers), height, "".join(parts))
 
 
 def mark(number: int, x: float, y: float) -> str:
-    """A series' own mark: its shape tells it apart where colours do not, or come round again."""
+    """The mark of a series. Its shape distinguishes series that have the same or similar colours."""
     kind = f'class="f{number % 6} mark"'
     match number % 4:
         case 0:
@@ -120,7 +120,7 @@ def mark(number: int, x: float, y: float) -> str:
 
 
 def legend(names: Sequence[str]) -> str:
-    """Names beside their marks."""
+    """The names of the series with their marks."""
     items = "".join(
         f'<li><svg class="key" viewBox="0 0 12 12" aria-hidden="true">{mark(number, 6, 6)}</svg>{line(name, 60)}</li>'
         for number, name in enumerate(names)
@@ -129,9 +129,9 @@ def legend(names: Sequence[str]) -> str:
 
 
 def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], labels: Sequence[str], x_title: str) -> str:
-    """How counts spread over bins, as shares; the first series filled, a second one as an outline.
+    """A histogram with shares as heights; the first series is filled, a second one is an outline.
 
-    ``labels`` name the edges: one more than there are bins, some of them empty.
+    ``labels`` are those of the bins' edges: one more than there are bins; some are empty.
     """
     low = 166
     height, inner = low + _BOTTOM, WIDTH - _LEFT - _RIGHT
@@ -155,15 +155,15 @@ def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], labels: S
                 f"V{low - share / top * (low - _TOP):.1f}H{_LEFT + (at + 1) * step:.1f}" for at, share in enumerate(row)
             )
             parts.append(f'<path class="s{number}" d="{path}V{low}"/>')
-    said = ". ".join(
+    numbers = ". ".join(
         f"{name}: " + ", ".join(f"{_percent(share)} in bin {at}" for at, share in enumerate(row, 1) if share)
         for (name, _), row in zip(series, shares, strict=True)
     )
-    return _svg(title, f"{bins} bins over {x_title}. {said}", height, "".join(parts))
+    return _svg(title, f"{bins} bins over {x_title}. {numbers}", height, "".join(parts))
 
 
 def cells(bits: Sequence[int | None]) -> str:
-    """One candidate's mask levels as a row of cells: reached the answer, did not, not asked."""
+    """One candidate's mask levels as a row of cells: answer reached, missed, or not asked."""
     pitch = 16
     shapes = []
     for level, bit in enumerate(bits):

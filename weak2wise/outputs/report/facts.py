@@ -1,4 +1,4 @@
-"""What a report counts: one pass over each ledger and the journal, a few bytes a row."""
+"""The numbers of a report: one pass over each ledger and the journal, a few bytes of memory for each row."""
 
 from array import array
 from collections import Counter
@@ -12,11 +12,11 @@ from weak2wise.llm.journal import Receipt, Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Scored, SftRow, Traced, Unsolved
 
-HEAVIEST = 10
+SLOWEST = 10
 LISTED_FAILURES = 50
 
 
-class _Who(Struct):
+class _Candidate(Struct):
     m_strong: str
 
 
@@ -27,7 +27,7 @@ class _Score(Struct):
 
 
 class _Scored(Struct):
-    candidates: tuple[_Who, ...]
+    candidates: tuple[_Candidate, ...]
     scores: tuple[_Score, ...]
 
 
@@ -44,29 +44,29 @@ class _Golden(Struct):
 
 
 class _Nothing(Struct):
-    """A record of which only the outcome's own fields are read."""
+    """A record whose fields are skipped: only those of the outcome are read."""
 
 
 class Level(Struct):
-    """One mask level of one strong model: attempts of the weak LLM asked for, and how many reached the answer."""
+    """One mask level of one strong model: attempts of the weak LLM, and how many reached the answer."""
 
     asked: int = 0
     right: int = 0
 
 
 class Facts(Struct, kw_only=True):
-    """Everything but the texts; arrays hold one entry a golden trace unless they say a row."""
+    """All numbers of a report. Arrays have one entry for each golden trace, if not stated otherwise."""
 
     totals: Totals
     whole: bool
-    """Whether ``totals`` counts the whole input; else the rows begun."""
+    """Whether ``totals`` counts the whole input; if not, it counts the rows begun."""
     through: dict[str, dict[str, int]]
     """For each step, how many rows are ``done``, ``dropped``, ``failed``."""
     levels: dict[str, list[Level]] = field(default_factory=dict)
     """By strong model."""
     candidates: Counter[str] = field(default_factory=Counter)
     bounds: int = 0
-    """Candidates of which only an upper bound is known, as they could not win any more."""
+    """Candidates with only an upper bound of the score: they could no longer win."""
     candidate_scores: "array[float]" = field(default_factory=lambda: array("d"))
     rows: "array[int]" = field(default_factory=lambda: array("Q"))
     scores: "array[float]" = field(default_factory=lambda: array("d"))
@@ -77,27 +77,27 @@ class Facts(Struct, kw_only=True):
     cuts: Counter[str] = field(default_factory=Counter)
     spent: dict[tuple[str, str], Spent] = field(default_factory=dict)
     seconds: "array[float]" = field(default_factory=lambda: array("f"))
-    """By row, all stages together."""
+    """Seconds in all stages together, by row."""
     tokens: "array[int]" = field(default_factory=lambda: array("Q"))
     """Answer tokens by row."""
     failures: list[Failed] = field(default_factory=list)
-    """The first few."""
+    """The first ``LISTED_FAILURES`` of them."""
 
     def slowest(self) -> list[int]:
-        """The rows that took longest, the longest first."""
-        rows = sorted(range(len(self.seconds)), key=lambda row: -self.seconds[row])[:HEAVIEST]
+        """The rows that took longest, in descending order."""
+        rows = sorted(range(len(self.seconds)), key=lambda row: -self.seconds[row])[:SLOWEST]
         return [row for row in rows if self.seconds[row] > 0]
 
 
 def gather(work: WorkDir) -> Facts:
-    """Read a whole run. Blocks; raises as ``WorkDir``."""
+    """Read a whole run. Blocks; raises the same errors as ``WorkDir``."""
     totals, whole = work.totals()
     facts = Facts(totals=totals, whole=whole, through={step: work.counts(step) for step in work.through})
     for ledger in (work.made(Unsolved), work.made(Traced), work.made(SftRow)):
         ledger.each_done(_Nothing, lambda done: _add(facts.seconds, done.row, done.seconds))
     work.made(Scored).each_done(_Scored, lambda done: _scored(facts, done))
     work.made(Golden).each_done(_Golden, lambda done: _golden(facts, done))
-    work.journal.look(lambda receipt: _paid(facts, receipt))
+    work.journal.look(lambda receipt: _spent(facts, receipt))
     failed = (end for end in work.account.up_to(work.through[-1]).ends() if isinstance(end, Failed))
     facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]
     return facts
@@ -136,6 +136,6 @@ def _golden(facts: Facts, done: Done[_Golden]) -> None:
     facts.cuts[golden.cut_by] += 1
 
 
-def _paid(facts: Facts, receipt: Receipt) -> None:
+def _spent(facts: Facts, receipt: Receipt) -> None:
     facts.spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt)
     _add(facts.tokens, receipt.row, receipt.completion.usage.completion_tokens)

@@ -1,4 +1,4 @@
-"""The report's page: what was counted, as charts and tables, then a few traces to read."""
+"""The report's page: charts and tables of the numbers, then some traces to read."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from statistics import median
 
-from weak2wise.outputs.card import public
+from weak2wise.outputs.card import public_name
 from weak2wise.outputs.report import charts, spread, tables
 from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
@@ -16,7 +16,7 @@ from workers.method import step_named
 
 
 def page(work: WorkDir) -> Iterator[str]:
-    """The file, part by part. Blocks; raises as ``WorkDir``."""
+    """The HTML file, part by part. Blocks; raises the same errors as ``WorkDir``."""
     facts = gather(work)
     style = files(__package__).joinpath("style.css").read_text("utf-8")
     hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -37,8 +37,8 @@ def page(work: WorkDir) -> Iterator[str]:
     yield tables.failed(work, facts)
     rows = sample(facts)
     if rows:
-        said = f"{len(rows)} of {len(facts.rows):,}, from the best score to the worst."
-        yield f"<section><h2>Golden traces</h2><p>{said}</p>"
+        note = f"{len(rows)} of {len(facts.rows):,}, from the best score to the worst."
+        yield f"<section><h2>Golden traces</h2><p>{note}</p>"
         yield from traces(work, rows)
         yield "</section>"
     yield f"</main><footer>{tables.settings(work)}</footer></body></html>\n"
@@ -62,7 +62,7 @@ def _header(name: str, work: WorkDir, facts: Facts) -> str:
     return (
         f"<header><p class=quiet>Weak2Wise run</p><h1>{name}</h1>"
         f"<p><strong>{line(state, 300)}</strong>, {escape(work.manifest.created[:16].replace('T', ' '))}{ended} UTC; "
-        f"input {line(public(history.input or 'unknown'), 200)}</p><dl class=tiles>{shown}</dl>"
+        f"input {line(public_name(history.input or 'unknown'), 200)}</p><dl class=tiles>{shown}</dl>"
         f'<p class="balance">{totals.rows:,} = {totals.emitted:,} emitted + {dropped:,} dropped + {failed:,} failed + '
         f"{totals.unfinished:,} unfinished</p></header>"
     )
@@ -113,9 +113,9 @@ def _levels(facts: Facts) -> str:
     ]
     shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows, names=1)
     numbers = f"<details><summary>Numbers</summary>{shown}</details>"
-    note = "How often the weak LLM still answers correctly when more and more of a strong model's trace is hidden."
+    note = "How often the weak LLM still answers correctly when more of a strong model's trace is hidden."
     if facts.bounds:
-        # Racing asks the heaviest level first, and the next ones only of traces that have survived it well enough.
+        # Racing asks the level with the highest weight first, and others only of traces that can still win.
         note += (
             " <strong>Asked only of traces that could still win: light levels look better than they are.</strong> "
             f"{facts.bounds:,} of {facts.candidates.total():,} traces were not asked at every level; "
@@ -128,7 +128,7 @@ def _scores(facts: Facts) -> str:
     if not facts.scores:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
-    # What racing leaves half known are losers, and those the further behind: the rest stands for nothing but itself.
+    # With racing, the scores of the worst losers are only bounds, so the known scores are not those of all traces.
     others = "golden traces and close losers" if facts.bounds else "all traces"
     names = ("golden traces", others)
     drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
@@ -143,7 +143,7 @@ def _wins(work: WorkDir, facts: Facts) -> str:
     if not facts.wins:
         return ""
     total = facts.wins.total()
-    # Those that the settings name first; then those that wrote traces under earlier settings.
+    # First the models in the settings, then those that wrote traces under earlier settings.
     names = list(dict.fromkeys((*work.strong, *sorted(facts.wins | facts.candidates))))
     rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in names]
     note = "; ".join(f"{line(name)} ({line(work.model_of(name))}): {facts.candidates[name]:,} traces" for name in names)
@@ -171,5 +171,7 @@ def _cuts(facts: Facts) -> str:
         return ""
     total = facts.cuts.total()
     rows = [(name, count, f"{100 * count / total:.0f}%") for name, count in facts.cuts.most_common()]
-    note = "What found the place where the answer is first derived; whole: nothing did, and all of the trace is kept."
+    note = (
+        "What found the place where the answer is first derived. whole: no place was found, so the whole trace is kept."
+    )
     return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows, total), note)

@@ -1,4 +1,4 @@
-"""Numbers put into the bins of a histogram, several lots into the same ones."""
+"""Histogram bins for one or more series of numbers; all series have the same bins."""
 
 import math
 from collections.abc import Sequence
@@ -6,32 +6,32 @@ from collections.abc import Sequence
 BINS = 20
 
 
-def even(lots: Sequence[Sequence[float]]) -> tuple[list[list[int]], list[str]]:
-    """Bins of one width from 0, or the tenth below the smallest, to the tenth above the largest.
+def even(series: Sequence[Sequence[float]]) -> tuple[list[list[int]], list[str]]:
+    """Bins of equal width, from 0 (or the tenth below the smallest, if negative) to the tenth above the largest.
 
-    Returns counts by lot, and labels for the edges.
+    Returns the counts of each series, and labels for the bins' edges.
     """
-    top = max(0.1, math.ceil(max((max(lot, default=0) for lot in lots), default=0) * 10 - 1e-9) / 10)
-    low = min(0.0, math.floor(min((min(lot, default=0) for lot in lots), default=0) * 10 + 1e-9) / 10)
-    counts = [[0] * BINS for _ in lots]
-    for lot, row in zip(lots, counts, strict=True):
-        for number in lot:
+    top = max(0.1, math.ceil(max((max(numbers, default=0) for numbers in series), default=0) * 10 - 1e-9) / 10)
+    low = min(0.0, math.floor(min((min(numbers, default=0) for numbers in series), default=0) * 10 + 1e-9) / 10)
+    counts = [[0] * BINS for _ in series]
+    for numbers, row in zip(series, counts, strict=True):
+        for number in numbers:
             row[min(BINS - 1, max(0, int((number - low) / (top - low) * BINS)))] += 1
     return counts, [f"{low + (top - low) * at / BINS:.2f}" if at % 5 == 0 else "" for at in range(BINS + 1)]
 
 
-def doubling(lots: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[str]]:
-    """Bins that double in width every second one; returns counts by lot, and labels for the edges."""
-    low = int(2 * math.log2(max(1, min(min(lot, default=1) for lot in lots))))
-    high = int(2 * math.log2(max(1, *(max(lot, default=1) for lot in lots)))) + 1
-    counts = [[0] * (high - low) for _ in lots]
-    for lot, row in zip(lots, counts, strict=True):
-        for number in lot:
+def doubling(series: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[str]]:
+    """Bins whose width doubles every second bin. Returns counts of each series, and labels for the bins' edges."""
+    low = int(2 * math.log2(max(1, min(min(numbers, default=1) for numbers in series))))
+    high = int(2 * math.log2(max(1, *(max(numbers, default=1) for numbers in series)))) + 1
+    counts = [[0] * (high - low) for _ in series]
+    for numbers, row in zip(series, counts, strict=True):
+        for number in numbers:
             row[int(2 * math.log2(max(1, number))) - low] += 1
     every = 2 * max(1, math.ceil((high - low) / 12))
     return counts, [short(2 ** (at / 2)) if (at - low) % every == 0 else "" for at in range(low, high + 1)]
 
 
 def short(number: float) -> str:
-    """A number in a few characters."""
+    """A number in a few characters, such as 12k."""
     return f"{number / 1e6:.0f}M" if number >= 1e6 else f"{number / 1e3:.0f}k" if number >= 1e3 else f"{number:.0f}"

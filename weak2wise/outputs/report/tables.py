@@ -14,7 +14,7 @@ from weak2wise.outputs.work_dir import WorkDir
 
 
 def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0) -> str:
-    """A table of cells that are HTML already: first ``names``, which may be long, then ``words``, then numbers."""
+    """A table; cells are HTML. The first ``names`` columns may be long, then ``words`` text columns, then numbers."""
     kind = [" class=name"] * names + [""] * words + [" class=n"] * (len(head) - names - words)
     top = "".join(f"<th scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
     body = "".join(
@@ -34,7 +34,7 @@ def tokens(work: WorkDir, facts: Facts) -> str:
     paid = any(spent.cost_usd for spent in facts.spent.values())
     roles = list(work.models)
     rows = []
-    # The settings' roles first; then those that only earlier settings knew.
+    # First the roles in the settings, then those of earlier settings.
     for role, endpoint in sorted(facts.spent, key=lambda by: roles.index(by[0]) if by[0] in roles else len(roles)):
         spent = facts.spent[role, endpoint]
         numbers = (spent.calls, spent.prompt_tokens, spent.cached_tokens, spent.completion_tokens)
@@ -44,18 +44,18 @@ def tokens(work: WorkDir, facts: Facts) -> str:
             cells += [f"{spent.cost_usd:,.4f}", f"{spent.cost_usd / emitted:,.5f}" if emitted else "–"]
         rows.append(cells)
     columns = ["role", "model", "calls", "prompt tokens", "cached", "answer tokens", "answer tokens a row emitted"]
-    said = "As the endpoints reported them, all runs of this work_dir together"
+    text = "As the endpoints reported them, all runs of this work_dir together"
     if estimated := sum(spent.estimated for spent in facts.spent.values()):
-        said += f"; those of {estimated:,} answers, which came without or broke off, are estimated"
-    said += "."
+        text += f"; for {estimated:,} answers, which had no token counts or broke off, they are estimated"
+    text += "."
     if paid:
         columns += ["US dollars", "US dollars a row emitted"]
         cost = sum(spent.cost_usd for spent in facts.spent.values())
-        said += f" They cost {_amount(cost)} US dollars"
-        said += f", {cost / emitted:,.4f} a row emitted" if emitted else ""
+        text += f" They cost {_amount(cost)} US dollars"
+        text += f", {cost / emitted:,.4f} a row emitted" if emitted else ""
         wasted = sum(spent.wasted_usd for spent in facts.spent.values())
-        said += f"; {_amount(wasted)} went for answers that could not be used." if wasted else "."
-    return f"<section><h2>Tokens</h2><p>{said}</p>{table('Tokens', columns, rows, names=2)}</section>"
+        text += f"; {_amount(wasted)} of that was for answers that could not be used." if wasted else "."
+    return f"<section><h2>Tokens</h2><p>{text}</p>{table('Tokens', columns, rows, names=2)}</section>"
 
 
 def _amount(usd: float) -> str:
@@ -92,7 +92,7 @@ def _title(work: WorkDir, row: int) -> str:
 
 
 def failed(work: WorkDir, facts: Facts) -> str:
-    """What failed, by kind and by question, and what can be done about it."""
+    """The failures by kind and by question, and advice."""
     total = sum(facts.totals.failed.values())
     if not total:
         return ""
@@ -101,12 +101,12 @@ def failed(work: WorkDir, facts: Facts) -> str:
         [f"{f.row:,}", title(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
         for f in facts.failures
     ]
-    unread = facts.totals.unreadable
-    others = "them" if not unread else "the others"
+    unreadable = facts.totals.unreadable
+    others = "them" if not unreadable else "the others"
     again = f"The next run tries {others} again, and <code>retry-failed</code> tries nothing else."
-    if unread:
-        advice = line(f"{unreadable_advice(unread, Path('failed.jsonl'), Path(work.history.input or ''))}.", 400)
-        again = advice if unread == total else f"{advice} {again}"
+    if unreadable:
+        advice = line(f"{unreadable_advice(unreadable, Path('failed.jsonl'), Path(work.history.input or ''))}.", 400)
+        again = advice if unreadable == total else f"{advice} {again}"
     more = f"<p>The first {LISTED_FAILURES}; all are in failed.jsonl.</p>" if total > len(rows) else ""
     return (
         f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>{again}</p>"
@@ -115,13 +115,13 @@ def failed(work: WorkDir, facts: Facts) -> str:
 
 
 def settings(work: WorkDir) -> str:
-    """What the results depend on."""
+    """The settings that results depend on."""
     shape = work.manifest.shape
     texts = {
         key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in shape.items()
     }
     rows = [[f"<code>{line(key)}</code>", line(text, 300)] for key, text in sorted(texts.items())]
     return (
-        f"<details><summary>Settings that shape results (digest <code>{digest(shape)}</code>)</summary>"
+        f"<details><summary>Settings that affect results (digest <code>{digest(shape)}</code>)</summary>"
         f"{table('Settings', ['key', 'value or digest'], rows, words=2)}</details>"
     )

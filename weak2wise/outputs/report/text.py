@@ -1,7 +1,7 @@
-"""Texts of models and data sets made safe and readable in HTML: escaped, controls made visible, LaTeX as MathML.
+"""Texts of models and data sets as safe HTML: escaped, control characters made visible, LaTeX as MathML.
 
-latex2mathml does not escape what it is given and lets links and styles through, so of its tree only known elements and
-harmless attributes are taken, and every text in it is escaped here like any other.
+latex2mathml does not escape its input and lets links and styles through. So only known elements and harmless
+attributes of its tree are used, and every text in it is escaped here.
 """
 
 import html
@@ -10,7 +10,7 @@ import unicodedata
 from xml.etree.ElementTree import Element
 
 SHOWN = 20_000
-"""Characters of one text that are shown."""
+"""Characters shown of one text."""
 
 _MATH = re.compile(
     r"\$\$(?P<d>[^$]{1,2000}?)\$\$|\\\[(?P<b>.{1,2000}?)\\\]|\\\((?P<p>.{1,2000}?)\\\)"
@@ -21,7 +21,7 @@ _MATH = re.compile(
     re.DOTALL,
 )
 _LINES = re.compile(r"\\(begin|end)\{(?:aligned|gather(?:ed)?\*?|multline\*?|eqnarray\*?)\}")
-"""Environments of lines that latex2mathml draws as one line."""
+"""Multi-line environments that latex2mathml would draw as one line."""
 _WORDLESS = re.compile(r"\\(?:text|mbox|textbf|mathrm|operatorname)\{[^{}]*\}|\\(?:begin|end)\{\w+\*?\}|\\[A-Za-z]+")
 _ELEMENTS = re.compile(
     "math|m(row|i|n|o|text|space|frac|sqrt|root|sub|sup|subsup|under|over|underover|table|tr|td|style|enclose|padded)"
@@ -30,12 +30,12 @@ _ATTRIBUTES = {
     *("display", "mathvariant", "stretchy", "displaystyle", "scriptlevel", "columnalign", "accent", "fence", "notation")
 }
 _SPACE = re.compile(r"\d{1,2}(\.\d{1,3})?(em|ex)")
-"""Widths of a space; one below nothing would draw one text over another."""
+"""Allowed widths of a space. A negative one would draw one text over another."""
 _KEPT = {"\n", "\t"}
 
 
 def escape(text: str) -> str:
-    """The text for HTML: markup escaped, characters that act on a terminal or turn the writing direction shown."""
+    """The text for HTML: markup is escaped, control and direction characters are made visible."""
     unified = text.replace("\r\n", "\n")
     return html.escape("".join(c if c.isprintable() or c in _KEPT else _shown(c) for c in unified))
 
@@ -45,23 +45,23 @@ def _shown(character: str) -> str:
 
 
 def line(text: str, limit: int = 160) -> str:
-    """The text's beginning on one line, escaped."""
+    """The beginning of the text on one line, escaped."""
     one = " ".join(text[: 4 * limit].split())
     return escape(one if len(one) <= limit else one[: limit - 1] + "…")
 
 
 def title(text: str, limit: int = 160) -> str:
-    """The text's beginning on one line with its mathematics, none of which is cut through; escaped."""
+    """The beginning of the text on one line, escaped, with formulas drawn. A formula is never cut in the middle."""
     one = " ".join(text[: 4 * limit].split())
     end = len(one) if len(one) <= limit else limit - 1
     for match in _MATH.finditer(one):
-        if match.start() < end < match.end():  # a formula takes less room than what it is written in
+        if match.start() < end < match.end():  # a drawn formula is shorter than its LaTeX
             end = match.end() if match.end() <= 2 * limit else match.start() or end
     return _drawn(one[:end], blocks=False) + ("" if end == len(one) else "…")
 
 
 def prose(text: str, limit: int = SHOWN) -> str:
-    """A text with its mathematics, escaped, and what of it is not shown said."""
+    """The text, escaped, with formulas drawn. A note at the end says how many characters are not shown."""
     drawn = _drawn(text[:limit], blocks=True)
     if len(text) <= limit:
         return drawn
@@ -69,17 +69,17 @@ def prose(text: str, limit: int = SHOWN) -> str:
 
 
 def answer(text: str) -> str:
-    """A reference answer, escaped; one that is a formula without delimiters, as MATH writes them, is drawn."""
+    """A reference answer, escaped. A formula without delimiters, as in the MATH data set, is drawn."""
     formula = "\\" in text and len(text) <= 1000 and not re.search(r"[$\n]|\\[(\[]", text)
     if formula and not re.search("[A-Za-z]{3}", _WORDLESS.sub(" ", text)):
         drawn = _mathml(text, block=False)
-        if drawn is not None and ">\\" not in drawn:  # a command that is none
+        if drawn is not None and ">\\" not in drawn:  # an unknown command
             return drawn
     return prose(text)
 
 
 def _drawn(text: str, *, blocks: bool) -> str:
-    """The text, escaped, with its mathematics, on lines of its own where it asks for them and ``blocks`` lets it."""
+    """The text, escaped, with formulas drawn. Display formulas get their own lines if ``blocks`` is set."""
     pieces, at = [], 0
     for match in _MATH.finditer(text):
         kind = match.lastgroup or "x"
@@ -91,18 +91,18 @@ def _drawn(text: str, *, blocks: bool) -> str:
 
 
 def _mathml(latex: str, *, block: bool) -> str | None:
-    """MathML for LaTeX, ``None`` where it does not parse."""
+    """MathML for LaTeX; ``None`` if it cannot be converted."""
     from latex2mathml.converter import convert_to_element  # noqa: PLC0415 - only a report draws mathematics
 
     try:
         lines = _LINES.sub(r"\\\1{align*}", latex)
         return _safe(convert_to_element(lines, display="block" if block else "inline"))
-    except Exception:  # noqa: BLE001 - whatever the matter is: it stays text
+    except Exception:  # noqa: BLE001 - on any error the formula stays text
         return None
 
 
 def _safe(element: Element) -> str:
-    if not _ELEMENTS.fullmatch(element.tag) or element.text == "&":  # a column's mark where there are no columns
+    if not _ELEMENTS.fullmatch(element.tag) or element.text == "&":  # a column separator outside of columns
         raise ValueError(element.tag)
     attributes = "".join(
         f' {name}="{html.escape(value)}"'

@@ -1,4 +1,4 @@
-"""Golden traces to read: the question, every candidate's mask levels, the winner's steps, its reasoning and the cut."""
+"""Golden traces as HTML: question, mask levels of every candidate, the winner's steps, its reasoning and the cut."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _STEPS = 40
 
 
 def sample(facts: Facts) -> list[int]:
-    """Rows of golden traces, evenly from the highest score to the lowest."""
+    """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest."""
     ranked = sorted(range(len(facts.rows)), key=lambda at: (-facts.scores[at], facts.rows[at]))
     if len(ranked) > SAMPLE:
         ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
@@ -23,7 +23,7 @@ def sample(facts: Facts) -> list[int]:
 
 
 def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
-    """Each row's trace, closed until opened."""
+    """Each row's trace, collapsed."""
     for row in rows:
         golden, scored = work.made(Golden).read(row), None
         assert isinstance(golden, Done)
@@ -33,7 +33,7 @@ def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
 
 
 def trace(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
-    """One trace, closed until opened."""
+    """One trace, collapsed."""
     winner = golden.winner
     return (
         f'<details class="trace" name="trace"><summary><span class="title">{title(golden.title, 140)}</span>'
@@ -43,14 +43,14 @@ def trace(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
 
 
 def evidence(score: Score, scorer: type[Scorer]) -> str:
-    """A score's evidence on a line: Step-Mask's as cells, any other in the scorer's words."""
+    """A score's evidence on one line: cells for Step-Mask, otherwise the scorer's explanation."""
     if score.is_masked:
         return charts.cells(score.s_list)
     return f'<span class="quiet">{line(scorer.explain(score), 80)}</span>'
 
 
 def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
-    """What an opened trace shows."""
+    """The content of an expanded trace."""
     winner = golden.winner
     steps = "".join(f"<li>{_step(step)}</li>" for step in winner.step_list[:_STEPS])
     more = len(winner.step_list) - _STEPS
@@ -61,7 +61,7 @@ def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
         f"{_candidates(golden, scored, scorer) if scored else ''}"
         f"<h3>Steps{' that were masked' if golden.score.is_masked else ''}</h3>"
         f'<ol class="steps" start="1">{steps}</ol>{unshown}'
-        f"<h3>Reasoning{'' if winner.normal_is_own else ' (the steps stand in: the model shows no thinking)'}</h3>"
+        f"<h3>Reasoning{'' if winner.normal_is_own else ' (these are the steps: the model shows no thinking)'}</h3>"
         f'<div class="text" dir="auto">{_reasoning(golden)}</div>'
     )
 
@@ -85,7 +85,7 @@ def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
             f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
             f"{' · <strong>wins</strong>' if won else ''}</span></li>"
         )
-    cells = "<p class=quiet>A cell a mask level, from whole steps to nearly all hidden.</p>"
+    cells = "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
     return f'<h3>Candidates</h3>{cells if golden.score.is_masked else ""}<ul class="candidates">{"".join(items)}</ul>'
 
 
@@ -98,7 +98,7 @@ def _reasoning(golden: Golden) -> str:
 
 
 def end_of_prefix(whole: str, kept: str) -> int | None:
-    """Where in ``whole`` its beginning ``kept`` ends, white space aside; ``None`` if it is no beginning of it."""
+    """Where in ``whole`` its prefix ``kept`` ends, ignoring white space; ``None`` if it is not a prefix."""
     if whole.startswith(kept):
         return len(kept)
     at = 0

@@ -1,4 +1,4 @@
-// Follows the run by server-sent events. Texts are set as text; only what the server has escaped is set as HTML.
+// Follows the run by server-sent events. Texts are set as text; only texts that the server has escaped are set as HTML.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -64,7 +64,7 @@ function tiles(board) {
 }
 
 function tables(board) {
-  byId("bottleneck").textContent = board.bottleneck ? `The others wait for ${board.bottleneck}.` : "";
+  byId("bottleneck").textContent = board.bottleneck ? `The other stages wait for ${board.bottleneck}.` : "";
   byId("stages").replaceChildren(
     ...board.stages.map((s) => {
       const made = row([s.name, [whole.format(s.failed), s.failed > 0], ...[s.done, s.per_minute, s.busy, s.waiting, s.dropped].map((n) => whole.format(n))]);
@@ -76,7 +76,7 @@ function tables(board) {
     ...board.endpoints.map((e) => {
       const limited = e.faults.rate_limited || 0;
       const errors = Object.values(e.faults).reduce((sum, n) => sum + n, 0) - limited;
-      const limit = e.paced === null ? whole.format(e.limit) : `≤${whole.format(e.paced)}/min`; // in flight, or how fast
+      const limit = e.paced === null ? whole.format(e.limit) : `≤${whole.format(e.paced)}/min`; // requests in flight, or their rate
       return row([e.name, [whole.format(errors), errors > 0], ...[limited, e.per_minute, e.tokens_per_minute, e.in_flight].map((n) => whole.format(n)), limit, e.cost_usd ? dollars(e.cost_usd) : "–"]);
     }),
   );
@@ -88,7 +88,7 @@ function tables(board) {
   );
   byId("engines").replaceChildren(
     ...board.engines.map((e) =>
-      element("li", {}, `${e.name}: ${e.running} of ${e.room} attempts inside, ${whole.format(e.waiting)} waiting; ${whole.format(e.tokens_per_second)} tokens/s; ${Math.round(100 * e.cached)} % of prompts from cache`),
+      element("li", {}, `${e.name}: ${e.running} of ${e.room} attempts running, ${whole.format(e.waiting)} waiting; ${whole.format(e.tokens_per_second)} tokens/s; ${Math.round(100 * e.cached)} % of prompts from cache`),
     ),
   );
 }
@@ -112,7 +112,7 @@ function scale(most) {
   return [1, 2, 4, 10].find((n) => n * power >= most) * power;
 }
 
-// In the units of the screen, once the place is known: lines and letters are as large on a phone as on a wide screen.
+// Drawn in screen pixels once the size is known, so lines and letters have the same size on a phone and a wide screen.
 function plot(svg, at) {
   const values = points.map((point) => point[at]);
   const [width, height] = [svg.clientWidth, svg.clientHeight];
@@ -139,7 +139,7 @@ function charts() {
 
 window.addEventListener("resize", charts);
 
-let newest = []; // traces, as the engine last told them
+let newest = []; // the traces that the engine sent last
 
 function trace(entry) {
   const made = element("details", { class: "trace", name: "trace", "data-key": JSON.stringify(entry) });
@@ -167,12 +167,12 @@ function trace(entry) {
   return made;
 }
 
-// Nothing moves under who reads a trace or walks through the list: what is new waits behind a button.
-function traces(asked = false) {
+// While a trace is open or the list has the focus, the list does not change: new traces wait behind a button.
+function traces(requested = false) {
   const box = byId("traces");
   const shown = new Map([...box.children].map((child) => [child.dataset.key, child]));
   const fresh = newest.filter((entry) => !shown.has(JSON.stringify(entry))).length;
-  const held = !asked && (box.querySelector(":scope > [open]") !== null || box.contains(document.activeElement));
+  const held = !requested && (box.querySelector(":scope > [open]") !== null || box.contains(document.activeElement));
   byId("newer").hidden = !held || fresh === 0;
   byId("newer").textContent = `${whole.format(fresh)}${fresh === newest.length ? " or more" : ""} newer trace${fresh === 1 ? "" : "s"}`;
   byId("none").hidden = newest.length + shown.size > 0;
@@ -180,7 +180,7 @@ function traces(asked = false) {
   const kept = newest.map((entry) => shown.get(JSON.stringify(entry)) || trace(entry));
   const opened = [...box.children].filter((child) => child.open && !kept.includes(child)); // still being read
   const wanted = [...kept, ...opened];
-  // Only what changed is touched: moving an element would take the focus from it.
+  // Only changed elements are touched: an element that is moved loses the focus.
   if (wanted.length !== box.children.length || wanted.some((child, at) => child !== box.children[at])) {
     [...box.children].forEach((child) => wanted.includes(child) || child.remove());
     wanted.forEach((child, at) => box.children[at] === child || box.insertBefore(child, box.children[at] || null));
@@ -189,23 +189,23 @@ function traces(asked = false) {
 
 byId("newer").addEventListener("click", () => {
   traces(true);
-  byId("traces").querySelector("summary").focus(); // the button is gone
+  byId("traces").querySelector("summary").focus(); // the button is hidden now
 });
 
-// What is seen changes every second; what a screen reader says, with the run's state, or every half a minute.
-const heard = { state: "", at: 0 };
+// The visible text changes every second. Screen readers get a new text when the state changes, or every 30 seconds.
+const spoken = { state: "", at: 0 };
 function say(state, text) {
   byId("state").textContent = text;
-  if (state === heard.state && Date.now() - heard.at < 30000) return;
-  Object.assign(heard, { state, at: Date.now() });
-  byId("said").textContent = text;
+  if (state === spoken.state && Date.now() - spoken.at < 30000) return;
+  Object.assign(spoken, { state, at: Date.now() });
+  byId("spoken").textContent = text;
 }
 
-function saying(board) {
+function statusText(board) {
   const { ending } = board;
   const ended = `${whole.format(board.ended)}${board.rows === null ? "" : ` of ${whole.format(board.rows)}`} questions ended`;
   if (ending) return `${ending[0].toUpperCase()}${ending.slice(1)}, after ${time(board.seconds)}; ${ended}.`;
-  const again = board.owed_again ? `; ${whole.format(board.owed_again)} that failed earlier are to be tried again` : "";
+  const again = board.owed_again ? `; ${whole.format(board.owed_again)} that failed earlier will be tried again` : "";
   return `Running for ${time(board.seconds)}; ${ended}, ${whole.format(board.per_minute)} a minute${again}.`;
 }
 
@@ -220,7 +220,7 @@ function show(event) {
   const share = board.rows ? Math.min(1, board.ended / board.rows) : 0;
   byId("whole").style.transform = `scaleX(${share})`;
   byId("whole").setAttribute("aria-valuenow", Math.floor(100 * share));
-  say(board.ending || "running", saying(board));
+  say(board.ending || "running", statusText(board));
   document.title = `${board.ending ? board.ending.split(/[ :]/)[0] : ""} ${Math.floor(100 * share)} % · Weak2Wise`.trim();
   tiles(board);
   tables(board);
@@ -231,10 +231,10 @@ function show(event) {
   traces();
 }
 
-// A browser takes a broken stream up again by itself, but one that was refused or has said its last word only we do.
+// The browser reconnects a broken stream itself; after a refused or finished one this page must reconnect.
 function follow() {
   const source = new EventSource("/events");
-  const again = (seconds) => {
+  const reconnect = (seconds) => {
     source.close();
     setTimeout(follow, 1000 * seconds);
   };
@@ -245,19 +245,19 @@ function follow() {
   source.addEventListener("message", (message) => {
     const event = JSON.parse(message.data);
     show(event);
-    if (event.board?.ending) again(10); // the run may be gone on with, and this page with it
+    if (event.board?.ending) reconnect(10); // the run may be resumed
   });
   source.addEventListener("error", async () => {
     if (document.body.classList.contains("ended")) {
-      again(10);
+      reconnect(10);
       return;
     }
     const refused = source.readyState === EventSource.CLOSED;
-    if (refused) again(5);
+    if (refused) reconnect(5);
     document.body.classList.add("lost");
     const status = refused ? await fetch("/page.css", { method: "HEAD" }).then((reply) => reply.status, () => 0) : 0;
-    if (status === 401) say("locked", "The engine wants another token than before: open its page with ?token= and what W2W_PAGE_TOKEN holds.");
-    else say("lost", "The engine is gone, without a word. This page shows its last moment and looks for it.");
+    if (status === 401) say("locked", "The engine needs another token now: open its page with ?token= and the value of W2W_PAGE_TOKEN.");
+    else say("lost", "The engine is gone. This page shows its last state and tries to reconnect.");
   });
 }
 
