@@ -48,9 +48,11 @@ async def traced(*conclusions: str, answer: str) -> Traced:
     )
     question = Question(row=1, id=None, text="What is 2 + 2?", answer=answer)
     try:
-        return await generate(Unsolved(question=question, weak_attempt=None))
+        made = await generate(Unsolved(question=question, weak_attempt=None))
     finally:
         await pool.close()
+    assert isinstance(made, Traced)
+    return made
 
 
 @pytest.mark.parametrize(
