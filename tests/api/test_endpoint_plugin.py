@@ -105,7 +105,7 @@ def test_it_works_in_every_command(my_lab: Path, capsys: pytest.CaptureFixture[s
     assert "endpoint big: answered" in checked
     assert "endpoint small: an embedded model; pass --load to load it" in checked
     assert "endpoint small: answered" in weak2wise_command("check", "--load")
-    assert "1 of 1 questions went all the way through" in weak2wise_command("preview", "-n", "1")
+    assert "1 of 1 questions passed all steps" in weak2wise_command("preview", "-n", "1")
     assert "4" in weak2wise_command("run")
     shape = json.loads((my_lab / "work" / "manifest.json").read_text())["shape"]
     for name, kind in {"small": "Here", "big": "Mine"}.items():

@@ -122,10 +122,10 @@ async def test_other_questions_are_refused_with_the_ways_out(tmp_path: Path) -> 
             (questions(2, 5), "or pass resume='never'"),
             (questions(3), "pass resume='force' (go on)"),
         ):
-            with pytest.raises(weak2wise.ConfigError, match="was begun with other questions") as caught:
+            with pytest.raises(weak2wise.ConfigError, match="was started with other questions") as caught:
                 await weak2wise.asynthesize(more, config, work_dir=tmp_path)
             assert ways in str(caught.value)
-        with pytest.raises(weak2wise.ConfigError, match="was begun with other questions"):
+        with pytest.raises(weak2wise.ConfigError, match="was started with other questions"):
             await weak2wise.asynthesize(questions(2, 5), config, work_dir=tmp_path, resume="force")
     assert lines(tmp_path / "questions.jsonl") == questions(2)
 

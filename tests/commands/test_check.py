@@ -134,7 +134,7 @@ def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
         assert command("check", "--config", tmp_path / "config.yaml") == 1
     told = [line for line in capsys.readouterr().out.splitlines() if " endpoint " in line]
     assert len(told) == 5
-    assert told[-1] == "✗ endpoint judge: no answer to a small question within 1 s; a run would wait longer"
+    assert told[-1] == "✗ endpoint judge: no answer to a small question within 1 s; a run would wait 1800 s for each"
 
 
 def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:

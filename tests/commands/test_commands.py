@@ -11,7 +11,6 @@ import pytest
 from tests.engine_runs import ROOT
 from tests.finished_run import FinishedRun, command
 from weak2wise.commands.init import PROVIDERS, Provider
-from weak2wise.commands.say import command_line
 from weak2wise.config import load_config
 
 
@@ -144,13 +143,6 @@ def test_the_list_of_commands_loads_none_of_their_libraries() -> None:
     assert done.stderr.strip() == ""
 
 
-@pytest.mark.parametrize("never", [["--resume", "never"], ["--resume=never"]])
-def test_the_command_that_goes_on_does_not_start_anew(never: list[str]) -> None:
-    """Repeated as it was given, it would set aside all that the run has just paid for."""
-    assert command_line(["run", *never, "--page", "8000"]) == "python -m weak2wise.engine run --page 8000"
-    assert command_line(["run", "--resume", "force"]) == "python -m weak2wise.engine run --resume force"
-
-
 @pytest.mark.parametrize(
     ("word", "says"),
     [("chekc", "no such command; did you mean check?"), ("nonsense", "no such command; there are run")],
@@ -161,11 +153,3 @@ def test_a_misspelt_command_is_answered_with_the_right_one(word: str, says: str)
     assert done.returncode == 2
     assert f"{word}: {says}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_an_interruption_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "uvloop.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    full = [sys.executable, "-m", "weak2wise.engine", "run"]
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    done = subprocess.run(full, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")

@@ -27,7 +27,7 @@ def test_status_of_a_finished_run_is_its_summary(finished: FinishedRun, capsys: 
 
 
 def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its files are only read: the run under the eyes of ``status`` ends as any other."""
     with LoopbackProcess(latency=0.05) as server:
@@ -49,8 +49,9 @@ def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
     assert (found["state"], found["process"], totals["rows"]) == ("stopped", None, 300)
     assert totals["unfinished"] > 0
     assert totals["rows"] == totals["emitted"] + sum(totals["dropped"].values()) + totals["unfinished"]
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/weak2wise", "status"])
     assert command("status", tmp_path / "work") == 0
-    assert "python -m weak2wise.engine" in capsys.readouterr().err
+    assert "Go on with the command that started it: weak2wise --config FILE" in capsys.readouterr().err
 
 
 def test_the_rate_is_that_of_the_last_start_and_damaged_log_lines_are_passed_over(tmp_path: Path) -> None:

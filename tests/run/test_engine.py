@@ -155,6 +155,40 @@ def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(
         assert sum(request.asked for request in server.requests().values()) == asked
 
 
+def test_a_run_stops_after_so_many_questions_and_a_later_one_goes_on_as_if_it_never_had(tmp_path: Path) -> None:
+    """A line that is no question counts as one: the first so many lines are taken."""
+    limited, whole = tmp_path / "limited", tmp_path / "whole"
+    with LoopbackProcess() as server:
+        for folder in (limited, whole):
+            write_run(folder, config_for(folder, server.base_url, n_mask=2), 6)
+            found = (folder / "in.jsonl").read_text().splitlines(keepends=True)
+            (folder / "in.jsonl").write_text("".join([*found[:5], "no JSON\n", *found[5:]]))
+        finish(limited, "--limit", "3")
+        totals = json.loads((limited / "work" / "summary.json").read_text())["totals"]
+        assert (totals["rows"], totals["failed"], totals["unfinished"]) == (3, {}, 0)
+        assert totals["emitted"] + sum(totals["dropped"].values()) == 3
+        assert {line["row"] for line in lines(limited / "work" / "s_prime.jsonl")} <= {1, 2, 3}
+        finish(limited, "--limit", "3")
+        assert all(request.asked == 1 for request in server.requests().values())
+        finish(limited, code=1)
+        assert all(request.asked == 1 for request in server.requests().values())
+        finish(whole, code=1)
+    assert outputs(limited) == outputs(whole)
+    assert lines(limited / "work" / "failed.jsonl") == lines(whole / "work" / "failed.jsonl")
+    ended = [json.loads((folder / "work" / "summary.json").read_text())["totals"] for folder in (limited, whole)]
+    assert ended[0] == ended[1]
+    assert ended[0]["rows"] == 7
+
+
+def test_a_limit_beyond_the_input_or_below_one_is_none_or_a_mistake(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)
+        assert "--limit" in finish(tmp_path, "--limit", "0", code=2)
+        assert not (tmp_path / "work").exists()
+        finish(tmp_path, "--limit", "9")
+    assert json.loads((tmp_path / "work" / "summary.json").read_text())["totals"]["rows"] == 2
+
+
 @pytest.mark.parametrize("status", ["401", "402", "403", "404"])
 def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, status: Kind) -> None:
     with LoopbackProcess(faults=Mix(mix={status: 1.0})) as server:

@@ -97,7 +97,7 @@ async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
         health = url.partition("?")[0] + "healthz"
         status, _, text = await asyncio.to_thread(lambda: get(health, Host="run:8000"))
         assert (status, json.loads(text)) == (200, {"ok": True, "lag": 0.0})
-        observer.set_result(SimpleNamespace(late=lambda: 60.0))
+        observer.set_result(SimpleNamespace(loop_lag=lambda: 60.0))
         status, _, text = await asyncio.to_thread(get, health)
         assert (status, json.loads(text)) == (503, {"ok": False, "lag": 60.0})
 

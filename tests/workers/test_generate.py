@@ -53,6 +53,8 @@ async def traced(*conclusions: str, answer: str) -> Traced:
         return made
     finally:
         await pool.close()
+    assert isinstance(made, Traced)
+    return made
 
 
 @pytest.mark.parametrize(
