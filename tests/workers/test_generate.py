@@ -49,8 +49,6 @@ async def traced(*conclusions: str, answer: str) -> Traced:
     question = Question(row=1, id=None, text="What is 2 + 2?", answer=answer)
     try:
         made = await generate(Unsolved(question=question, weak_attempt=None))
-        assert isinstance(made, Traced)
-        return made
     finally:
         await pool.close()
     assert isinstance(made, Traced)
