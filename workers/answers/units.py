@@ -5,6 +5,7 @@ A unit never decides alone. It lets "5 cm" equal 5, and it makes it unsure wheth
 
 import re
 from fractions import Fraction
+from functools import cache
 
 from msgspec import Struct
 
@@ -30,10 +31,6 @@ _WORTH: dict[str, tuple[str, Fraction]] = {
 }
 _LOOSE = {Fraction(ratio) for ratio in (4, 30, 52, 365, 1000, 2000)}
 """Ratios by which people also convert (weeks of a month, days of a year, tons); they are in no table."""
-_RATIOS: dict[str, set[Fraction]] = {
-    dimension: {a / b for d, a in _WORTH.values() for e, b in _WORTH.values() if d == e == dimension} | _LOOSE
-    for dimension, _ in _WORTH.values()
-}
 _NO_UNITS = """
 and or to than over by minus plus less mod modulo pi sqrt root sin cos tan cot csc log ln exp factorial base power if is
 was are were at from either neither nor approximately about roughly only but then because since remainder choose divided
@@ -55,6 +52,13 @@ _NOT_UNITS = frozenset(_NO_UNITS.split())
 _LARGE = re.compile(r"[MB]\b")
 """``M`` and ``B`` mean millions and billions as often as metres and bytes."""
 _WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
+
+
+@cache
+def _ratios(dimension: str) -> frozenset[Fraction]:
+    """What one unit of a dimension may be in another. Worked out when first needed: all of them take tens of milliseconds."""
+    worths = [worth for of, worth in _WORTH.values() if of == dimension]
+    return frozenset(a / b for a in worths for b in worths) | _LOOSE
 
 
 class Unit(Struct, frozen=True):
@@ -103,7 +107,7 @@ def may_convert(unit: Unit, ratio: Fraction) -> bool:
     """Could two numbers with this ratio be one quantity, one in this unit and one in a unit that is left out?"""
     if unit.dimension is None:
         return unit.convertible
-    return any(ratio in (known**unit.power, 1 / known**unit.power) for known in _RATIOS[unit.dimension])
+    return any(ratio in (known**unit.power, 1 / known**unit.power) for known in _ratios(unit.dimension))
 
 
 def _singular(word: str) -> str:
