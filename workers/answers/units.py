@@ -56,7 +56,7 @@ _WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
 
 @cache
 def _ratios(dimension: str) -> frozenset[Fraction]:
-    """What one unit of a dimension may be in another. Worked out when first needed: all of them take tens of milliseconds."""
+    """What one unit of a dimension may be in another; worked out when first needed, as it takes milliseconds."""
     worths = [worth for of, worth in _WORTH.values() if of == dimension]
     return frozenset(a / b for a in worths for b in worths) | _LOOSE
 
