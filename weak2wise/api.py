@@ -204,10 +204,10 @@ async def asynthesize(
     try:
         await _run_until_cancelled(engine)
     except BaseExceptionGroup as group:
-        stops, _ = group.split(RunStopped)
-        if stops is None:
-            raise
-        raise _first(stops) from group
+        for kind in (ConfigError, RunStopped):
+            if (found := group.subgroup(kind)) is not None:
+                raise _first(found) from group
+        raise
     return await asyncio.to_thread(Run, engine.work_dir)
 
 
@@ -216,9 +216,11 @@ async def _run_until_cancelled(engine: Engine) -> None:
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        await engine.drain.drain(GRACE_SECONDS)
-        running.cancel()
-        await asyncio.wait([running])
+        try:
+            await engine.drain.drain(GRACE_SECONDS)
+        finally:  # also if cancelled once more
+            running.cancel()
+            await asyncio.wait([running])
         raise
 
 
@@ -244,7 +246,7 @@ def _loop_is_running() -> bool:
     return True
 
 
-def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     """The first single error inside the groups that TaskGroups wrap around it."""
-    inner = group.exceptions[0]
+    inner: BaseException = group.exceptions[0]
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,6 +1,7 @@
 """A run that is stopped from Python can always be gone on with, by the same call or from the command line."""
 
 import asyncio
+import gzip
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -143,3 +145,29 @@ def test_a_config_file_of_the_user_s_in_the_work_dir_is_left_alone(tmp_path: Pat
     (tmp_path / "config.yaml").write_text("# mine\n")
     weak2wise.synthesize(questions(1), config_at(server.base_url, params=NO_FILTER), work_dir=tmp_path)
     assert (tmp_path / "config.yaml").read_text() == "# mine\n"
+
+
+async def test_an_input_that_turns_out_to_be_damaged_is_one_plain_config_error(tmp_path: Path) -> None:
+    """It is found while rows are on their way, inside the pipeline's group of tasks."""
+    whole = gzip.compress(b"".join(msgspec.json.encode(question) + b"\n" for question in questions(50)))
+    (tmp_path / "in.jsonl.gz").write_bytes(whole[:-40])
+    async with serve() as server:
+        with pytest.raises(weak2wise.ConfigError, match=r"in\.jsonl\.gz"):
+            await weak2wise.asynthesize(
+                tmp_path / "in.jsonl.gz", config_at(server.base_url, params=NO_FILTER), work_dir=tmp_path / "run"
+            )
+
+
+async def test_cancelled_twice_it_still_leaves_no_run_behind(tmp_path: Path) -> None:
+    async with serve(latency=30.0) as server:
+        config = config_at(server.base_url)
+        running = asyncio.create_task(weak2wise.asynthesize(questions(3), config, work_dir=tmp_path))
+        while not server.stats.requests:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.sleep(0.1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "run"] == []
+    assert weak2wise.open_run(tmp_path).state == "stopped"
