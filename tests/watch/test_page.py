@@ -100,8 +100,8 @@ def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None
             page.on("console", lambda message: seen.append(message.text))
             page.goto(run.stderr.readline().removeprefix("The page: ").strip())
             page.evaluate(
-                "window.told = []; new MutationObserver(() => told.push(spoken.textContent))"
-                ".observe(spoken, {childList: true})"
+                "window.told = []; const heard = document.getElementById('spoken');"
+                "new MutationObserver(() => told.push(heard.textContent)).observe(heard, {childList: true})"
             )
             page.wait_for_selector("body.ended", timeout=60_000)
             run.communicate(timeout=60)
