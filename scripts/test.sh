@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set everything up and run every check: scripts/test.sh [--quick]
 #
-# --quick leaves out what needs vLLM or models; it takes about two minutes once set up.
+# --quick leaves out what needs vLLM or models; it takes a few minutes once set up.
 # It stops at the first check that fails, with that check's exit code.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
