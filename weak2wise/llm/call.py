@@ -1,13 +1,13 @@
 """The context of the calls that are made while a row is processed.
 
-A stage sets it for its row; the journal adapts it for each call (``dataclasses.replace``). It is a context variable so
+A stage sets it for its row; the journal adapts it for each call. It is a context variable so
 that the workers in between need not pass it on. Tasks started inside inherit it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.model import Usage
@@ -17,8 +17,7 @@ async def _no_charge(_usage: Usage) -> None:
     """For calls outside of a run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call's context.
 
     Attributes:
@@ -45,11 +44,16 @@ def current_call() -> Call:
     return _current.get() or Call()
 
 
-@contextmanager
-def calling(call: Call) -> Iterator[None]:
+class calling:  # noqa: N801 - a context manager; one made by a generator would cost every call more
     """Calls made inside, and by tasks started inside, have this context."""
-    token = _current.set(call)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._call)
+
+    def __exit__(self, *exc: object) -> None:
+        _current.reset(self._token)

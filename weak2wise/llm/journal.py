@@ -12,7 +12,6 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.ledger.shards import Shards
-from weak2wise.llm.call import calling, current_call
+from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.single_flight import single_flight
 
@@ -206,7 +205,10 @@ class Journaled:
 
         call = current_call()
         waits = call.waits or not self._one_of_several
-        with calling(replace(call, waits=waits, charge=lambda usage: record(Completion(text="", usage=usage), ""))):
+        narrowed = Call(
+            call.row, call.failures, waits, call.drain, lambda usage: record(Completion(text="", usage=usage), "")
+        )
+        with calling(narrowed):
             completion = await self._model.complete(prompt)
         await record(completion, key)
         return completion
