@@ -6,6 +6,7 @@ import path (``type: my_lab.endpoints:Mine``), which needs no change here.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -67,7 +68,7 @@ class Inspection(Struct, frozen=True):
     said: str
 
 
-class Endpoint:
+class Endpoint(ABC):
     """Base class of all kinds of endpoint. ``open`` before the first call; ``close`` also after a failed ``open``.
 
     Args:
@@ -98,15 +99,15 @@ class Endpoint:
         del name, settings
         return Inspection("good", "an embedded model; pass --load to load it")
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027 - not every kind needs it
         """Get ready for calls. Raises ``ConfigError`` or ``RunStopped``."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - not every kind needs it
         """Release what ``open`` acquired."""
 
+    @abstractmethod
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt, in one attempt. Raises the errors in ``weak2wise.llm.errors``."""
-        raise NotImplementedError
 
     def resilient(self, options: EngineOptions) -> Model:
         """The same model with its limits, made to survive faults by retries or restarts."""
