@@ -24,6 +24,7 @@ from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.call import Call, calling
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.model import Message, Prompt
@@ -58,10 +59,12 @@ async def endpoint(base_url: str, requests: int, in_flight: int) -> None:
             retried = Retried(model, max_retries=6)
             journaled = Journaled(retried, journal, role="weak", endpoint="bench", settings={})
 
+            drain = Drain()  # one for all calls, as in a run
+
             async def call(row: int) -> None:
                 question, _ = make_question(row)
                 prompt = Prompt(messages=(Message("user", question),), temperature=0.6, seed=row)
-                with calling(Call(row=row)):
+                with calling(Call(row=row, drain=drain)):
                     completion = await journaled.complete(prompt)
                 assert completion.text
 

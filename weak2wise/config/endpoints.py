@@ -96,6 +96,9 @@ class Prices(Section, frozen=True, kw_only=True):
         return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
 
 
+NO_PRICES = Prices()
+
+
 class LimitSettings(NamedTuple):
     """An endpoint's configured limits; ``None``: not configured. Endpoints of one ``limit_group`` share them."""
 
@@ -276,7 +279,7 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:
         """US dollars for one call; ``None`` without prices."""
-        if self.prices == Prices():
+        if self.prices == NO_PRICES:
             return None
         return self.prices.cost(prompt_tokens, cached_tokens, completion_tokens)
 

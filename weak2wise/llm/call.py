@@ -17,7 +17,7 @@ async def _no_charge(_usage: Usage) -> None:
     """For calls outside of a run."""
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):
     """One call's context.
 
     Attributes:

@@ -25,7 +25,7 @@ from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.single_flight import single_flight
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
+class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of the journal."""
 
     row: int
@@ -188,22 +188,21 @@ class Journaled:
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer from the journal, else from the endpoint. Raises what the endpoint raises, and ``DiskError``."""
-        row = current_call().row
+        call = current_call()
         digest = self._seed.copy()
         digest.update(self._encoder.encode(prompt))
         key = digest.hexdigest()
-        return await single_flight(self._asking, (row, key), lambda: self._find_or_ask(row, key, prompt))
+        return await single_flight(self._asking, (call.row, key), lambda: self._find_or_ask(call, key, prompt))
 
-    async def _find_or_ask(self, row: int, key: str, prompt: Prompt) -> Completion:
-        if found := await self._journal.find(row, key):
+    async def _find_or_ask(self, call: Call, key: str, prompt: Prompt) -> Completion:
+        if found := await self._journal.find(call.row, key):
             self._journal.replayed[self._role] += 1
             return found
 
         async def record(completion: Completion, key: str) -> None:
             cost = self._cost(completion.usage)
-            await self._journal.record(Answer(row, key, self._role, self._endpoint, completion, cost))
+            await self._journal.record(Answer(call.row, key, self._role, self._endpoint, completion, cost))
 
-        call = current_call()
         waits = call.waits or not self._one_of_several
         narrowed = Call(
             call.row, call.failures, waits, call.drain, lambda usage: record(Completion(text="", usage=usage), "")

@@ -1,4 +1,7 @@
-"""What a worker sends to a language model, and what it gets back."""
+"""What a worker sends to a language model, and what it gets back.
+
+These structs are made for every call and hold no cycles, so the garbage collector need not track them (``gc=False``).
+"""
 
 from typing import Literal, Protocol
 
@@ -9,14 +12,14 @@ CHARACTERS_PER_TOKEN = 4
 """Roughly, for English text and common tokenizers: to estimate tokens that no endpoint has counted."""
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, gc=False):
     """One turn of a chat."""
 
     role: Role
     content: str
 
 
-class Prompt(Struct, frozen=True, kw_only=True):
+class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     """One request: a chat and how to sample its continuation.
 
     ``sample`` distinguishes several draws of the same chat (sample number, vote, second attempt). Two requests are the
@@ -29,7 +32,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
     sample: int = 0
 
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached.
 
     ``estimated``: it reported none, so they are estimated from the length of the texts that arrived.
@@ -46,7 +49,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
         return self.prompt_tokens + self.completion_tokens
 
 
-class Completion(Struct, frozen=True, kw_only=True):
+class Completion(Struct, frozen=True, kw_only=True, gc=False):
     """One answer: the message content, the model's own thinking if it shows any, and why it ended.
 
     ``finish_reason`` is the provider's (``stop``, ``length``, ``content_filter``, …; synonyms of these are replaced by
