@@ -1,8 +1,9 @@
-"""The input: JSON lines, plain or compressed, a JSON array, CSV, Parquet, or a data set from the Hugging Face Hub."""
+"""The input: JSON lines, a JSON array or CSV, plain or compressed, Parquet, or a data set from the Hugging Face Hub."""
 
 from weak2wise.dataset.hub import at_hand, is_hub, keep
+from weak2wise.dataset.raw import LONGEST_LINE
 from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values, unreadable_advice
-from weak2wise.dataset.sources import LONGEST_LINE, naming_setting, unit
+from weak2wise.dataset.sources import naming_setting, unit
 
 __all__ = [
     "LONGEST_LINE",

@@ -10,7 +10,9 @@ from msgspec import Raw, Struct
 
 from weak2wise.config import Columns
 from weak2wise.dataset.hub import is_hub
-from weak2wise.dataset.sources import LONGEST_LINE, Broken, Rows, Written, naming_setting, rows_of, unit
+from weak2wise.dataset.raw import LONGEST_LINE, Broken, Rows, Written
+from weak2wise.dataset.sources import layout, naming_setting, rows_of, unit
+from weak2wise.dataset.unpack import COMPRESSED
 from weak2wise.errors import ConfigError, Kind
 from weak2wise.ledger.account import INPUT
 from weak2wise.ledger.outcomes import Failed
@@ -145,7 +147,7 @@ def _bad(number: int, kind: Kind, message: str, unit_name: str) -> Failed:
     return Failed(row=number, stage=INPUT, kind=kind, message=f"{unit_name} {number}: {message}")
 
 
-_NOT_APPENDABLE = {".json", ".parquet", ".gz", ".zst"}
+_NOT_APPENDABLE = {".json", ".parquet"} | COMPRESSED
 """Formats in which new rows at the end change the bytes before them."""
 
 
@@ -153,6 +155,6 @@ def unreadable_advice(count: int, failed: Path, source: Path) -> str:
     """What to do about input rows that are not valid questions: trying them again changes nothing."""
     what = f"{unit(source)}{'' if count == 1 else 's'}"
     message = f"{count:,} input {what} cannot be read, see {failed}. Trying again does not fix that: "
-    if is_hub(source) or source.suffix in _NOT_APPENDABLE:
+    if is_hub(source) or {layout(source), source.suffix.lower()} & _NOT_APPENDABLE:
         return message + "put corrected rows into an input with a work_dir of its own"
     return message + "append corrected lines to the input and go on with --resume force"

@@ -9,6 +9,7 @@ from typing import IO, Any, cast
 
 from weak2wise.errors import FORMATS, ConfigError
 
+COMPRESSED = frozenset({".gz", ".zst"})
 _CHUNK = 64 << 10
 
 
@@ -20,10 +21,11 @@ def unpacked(source: Path) -> Iterator[IO[bytes]]:
         ConfigError: zstandard is needed and not installed.
         OSError, EOFError, zlib.error: on reading, too, where the file is damaged.
     """
-    if source.suffix == ".zst":
+    suffix = source.suffix.lower()
+    if suffix == ".zst":
         with source.open("rb") as packed:
             yield cast("IO[bytes]", BufferedReader(_Zstandard(source, packed), 1 << 20))
-    elif source.suffix == ".gz":
+    elif suffix == ".gz":
         with gzip.open(source) as file:
             yield cast("IO[bytes]", file)
     else:
