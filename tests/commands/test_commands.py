@@ -10,19 +10,19 @@ import pytest
 
 from tests.engine_runs import ROOT
 from tests.finished_run import FinishedRun, command
-from weak2wise.commands.init import PROVIDERS, Provider
 from weak2wise.config import load_config
+from weak2wise.presets import presets
 
 
-@pytest.mark.parametrize("provider", list(PROVIDERS))
+@pytest.mark.parametrize("provider", list(presets()))
 def test_init_writes_a_config_that_loads_and_never_writes_over_one(
-    tmp_path: Path, provider: Provider, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, provider: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.yaml"
     assert command("init", provider, "--out", path) == 0
-    key = PROVIDERS[provider].key
+    key = presets()[provider].key
     config = load_config(path, env={key: "k"} if key else {})
-    assert config.endpoints[config.models.mstrong[0]].model == PROVIDERS[provider].strong
+    assert config.endpoints[config.models.mstrong[0]].model == presets()[provider].strong.model
     assert (key or "check") in capsys.readouterr().err
     before = path.read_text()
     assert command("init", provider, "--out", path) == 2
@@ -48,7 +48,22 @@ def test_the_readmes_way_works_in_a_fresh_clone(
 
 def test_init_of_nothing_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("init") == 2
-    assert ", ".join(PROVIDERS) in capsys.readouterr().err
+    assert ", ".join(presets()) in capsys.readouterr().err
+
+
+def test_init_of_a_provider_that_is_misspelt_names_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("init", "deepsek") == 2
+    assert "did you mean deepseek?" in capsys.readouterr().err
+
+
+def test_init_lists_every_provider_its_models_and_what_is_not_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("init", "--list") == 0
+    listed = capsys.readouterr().out
+    for name, preset in presets().items():
+        assert name in listed
+        assert preset.strong.model in listed
+        assert str(preset.looked_up) in listed
+        assert all(fact in listed for fact in (*preset.strong.unverified, *preset.helper.unverified))
 
 
 @pytest.mark.parametrize(

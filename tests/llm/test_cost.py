@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine_runs import config_for, finish, lines, write_run
@@ -54,7 +55,7 @@ def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path
     assert wasted > 0
     assert f"{wasted:,.4f} of them for answers that could not be used" in said
     for role in found["roles"]:
-        prices = Prices(**PRICES)
+        prices = msgspec.convert(PRICES, Prices)
         expected = prices.cost(role["prompt_tokens"], role["cached_tokens"], role["completion_tokens"])
         assert role["cost_usd"] == pytest.approx(expected)
         assert expected > 0

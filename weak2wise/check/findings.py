@@ -2,18 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from weak2wise.check.forecast import Source
+from weak2wise.check.provider_notes import provider_notes, shutdown_notes
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RecordError, RunStopped
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
 from weak2wise.llm.endpoint import Endpoint, endpoint_class
+from weak2wise.llm.errors import Rejected, Unusable
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.run.engine import Engine
 from weak2wise.telemetry.plain import plain
@@ -22,6 +26,9 @@ from workers.decontaminate import Overlap
 QUESTION = "What is 2 + 3? Answer with the number alone."
 ASK_SECONDS = 60.0
 """Seconds an endpoint may take to answer it. A run waits longer (``request_timeout``)."""
+
+
+_SHOWN_MODELS = 8
 
 
 class Finding(Struct, frozen=True):
@@ -88,25 +95,39 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Fin
             await endpoint.open()
             completion = await endpoint.complete(_prompt(config))
     except (ConfigError, RecordError, RunStopped) as error:
-        return _refused(endpoint, error)
+        return _refused(endpoint, error, await endpoint.offers() if isinstance(error, Unusable | Rejected) else {})
     except TimeoutError:
         waits = config.endpoints[endpoint.name].answer_timeout
         patience = "wait longer" if waits is None else f"wait {waits:g} s for each"
         said = f"no answer to a small question within {ASK_SECONDS:g} s; a run would {patience}"
         return Finding(f"endpoint {endpoint.name}", "bad", said)
+    else:
+        answered = _answered(endpoint.name, config, completion, began)
+        today = datetime.now(UTC).date()
+        notes = [
+            *provider_notes(endpoint.name, config, today),
+            *shutdown_notes(endpoint.name, endpoint.settings.model, await endpoint.offers(), today),
+        ]
+        if not notes or answered.verdict == "bad":
+            return answered
+        return Finding(answered.about, "warning", "; ".join((answered.said, *notes)))
     finally:
         await endpoint.close()
-    return _answered(endpoint.name, config, completion, began)
 
 
 def _prompt(config: Config) -> Prompt:
     return Prompt(messages=(Message("user", QUESTION),), temperature=0.6, seed=config.params.seed)
 
 
-def _refused(endpoint: Endpoint, error: ConfigError | RecordError | RunStopped) -> Finding:
+def _refused(
+    endpoint: Endpoint, error: ConfigError | RecordError | RunStopped, offers: Mapping[str, object]
+) -> Finding:
     hint = f". {error.hint}" if isinstance(error, RunStopped) else ""
     if isinstance(error, RecordError):
         hint = endpoint.hint(error)
+    if offers and (model := endpoint.settings.model) not in offers:
+        near = get_close_matches(model, offers, n=3, cutoff=0.4) or sorted(offers)[:_SHOWN_MODELS]
+        hint += f" It has no {model}; it offers {len(offers):,} models, such as {', '.join(near)}"
     said = str(error).removeprefix(f"{endpoint.name}: ")
     return Finding(f"endpoint {endpoint.name}", "bad", f"{said}{hint}")
 

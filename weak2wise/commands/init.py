@@ -1,74 +1,43 @@
 """``init``: write a first config for a provider, with a comment on every choice."""
 
+import sys
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated
+
+import cyclopts
+import msgspec
 
 from weak2wise.commands.say import report_errors, say
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
+from weak2wise.presets import KnownModel, Preset, presets
 
-
-class _Provider(NamedTuple):
-    base_url: str
-    key: str | None
-    strong: str
-    helper: str
-    remark: str
-
-
-Provider = Literal["deepseek", "openai", "dashscope", "openrouter", "vllm"]
-_THINKS = "shows its thinking, which is what the weak LLM is taught"
-PROVIDERS: dict[Provider, _Provider] = {
-    "deepseek": _Provider(
-        "https://api.deepseek.com", "DEEPSEEK_API_KEY", "deepseek-reasoner", "deepseek-chat", _THINKS
-    ),
-    "openai": _Provider(
-        "https://api.openai.com/v1",
-        "OPENAI_API_KEY",
-        "gpt-4.1",
-        "gpt-4.1-mini",
-        "its step-by-step answers stand in for thinking, which OpenAI does not show",
-    ),
-    "dashscope": _Provider(
-        "https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", "deepseek-r1", "qwen-plus", _THINKS
-    ),
-    "openrouter": _Provider(
-        "https://openrouter.ai/api/v1",
-        "OPENROUTER_API_KEY",
-        "deepseek/deepseek-r1",
-        "deepseek/deepseek-chat",
-        _THINKS,
-    ),
-    "vllm": _Provider(
-        "http://localhost:8001/v1",
-        None,
-        "Qwen/QwQ-32B",
-        "Qwen/QwQ-32B",
-        f"{_THINKS}; serve it with: vllm serve Qwen/QwQ-32B --reasoning-parser deepseek_r1 --port 8001",
-    ),
+_STRONG_TOKENS, _HELPER_TOKENS, _THINKING_HELPER_TOKENS = 16384, 1024, 4096
+_THINKING = {
+    "shown": "shows its thinking, which is what the weak LLM is taught",
+    "hidden": "does not show its thinking; the steps of its answers stand in for it",
+    "off": "does not think first: cheaper, and enough for a verdict",
 }
 
 
-def text(provider: Provider, name: str) -> str:
+def text(provider: str, name: str) -> str:
     """The text of the config file; ``name`` is its file name, for the commands in its comments."""
-    chosen = PROVIDERS[provider]
-    key = f"    api_key_env: {chosen.key} # the environment variable that holds the key\n" if chosen.key else ""
-    both = f"    type: openai\n    base_url: {chosen.base_url}\n{key}"
-    if chosen.key:
-        both += (
-            "    # US dollars per million tokens; check uses them to estimate the cost. Look up the provider's prices\n"
-            "    # prices: { input: 0.00, cached_input: 0.00, output: 0.00 }\n"
-        )
-    if chosen.helper == chosen.strong:
+    chosen = presets()[provider]
+    strong = _endpoint(chosen, chosen.strong, _STRONG_TOKENS)
+    if chosen.helper.model == chosen.strong.model:
         helper, helper_endpoint = "strong", ""
     else:
-        helper, helper_endpoint = "helper", f"  helper:\n{both}    model_id: {chosen.helper}\n"
+        helper = "helper"
+        tokens = _HELPER_TOKENS if chosen.helper.thinking == "off" else _THINKING_HELPER_TOKENS
+        helper_endpoint = f"  helper: # {_THINKING[chosen.helper.thinking]}\n{_endpoint(chosen, chosen.helper, tokens)}"
     export = f"export {chosen.key}=… first. " if chosen.key else ""
     return f"""\
 # A Weak2Wise run with {provider}. {export}Then:
 #   weak2wise check --config {name}      do all endpoints answer, and what will it cost?
 #   weak2wise preview --config {name}    run three questions through all steps
 #   weak2wise --config {name}            the run; after an interruption the same command resumes it
+# {chosen.about}, as looked up on {chosen.looked_up}: {chosen.remark}.
 
 models:
   mweak: weak # the LLM to be taught: it filters the questions and scores the traces
@@ -83,10 +52,8 @@ model_endpoints:
     generation_kwargs: {{ max_new_tokens: 4096 }}
     max_model_len: 16384
     gpu_memory_utilization: 0.9
-  strong: # {chosen.remark}
-{both}    model_id: {chosen.strong}
-    max_tokens: 16384 # of one answer, its thinking included
-    max_concurrent_requests: 64
+  strong: # {_THINKING[chosen.strong.thinking]}
+{strong}    max_concurrent_requests: 64
     # max_requests_per_minute: 600 # what your account allows; left out: learned from replies
     # max_tokens_per_minute: 2000000
 {helper_endpoint}
@@ -103,20 +70,72 @@ dataset:
 """
 
 
+def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
+    """The keys of an endpoint, a line each."""
+    lines = ["type: openai", f"base_url: {preset.base_url}"]
+    if preset.key:
+        lines.append(f"api_key_env: {preset.key} # the environment variable that holds the key")
+    lines += [f"model_id: {model.model}", f"max_tokens: {tokens} # of one answer, its thinking included"]
+    if model.stream:
+        lines.append("stream: true # it thinks only where the answer is streamed")
+    if body := model.extra_body(tokens):
+        left_out = ", ".join((*model.refuses, *model.renames))
+        lines.append(
+            f"extra_body: {_flow(body)} # added to each request"
+            + (f"; null: {left_out} would be refused" if left_out else "")
+        )
+    if model.prices:
+        prices = msgspec.to_builtins(model.prices) | {"as_of": str(preset.looked_up)}
+        shown = _flow({key: value for key, value in prices.items() if value is not None})
+        lines.append(f"prices: {shown} # US dollars per million tokens; source: {model.source}")
+    elif preset.key:
+        lines.append("# prices: { input: 0.00, cached_input: 0.00, output: 0.00 } # look them up, for the forecast")
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _flow(value: dict[str, object]) -> str:
+    """A mapping as YAML on one line; JSON is YAML, but for the look of the keys."""
+    return "{ " + ", ".join(f"{key}: {msgspec.json.encode(item).decode()}" for key, item in value.items()) + " }"
+
+
+def _listed() -> str:
+    """A line or two for each provider."""
+    shown = []
+    for name, preset in presets().items():
+        models = " and ".join(dict.fromkeys((preset.strong.model, preset.helper.model)))
+        shown.append(f"{name:11} {preset.about}: {models} (looked up {preset.looked_up})\n")
+        unverified = dict.fromkeys((*preset.strong.unverified, *preset.helper.unverified))
+        shown += [f"{'':11} not verified: {fact}\n" for fact in unverified]
+    return "".join(shown)
+
+
 @report_errors
-def init(provider: Provider | None = None, *, out: Path = Path("config.yaml")) -> int:
+def init(
+    provider: str | None = None,
+    *,
+    out: Path = Path("config.yaml"),
+    list_: Annotated[bool, cyclopts.Parameter(name="--list", negative="")] = False,
+) -> int:
     """Write a commented config for a provider, ready for ``check``, ``preview`` and a run.
 
     Args:
-        provider: Who serves the strong LLMs: deepseek, openai, dashscope, openrouter, or vllm (your own server).
+        provider: Who serves the strong LLMs: deepseek, openai, … or vllm (your own server); --list names them all.
         out: The file to write; an existing file is not changed.
+        list_: List the providers, their models, and what of it is not verified.
     """
+    if list_:
+        sys.stdout.write(_listed())
+        return 0
+    names = ", ".join(presets())
     if provider is None:
-        raise ConfigError(f"init: name a provider: {', '.join(PROVIDERS)}; for example: weak2wise init deepseek")
+        raise ConfigError(f"init: name a provider: {names}; for example: weak2wise init deepseek")
+    if provider not in presets():
+        near = get_close_matches(provider, presets(), n=1)
+        raise ConfigError(f"init: {provider}: no such provider; " + (f"did you mean {near[0]}?" if near else names))
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another name, such as --out run.yaml, or move the file away")
     write_atomic(out, [text(provider, str(out)).encode()])
-    key = PROVIDERS[provider].key
+    key = presets()[provider].key
     first = f"export {key}=…, then " if key else ""
     say(f"{out}: written. Set dataset.input_path in it, {first}run: weak2wise check --config {out}")
     return 0

@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -81,13 +82,17 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
 
 
 class Prices(Section, frozen=True, kw_only=True):
-    """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set."""
+    """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set.
+
+    ``as_of``: when they were looked up (2026-11-26); ``check`` warns when that is long ago.
+    """
 
     section = "model_endpoints.*.prices"
 
     input: Price = 0.0
     cached_input: Price | None = None
     output: Price = 0.0
+    as_of: date | None = None
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
         """US dollars for one call; ``prompt_tokens`` include the cached ones."""

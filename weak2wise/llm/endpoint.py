@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -108,6 +109,13 @@ class Endpoint(ABC):
     @abstractmethod
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt, in one attempt. Raises the errors in ``weak2wise.llm.errors``."""
+
+    async def offers(self) -> Mapping[str, date | None]:
+        """The models that it says it has, each with the day on which it is switched off if that is set; for ``check``.
+
+        Empty where it does not say.
+        """
+        return {}
 
     def resilient(self, options: EngineOptions) -> Model:
         """The same model with its limits, made to survive faults by retries or restarts."""

@@ -6,6 +6,8 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 
 import math
 import time
+from collections.abc import Mapping
+from datetime import date
 from functools import partial
 from typing import Any, Self
 
@@ -64,6 +66,11 @@ class OpenAIModel(Endpoint):
     async def close(self) -> None:
         """Close the session."""
         await self._transport.__aexit__()
+
+    async def offers(self) -> Mapping[str, date | None]:
+        """The list at ``/models``."""
+        base_url = next(iter(self._endpoint.base_urls), self._endpoint.base_url)
+        return await self._transport.models(base_url.rstrip("/") + "/models")
 
     def resilient(self, options: EngineOptions) -> Model:
         """The same model with retries."""

@@ -4,14 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Self
+from datetime import UTC, date, datetime
+from typing import Any, Self
 
 import aiohttp
+import msgspec
+from msgspec import Struct
 
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import ModelError, Transient, Unusable
-from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.error_mapping import UNREADABLE, error_for
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
@@ -25,6 +28,31 @@ LAST_BYTES_SECONDS = 0.5
 """How long to wait for the end of a finished stream, so that its connection can be used again."""
 UNKNOWN_SECONDS = 15.0
 """How long a host that was never found may be unknown before that counts as a mistake in the config."""
+
+
+_LIST_TIMEOUT = aiohttp.ClientTimeout(total=15)
+
+
+class _Listed(Struct):
+    id: str
+    shutdown_date: Any = None
+
+
+class _List(Struct):
+    data: list[_Listed]
+
+
+_LIST = msgspec.json.Decoder(_List)
+
+
+def _day(value: Any) -> date | None:
+    """A day as a provider writes it: ISO, or seconds since 1970."""
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC).date()
+        return date.fromisoformat(value[:10])
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 class Transport:
@@ -72,6 +100,18 @@ class Transport:
                 error.usage = error.usage or stream.usage
                 error.characters = error.characters or stream.characters
             raise
+
+    async def models(self, url: str) -> dict[str, date | None]:
+        """The models in a provider's list, each with its ``shutdown_date``; empty if there is no list to be read."""
+        assert self._session is not None
+        try:
+            async with self._session.get(url, allow_redirects=False, timeout=_LIST_TIMEOUT) as response:
+                if response.status != 200:
+                    return {}
+                listed = _LIST.decode(await self._read(response))
+        except (aiohttp.ClientError, TimeoutError, OSError, ModelError, *UNREADABLE):
+            return {}
+        return {model.id: _day(model.shutdown_date) for model in listed.data}
 
     async def _exchange(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
         assert self._session is not None

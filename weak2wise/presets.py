@@ -1,0 +1,71 @@
+"""What is known of providers (``presets.toml``): models, prices, parameters, and the date of each fact."""
+
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+STALE_DAYS = 90
+"""Prices and names older than this are worth another look."""
+
+
+class KnownPrices(Struct, frozen=True, forbid_unknown_fields=True):
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+class KnownModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider's model; the keys are described in ``presets.toml``."""
+
+    model: str
+    source: str
+    thinking: Literal["shown", "hidden", "off"]
+    prices: KnownPrices | None = None
+    stream: bool = False
+    body: dict[str, Any] = field(default_factory=dict)
+    refuses: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
+    renames: dict[str, str] = field(default_factory=dict)
+    unverified: tuple[str, ...] = ()
+
+    def extra_body(self, max_tokens: int) -> dict[str, Any]:
+        """What ``extra_body`` has to say to this model: parameters to add, and ``None`` for those to leave out."""
+        found: dict[str, Any] = dict.fromkeys((*self.refuses, *self.renames))
+        if (name := self.renames.get("max_tokens")) is not None:
+            found[name] = max_tokens
+        return found | self.body
+
+
+class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A provider."""
+
+    about: str
+    base_url: str
+    looked_up: date
+    remark: str
+    strong: KnownModel
+    helper: KnownModel
+    key: str | None = None
+    retired: dict[str, date] = field(default_factory=dict)
+
+    def known(self, model: str) -> KnownModel | None:
+        """What is known of one of its models."""
+        return next((known for known in (self.strong, self.helper) if known.model == model), None)
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """All providers by name."""
+    text = (files("weak2wise") / "presets.toml").read_bytes()
+    return msgspec.toml.decode(text, type=dict[str, Preset])
+
+
+def preset_for(base_url: str) -> Preset | None:
+    """The provider that is asked at an address, if it is a known one."""
+    return next((found for found in presets().values() if found.base_url == base_url.rstrip("/")), None)
