@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from weak2wise.config import Config, Endpoint, Models, OpenAIEndpoint, PluginEndpoint, load_config
+from weak2wise.config import Config, EndpointSettings, Models, OpenAIEndpoint, PluginEndpoint, load_config
 from weak2wise.config.shape import result_shape
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.settings import as_yaml
@@ -146,7 +146,7 @@ def test_settings_made_in_code_belong_to_the_class_they_name() -> None:
 
 def plugin_shape(monkeypatch: pytest.MonkeyPatch, version: str = "1", **changes: Any) -> dict[str, Any]:
     monkeypatch.setattr(load_object("w2w_lab.ends:Bare", "key"), "version", version)
-    endpoints: dict[str, Endpoint] = {
+    endpoints: dict[str, EndpointSettings] = {
         "mine": PluginEndpoint(**({"type": "w2w_lab.ends:Bare", "model_id": "m"} | changes)),
         "big": OpenAIEndpoint(model_id="b"),
     }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from weak2wise.config import Config, Dataset, Endpoint, Models, OpenAIEndpoint
+from weak2wise.config import Config, Dataset, EndpointSettings, Models, OpenAIEndpoint
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Outcome
 from weak2wise.run.store import RunStore
 from workers.method import METHOD
@@ -32,7 +32,7 @@ async def test_a_row_may_ask_for_the_answers_of_the_roles_that_its_next_steps_as
 ) -> None:
     """None of the strong models' once its traces are there, however many rows a later run begins with."""
     dataset = Dataset(input_path="in.jsonl", work_dir=str(tmp_path))
-    endpoints: dict[str, Endpoint] = {name: OpenAIEndpoint(model_id="m") for name in ("w", "a")}
+    endpoints: dict[str, EndpointSettings] = {name: OpenAIEndpoint(model_id="m") for name in ("w", "a")}
     store = RunStore.of(Config(models=Models(mweak="w", mstrong=("a",)), endpoints=endpoints, dataset=dataset))
     store.open()
     for number, step in enumerate(METHOD):

@@ -16,7 +16,7 @@ import pytest
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
 from weak2wise.commands.status import RunStatus
-from weak2wise.watch.remaining import RECENT_SECONDS, SETTLED, Remaining, Step
+from weak2wise.watch.remaining import RECENT_SECONDS, SETTLED, Remaining, StepProgress
 
 QUEUE = 16
 
@@ -37,11 +37,11 @@ class Machine:
     free_at: float = 0.0
     took: float = 0.0
 
-    def step(self) -> Step:
+    def step(self) -> StepProgress:
         """What a run would tell of it."""
         outcomes = self.passed + self.ended
         share, seconds = self.passed / max(1, outcomes), self.took / max(1, outcomes)
-        return Step(0, self.passed, self.ended, share if outcomes else 1.0, self.busy > 0, seconds)
+        return StepProgress(0, self.passed, self.ended, share if outcomes else 1.0, self.busy > 0, seconds)
 
 
 class Simulation:
@@ -55,7 +55,7 @@ class Simulation:
         self._ends: list[tuple[float, int, int, float]] = []
         self._started = 0
 
-    def seconds(self) -> Iterator[tuple[float, list[Step]]]:
+    def seconds(self) -> Iterator[tuple[float, list[StepProgress]]]:
         """Every second until all are through: the time, and how the steps stand."""
         second = 0.0
         self._move()
@@ -161,8 +161,8 @@ def test_a_quick_step_that_waits_for_room_is_not_taken_for_a_slow_one() -> None:
         assert at + left == pytest.approx(total, rel=0.2)
 
 
-def steps(pending: int, passed: int, *, busy: bool = True) -> list[Step]:
-    return [Step(0, pending, 0, 1.0, False, 0.1), Step(0, passed, 0, 1.0, busy, 1.0)]
+def steps(pending: int, passed: int, *, busy: bool = True) -> list[StepProgress]:
+    return [StepProgress(0, pending, 0, 1.0, False, 0.1), StepProgress(0, passed, 0, 1.0, busy, 1.0)]
 
 
 def test_nothing_is_said_before_the_slowest_step_has_shown_how_slow_it_is() -> None:
@@ -198,9 +198,9 @@ def test_what_was_long_ago_does_not_count() -> None:
 
 
 def test_rows_of_an_earlier_start_that_wait_for_a_step_are_left_to_do() -> None:
-    remaining = Remaining(0, [Step(0, 0, 0, 1.0, False, 0.0), Step(500, 0, 0, 1.0, True, 1.0)])
+    remaining = Remaining(0, [StepProgress(0, 0, 0, 1.0, False, 0.0), StepProgress(500, 0, 0, 1.0, True, 1.0)])
     for second in range(1, 101):
-        remaining.note(second, [Step(0, 0, 0, 1.0, False, 0.0), Step(500, second, 0, 1.0, True, 1.0)])
+        remaining.note(second, [StepProgress(0, 0, 0, 1.0, False, 0.0), StepProgress(500, second, 0, 1.0, True, 1.0)])
     assert remaining.seconds(0) == pytest.approx(400)
 
 

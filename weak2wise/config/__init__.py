@@ -2,7 +2,6 @@
 
 from weak2wise.config.endpoints import (
     DEFAULT_NEW_TOKENS,
-    Endpoint,
     EndpointSettings,
     GenerationKwargs,
     LimitSettings,
@@ -32,7 +31,6 @@ __all__ = [
     "Columns",
     "Config",
     "Dataset",
-    "Endpoint",
     "EndpointSettings",
     "EngineOptions",
     "GenerationKwargs",

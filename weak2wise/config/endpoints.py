@@ -191,9 +191,6 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         return LimitSettings()
 
 
-Endpoint = EndpointSettings
-
-
 class PluginEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """The settings of a class that is loaded by import path and defines no ``Settings``."""
 

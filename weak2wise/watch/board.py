@@ -18,7 +18,7 @@ from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.journal import Journal
 from weak2wise.pipeline import Stage
-from weak2wise.watch.remaining import Remaining, Step
+from weak2wise.watch.remaining import Remaining, StepProgress
 from workers.scorers import Scorer
 
 EVERY = 1.0
@@ -297,7 +297,7 @@ class Observer:
         seconds = self._remaining.seconds(new)
         return None if seconds is None else round(seconds)
 
-    def _steps(self) -> list[Step]:
+    def _steps(self) -> list[StepProgress]:
         """Each stage's counts in this start. ``share`` is that of all starts, without rows that will be retried."""
         steps = []
         for pending, stage in zip(self._pending, self.stages, strict=True):
@@ -305,7 +305,7 @@ class Observer:
             passed = stage.ledger.tally[RowStatus.DONE]
             known = passed + stage.ledger.tally[RowStatus.DROPPED] + stage.counts["failed"]
             steps.append(
-                Step(
+                StepProgress(
                     pending=pending,
                     passed=done,
                     ended=ended,

@@ -20,7 +20,7 @@ STILL_SECONDS = 60.0
 """A step has stalled if it had no outcome for so long, or for twice the time of a row there if that is longer."""
 
 
-class Step(NamedTuple):
+class StepProgress(NamedTuple):
     """One step in this start. ``seconds``: the average time of a row there."""
 
     pending: int
@@ -56,7 +56,7 @@ class _Clock:
         self._outcomes = outcomes
         self._marks = deque([_Mark(at, 0.0, outcomes)])
 
-    def note(self, at: float, step: Step) -> None:
+    def note(self, at: float, step: StepProgress) -> None:
         if step.busy:
             self.active += at - self._at
         if step.outcomes > self._outcomes:
@@ -82,11 +82,11 @@ class _Clock:
 class Remaining:
     """The estimate of one run. Call ``note`` about once a second, with all steps in order."""
 
-    def __init__(self, at: float, steps: Sequence[Step]) -> None:
+    def __init__(self, at: float, steps: Sequence[StepProgress]) -> None:
         self._steps = steps
         self._clocks = [_Clock(at, step.outcomes) for step in steps]
 
-    def note(self, at: float, steps: Sequence[Step]) -> None:
+    def note(self, at: float, steps: Sequence[StepProgress]) -> None:
         """Record the state of the steps at a time (seconds)."""
         self._steps = steps
         for clock, step in zip(self._clocks, steps, strict=True):
