@@ -13,7 +13,7 @@ from weak2wise.config import (
     Columns,
     Config,
     Dataset,
-    Endpoint,
+    EndpointSettings,
     EngineOptions,
     GenerationKwargs,
     Lanes,
@@ -32,7 +32,7 @@ from weak2wise.config.shape import default_shape, result_shape
 from weak2wise.errors import ConfigError
 
 MODELS = Models(mweak="small", mstrong=("big", "other"))
-ENDPOINTS: dict[str, Endpoint] = {
+ENDPOINTS: dict[str, EndpointSettings] = {
     "small": VllmEndpoint(model_name="org/Small"),
     "big": OpenAIEndpoint(model_id="big", base_url="https://a.example", api_key_env="KEY_A"),
     "other": OpenAIEndpoint(model_id="other", base_url="https://b.example"),
