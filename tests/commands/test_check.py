@@ -237,3 +237,26 @@ def test_an_interrupted_check_ends_in_a_line(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Interrupted." in said.splitlines()
     assert "Traceback" not in said
+
+
+def test_all_that_is_wrong_is_found_in_one_pass(
+    tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing keys and a missing input do not keep the other endpoints from being asked."""
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    config = run_in(tmp_path, server.base_url)
+    config["model_endpoints"]["judge"]["api_key_env"] = "NO_SUCH_KEY"
+    config["model_endpoints"]["trunc"]["headers"] = {"X-Api-Key": "$NO_SUCH_KEY"}
+    config["dataset"]["input_path"] = str(tmp_path / "nowhere.jsonl")
+    assert command("check", "--config", save(tmp_path, config)) == 2
+    shown = capsys.readouterr().out.splitlines()
+    bad = [line for line in shown if line.startswith("✗")]
+    for words in (
+        "model_endpoints.judge.api_key_env: environment variable NO_SUCH_KEY is not set",
+        "model_endpoints.trunc.headers.X-Api-Key: environment variable NO_SUCH_KEY is not set",
+        "nowhere.jsonl: no such file (dataset.input_path)",
+    ):
+        assert sum(words in line for line in bad) == 1, words
+    assert len(bad) == 3
+    for name in ("weak", "strong-a", "strong-b"):
+        assert any(line.startswith(f"✓ endpoint {name}: answered") for line in shown), name

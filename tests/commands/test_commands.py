@@ -43,7 +43,7 @@ def test_the_readmes_way_works_in_a_fresh_clone(
     said = capsys.readouterr().err
     assert said.rstrip().endswith(" ".join(check))
     assert command(*check[1:], "--set", "model_endpoints.weak={model_id: m, base_url: 'http://a.example'}") == 2
-    assert "data/questions.jsonl: no such file (dataset.input_path)" in capsys.readouterr().err
+    assert "data/questions.jsonl: no such file (dataset.input_path)" in capsys.readouterr().out
 
 
 def test_init_of_nothing_names_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,8 +78,8 @@ def test_init_lists_every_provider_its_models_and_what_is_not_verified(capsys: p
         ),
         (["status", "/dev/null/work"], "/dev/null/work/manifest.json: cannot be read: Not a directory"),
         (
-            ["check", "--set", "dataset.work_dir=/dev/null/work"],
-            "cannot be written: Not a directory (dataset.work_dir)",
+            ["preview", "--set", "dataset.columns.answer=3"],
+            "dataset.columns.answer: expected str",
         ),
         (["report", "/nowhere"], "holds no run"),
         (["check", "--config", "/nowhere.yaml"], "no such file; pass --config FILE"),

@@ -1,6 +1,7 @@
 """The findings of ``check``: input, work_dir, endpoints. Nothing is written."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from weak2wise.check.forecast import Source
 from weak2wise.check.provider_notes import provider_notes, shutdown_notes
-from weak2wise.config import Config
+from weak2wise.config import Config, environment_problems
 from weak2wise.errors import ConfigError, RecordError, RunStopped
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
@@ -71,20 +72,32 @@ def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resu
 async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Finding]:
     """Check every endpoint in use. Remote ones are asked in parallel and yielded as they answer; then embedded models.
 
-    An embedded model is only inspected, unless ``load`` is set: then it is also loaded and asked.
+    An endpoint that cannot be asked does not keep the others from being asked. An embedded model is only inspected,
+    unless ``load`` is set: then it is also loaded and asked.
     """
-    used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
-    classes = {name: endpoint_class(name, settings) for name, settings in used.items()}
-    remote = [name for name in used if not classes[name].embedded]
-    asking = [_ask(classes[name](name, used[name]), config, ASK_SECONDS) for name in remote]
+    classes: dict[str, type[Endpoint]] = {}
+    problems = dict(reversed([*environment_problems(config, os.environ)]))  # the first of each endpoint
+    for name in dict.fromkeys(config.roles().values()):
+        try:
+            kind = endpoint_class(name, config.endpoints[name])
+            kind.check(name, config.endpoints[name])
+        except ConfigError as error:
+            problems.setdefault(name, str(error))
+        else:
+            classes[name] = kind
+    for name, problem in problems.items():
+        classes.pop(name, None)
+        yield Finding(f"endpoint {name}", "bad", problem)
+    remote = [name for name, kind in classes.items() if not kind.embedded]
+    asking = [_ask(classes[name](name, config.endpoints[name]), config, ASK_SECONDS) for name in remote]
     for asked in asyncio.as_completed(asking):
         yield await asked
     for name, kind in classes.items():
         if kind.embedded:
-            seen = await asyncio.to_thread(kind.inspect, name, used[name])
+            seen = await asyncio.to_thread(kind.inspect, name, config.endpoints[name])
             yield Finding(f"endpoint {name}", seen.verdict, seen.said)
             if load and seen.verdict != "bad":
-                yield await _ask(kind(name, used[name]), config, None)
+                yield await _ask(kind(name, config.endpoints[name]), config, None)
 
 
 async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Finding:

@@ -1,10 +1,11 @@
 """``check``: find problems and estimate costs before a run that takes days and money."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import cyclopts
 import msgspec
@@ -14,15 +15,18 @@ from rich.console import Console
 from rich.text import Text
 
 from weak2wise.check.findings import Finding, endpoint_findings, input_finding, work_dir_finding
-from weak2wise.check.forecast import MEASURED_FROM, Forecast, forecast, survey
+from weak2wise.check.forecast import MEASURED_FROM, Forecast, Source, forecast, survey
 from weak2wise.commands.say import report_errors
-from weak2wise.config import Config, load_config
+from weak2wise.config import Config, environment_problems, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
+from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
+
+T = TypeVar("T")
 
 
 class Checked(Struct, frozen=True):
@@ -41,6 +45,35 @@ class Checked(Struct, frozen=True):
     most_usd: float | None
 
 
+class _Findings:
+    """The findings so far; each is shown as it is found."""
+
+    def __init__(self, show: Callable[[Finding], None]) -> None:
+        self.all: list[Finding] = []
+        self.starts = True
+        """Whether a run would start at all."""
+        self._show = show
+
+    def add(self, finding: Finding) -> None:
+        """Add one."""
+        self.all.append(finding)
+        self._show(finding)
+
+    def refuse(self, about: str, error: ConfigError) -> None:
+        """Add what keeps a run from starting, unless an earlier check met the same mistake."""
+        self.starts = False
+        if all(str(error) != finding.said for finding in self.all):
+            self.add(Finding(about, "bad", str(error)))
+
+    async def look(self, about: str, work: Callable[[], T]) -> T | None:
+        """What ``work`` returns, on a thread; ``None`` if it raises ``ConfigError``, which is a finding."""
+        try:
+            return await asyncio.to_thread(work)
+        except ConfigError as error:
+            self.refuse(about, error)
+            return None
+
+
 @report_errors
 def check(
     *,
@@ -52,7 +85,8 @@ def check(
 ) -> int:
     """Check before a run whether it will work and what it may cost.
 
-    Every endpoint in use gets one small real question. The exit code is 1 if something would stop the run.
+    Every endpoint in use gets one small real question. The exit code is 1 if something would stop the run, 2 if it
+    would not even start.
 
     Args:
         config: The YAML file of the run.
@@ -61,49 +95,55 @@ def check(
         load: Load embedded models too and ask them the question; this takes as long as the start of a run.
         json: Print one JSON object for a script.
     """
-    loaded = load_config(config, set_ or ())
-    try:
-        engine = Engine(loaded)  # checks prompts, folders and models itself
-    except ConfigError as error:
-        raise ConfigError(f"{config}: {error}") from None
+    loaded = load_config(config, set_ or (), env=None)  # a key that is not set is one finding among others
     console = Console()
     show = _ignore if json else lambda finding: _show_finding(finding, console)
+    findings = _Findings(show)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        checked = runner.run(_check(loaded, engine, resume, show, load=load))
+        checked = runner.run(_check(loaded, resume, findings, load=load))
     if json:
         sys.stdout.write(msgspec.json.encode(checked).decode() + "\n")
     else:
         _show_forecast(checked, console)
-    return 0 if checked.ok else 1
+    return 0 if checked.ok else 1 if findings.starts else 2
 
 
-async def _check(
-    config: Config, engine: Engine, resume: Resume, show: Callable[[Finding], None], *, load: bool
-) -> Checked:
-    findings: list[Finding] = []
-
-    def add(finding: Finding) -> None:
-        findings.append(finding)
-        show(finding)
-
-    add(Finding("config", "good", "read and consistent; every key it names is set"))
-    overlap = await asyncio.to_thread(read_overlap, config)
+async def _check(config: Config, resume: Resume, findings: _Findings, *, load: bool) -> Checked:
+    """All findings in one pass: none keeps the others from being looked for."""
+    engine = await findings.look("config", lambda: _engine(config))
+    if engine:
+        findings.add(Finding("config", "good", "read and consistent"))
+    overlap = await findings.look("evaluation sets", lambda: read_overlap(config))
     folder = Path(config.dataset.work_dir)
     work = await asyncio.to_thread(_earlier_run, folder)
-    source = await survey(config, overlap, None if resume == "never" else work)
-    add(input_finding(source))
-    add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
+    try:
+        source = await survey(config, overlap, None if resume == "never" else work)
+        findings.add(input_finding(source))
+    except ConfigError as error:
+        source = Source()
+        findings.refuse("input", error)
+    if engine:
+        findings.add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
+    findings.starts &= not any(environment_problems(config, os.environ))
+    known = {finding.said for finding in findings.all}
     async for finding in endpoint_findings(config, load=load):
-        add(finding)
+        if finding.said not in known:
+            findings.add(finding)
     outlook = await asyncio.to_thread(forecast, config, source, work)
     disk = outlook.disk
-    add(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.describe()))
-    ok = all(finding.verdict != "bad" for finding in findings)
+    findings.add(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.describe()))
+    ok = all(finding.verdict != "bad" for finding in findings.all)
     costs = [(part.cost_usd, part.most_usd) for part in outlook.parts if part.cost_usd is not None]
     cost, most = (
         (round(sum(usd or 0 for usd in column), 2) for column in zip(*costs, strict=True)) if costs else (None,) * 2
     )
-    return Checked(ok, findings, outlook.left, outlook.parts, outlook.assumed, cost, most)
+    return Checked(ok, findings.all, outlook.left, outlook.parts, outlook.assumed, cost, most)
+
+
+def _engine(config: Config) -> Engine:
+    """An engine that is never run: it checks prompts, folders and models, but no keys. Raises ``ConfigError``."""
+    missing = {variable: "-" for endpoint in config.endpoints.values() for variable in endpoint.secrets().values()}
+    return Engine(config, host=Host(config, env=missing))
 
 
 def _earlier_run(folder: Path) -> WorkDir | None:

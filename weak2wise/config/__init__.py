@@ -11,7 +11,7 @@ from weak2wise.config.endpoints import (
     TransformersEndpoint,
     VllmEndpoint,
 )
-from weak2wise.config.load import check_environment, load_config, load_work_dir
+from weak2wise.config.load import check_environment, environment_problems, load_config, load_work_dir
 from weak2wise.config.schema import (
     AnswerPolicy,
     Columns,
@@ -45,6 +45,7 @@ __all__ = [
     "TransformersEndpoint",
     "VllmEndpoint",
     "check_environment",
+    "environment_problems",
     "input_of",
     "load_config",
     "load_work_dir",

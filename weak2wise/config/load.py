@@ -1,7 +1,7 @@
 """Load a checked ``Config`` from a YAML file and ``--set`` overrides. Error messages name the file and the key."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from weak2wise.config.section import convert, unknown_key
 from weak2wise.errors import ConfigError
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = (), env: Mapping[str, str] = os.environ) -> Config:
+def load_config(path: str | Path, overrides: Iterable[str] = (), env: Mapping[str, str] | None = os.environ) -> Config:
     """Read and check a config file.
 
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` pairs; the value is YAML.
-        env: the environment variables; API keys are looked up there.
+        env: the environment variables; API keys are looked up there. ``None``: they are not looked up.
 
     Raises:
         ConfigError: names the file, the key and what was expected.
@@ -31,7 +31,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), env: Mapping[st
         _override(raw, override)
     try:
         config = _decode(raw)
-        check_environment(config, env)
+        if env is not None:
+            check_environment(config, env)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
@@ -52,6 +53,12 @@ def check_environment(config: Config, env: Mapping[str, str] = os.environ) -> No
     Raises:
         ConfigError: names the key and the variable, never a value.
     """
+    for _, problem in environment_problems(config, env):
+        raise ConfigError(problem)
+
+
+def environment_problems(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Every secret of the endpoints in use that is not set or cannot be sent: the endpoint, and what is wrong."""
     for name in dict.fromkeys(config.roles().values()):
         endpoint = config.endpoints[name]
         for secret, variable in endpoint.secrets().items():
@@ -60,12 +67,13 @@ def check_environment(config: Config, env: Mapping[str, str] = os.environ) -> No
             if not value:
                 # The user may have written the key itself here: only an upper-case name is repeated in the message.
                 shown = variable if variable.isupper() else "of that name"
-                raise ConfigError(f"{key}: environment variable {shown} is not set")
-            if value != value.strip() or not value.isprintable():
-                raise ConfigError(
-                    f"{key}: environment variable {variable} holds a line break, a control character or white space "
+                yield name, f"{key}: environment variable {shown} is not set"
+            elif value != value.strip() or not value.isprintable():
+                said = (
+                    f"environment variable {variable} holds a line break, a control character or white space "
                     "around its value (was it read from a file with Windows line ends?)"
                 )
+                yield name, f"{key}: {said}"
 
 
 def _read(path: Path) -> dict[str, Any]:

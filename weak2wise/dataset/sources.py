@@ -47,6 +47,8 @@ def rows_of(source: Path) -> Rows:
         for row in _rows_of(source):
             number = row.number
             yield row
+    except FileNotFoundError:
+        raise ConfigError(f"{source}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise _unreadable(source, number, said) from None
