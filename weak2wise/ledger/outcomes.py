@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from weak2wise.ledger.shards import Shards
 
@@ -63,8 +63,8 @@ class RowStatus(IntEnum):
 
 
 class _Line(Struct):
-    status: str
-    row: int
+    status: Literal["done", "dropped", "failed"]
+    row: Annotated[int, Meta(ge=0)]
     kind: str = ""
 
 
@@ -113,8 +113,13 @@ class Ledger(Generic[T]):
         return RowStatus(self._index[row] >> _SHIFT) if row < len(self._index) else RowStatus.NONE
 
     def read(self, row: int) -> Outcome[T]:
-        """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read."""
-        outcome: Outcome[T] = self._decoder.decode(self._shards.read(self._index[row] & _LOCATION))
+        """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read.
+
+        Raises:
+            ConfigError: its line is damaged.
+            DiskError: it cannot be read.
+        """
+        outcome: Outcome[T] = self._shards.read(self._index[row] & _LOCATION, self._decoder.decode)
         return outcome
 
     def each_done(self, kind: type[K], on_done: Callable[[Done[K]], None]) -> None:

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
@@ -45,7 +45,7 @@ class UsageOnly(Struct):
 class Receipt(Struct):
     """The parts of a line that are needed to count its cost; the texts are skipped."""
 
-    row: int
+    row: Annotated[int, Meta(ge=0)]
     key: str
     role: str
     endpoint: str
@@ -126,11 +126,11 @@ class Journal:
         self._index.setdefault(line.row, array("Q")).extend((_short(line.key), location))
 
     async def find(self, row: int, key: str) -> Completion | None:
-        """The row's answer for this key, if there is one."""
+        """The row's answer for this key, if there is one. Raises as ``Shards.read``."""
         known = self._index.get(row, array("Q"))
         short = _short(key)
         for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
-            answer = _ANSWER.decode(await asyncio.to_thread(self._shards.read, location))
+            answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
             if answer.key == key:
                 return answer.completion
         return None
