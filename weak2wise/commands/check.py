@@ -18,7 +18,7 @@ from weak2wise.check.forecast import MEASURED_FROM, Forecast, forecast, survey
 from weak2wise.commands.say import report_errors
 from weak2wise.config import Config, load_config
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.manifest import Resume
+from weak2wise.ledger.manifest import Resume, load_manifest
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.overlap import read_overlap
@@ -89,7 +89,7 @@ async def _check(
     add(Finding("config", "good", "read and consistent; every key it names is set"))
     overlap = await asyncio.to_thread(read_overlap, config)
     folder = Path(config.dataset.work_dir)
-    work = await asyncio.to_thread(_earlier_run, folder)
+    work = await asyncio.to_thread(_earlier_run, folder, resume)
     source = await survey(config, overlap, None if resume == "never" else work)
     add(input_finding(source))
     add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
@@ -106,15 +106,28 @@ async def _check(
     return Checked(ok, findings, outlook.left, outlook.parts, outlook.assumed, cost, most)
 
 
-def _earlier_run(folder: Path) -> WorkDir | None:
-    """The work_dir, if it holds a run that can be read."""
+def _earlier_run(folder: Path, resume: Resume) -> WorkDir | None:
+    """The work_dir, if it holds a run; a manifest that cannot be read is among the findings.
+
+    Raises:
+        ConfigError: the ledgers that the run would go on with are damaged.
+    """
     try:
-        return WorkDir(folder)
+        if load_manifest(folder / "manifest.json") is None:
+            return None
     except ConfigError:
         return None
+    try:
+        work = WorkDir(folder)
+        work.journal.look(_ignore)
+    except ConfigError:
+        if resume != "never":
+            raise
+        return None
+    return work
 
 
-def _ignore(_finding: Finding) -> None:
+def _ignore(_: object) -> None:
     return
 
 

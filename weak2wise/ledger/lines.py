@@ -28,6 +28,12 @@ def head_of(rest: memoryview) -> bytes:
     return _HEAD % xxh64_intdigest(rest)
 
 
+def sealed(line: bytes) -> bytes:
+    """A line as it is written: with its checksum and its line break."""
+    rest = memoryview(line)[1:]
+    return b"".join((head_of(rest), rest, b"\n"))
+
+
 def verify(line: bytes) -> None:
     """Check a line with its line break. Raises ``Damaged``."""
     if line.startswith(_KEY):
@@ -39,7 +45,9 @@ def verify(line: bytes) -> None:
 
 def packed(start: bytes) -> str:
     """That a program has packed the file which begins like this; empty if none has."""
-    return next((f"{name} has packed the file; unpack it" for magic, name in _PACKED.items() if start.startswith(magic)), "")
+    return next(
+        (f"{name} has packed the file; unpack it" for magic, name in _PACKED.items() if start.startswith(magic)), ""
+    )
 
 
 def is_torn(end: bytes) -> bool:

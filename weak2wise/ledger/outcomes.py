@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 
 T = TypeVar("T")
@@ -96,6 +97,15 @@ class Ledger(Generic[T]):
     def look(self) -> None:
         """As ``open``, but for reading only: nothing on disk is changed. Blocks. Raises as ``Shards.open``."""
         self._shards.look(self._on_line)
+
+    @property
+    def cut(self) -> Torn | None:
+        """The torn end that ``open`` has cut off."""
+        return self._shards.cut
+
+    def damage(self, on_damage: OnDamage) -> None:
+        """Pass all that is damaged to ``on_damage``; every record is decoded whole. Blocks. Raises ``DiskError``."""
+        self._shards.look(lambda _, line: self._decoder.decode(line), on_damage)
 
     def _on_line(self, location: int, line: bytes) -> None:
         head = _LINE.decode(line)

@@ -47,6 +47,9 @@ class Damage(NamedTuple):
         )
 
 
+OnDamage = Callable[[Damage], object]
+
+
 def refuse(damage: Damage) -> NoReturn:
     """Stop at damage. Raises ``ConfigError``."""
     raise damage.error()
@@ -72,7 +75,7 @@ def shard_numbers(folder: Path) -> range:
     return range(max((int(found[1]) + 1 for path in folder.iterdir() if (found := _NAME.match(path.name))), default=0))
 
 
-def read_lines(folder: Path, on_line: OnLine, on_damage: Callable[[Damage], object] = refuse) -> Torn | None:
+def read_lines(folder: Path, on_line: OnLine, on_damage: OnDamage = refuse) -> Torn | None:
     """Call ``on_line`` with each whole line's location and text, and ``on_damage`` with what is damaged. Blocks.
 
     Another process may be appending in the meantime; a line that it has not finished counts as torn.
@@ -96,9 +99,7 @@ def read_lines(folder: Path, on_line: OnLine, on_damage: Callable[[Damage], obje
     return torn
 
 
-def _read_shard(
-    path: Path, shard: int, last: bool, on_line: OnLine, on_damage: Callable[[Damage], object]
-) -> Torn | None:
+def _read_shard(path: Path, shard: int, last: bool, on_line: OnLine, on_damage: OnDamage) -> Torn | None:
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

@@ -27,12 +27,14 @@ from weak2wise.ledger.lines import HEAD, head_of, verify
 from weak2wise.ledger.reading import (
     UNREADABLE,
     Damage,
+    OnDamage,
     OnLine,
     Torn,
     line_number,
     location_of,
     place_of,
     read_lines,
+    refuse,
     shard_numbers,
     shard_path,
 )
@@ -91,11 +93,11 @@ class Shards:
         except OSError as error:
             raise self._disk_error(error) from error
 
-    def look(self, on_line: OnLine) -> None:
+    def look(self, on_line: OnLine, on_damage: OnDamage = refuse) -> None:
         """As ``open``, but for reading only: nothing is changed, and another process may be appending."""
         try:
             if self.folder.is_dir():
-                read_lines(self.folder, on_line)
+                read_lines(self.folder, on_line, on_damage)
         except OSError as error:
             raise self._disk_error(error) from error
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
@@ -118,6 +119,18 @@ class Journal:
     def look(self, on_receipt: Callable[[Receipt], None]) -> None:
         """Pass every line's receipt to ``on_receipt``, changing nothing. Blocks; raises as ``Shards.open``."""
         self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
+
+    def damage(self, on_answer: Callable[[Answer, int], None], on_damage: OnDamage) -> None:
+        """Pass every whole answer and its size in bytes to ``on_answer``, what is damaged to ``on_damage``.
+
+        Blocks. Raises ``DiskError``.
+        """
+        self._shards.look(lambda _, line: on_answer(_ANSWER.decode(line), len(line)), on_damage)
+
+    @property
+    def cut(self) -> Torn | None:
+        """The torn end that ``open`` has cut off."""
+        return self._shards.cut
 
     def _count(self, line: Answer | Receipt) -> None:
         self.spent.setdefault((line.role, line.endpoint), Spent()).add(line)
