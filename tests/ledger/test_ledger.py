@@ -148,6 +148,8 @@ def test_files_and_folders_are_the_owners_alone(tmp_path: Path) -> None:
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new" / "deep").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new" / "deep" / "00000.jsonl").stat().st_mode & 0o777 == 0o600
+    write_atomic(tmp_path / "out.jsonl", [b"{}"])
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -180,6 +182,22 @@ async def test_a_rows_last_outcome_counts_and_survives_reopening(tmp_path: Path)
     assert again.read(2) == Done(2, Thing("second try"))
     assert await again.fetch(5000) == Dropped(5000, "weak_solves")
     await again.close()
+
+
+async def test_only_a_row_s_last_record_is_passed_on_and_only_failures_count_as_such(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.append(Done(1, Thing("first")))
+    await ledger.append(Failed(row=2, stage="things", kind="timeout", message="no answer"))
+    await ledger.append(Done(2, Thing("later")))
+    await ledger.append(Done(1, Thing("second")))
+    await ledger.append(Dropped(3, "weak_solves"))
+    await ledger.append(Done(4, Thing("fourth")))
+    await ledger.append(Dropped(4, "weak_solves"))
+    seen: list[Done[Thing]] = []
+    ledger.each_done(Thing, seen.append)
+    assert seen == [Done(2, Thing("later")), Done(1, Thing("second"))]
+    assert ledger.ever_failed() == {2: "timeout"}
+    await ledger.close()
 
 
 def test_two_engines_cannot_hold_one_work_dir(tmp_path: Path) -> None:
@@ -253,6 +271,26 @@ class TestManifest:
         with data.open("a") as file:
             file.write(more)
         assert (settle(tmp_path, {}, data, "force") == []) is allowed
+
+    def test_an_input_that_force_has_accepted_is_the_input_from_then_on(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        data.write_text("one\ntwo\nthree\n")
+        settle(tmp_path, {"a": "1"}, data, "force")
+        assert settle(tmp_path, {"a": "1"}, data, "auto") == []
+
+    def test_a_key_that_is_gone_is_a_change(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1", "b": "2"}, data, "auto")
+        with pytest.raises(ConfigError, match=r"Changed since: b\."):
+            settle(tmp_path, {"a": "1"}, data, "auto")
+
+    def test_force_keeps_the_day_on_which_the_run_began(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        path = tmp_path / "manifest.json"
+        begun = json.loads(path.read_text())
+        assert begun["created"] > "2020"
+        path.write_text(json.dumps(begun | {"created": "2021-01-01T00:00:00Z"}))
+        settle(tmp_path, {"a": "2"}, data, "force")
+        assert json.loads(path.read_text())["created"] == "2021-01-01T00:00:00Z"
 
     def test_text_added_to_an_open_last_line_is_another_input(self, tmp_path: Path, data: Path) -> None:
         data.write_text("one\ntwo")

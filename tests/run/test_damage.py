@@ -115,11 +115,11 @@ def test_repair_of_answers_says_what_is_asked_again_and_at_what_cost_and_the_run
         said = finish(tmp_path, command="repair")
         costs = [line["cost_usd"] for number, line in answers if number in strong[2:]]
         average = sum(costs) / len(costs)
-        assert "ledger/journal/00000.jsonl: 3 damaged lines set aside" in said
+        assert "ledger/journal/00000.jsonl: 3 damaged lines set kept_in" in said
         assert "at most 2 answers (2 of strong/strong-a)" in said
         assert f"for about {2 * average:,.4f} US dollars" in said
-        (aside,) = (tmp_path / "work").glob("damaged-*.jsonl")
-        kept = [(line["file"], line["line"], base64.b64decode(line["bytes"])) for line in lines(aside)]
+        (kept_in,) = (tmp_path / "work").glob("damaged-*.jsonl")
+        kept = [(line["file"], line["line"], base64.b64decode(line["bytes"])) for line in lines(kept_in)]
         assert kept == [("ledger/journal/00000.jsonl", number, broken[number - 1]) for number in bad]
         left = journal.read_bytes().splitlines(keepends=True)
         assert [line for line in left if line in whole] == [
@@ -143,7 +143,7 @@ def test_repair_of_an_outcome_asks_nothing_again(finished: FinishedRun, tmp_path
     flip(folder / "work" / "ledger" / "input" / "00000.jsonl", 1)
     said = finish(folder, command="repair")
     assert "No answer has to be asked for again" in said
-    assert said.count("1 damaged line set aside") == 6
+    assert said.count("1 damaged line set kept_in") == 6
     finish(folder, code=1)
     assert outputs(folder) == before
 

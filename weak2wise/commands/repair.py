@@ -35,7 +35,7 @@ def repair(work_dir: Path | None = None, *, config: Path = Path("config.yaml")) 
 def _show(found: Repaired) -> None:
     for name, count in sorted(found.damaged.items()):
         say(f"{name}: {count:,} damaged line{'' if count == 1 else 's'} set aside")
-    say(f"They are kept in {found.aside}.")
+    say(f"They are kept in {found.kept_in}.")
     if answers := found.again.total():
         roles = ", ".join(f"{count:,} of {role or 'an unknown role'}" for role, count in sorted(found.again.items()))
         say(

@@ -15,7 +15,7 @@ from weak2wise.ledger.reading import Damage
 
 
 @contextmanager
-def kept_aside(path: Path) -> Iterator[Callable[[Damage], None]]:
+def kept_in_file(path: Path) -> Iterator[Callable[[Damage], None]]:
     """Yields what writes a damaged line to a file: a JSON line with its file, number, reason, and bytes in base64.
 
     The file is made when the first line comes, and synced at the end; after an error it does not stay. Blocks; raises

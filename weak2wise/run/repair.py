@@ -18,7 +18,7 @@ from weak2wise.ledger.account import INPUT, Account
 from weak2wise.ledger.lines import packed, sealed
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.ledger.reading import Damage
-from weak2wise.ledger.repair import kept_aside, take_out
+from weak2wise.ledger.repair import kept_in_file, take_out
 from weak2wise.llm.journal import Answer, Journal, Spent
 from weak2wise.llm.model import Completion, Usage
 from workers.method import METHOD, last_asking
@@ -45,7 +45,7 @@ class Lost(Struct):
 class Repaired(Struct):
     """What was set aside, and what follows from it."""
 
-    aside: Path
+    kept_in: Path
     damaged: Counter[str]
     """Damaged lines by file."""
     again: Counter[str]
@@ -101,8 +101,8 @@ def repair(work_dir: Path) -> Repaired | None:
     journal, averages = Journal(folder, **_READ_ONLY), _Averages()
     instead: dict[Path, dict[int, bytes]] = {}
     all_lost: list[Lost] = []
-    aside = _unused(work_dir)
-    with kept_aside(aside) as write_down:
+    kept_in = _unused(work_dir)
+    with kept_in_file(kept_in) as write_down:
 
         def keep(damage: Damage) -> None:
             _refuse_what_is_elsewhere(damage)
@@ -132,7 +132,7 @@ def repair(work_dir: Path) -> Repaired | None:
     for lost in again:
         count[lost.role] += averages.answers(lost)
     cost = sum(averages.cost_usd(lost) * averages.answers(lost) for lost in again)
-    return Repaired(aside, damaged, count, cost)
+    return Repaired(kept_in, damaged, count, cost)
 
 
 def _lost(damage: Damage) -> Lost:
