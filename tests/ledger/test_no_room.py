@@ -65,8 +65,10 @@ async def test_no_file_descriptor_for_the_next_shard_is_a_stop_that_closes_nobod
 ) -> None:
     shards = small_shards(tmp_path / "a")
     await shards.append(line_of(1))
+    before = len(open_files())
     with no_file_descriptor(free):
         refused = await refusals(shards)
+    assert len(open_files()) == before
     assert "Too many open files" in str(refused[0])
     assert "Allow more open files" in refused[0].hint
     (tmp_path / "other").write_bytes(b"somebody else's")

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,6 +14,8 @@ import pytest
 from tests.ledger.power_cut import Recorder, events, note_acknowledged, recorded, restore
 from tests.ledger.test_ledger import line_of, read_back
 from weak2wise.ledger.files import make_private, write_atomic
+from weak2wise.ledger.reading import Damage
+from weak2wise.ledger.repair import kept_in_file
 from weak2wise.ledger.shards import DiskError, Shards
 
 NEVER = 3600.0
@@ -165,6 +168,19 @@ def test_new_folders_survive_with_what_is_in_them(tmp_path: Path) -> None:
     make_private(tmp_path / "disk" / "x" / "y")
     write_atomic(tmp_path / "disk" / "x" / "y" / "file", [b"content"])
     assert (left(tmp_path) / "x" / "y" / "file").read_bytes() == b"content"
+
+
+@pytest.mark.usefixtures("recorder")
+def test_damaged_lines_survive_in_their_file_before_they_are_taken_out_of_the_shard(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    damage = Damage(disk / "ledger" / "a" / "00000.jsonl", 1, "why", b"damaged \xff\n")
+    with kept_in_file(disk / "damaged.jsonl") as keep:
+        keep(damage)
+    expected = {"file": "ledger/a/00000.jsonl", "line": 1, "reason": "why", "bytes": "ZGFtYWdlZCD/Cg=="}
+    assert json.loads((left(tmp_path) / "damaged.jsonl").read_bytes()) == expected
+    with pytest.raises(OSError, match="File exists"), kept_in_file(disk / "damaged.jsonl") as keep:
+        keep(damage)
+    assert json.loads((disk / "damaged.jsonl").read_bytes()) == expected, "never another's file"
 
 
 def failing(number: int, times: int, real: Callable[[int], None]) -> Callable[[int], None]:

@@ -154,14 +154,14 @@ class Shards:
 
     def _write(self, lines: list[bytes]) -> list[int]:
         locations = []
-        parts: list[bytes | memoryview] = []
+        parts: list[bytes] = []
         for line in lines:
             size = HEAD + len(line)  # the line break is in the place of the brace
             if self._size and self._size + size > self._max_bytes:
                 self._flush(parts)
                 parts = []
                 self._begin_shard()
-            rest = memoryview(line)[1:]
+            rest = line[1:]
             parts += (head_of(rest), rest, b"\n")
             locations.append(location_of(self._shard, self._size))
             self._size += size
@@ -177,7 +177,7 @@ class Shards:
         full, self._fd, self._shard, self._size = self._fd, fd, self._shard + 1, 0
         os.close(full)
 
-    def _flush(self, parts: list[bytes | memoryview]) -> None:
+    def _flush(self, parts: list[bytes]) -> None:
         data = memoryview(b"".join(parts))
         self._dirty = self._dirty or bool(data)
         while data:
