@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Dropped
 from weak2wise.llm.journal import Answer
@@ -84,7 +85,7 @@ def make(folder: Path, questions: int) -> int:
         files[name] = (shards / "00000.jsonl").open("wb")
     for row in range(1, questions + 1):
         for name, line in _row(row, rng):
-            files[name].write(encode(line) + b"\n")
+            files[name].write(sealed(encode(line)))
     for file in files.values():
         file.close()
     manifest = Manifest(created="2026-01-01T00:00:00Z", shape=SHAPE, input=InputDigest(0, ""))

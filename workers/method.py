@@ -147,5 +147,12 @@ def step_making(record: type[Any]) -> Step:
 
 
 def last_asking(role: str) -> Step:
-    """The last step that asks a role; a strong model's is ``strong/NAME``, as in the journal."""
-    return _LAST[role.partition("/")[0]]  # type: ignore[index]
+    """The last step that asks a role; a strong model's is ``strong/NAME``, as in the journal.
+
+    Raises:
+        ValueError: there is no such role.
+    """
+    try:
+        return _LAST[role.partition("/")[0]]  # type: ignore[index]
+    except KeyError:
+        raise ValueError(f"{role}: no role of the method") from None

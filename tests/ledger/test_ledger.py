@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import locked, write_atomic
+from weak2wise.ledger.lines import HEAD
 from weak2wise.ledger.manifest import settle
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
 from weak2wise.ledger.shards import DiskError, Shards
@@ -31,13 +32,19 @@ def read_back(folder: Path, max_bytes: int = MEGABYTE) -> list[bytes]:
     lines: list[bytes] = []
 
     def on_line(_location: int, line: bytes) -> None:
-        msgspec.json.decode(line)
-        lines.append(line.rstrip(b"\n"))
+        lines.append(bare(line))
 
     shards = shards_in(folder, max_bytes)
     shards.open(on_line)
     asyncio.run(shards.close())
     return lines
+
+
+def bare(line: bytes) -> bytes:
+    """A line of a shard without its checksum and line break; raises ``ValueError`` if it is not JSON."""
+    checksum = msgspec.json.decode(line)["xxh64"]
+    assert line.startswith(b'{"xxh64":"%s",' % checksum.encode())
+    return b"{" + line.rstrip(b"\n")[HEAD:]
 
 
 def line_of(number: int) -> bytes:
@@ -67,9 +74,11 @@ def test_a_tail_cut_at_any_byte_keeps_every_whole_line_and_takes_new_ones(tmp_pa
 
 
 def test_zeros_left_by_a_power_cut_are_a_torn_tail(tmp_path: Path) -> None:
-    asyncio.run(write(tmp_path, range(3)))
-    with (tmp_path / "00000.jsonl").open("ab") as file:
-        file.write(b"\0" * 100 + b"\n" + b"\0" * 50)
+    asyncio.run(write(tmp_path, range(4)))
+    path = tmp_path / "00000.jsonl"
+    os.truncate(path, path.stat().st_size - 4)
+    with path.open("ab") as file:
+        file.write(b"\0" * 150)
     assert read_back(tmp_path) == [line_of(n) for n in range(3)]
 
 
@@ -92,10 +101,10 @@ def test_locations_lead_back_to_their_lines_across_shards(count: int, max_bytes:
         locations = await write(folder, range(count), max_bytes)
         shards = shards_in(folder, max_bytes)
         shards.open(lambda _location, line: msgspec.json.decode(line))
-        assert [shards.read(location) for location in locations] == [line_of(n) for n in range(count)]
+        assert [shards.read(location, bare) for location in locations] == [line_of(n) for n in range(count)]
         await shards.close()
         for shard in folder.iterdir():
-            assert shard.stat().st_size <= max(max_bytes, *(len(line_of(n)) + 1 for n in range(count)))
+            assert shard.stat().st_size <= max(max_bytes, *(HEAD + len(line_of(n)) for n in range(count)))
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(check(Path(folder)))
@@ -109,7 +118,7 @@ async def test_an_append_that_is_cancelled_while_waiting_is_still_written(tmp_pa
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await shards.close()
-    assert (tmp_path / "00000.jsonl").read_bytes() == line_of(1) + b"\n"
+    assert await asyncio.to_thread(read_back, tmp_path) == [line_of(1)]
 
 
 async def test_a_disk_that_refuses_stops_everything_later_and_keeps_everything_before(tmp_path: Path) -> None:
@@ -120,9 +129,10 @@ async def test_a_disk_that_refuses_stops_everything_later_and_keeps_everything_b
     shards.open(lambda _location, _line: None)
     try:
         await shards.append(line_of(1))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30, old[1]))
-        with pytest.raises(DiskError, match="File too large"):
-            await asyncio.gather(*(shards.append(line_of(n)) for n in range(2, 9)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (HEAD + 30, old[1]))
+        refused = await asyncio.gather(*(shards.append(line_of(n)) for n in range(2, 9)), return_exceptions=True)
+        assert {(type(error), "File too large" in str(error)) for error in refused} == {(DiskError, True)}
+        assert len(refused) == 7
         with pytest.raises(DiskError):
             await shards.append(line_of(9))
         with pytest.raises(DiskError):
@@ -130,12 +140,7 @@ async def test_a_disk_that_refuses_stops_everything_later_and_keeps_everything_b
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
-    loop = asyncio.get_running_loop()
-    assert (await loop.run_in_executor(None, _kept, tmp_path)) == [line_of(1)]
-
-
-def _kept(folder: Path) -> list[bytes]:
-    return read_back(folder)
+    assert await asyncio.to_thread(read_back, tmp_path) == [line_of(1)]
 
 
 def test_files_and_folders_are_the_owners_alone(tmp_path: Path) -> None:
@@ -143,6 +148,8 @@ def test_files_and_folders_are_the_owners_alone(tmp_path: Path) -> None:
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new" / "deep").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new" / "deep" / "00000.jsonl").stat().st_mode & 0o777 == 0o600
+    write_atomic(tmp_path / "out.jsonl", [b"{}"])
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -175,6 +182,22 @@ async def test_a_rows_last_outcome_counts_and_survives_reopening(tmp_path: Path)
     assert again.read(2) == Done(2, Thing("second try"))
     assert await again.fetch(5000) == Dropped(5000, "weak_solves")
     await again.close()
+
+
+async def test_only_a_row_s_last_record_is_passed_on_and_only_failures_count_as_such(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    await ledger.append(Done(1, Thing("first")))
+    await ledger.append(Failed(row=2, stage="things", kind="timeout", message="no answer"))
+    await ledger.append(Done(2, Thing("later")))
+    await ledger.append(Done(1, Thing("second")))
+    await ledger.append(Dropped(3, "weak_solves"))
+    await ledger.append(Done(4, Thing("fourth")))
+    await ledger.append(Dropped(4, "weak_solves"))
+    seen: list[Done[Thing]] = []
+    ledger.each_done(Thing, seen.append)
+    assert seen == [Done(2, Thing("later")), Done(1, Thing("second"))]
+    assert ledger.ever_failed() == {2: "timeout"}
+    await ledger.close()
 
 
 def test_two_engines_cannot_hold_one_work_dir(tmp_path: Path) -> None:
@@ -249,6 +272,26 @@ class TestManifest:
             file.write(more)
         assert (settle(tmp_path, {}, data, "force") == []) is allowed
 
+    def test_an_input_that_force_has_accepted_is_the_input_from_then_on(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        data.write_text("one\ntwo\nthree\n")
+        settle(tmp_path, {"a": "1"}, data, "force")
+        assert settle(tmp_path, {"a": "1"}, data, "auto") == []
+
+    def test_a_key_that_is_gone_is_a_change(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1", "b": "2"}, data, "auto")
+        with pytest.raises(ConfigError, match=r"Changed since: b\."):
+            settle(tmp_path, {"a": "1"}, data, "auto")
+
+    def test_force_keeps_the_day_on_which_the_run_began(self, tmp_path: Path, data: Path) -> None:
+        settle(tmp_path, {"a": "1"}, data, "auto")
+        path = tmp_path / "manifest.json"
+        begun = json.loads(path.read_text())
+        assert begun["created"] > "2020"
+        path.write_text(json.dumps(begun | {"created": "2021-01-01T00:00:00Z"}))
+        settle(tmp_path, {"a": "2"}, data, "force")
+        assert json.loads(path.read_text())["created"] == "2021-01-01T00:00:00Z"
+
     def test_text_added_to_an_open_last_line_is_another_input(self, tmp_path: Path, data: Path) -> None:
         data.write_text("one\ntwo")
         settle(tmp_path, {}, data, "auto")
@@ -283,12 +326,12 @@ class TestManifest:
 
 
 def test_looking_sees_every_whole_line_and_leaves_a_torn_tail_to_its_writer(tmp_path: Path) -> None:
-    asyncio.run(write(tmp_path, range(3)))
-    with (tmp_path / "00000.jsonl").open("ab") as file:
-        file.write(line_of(3)[:-4])
+    asyncio.run(write(tmp_path, range(4)))
+    path = tmp_path / "00000.jsonl"
+    os.truncate(path, path.stat().st_size - 4)
     before = (tmp_path / "00000.jsonl").read_bytes()
     seen: list[bytes] = []
-    shards_in(tmp_path).look(lambda _location, line: seen.append(line.rstrip()))
+    shards_in(tmp_path).look(lambda _location, line: seen.append(bare(line)))
     assert seen == [line_of(n) for n in range(3)]
     assert (tmp_path / "00000.jsonl").read_bytes() == before
     shards_in(tmp_path / "nowhere").look(lambda _location, line: seen.append(line))

@@ -1,6 +1,8 @@
 """The pipeline: every row ends once, work in flight is bounded, all stages run at once, and a stop is resumable."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from msgspec import Struct
 from weak2wise.errors import RecordError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, RowStatus
+from weak2wise.ledger.shards import DiskError
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.errors import Transient
 from weak2wise.pipeline import Stage, run
@@ -62,6 +65,7 @@ class Line:
         ]
         self.account = Account(self.intake, {s.name: s.ledger for s in self.stages})
         self.finished: list[int] = []
+        self.drain = Drain()
         self.read = 0
 
     def _ledger(self, name: str, kind: type[Any]) -> Ledger[Any]:
@@ -80,7 +84,7 @@ class Line:
                 lambda: self._source(rows, bad),
                 self.stages,
                 account=self.account,
-                drain=Drain(),
+                drain=self.drain,
                 finished=self.finished.append,
                 salvage_rounds=self.salvage_rounds,
             )
@@ -182,6 +186,24 @@ async def test_a_stopped_run_goes_on_where_each_row_stood(tmp_path: Path) -> Non
     assert sorted(worked) == sorted([("a", r) for r in range(1, 51)] + [("b", r) for r in range(1, 51)])
     done = again.stages[1].ledger
     assert all(done.status(row) is RowStatus.DONE for row in range(1, 51))
+
+
+async def test_a_full_disk_does_not_wait_for_answers_that_could_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call is under way, and would be waited for if the run stopped for another reason."""
+
+    def full(_fd: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    line = Line(tmp_path, {"a": through("a")})
+    await line.drain.enter()
+    monkeypatch.setattr(os, "write", full)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(DiskError, match="No space left"):
+        async with asyncio.timeout(5):
+            await line.go(range(1, 6))
+    assert asyncio.get_running_loop().time() - began < 4
 
 
 async def test_failed_rows_are_tried_again_and_only_from_where_they_failed(tmp_path: Path) -> None:

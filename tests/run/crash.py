@@ -1,11 +1,12 @@
 """Stops the engine in every way a machine knows, again and again, and adds up what that cost.
 
-One lap is one work_dir: the engine is started, stopped at a random moment, perhaps robbed of the end of a ledger, and
-started again, until it has gone through. Then its result files must have the bytes of an undisturbed run, and its
-questions must each be accounted for once. Laps follow each other until there were enough stops.
+One lap is one work_dir: the engine is started, stopped at a random moment, perhaps robbed of the end of a ledger or
+given a damaged line, which it must refuse and ``repair`` take out, and started again, until it has gone through. Then
+its result files must have the bytes of an undisturbed run, and its questions must each be accounted for once. Laps
+follow each other until there were enough stops.
 
 The server counts every request. At most those may be asked again that were under way when the engine was stopped, and
-those whose lines were cut out of the journal afterwards.
+those whose lines were cut or taken out of the journal afterwards.
 
 ``python -m tests.run.crash --kills 200`` prints the counts; ``scripts/crashtest.sh`` sets up and calls it.
 """
@@ -53,7 +54,9 @@ class Counts:
     """Requests sent whose answer was not in the journal when the engine had stopped."""
     cuts: int = 0
     cut: int = 0
-    """Answers that the cuts took out of the journal."""
+    """Answers that cuts and damage took out of the journal."""
+    damaged: int = 0
+    """How often a bit of a ledger was flipped, and the run refused and repaired."""
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -112,8 +115,10 @@ class Crasher:
             self._prepare(server)
             while kills and self._stopped(server):
                 kills -= 1
-                if self._rng.random() < 0.5:
+                if (chance := self._rng.random()) < 0.5:
                     self._cut_a_tail()
+                elif chance < 0.7:
+                    self._damage_a_line()
             finish(self._folder)
             asked = asked_of(server)
         counts.laps += 1
@@ -181,12 +186,31 @@ class Crasher:
         finally:
             filler.unlink()
 
-    def _cut_a_tail(self) -> None:
+    def _ledger(self) -> Path | None:
+        """The folder of a ledger, the journal's every second time."""
         folders = sorted(path for path in (self._folder / "work" / "ledger").glob("*") if list(path.glob("*.jsonl")))
-        if not folders:
-            return
         journal = [path for path in folders if path.name == "journal"]
-        folder = self._rng.choice(journal if journal and self._rng.random() < 0.5 else folders)
+        return self._rng.choice(journal if journal and self._rng.random() < 0.5 else folders) if folders else None
+
+    def _damage_a_line(self) -> None:
+        """Flip a bit in a whole line: the run refuses, ``repair`` sets the line aside."""
+        if (folder := self._ledger()) is None:
+            return
+        shard = self._rng.choice(sorted(folder.glob("*.jsonl")))
+        content = bytearray(shard.read_bytes())
+        if not (whole := content.rfind(b"\n") + 1):
+            return
+        before = journaled(self._folder)
+        content[self._rng.randrange(whole)] ^= 1 << self._rng.randrange(8)
+        shard.write_bytes(content)
+        assert f"{shard}: line " in finish(self._folder, code=2)
+        finish(self._folder, command="repair")
+        self.counts.damaged += 1
+        self.counts.cut += before - journaled(self._folder)
+
+    def _cut_a_tail(self) -> None:
+        if (folder := self._ledger()) is None:
+            return
         shard = max(folder.glob("*.jsonl"))
         before = journaled(self._folder)
         os.truncate(shard, max(0, shard.stat().st_size - self._rng.randint(1, MOST_CUT)))
@@ -225,7 +249,7 @@ def main() -> None:
     counts = crasher.counts
     stops = ", ".join(f"{count} {how}" for how, count in sorted(counts.stops.items()))
     print(f"{counts.stops.total()} stops ({stops}) in {counts.laps} laps of {arguments.questions} questions")
-    print(f"{counts.cuts} ledger tails cut, {counts.cut} journaled answers lost to that")
+    print(f"{counts.cuts} ledger tails cut, {counts.damaged} bits flipped, {counts.cut} journaled answers lost to that")
     print(f"{counts.needed} requests needed, {counts.asked} sent; {counts.lost} were under way at a stop")
     print(f"every lap ended with the bytes of the undisturbed run; {time.monotonic() - began:.0f} s")
 

@@ -17,3 +17,4 @@ def test_stops_of_every_kind_lose_nothing_double_nothing_and_end_with_the_same_b
     assert stops["EIO"] + stops["ENOSPC"] + stops["full disk"]
     assert set(stops) & (SIGNALS.keys() - {"SIGKILL"})
     assert crasher.counts.cuts
+    assert crasher.counts.damaged

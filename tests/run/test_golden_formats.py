@@ -1,6 +1,9 @@
 """What a work_dir of version 171ecf7 holds is written today in the same bytes: manifest, journal keys, ledger lines.
 
-The files in ``tests/data/golden`` were written by that commit from ``config.yaml`` and the records below. A test that
+Today a line begins with a checksum; behind it, the bytes are the same.
+
+The files in ``tests/data/golden`` were written by that commit from ``config.yaml`` and the records below;
+``checksums.json`` has the checksums of their lines, as the first version that wrote any computed them. A test that
 fails here means that users' work_dirs could not be resumed, or that their answers would be paid for again: change
 the code, not the file.
 """
@@ -100,6 +103,22 @@ def config() -> Config:
     return load_config(GOLDEN / "config.yaml", env={"GOLDEN_KEY": "secret"})
 
 
+def with_checksums(name: str) -> bytes:
+    """A golden file's lines as they are written today: each begins with its checksum, of the bytes that follow."""
+    checksums = msgspec.json.decode((GOLDEN / "checksums.json").read_bytes(), type=dict[str, list[str]])[name]
+    old = (GOLDEN / name).read_bytes().splitlines(keepends=True)
+    return b"".join(
+        b'{"xxh64":"%s",' % checksum.encode() + line[1:] for checksum, line in zip(checksums, old, strict=True)
+    )
+
+
+class Silent:
+    """A model that must not be asked."""
+
+    async def complete(self, _prompt: Prompt, /) -> Completion:
+        raise AssertionError("asked")
+
+
 def test_the_manifest_still_names_the_same_settings(config: Config) -> None:
     """A new key may come in addition; whether an old work_dir then still goes on is ``test_old_work_dir``'s to say."""
     shape = result_shape(config, msgspec.to_builtins(Prompts.of(config.prompts)))
@@ -129,7 +148,7 @@ async def test_a_journal_line_still_has_the_same_key_and_bytes(config: Config, t
                 await model.complete(prompt)
     await journal.record(Answer(9, "", "judge", "remote", Completion(text="", usage=Usage(7)), 0.25))
     await journal.close()
-    assert (tmp_path / "journal" / "00000.jsonl").read_bytes() == (GOLDEN / "journal.jsonl").read_bytes()
+    assert (tmp_path / "journal" / "00000.jsonl").read_bytes() == with_checksums("journal.jsonl")
 
 
 @pytest.mark.parametrize("step", OUTCOMES)
@@ -141,7 +160,40 @@ async def test_a_ledger_line_still_has_the_same_bytes_and_reads_back(step: str, 
         await ledger.append(outcome)
     assert [ledger.read(outcome.row) for outcome in OUTCOMES[step]] == OUTCOMES[step]
     await ledger.close()
-    assert (tmp_path / step / "00000.jsonl").read_bytes() == (GOLDEN / f"ledger-{step}.jsonl").read_bytes()
+    assert (tmp_path / step / "00000.jsonl").read_bytes() == with_checksums(f"ledger-{step}.jsonl")
+
+
+@pytest.mark.parametrize("step", OUTCOMES)
+async def test_a_ledger_line_without_a_checksum_is_still_read_and_new_ones_follow_it(step: str, tmp_path: Path) -> None:
+    record = object if step == "input" else step_named(step).makes
+    (tmp_path / step).mkdir()
+    old = (GOLDEN / f"ledger-{step}.jsonl").read_bytes()
+    (tmp_path / step / "00000.jsonl").write_bytes(old)
+    again = Failed(row=99, stage=step, kind="timeout", message="new")
+    for _ in range(2):
+        ledger: Ledger[Any] = Ledger(step, tmp_path, record, **LIMITS)
+        ledger.open()
+        assert [ledger.read(outcome.row) for outcome in OUTCOMES[step]] == OUTCOMES[step]
+        await ledger.append(again)
+        assert ledger.read(99) == again
+        await ledger.close()
+    mixed = (tmp_path / step / "00000.jsonl").read_bytes()
+    assert mixed.startswith(old + b'{"xxh64":"')
+    assert mixed.count(b"\n") == len(OUTCOMES[step]) + 2
+
+
+async def test_an_answer_in_a_journal_without_checksums_is_still_found(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "00000.jsonl").write_bytes((GOLDEN / "journal.jsonl").read_bytes())
+    journal = Journal(tmp_path, **LIMITS)
+    journal.open(lambda _row, _role: True)
+    for name, endpoint in config.endpoints.items():
+        settings = endpoint.answer_settings()
+        model = Journaled(Silent(), journal, role=f"strong/{name}", endpoint=name, settings=settings)
+        for row, prompt in enumerate(PROMPTS, 3):
+            with calling(Call(row=row)):
+                assert await model.complete(prompt) == await Recorded().complete(prompt)
+    await journal.close()
 
 
 def test_every_step_of_the_method_has_a_golden_ledger() -> None:

@@ -46,6 +46,11 @@ app.command(
     name="report",
     help="Write a report of a run: one HTML file that needs no network.",
 )
+app.command(
+    "weak2wise.commands.repair:repair",
+    name="repair",
+    help="Set damaged lines of a run's ledgers aside, so that the run can go on.",
+)
 app.register_install_completion_command()
 _YAML = (".yaml", ".yml")
 

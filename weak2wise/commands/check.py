@@ -19,7 +19,7 @@ from weak2wise.check.forecast import MEASURED_FROM, Forecast, Source, forecast, 
 from weak2wise.commands.say import report_errors
 from weak2wise.config import Config, environment_problems, load_config
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.manifest import Resume
+from weak2wise.ledger.manifest import Resume, load_manifest
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.host import Host
@@ -115,7 +115,7 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
         findings.add(Finding("config", "good", "read and consistent"))
     overlap = await findings.look("evaluation sets", lambda: read_overlap(config))
     folder = Path(config.dataset.work_dir)
-    work = await asyncio.to_thread(_earlier_run, folder)
+    work = await findings.look("work_dir", lambda: _earlier_run(folder, resume))
     try:
         source = await survey(config, overlap, None if resume == "never" else work)
         findings.add(input_finding(source))
@@ -146,15 +146,28 @@ def _engine(config: Config) -> Engine:
     return Engine(config, host=Host(config, env=missing))
 
 
-def _earlier_run(folder: Path) -> WorkDir | None:
-    """The work_dir, if it holds a run that can be read."""
+def _earlier_run(folder: Path, resume: Resume) -> WorkDir | None:
+    """The work_dir, if it holds a run; a manifest that cannot be read is among the findings.
+
+    Raises:
+        ConfigError: the ledgers that the run would go on with are damaged.
+    """
     try:
-        return WorkDir(folder)
+        if load_manifest(folder / "manifest.json") is None:
+            return None
     except ConfigError:
         return None
+    try:
+        work = WorkDir(folder)
+        work.journal.look(_ignore)
+    except ConfigError:
+        if resume != "never":
+            raise
+        return None
+    return work
 
 
-def _ignore(_finding: Finding) -> None:
+def _ignore(_: object) -> None:
     return
 
 

@@ -14,7 +14,9 @@ def fix_hint(error: OSError) -> str:
     """What the user can do about a file that cannot be written."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return "Make room on the disk"
+            return "Make room on the disk, also for the number of files (df -i)"
+        case errno.EMFILE | errno.ENFILE:
+            return "Allow more open files (ulimit -n)"
         case errno.EROFS | errno.EACCES | errno.EPERM:
             return "Make it writable"
         case errno.EISDIR | errno.ENOTDIR | errno.ENOTEMPTY:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 
 T = TypeVar("T")
@@ -63,8 +64,8 @@ class RowStatus(IntEnum):
 
 
 class _Line(Struct):
-    status: str
-    row: int
+    status: Literal["done", "dropped", "failed"]
+    row: Annotated[int, Meta(ge=0)]
     kind: str = ""
 
 
@@ -97,6 +98,15 @@ class Ledger(Generic[T]):
         """As ``open``, but for reading only: nothing on disk is changed. Blocks. Raises as ``Shards.open``."""
         self._shards.look(self._on_line)
 
+    @property
+    def cut(self) -> Torn | None:
+        """The torn end that ``open`` has cut off."""
+        return self._shards.cut
+
+    def damage(self, on_damage: OnDamage) -> None:
+        """Pass all that is damaged to ``on_damage``; every record is decoded whole. Blocks. Raises ``DiskError``."""
+        self._shards.look(lambda _, line: self._decoder.decode(line), on_damage)
+
     def _on_line(self, location: int, line: bytes) -> None:
         head = _LINE.decode(line)
         self._note(head.row, _STATUS[head.status], location)
@@ -113,8 +123,13 @@ class Ledger(Generic[T]):
         return RowStatus(self._index[row] >> _SHIFT) if row < len(self._index) else RowStatus.NONE
 
     def read(self, row: int) -> Outcome[T]:
-        """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read."""
-        outcome: Outcome[T] = self._decoder.decode(self._shards.read(self._index[row] & _LOCATION))
+        """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read.
+
+        Raises:
+            ConfigError: its line is damaged.
+            DiskError: it cannot be read.
+        """
+        outcome: Outcome[T] = self._shards.read(self._index[row] & _LOCATION, self._decoder.decode)
         return outcome
 
     def each_done(self, kind: type[K], on_done: Callable[[Done[K]], None]) -> None:

@@ -5,28 +5,41 @@ Decisions:
 * A line is *acknowledged* once the kernel has it, so it survives any death of this process. ``fsync`` follows within
   ``fsync_seconds``; a power cut may lose the lines of that last group and nothing before it. Each folder loses its own
   last group, so a row may have lost an early outcome and kept a later one: it then continues at the early step.
+  With ``fsync_seconds`` 0, a line is acknowledged after the ``fsync``, and a power cut loses none.
 * Lines that arrive while a write is under way form the next group: one ``write`` for all of them, on a thread.
-* A torn last line (written in part) is cut off when the shards are opened, and its work is done again. Nothing is ever
-  appended after a torn line. Damage anywhere else is not repaired: it is reported by file and line.
+* A torn end is cut off when the shards are opened, and its work is done again. Nothing is ever appended after a torn
+  line. All other damage is refused by file and line: ``weak2wise.ledger.repair`` deals with it.
+* What is there when the shards are opened is synced first: it may be of a process that was killed before its ``fsync``.
 * After the first failed write, acknowledged lines stay and every later append raises ``DiskError``.
 """
 
 import asyncio
 import os
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import msgspec
-
-from weak2wise.errors import ConfigError, RunStopped
+from weak2wise.errors import RunStopped
 from weak2wise.ledger.files import fix_hint, make_private, sync_folder
+from weak2wise.ledger.lines import HEAD, head_of, verify
+from weak2wise.ledger.reading import (
+    UNREADABLE,
+    Damage,
+    OnDamage,
+    OnLine,
+    Torn,
+    line_number,
+    location_of,
+    place_of,
+    read_lines,
+    refuse,
+    shard_numbers,
+    shard_path,
+)
 
-_NAME = re.compile(r"\d{5}\.jsonl")
-_OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its number
-
+T = TypeVar("T")
 Group = list[tuple[bytes, "asyncio.Future[int]"]]
 
 
@@ -37,7 +50,8 @@ class DiskError(RunStopped):
 class Shards:
     """A folder of shard files, appended to by one process.
 
-    A line's *location* is one integer, ``shard << 40 | offset``; ``read`` takes it.
+    A line is given without its checksum, which is added here; it is an object of JSON that is not empty. Its *location*
+    is one integer, for ``read``.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
@@ -48,81 +62,54 @@ class Shards:
         self._shard = 0
         self._size = 0
         self._dirty = False
+        self.cut: Torn | None = None
+        """The torn end that ``open`` has cut off."""
         self._failure: DiskError | None = None
         self._waiting: Group = []
         self._writing: asyncio.Future[list[int]] | None = None
         self._sync_timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"shards-{folder.name}")
 
-    def open(self, on_line: Callable[[int, bytes], None]) -> None:
-        """Call ``on_line`` with each whole line's location and text, cut off a torn last line, and prepare to append.
+    def open(self, on_line: OnLine) -> None:
+        """Call ``on_line`` with each whole line's location and text, cut off a torn end, and prepare to append.
 
-        ``on_line`` raises ``msgspec.DecodeError`` for a line that it cannot read. Blocks; call it on a thread.
+        Blocks; call it on a thread.
 
         Raises:
-            ConfigError: a line that is not at the very end is damaged.
+            ConfigError: the shards are damaged.
             DiskError: the folder cannot be read or written.
         """
         try:
             make_private(self.folder)
-            names = self._names()
-            for name in names:
-                self._load(name, on_line, last=name == names[-1], repair_tail=True)
-            self._use(int(names[-1][:5]) if names else 0)
+            self.cut = read_lines(self.folder, on_line)
+            numbers = shard_numbers(self.folder)
+            if self.cut:
+                os.truncate(self.cut.path, self.cut.offset)
+            self._shard = numbers[-1] if numbers else 0
+            self._fd = self._opened(self._shard)
+            self._size = os.fstat(self._fd).st_size
+            self._dirty = True
+            self._sync()
         except OSError as error:
             raise self._disk_error(error) from error
 
-    def look(self, on_line: Callable[[int, bytes], None]) -> None:
-        """As ``open``, but for reading only: nothing is changed, and another process may be appending.
-
-        A torn last line, or one still being written, is left out.
-        """
+    def look(self, on_line: OnLine, on_damage: OnDamage = refuse) -> None:
+        """As ``open``, but for reading only: nothing is changed, and another process may be appending."""
         try:
-            names = self._names() if self.folder.is_dir() else []
-            for name in names:
-                self._load(name, on_line, last=name == names[-1], repair_tail=False)
+            if self.folder.is_dir():
+                read_lines(self.folder, on_line, on_damage)
         except OSError as error:
             raise self._disk_error(error) from error
 
-    def _names(self) -> list[str]:
-        return sorted(p.name for p in self.folder.iterdir() if _NAME.fullmatch(p.name))
-
-    def _load(self, name: str, on_line: Callable[[int, bytes], None], *, last: bool, repair_tail: bool) -> None:
-        shard, path = int(name[:5]), self.folder / name
-        good = offset = number = 0
-        bad: int | None = None
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if last and not repair_tail and not line.endswith(b"\n"):
-                    break
-                try:
-                    if not line.endswith(b"\n"):
-                        raise msgspec.DecodeError("torn")
-                    on_line(shard << _OFFSET_BITS | offset, line)
-                except msgspec.DecodeError:
-                    bad = bad or number
-                else:
-                    if bad:  # a whole line follows the damage, so it is not a torn last line
-                        break
-                    good = offset + len(line)
-                offset += len(line)
-            else:
-                if last and bad:
-                    if repair_tail:
-                        os.truncate(path, good)
-                    bad = None
-        if bad:
-            raise ConfigError(
-                f"{path}: line {bad} is damaged; restore the file from a copy, or delete that line to have its work "
-                "done again"
-            )
-
-    def _use(self, shard: int) -> None:
-        """Append to this shard from now on."""
-        path = self.folder / f"{shard:05d}.jsonl"
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._shard, self._size = shard, os.fstat(self._fd).st_size
-        sync_folder(self.folder)
+    def _opened(self, shard: int) -> int:
+        """The file descriptor to append to a shard with. Raises ``OSError``, and then leaves none open."""
+        fd = os.open(shard_path(self.folder, shard), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            sync_folder(self.folder)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
 
     async def append(self, line: bytes) -> int:
         """Append one line (without its newline) and return its location once the kernel has it.
@@ -153,7 +140,7 @@ class Shards:
             for (_, future), location in zip(group, writing.result(), strict=True):
                 if not future.cancelled():
                     future.set_result(location)
-            if self._sync_timer is None:
+            if self._dirty and self._sync_timer is None:
                 self._sync_timer = asyncio.get_running_loop().call_later(self._fsync_seconds, self._sync_soon)
             if self._waiting:
                 self._write_waiting()
@@ -167,21 +154,31 @@ class Shards:
 
     def _write(self, lines: list[bytes]) -> list[int]:
         locations = []
-        start = 0
-        for end, line in enumerate(lines):
-            if self._size and self._size + len(line) >= self._max_bytes:
-                self._flush(lines[start:end])
-                start = end
-                self._sync()
-                os.close(self._fd)
-                self._use(self._shard + 1)
-            locations.append(self._shard << _OFFSET_BITS | self._size)
-            self._size += len(line) + 1
-        self._flush(lines[start:])
+        parts: list[bytes] = []
+        for line in lines:
+            size = HEAD + len(line)  # the line break is in the place of the brace
+            if self._size and self._size + size > self._max_bytes:
+                self._flush(parts)
+                parts = []
+                self._begin_shard()
+            rest = line[1:]
+            parts += (head_of(rest), rest, b"\n")
+            locations.append(location_of(self._shard, self._size))
+            self._size += size
+        self._flush(parts)
+        if not self._fsync_seconds:
+            self._sync()
         return locations
 
-    def _flush(self, lines: list[bytes]) -> None:
-        data = memoryview(b"".join(line + b"\n" for line in lines))
+    def _begin_shard(self) -> None:
+        """Go on in the next shard. If it cannot be made, the present one stays open, for ``close``."""
+        self._sync()
+        fd = self._opened(self._shard + 1)
+        full, self._fd, self._shard, self._size = self._fd, fd, self._shard + 1, 0
+        os.close(full)
+
+    def _flush(self, parts: list[bytes]) -> None:
+        data = memoryview(b"".join(parts))
         self._dirty = self._dirty or bool(data)
         while data:
             data = data[os.write(self._fd, data) :]
@@ -201,12 +198,27 @@ class Shards:
             os.fsync(self._fd)
             self._dirty = False
 
-    def read(self, location: int) -> bytes:
-        """The line at a location, without its newline. Blocks for one small read."""
-        path = self.folder / f"{location >> _OFFSET_BITS:05d}.jsonl"
-        with path.open("rb") as file:
-            file.seek(location & ((1 << _OFFSET_BITS) - 1))
-            return file.readline().rstrip(b"\n")
+    def read(self, location: int, decode: Callable[[bytes], T]) -> T:
+        """The decoded line at a location. Blocks for one small read.
+
+        Raises:
+            ConfigError: the line is damaged.
+            DiskError: it cannot be read.
+        """
+        shard, offset = place_of(location)
+        path = shard_path(self.folder, shard)
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                line = file.readline()
+            try:
+                verify(line)
+                return decode(line)
+            except UNREADABLE:
+                reason = "it was whole when it was last read"
+                raise Damage(path, line_number(path, offset), reason, line).error() from None
+        except OSError as error:
+            raise self._disk_error(error) from error
 
     async def close(self) -> None:
         """Wait for the last group, fsync and close.
@@ -220,8 +232,11 @@ class Shards:
             self._sync_timer.cancel()
         if self._fd >= 0:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._sync_quietly)
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            except OSError as error:  # closed all the same
+                self._failure = self._failure or self._disk_error(error)
         self._thread.shutdown(wait=False)
         if self._failure:
             raise self._failure

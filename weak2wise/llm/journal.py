@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
@@ -45,7 +46,7 @@ class UsageOnly(Struct):
 class Receipt(Struct):
     """The parts of a line that are needed to count its cost; the texts are skipped."""
 
-    row: int
+    row: Annotated[int, Meta(ge=0)]
     key: str
     role: str
     endpoint: str
@@ -119,6 +120,18 @@ class Journal:
         """Pass every line's receipt to ``on_receipt``, changing nothing. Blocks; raises as ``Shards.open``."""
         self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
 
+    def damage(self, on_answer: Callable[[Answer, int], None], on_damage: OnDamage) -> None:
+        """Pass every whole answer and its size in bytes to ``on_answer``, what is damaged to ``on_damage``.
+
+        Blocks. Raises ``DiskError``.
+        """
+        self._shards.look(lambda _, line: on_answer(_ANSWER.decode(line), len(line)), on_damage)
+
+    @property
+    def cut(self) -> Torn | None:
+        """The torn end that ``open`` has cut off."""
+        return self._shards.cut
+
     def _count(self, line: Answer | Receipt) -> None:
         self.spent.setdefault((line.role, line.endpoint), Spent()).add(line)
 
@@ -126,11 +139,11 @@ class Journal:
         self._index.setdefault(line.row, array("Q")).extend((_short(line.key), location))
 
     async def find(self, row: int, key: str) -> Completion | None:
-        """The row's answer for this key, if there is one."""
+        """The row's answer for this key, if there is one. Raises as ``Shards.read``."""
         known = self._index.get(row, array("Q"))
         short = _short(key)
         for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
-            answer = _ANSWER.decode(await asyncio.to_thread(self._shards.read, location))
+            answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
             if answer.key == key:
                 return answer.completion
         return None

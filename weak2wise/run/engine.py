@@ -209,6 +209,10 @@ class Engine:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
             await self._write_in_thread(store.open)
+            for file, size in store.cut.items():
+                log.warning(
+                    "ledger.cut", file=file, bytes=size, effect="an unfinished last line; its work is done again"
+                )
             only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
             host = self._host
             if self._owns_host:
@@ -273,7 +277,7 @@ class Engine:
     async def _report(self, work: Opened, began: float) -> Summary:
         """Write the output files and sum up the run."""
         files = {self._file_of(step): step for step in self._steps}
-        await self._write_in_thread(_write, files, work.account, self.failures)
+        await self._write_in_thread(write_output_files, files, work.account, self.failures)
         last = self._steps[-1]
         return Summary(
             totals=await asyncio.to_thread(work.account.totals, self._input.rows),
@@ -285,6 +289,7 @@ class Engine:
             output=str(self._file_of(last)),
             this_start=ThisStart(
                 seconds=round(time.monotonic() - began, 1),
+                cut=work.store.cut,
                 replayed=dict(work.store.journal.replayed),
                 endpoints=_uses(work.endpoints),
                 verdicts=dict(work.counters.verdicts),
@@ -320,8 +325,12 @@ class Engine:
                 raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
     async def _write_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Write to the work_dir in a thread. If this task is cancelled, the write still finishes and keeps the lock."""
-        held = os.dup(self._lock)
+        """Write to the work_dir in a thread. If this task is cancelled, the write still finishes and keeps the lock.
+
+        Raises:
+            RunStopped: the disk refuses.
+        """
+        held = -1
 
         def write() -> T:
             try:
@@ -329,7 +338,12 @@ class Engine:
             finally:
                 os.close(held)
 
-        return await asyncio.to_thread(write)
+        try:
+            held = os.dup(self._lock)
+            return await asyncio.to_thread(write)
+        except OSError as error:
+            where = f"{error.filename or self.work_dir}: {error.strerror or error}"
+            raise RunStopped(where, hint=f"{fix_hint(error)}; nothing acknowledged is lost.") from error
 
     def _named(self) -> dict[str, Any]:
         """The absolute names of the input and the other files that no export may replace."""
@@ -361,13 +375,6 @@ class Engine:
 
     def _file_of(self, step: Step) -> Path:
         return self._output if step is METHOD[-1] else self.work_dir / step.file
-
-
-def _write(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
-    try:
-        write_output_files(files, account, failures)
-    except OSError as error:
-        raise RunStopped(f"{error.filename or failures}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
 
 
 def _uses(endpoints: Mapping[str, Endpoint]) -> list[EndpointUse]:

@@ -41,6 +41,12 @@ class RunStore:
             ledger.open()
         self.journal.open(self.is_pending)
 
+    @property
+    def cut(self) -> dict[str, int]:
+        """What ``open`` has cut off: bytes by file, as in ``journal/00000.jsonl``."""
+        torn = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut) if end]
+        return {f"{end.path.parent.name}/{end.path.name}": end.size for end in torn}
+
     def is_pending(self, row: int, role: str) -> bool:
         """Whether a row may still need a role's answers."""
         return self.account.is_pending(row, last_asking(role).name)
