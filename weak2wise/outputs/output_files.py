@@ -8,7 +8,7 @@ import msgspec
 
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus
+from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus, columns_of
 from workers.method import Step
 
 
@@ -39,5 +39,5 @@ def _records(ledger: Ledger[Any]) -> Iterator[Any]:
 
 
 def _failed_line(failed: Failed) -> dict[str, Any]:
-    line = msgspec.structs.asdict(failed)
+    line = columns_of(failed)
     return {"row": line.pop("row"), "id": line.pop("id"), "question": line.pop("title"), **line}

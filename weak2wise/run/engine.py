@@ -8,7 +8,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
-from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
+from weak2wise.ledger.manifest import Manifest, Resume, compare, load_manifest, settle
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.outputs.output_files import write_output_files
@@ -113,6 +113,7 @@ class Engine:
         self._output = output_of(config)
         self.logged = False
         """Whether this run's log is open, or was."""
+        self._changed: list[str] = []
         self._lock = -1
         if host is not None:
             host.check(config)
@@ -195,8 +196,7 @@ class Engine:
             defaults=default_shape(),
             may_start_over=self._retry is None,
         )
-        for key in changed:
-            log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
+        self._changed = changed
         if self._keep:
             await self._write_in_thread(keep_config, self.config)
         return overlap
@@ -208,8 +208,11 @@ class Engine:
         account = store.account.up_to(self._steps[-1].name)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
-            await self._write_in_thread(store.open)
+            manifest = await asyncio.to_thread(load_manifest, self.work_dir / "manifest.json")
+            assert manifest is not None  # settled just now
+            await self._write_in_thread(store.open, manifest.settings)
             only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
+            await asyncio.to_thread(self._log_changes, manifest, store.account, only)
             host = self._host
             if self._owns_host:
                 await stack.enter_async_context(host)
@@ -340,6 +343,26 @@ class Engine:
             "sets": [str(Path(name).resolve()) for name in sets],
             "output": str(self._output.resolve()),
         }
+
+    def _log_changes(self, manifest: Manifest, account: Account, only: Collection[int] | None) -> None:
+        """Log each setting that ``--resume force`` changed, and how many questions get its new value. Blocks."""
+        if not self._changed:
+            return
+        pending = account.pending(only)
+        if only is None:
+            pending[0] = max(0, pending[0] + self._input.count() - account.unreadable)
+        for key in self._changed:
+            last = max(
+                (at for at, step in enumerate(METHOD) if step.depends_on(key, manifest.shapes().values())),
+                default=len(METHOD) - 1,
+            )
+            count = sum(pending[: last + 1])
+            log.warning(
+                "manifest.changed",
+                key=key,
+                effect=f"{count:,} question{'' if count == 1 else 's'} get{'s' if count == 1 else ''} the new value, "
+                f"those that have not passed the step {METHOD[last].name} yet; the others keep what the old one made",
+            )
 
     def _failed(self, store: RunStore) -> set[int]:
         """The rows to retry. Raises ``ConfigError`` if there are none: then there is nothing to do."""

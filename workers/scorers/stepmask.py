@@ -49,7 +49,7 @@ class StepMask(Scorer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         params = context.params
-        self._weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
+        self._weights = self._weights_of(params.n_mask)
         self.places = Places(context.free, votes=params.majority, width=context.race_width)
 
     async def __call__(self, traced: Traced) -> list[Score]:
@@ -59,13 +59,20 @@ class StepMask(Scorer):
         bits = await (self._race(attempts) if params.scoring == "race" else self._exhaust(attempts))
         return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
 
-    def rank(self, candidate: Candidate, score: Score) -> tuple[int, float]:
+    def rank(self, candidate: Candidate, score: Score) -> tuple[bool, int, float]:
         """The highest score, compared exactly; then the fewest words of normal reasoning.
 
-        A bit that the race did not ask for counts as 1: its candidate still loses.
+        A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
+        has changed since (``--resume force``): the bits are weighed by the number of levels that were scored.
         """
-        worth = sum(weight for weight, bit in zip(self._weights, score.s_list, strict=False) if bit != 0)
-        return -worth, candidate.length
+        levels = len(score.s_list)
+        weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
+        worth = sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
+        return score.is_bound, -worth, candidate.length
+
+    def _weights_of(self, levels: int) -> tuple[int, ...]:
+        params = self.context.params
+        return exact_weights(levels, beta=params.beta, normalization=params.ew_normalization) if levels else ()
 
     @staticmethod
     def explain(score: Score) -> str:
