@@ -105,9 +105,10 @@ def test_a_lost_manifest_leaves_rows_of_settings_that_nobody_knows(tmp_path: Pat
         (tmp_path / "work" / "manifest.json").unlink()
         finish(tmp_path, "--set", "params.n_mask=3", "--resume", "force")
     assert command("export", tmp_path / "work", "--out", tmp_path / "golden", "--provenance") == 0
-    assert "| `all settings` | stepmask | not known: the manifest was lost | 2 |" in (
-        tmp_path / "golden" / "README.md"
-    ).read_text()
+    assert (
+        "| `all settings` | stepmask | not known: the manifest was lost | 2 |"
+        in (tmp_path / "golden" / "README.md").read_text()
+    )
     assert "not known" in lines(tmp_path / "golden" / "train.jsonl")[0]["provenance"]["settings"]
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.errors import FORMATS, ConfigError
-from weak2wise.ledger.files import make_private, write_atomic
+from weak2wise.ledger.files import replacing, write_atomic
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.journal import Receipt
 from weak2wise.outputs.layouts import Layout
@@ -147,18 +147,11 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, pr
     if provenance:
         fields["provenance"] = pa.struct([(key, types[kind]) for key, kind in provenance.items()])
     schema = pa.schema(fields)
-    make_private(path.parent)
-    temporary = path.with_name(f".{path.name}.tmp")
     count = 0
-    try:
-        temporary.touch(mode=0o600)
-        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for batch in _batches(rows):
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
-                count += len(batch)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in _batches(rows):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
+            count += len(batch)
     return count
 
 

@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -22,13 +22,14 @@ from weak2wise.dataset import is_hub, keep, unreadable_advice
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
+from weak2wise.ledger.files import fix_hint, locked, make_private, remove_temporary, write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare, load_manifest, settle
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
+from weak2wise.outputs.claim import Claim, check_work_dir
 from weak2wise.outputs.output_files import write_output_files
 from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
-from weak2wise.paths import check_paths, output_of
+from weak2wise.paths import OWN, check_paths, output_of
 from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
@@ -114,7 +115,9 @@ class Engine:
         self.logged = False
         """Whether this run's log is open, or was."""
         self._changed: list[str] = []
-        self._lock = -1
+        self._locks: list[int] = []
+        """The file descriptors that hold the locks of the work_dir and, with the last step, of the output file."""
+        self._claim: Claim | None = None
         if host is not None:
             host.check(config)
         self._host = host or Host(config)
@@ -145,7 +148,11 @@ class Engine:
             RunStopped: alone or in an exception group: the run stopped and can be resumed.
         """
         began = time.monotonic()
-        with locked(self.work_dir) as self._lock:
+        with ExitStack() as stack:
+            self._locks.append(stack.enter_context(locked(self.work_dir)))
+            if self._steps[-1] is METHOD[-1]:
+                self._claim = stack.enter_context(Claim.on(self._output, self.work_dir))
+                self._locks.append(self._claim.lock)
             async with self._logged():
                 overlap = await self._prepare()
                 async with self._open(overlap) as work:
@@ -185,6 +192,7 @@ class Engine:
             The evaluation sets whose questions are dropped, if any.
         """
         self._check_writable()
+        await self._write_in_thread(self._check_outputs)
         await self._write_in_thread(self._input.fetch, self._resume)
         overlap = await self._write_in_thread(read_overlap, self.config, keep)
         changed = await self._write_in_thread(
@@ -276,7 +284,7 @@ class Engine:
     async def _report(self, work: Opened, began: float) -> Summary:
         """Write the output files and sum up the run."""
         files = {self._file_of(step): step for step in self._steps}
-        await self._write_in_thread(_write, files, work.account, self.failures)
+        await self._write_in_thread(_write, files, work.account, self.failures, self._claim)
         last = self._steps[-1]
         return Summary(
             totals=await asyncio.to_thread(work.account.totals, self._input.rows),
@@ -322,15 +330,26 @@ class Engine:
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
+    def _check_outputs(self) -> None:
+        """Check that no file of somebody else would be replaced, and remove what a killed run left. Blocks."""
+        check_work_dir(self.work_dir)
+        if self._claim:
+            self._claim.check()
+        own = [self.work_dir / name for name in OWN]
+        for path in [*own, *([self._output] if self._claim else [])]:
+            with suppress(OSError):
+                remove_temporary(path)
+
     async def _write_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Write to the work_dir in a thread. If this task is cancelled, the write still finishes and keeps the lock."""
-        held = os.dup(self._lock)
+        """Write the run's files in a thread. A write finishes, and keeps the locks, also if this task is cancelled."""
+        held = [os.dup(lock) for lock in self._locks]
 
         def write() -> T:
             try:
                 return work(*args, **kwargs)
             finally:
-                os.close(held)
+                for lock in held:
+                    os.close(lock)
 
         return await asyncio.to_thread(write)
 
@@ -386,9 +405,9 @@ class Engine:
         return self._output if step is METHOD[-1] else self.work_dir / step.file
 
 
-def _write(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
+def _write(files: Mapping[Path, Step], account: Account, failures: Path, claim: Claim | None) -> None:
     try:
-        write_output_files(files, account, failures)
+        write_output_files(files, account, failures, claim)
     except OSError as error:
         raise RunStopped(f"{error.filename or failures}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
 
