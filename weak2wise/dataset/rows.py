@@ -1,7 +1,7 @@
 """Checks the input row by row; a row that is not a valid question is reported, never skipped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,19 +31,26 @@ class InputRow(Struct, frozen=True):
     answer: str
 
 
-async def read_rows(source: Path, columns: Columns) -> AsyncIterator[InputRow | Failed]:
+async def read_rows(
+    source: Path, columns: Columns, check: Callable[[], None] = lambda: None
+) -> AsyncIterator[InputRow | Failed]:
     """Yield every row of the input in order, read on a thread a megabyte at a time.
+
+    Args:
+        source: the input.
+        columns: its field names.
+        check: called after each megabyte, before its rows are yielded, and at the end; what it raises is raised.
 
     Raises:
         ConfigError: it cannot be read.
     """
     rows, unit_name = rows_of(source), unit(source)
-    while batch := await asyncio.to_thread(_next_rows, rows):
+    while batch := await asyncio.to_thread(_next_rows, rows, check):
         for row in batch:
             yield parse_row(row, columns, unit_name)
 
 
-def _next_rows(rows: Rows) -> list[Written | Broken]:
+def _next_rows(rows: Rows, check: Callable[[], None]) -> list[Written | Broken]:
     batch: list[Written | Broken] = []
     size = 0
     with naming_setting("dataset.input_path"):
@@ -52,6 +59,7 @@ def _next_rows(rows: Rows) -> list[Written | Broken]:
             size += len(row.json) if isinstance(row, Written) else 0
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_ROWS:
                 break
+        check()
     return batch
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from weak2wise.config import Config
 from weak2wise.config.shape import default_shape, result_shape
-from weak2wise.dataset import is_hub, keep, unreadable_advice
+from weak2wise.dataset import is_hub, keep, naming_setting, unreadable_advice
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
@@ -159,6 +159,8 @@ class Engine:
                     if opened:
                         opened.set_result(work.observer)
                     await self._drive(work)
+                    with naming_setting("dataset.input_path"):
+                        await asyncio.to_thread(self._input.check)
                     summary = await self._report(work, began)
                 pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
                 await self._write_in_thread(write_atomic, self.summary_file, [pretty, b"\n"])
@@ -194,6 +196,8 @@ class Engine:
         self._check_writable()
         await self._write_in_thread(self._check_outputs)
         await self._write_in_thread(self._input.fetch, self._resume)
+        with naming_setting("dataset.input_path"):
+            await asyncio.to_thread(self._input.note)
         overlap = await self._write_in_thread(read_overlap, self.config, keep)
         changed = await self._write_in_thread(
             settle,
@@ -218,6 +222,7 @@ class Engine:
             stack.push_async_callback(store.close)
             manifest = await asyncio.to_thread(load_manifest, self.work_dir / "manifest.json")
             assert manifest is not None  # settled just now
+            self._input.expect(manifest.input)
             await self._write_in_thread(store.open, manifest.settings)
             only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
             await asyncio.to_thread(self._log_changes, manifest, store.account, only)
