@@ -1,13 +1,22 @@
 """The input: JSON lines, plain or compressed, a JSON array, CSV, Parquet, or a data set from the Hugging Face Hub."""
 
 from weak2wise.dataset.hub import at_hand, is_hub, keep
-from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values, unreadable_advice
+from weak2wise.dataset.rows import (
+    InputRow,
+    check_rows,
+    count_rows,
+    read_questions,
+    read_rows,
+    read_values,
+    unreadable_advice,
+)
 from weak2wise.dataset.sources import LONGEST_LINE, naming_setting, unit
 
 __all__ = [
     "LONGEST_LINE",
     "InputRow",
     "at_hand",
+    "check_rows",
     "count_rows",
     "is_hub",
     "keep",

@@ -134,7 +134,7 @@ class WorkDir:
         spent: dict[tuple[str, str], Spent] = {}
         self.journal.look(lambda receipt: spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt))
         try:
-            last = msgspec.json.decode((self.folder / "summary.json").read_bytes(), type=Summary).this_start
+            last = msgspec.json.decode((self.folder / "summary.json").read_bytes(), type=Summary)
         except (OSError, msgspec.DecodeError):
             last = None
         through = self.through[-1]
@@ -143,7 +143,9 @@ class WorkDir:
             through=through,
             roles=[RoleUse(role=role, endpoint=name, **structs.asdict(used)) for (role, name), used in spent.items()],
             output=self.history.output or str(self.folder / step_named(through).file),
-            this_start=last,
+            this_start=last.this_start if last else None,
+            shortfalls=last.shortfalls if last else [],
+            warnings=last.warnings if last else [],
         )
 
     def running(self) -> int | None:

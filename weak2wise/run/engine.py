@@ -8,7 +8,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,11 @@ from weak2wise.ledger.files import fix_hint, locked, make_private, remove_tempor
 from weak2wise.ledger.manifest import Manifest, Resume, compare, load_manifest, settle
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
+from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.outputs.claim import Claim, check_work_dir
 from weak2wise.outputs.output_files import write_output_files
 from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
+from weak2wise.outputs.warnings import warnings
 from weak2wise.paths import OWN, check_paths, output_of
 from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
@@ -62,6 +64,8 @@ class Opened:
     endpoints: Mapping[str, Endpoint]
     host: Host
     stages: list[Stage[Any]]
+    rates: Sequence[ErrorRate]
+    """The failures of each kind of role."""
     counters: Counters
     account: Account
     """The position of each row, up to the last step of this run."""
@@ -198,6 +202,8 @@ class Engine:
         await self._write_in_thread(self._input.fetch, self._resume)
         with naming_setting("dataset.input_path"):
             await asyncio.to_thread(self._input.note)
+        if self._resume == "never" or not (self.work_dir / "manifest.json").exists():
+            await asyncio.to_thread(self._input.check_rows)
         overlap = await self._write_in_thread(read_overlap, self.config, keep)
         changed = await self._write_in_thread(
             settle,
@@ -237,7 +243,7 @@ class Engine:
                 name: await host.open(name, self.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)
             }
             endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
-            models = wrap_models(config, opened, store.journal, self.drain)
+            models, rates = wrap_models(config, opened, store.journal, self.drain)
             stages, counters = build_stages(
                 config,
                 self._prompts,
@@ -264,7 +270,7 @@ class Engine:
             )
             stack.push(self._end(observer))
             log.info("run.started", steps=[step.name for step in self._steps], **self._named())
-            yield Opened(store, endpoints, host, stages, counters, account, observer, only)
+            yield Opened(store, endpoints, host, stages, rates, counters, account, observer, only)
 
     async def _drive(self, work: Opened) -> None:
         """Take the rows through the stages, while the monitors run."""
@@ -291,7 +297,15 @@ class Engine:
         files = {self._file_of(step): step for step in self._steps}
         await self._write_in_thread(_write, files, work.account, self.failures, self._claim)
         last = self._steps[-1]
+        masked = self.config.params.scorer == "stepmask"
+        suspicious = await asyncio.to_thread(warnings, work.account, work.counters.verdicts, masked=masked)
+        shortfalls = [found for rate in work.rates for found in rate.shortfalls()]
+        shortfalls += [found for stage in work.stages for found in stage.shortfalls()]
+        for text in shortfalls + suspicious:
+            log.info("run.suspicious", what=text)
         return Summary(
+            shortfalls=shortfalls,
+            warnings=suspicious,
             totals=await asyncio.to_thread(work.account.totals, self._input.rows),
             through=last.name,
             roles=[

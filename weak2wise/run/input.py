@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from weak2wise.config import Config, input_of
-from weak2wise.dataset import at_hand, count_rows, is_hub, keep, naming_setting, read_rows
+from weak2wise.dataset import at_hand, check_rows, count_rows, is_hub, keep, naming_setting, read_rows
 from weak2wise.dataset.given import Questions, keep_questions, kept_questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import InputDigest, Resume, digest_input
@@ -49,6 +49,10 @@ class Input:
         elif is_hub(self.name):
             with naming_setting("dataset.input_path"):
                 keep(self.name, self._work_dir)
+
+    def check_rows(self) -> None:
+        """Check that there are rows, with the fields that are needed. Blocks; raises ``ConfigError``."""
+        check_rows(self.file, self._columns)
 
     def note(self) -> None:
         """Note how the file looks now; call it before its digest is taken. Blocks; raises ``ConfigError``."""

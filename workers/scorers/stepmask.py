@@ -53,10 +53,16 @@ class StepMask(Scorer):
         self.places = Places(context.free, votes=params.majority, width=context.race_width)
 
     async def __call__(self, traced: Traced) -> list[Score]:
-        """Score all candidates of one question."""
+        """Score all candidates of one question.
+
+        Raises:
+            RecordError: no attempt was answered, as every hint left the weak LLM no room.
+        """
         params = self.context.params
         attempts = _Attempts(self.context, self.places, traced)
         bits = await (self._race(attempts) if params.scoring == "race" else self._exhaust(attempts))
+        if attempts.rejected and not attempts.answered:
+            raise attempts.rejected
         return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
 
     def rank(self, candidate: Candidate, score: Score) -> tuple[bool, int, float]:
@@ -188,6 +194,10 @@ class _Attempts:
         self._verdicts: Given = {}
         self._needed: defaultdict[Mask, asyncio.Event] = defaultdict(asyncio.Event)
         self._over = False
+        self.answered = False
+        """Whether the weak LLM answered any attempt."""
+        self.rejected: RecordError | None = None
+        """The last error of a hint that was too long."""
         first: dict[str, Mask] = {}
         self.masks = [
             [first.setdefault(self._hint((c, level)), (c, level)) for level in range(context.params.n_mask)]
@@ -224,7 +234,9 @@ class _Attempts:
             if error.kind != "context_overflow":
                 raise
             self._context.bits["too_long"] += 1
+            self.rejected = error
             return 0
+        self.answered = True
         chosen = attempts[majority([attempt.text.strip() for attempt in attempts])]
         attempt, cut_off = chosen.text.strip(), chosen.cut_off
         needed = self._needed[mask]
