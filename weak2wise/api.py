@@ -17,7 +17,7 @@ from weak2wise.dataset.given import Questions, kept_questions
 from weak2wise.errors import FORMATS, ConfigError, RunStopped
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.manifest import Resume
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, RowStatus
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, RowStatus, columns_of
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import GRACE_SECONDS, Engine
@@ -131,9 +131,9 @@ class Run:
             case "scores":
                 yield from self._lines(Scored)
             case "failed":
-                yield from (structs.asdict(end) for end in self.failed())
+                yield from map(columns_of, self.failed())
             case "dropped":
-                yield from (structs.asdict(end) for end in self.dropped())
+                yield from map(columns_of, self.dropped())
             case _:
                 raise ConfigError(f"{table!r}: no such table; there are golden, candidates, scores, failed, dropped")
 

@@ -48,6 +48,8 @@ Kind = Literal[
     "length",
     "no_final_answer",
     "no_reasoning",
+    # Nothing in the traces can be masked; the question is not failed, it counts for ``engine.max_error_rate``.
+    "no_steps",
 ]
 
 

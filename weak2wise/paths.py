@@ -9,8 +9,9 @@ from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
 from workers.method import METHOD
 
-_OWN = {"failed.jsonl", "summary.json", "run.log", "manifest.json", "lock"}
-_OWN |= {step.file for step in METHOD[:-1]}
+OWN = {"failed.jsonl", "summary.json", "run.log", "manifest.json", "lock"}
+OWN |= {"output.json", "questions.jsonl", "config.yaml"}
+OWN |= {step.file for step in METHOD[:-1]}
 
 
 def output_of(config: Config) -> Path:
@@ -21,7 +22,7 @@ def output_of(config: Config) -> Path:
 def is_own(path: Path, work_dir: Path) -> bool:
     """Whether a path is one of the run's own files. Its training data does not count as one."""
     path, work_dir = path.resolve(), work_dir.resolve()
-    return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in _OWN)
+    return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in OWN)
 
 
 def check_paths(config: Config, *, given: bool = False) -> None:
@@ -42,13 +43,21 @@ def check_paths(config: Config, *, given: bool = False) -> None:
                 raise ConfigError(f"{path}: {'is not a file' if path.exists() else 'no such file'} (dataset.{key})")
             if output.resolve() == path.resolve():
                 raise ConfigError(f"{output}: dataset.finetune_out would overwrite dataset.{key}")
-    if is_own(output, Path(dataset.work_dir)):
-        raise ConfigError(f"{output}: is a file of the run itself; choose another (dataset.finetune_out)")
-    if output.is_dir():
-        raise ConfigError(f"{output}: is a folder; expected a file to be written (dataset.finetune_out)")
+    _check_output(output, Path(dataset.work_dir))
     for key, folder in {"work_dir": Path(dataset.work_dir), "finetune_out": output.parent}.items():
         if why := _unwritable(folder):
             raise ConfigError(f"{folder}: cannot be written: {why} (dataset.{key})")
+
+
+def _check_output(output: Path, work_dir: Path) -> None:
+    if is_own(output, work_dir):
+        raise ConfigError(f"{output}: is a file of the run itself; choose another (dataset.finetune_out)")
+    if is_own(output, output.parent) and (output.parent / "manifest.json").exists():
+        raise ConfigError(f"{output}: is a file of the run in {output.parent}; choose another (dataset.finetune_out)")
+    if output.exists() and not output.is_file() and not output.is_dir():
+        raise ConfigError(f"{output}: is not a file (dataset.finetune_out)")
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder; expected a file to be written (dataset.finetune_out)")
 
 
 def _unwritable(folder: Path) -> str | None:

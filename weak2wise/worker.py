@@ -38,10 +38,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Partial(Generic[T]):
-    """An incomplete record and the error that is the reason; it is used where trying again would not help."""
+    """An incomplete record and the error that is the reason; it is used where trying again would not help.
+
+    ``worthless``: it counts as failed for ``engine.max_error_rate``.
+    """
 
     record: T
     because: RecordError
+    worthless: bool = False
 
 
 In_contra = TypeVar("In_contra", bound=Record, contravariant=True)

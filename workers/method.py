@@ -1,6 +1,6 @@
 """The method: its five steps in order, and what each one is. Everything that depends on the steps reads this table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,10 @@ from workers.sft import Sft
 from workers.truncate import Truncate
 
 Role = Literal["weak", "strong", "judge", "truncation"]
+
+
+_ROLE_OF: dict[str, Role] = {"mweak": "weak", "mstrong": "strong", "judge": "judge", "truncation": "truncation"}
+"""The role of each key under ``models``."""
 
 
 def _one_call(_: Params) -> int:
@@ -40,12 +44,29 @@ class Step:
     """The kinds of role that it asks, first the one that does most of its work."""
     calls: Callable[[Params], int] = _one_call
     """How many calls to a model of that role one record makes at once."""
+    settings: tuple[str, ...]
+    """The config keys, or the beginnings of keys, that its outcomes depend on, besides those of its models."""
     file: str
     """Its output file's name in the work_dir."""
     lines: Callable[[Any], Iterator[output_lines.Line]]
     """A record's lines in that file."""
     label: str | None = None
     """What is true of a question that passed this step, in words for people; ``None``: the scorer's label."""
+
+    def depends_on(self, key: str, shapes: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether this step's outcomes depend on a key of these result shapes. A key that no step names: all do."""
+        section, _, rest = key.partition(".")
+        if section == "models":
+            return _ROLE_OF.get(rest) in self.asks
+        if section == "model_endpoints":
+            return any(rest.startswith(f"{name}.") for shape in shapes for name in self._endpoints(shape))
+        return key.startswith(self.settings) or not key.startswith(_NAMED)
+
+    def _endpoints(self, shape: Mapping[str, Any]) -> Iterator[str]:
+        """The names of the endpoints that it asks."""
+        for key, role in _ROLE_OF.items():
+            if role in self.asks and (names := shape.get(f"models.{key}")):
+                yield from [names] if isinstance(names, str) else names
 
 
 def _filter(context: Context, _: Scorer) -> Worker[Asked, Unsolved]:
@@ -77,6 +98,9 @@ def _sft(_context: Context, _: Scorer) -> Worker[Golden, SftRow]:
     return Sft()
 
 
+_JUDGING = ("params.judge_", "params.seed", "prompts.pjudge")
+_RANKING = ("params.beta", "params.ew_normalization", "params.scorer")
+
 METHOD: tuple[Step, ...] = (
     Step(
         name="filter",
@@ -84,6 +108,7 @@ METHOD: tuple[Step, ...] = (
         makes=Unsolved,
         build=_filter,
         asks=("weak", "judge"),
+        settings=("dataset.", "params.skip_filter", "params.gen_temperature", *_JUDGING),
         file="s_prime.jsonl",
         lines=output_lines.s_prime,
         label="not solved by the weak LLM",
@@ -94,6 +119,10 @@ METHOD: tuple[Step, ...] = (
         makes=Traced,
         build=_generate,
         asks=("strong",),
+        settings=(
+            *("params.samples_per_model", "params.gen_temperature", "params.outcomes", "params.min_candidates"),
+            *("params.seed", "prompts.cgen"),
+        ),
         calls=lambda params: params.samples_per_model,
         file="candidates.jsonl",
         lines=output_lines.candidates,
@@ -105,6 +134,11 @@ METHOD: tuple[Step, ...] = (
         makes=Scored,
         build=_score,
         asks=("weak", "judge"),
+        settings=(
+            *("params.n_mask", "params.majority", "params.scoring", "params.require_faithful", "prompts.pqr"),
+            *_RANKING,
+            *_JUDGING,
+        ),
         calls=lambda params: params.majority,
         file="scored_candidates.jsonl",
         lines=output_lines.scored_candidates,
@@ -115,6 +149,7 @@ METHOD: tuple[Step, ...] = (
         makes=Golden,
         build=_select,
         asks=("truncation",),
+        settings=("params.trunc", "params.seed", "prompts.ptrunc", "prompts.panchor", *_RANKING),
         file="selected_truncated.jsonl",
         lines=output_lines.selected_truncated,
         label="with a golden trace, cut",
@@ -125,12 +160,14 @@ METHOD: tuple[Step, ...] = (
         makes=SftRow,
         build=_sft,
         asks=(),
+        settings=(),
         file="finetune.jsonl",
         lines=output_lines.finetune,
         label="emitted as training data",
     ),
 )
 
+_NAMED = tuple(key for step in METHOD for key in step.settings)
 _BY_NAME = {step.name: step for step in METHOD}
 _BY_RECORD = {step.makes: step for step in METHOD}
 _LAST = {role: step for step in METHOD for role in step.asks}

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, structs
 
-from weak2wise.errors import RunStopped
-from weak2wise.worker import Drop
+from weak2wise.errors import RecordError, RunStopped
+from weak2wise.worker import Drop, Partial
 from workers.faithful import MARK
 from workers.records import Score, Scored, Traced
 from workers.scorers import Scorer, StepMask
+
+_NO_STEPS = "no trace has a step, which begins with a line '## …' (prompts.cgen asks for it), so nothing was scored"
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,10 @@ class ScoreCandidates:
     scorer: Scorer
     faithful_only: bool
 
-    async def __call__(self, traced: Traced) -> Scored | Drop:
+    async def __call__(self, traced: Traced) -> Scored | Partial[Scored] | Drop:
         """Score one question; one with no candidate left to score is dropped as ``unfaithful``.
+
+        Where no candidate has a step that Step-Mask could mask, the scores say nothing.
 
         Raises:
             RunStopped: the scorer did not return one finite score for each candidate.
@@ -31,7 +35,10 @@ class ScoreCandidates:
                 return Drop(MARK)
             traced = structs.replace(traced, candidates=kept)
         scores = tuple(await self.scorer(traced))
-        return Scored(question=traced.question, candidates=traced.candidates, scores=self._checked(scores, traced))
+        scored = Scored(question=traced.question, candidates=traced.candidates, scores=self._checked(scores, traced))
+        if isinstance(self.scorer, StepMask) and not any(candidate.step_list for candidate in traced.candidates):
+            return Partial(scored, RecordError("no_steps", _NO_STEPS), worthless=True)
+        return scored
 
     def _checked(self, scores: tuple[Score, ...], traced: Traced) -> tuple[Score, ...]:
         if isinstance(self.scorer, StepMask):

@@ -234,12 +234,6 @@ def test_a_work_dir_in_use_or_not_to_be_made_is_told_in_a_line_with_exit_2(tmp_p
     assert "/dev/null/work" in finish(tmp_path, "--set", "dataset.work_dir=/dev/null/work", code=2)
 
 
-def test_an_empty_input_is_warned_of(tmp_path: Path) -> None:
-    write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 0)
-    (tmp_path / "in.jsonl").write_text("")
-    assert "holds no questions, so there is nothing to do (dataset.input_path)" in finish(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["candidates.jsonl", "ledger/x.jsonl"])
 def test_the_training_data_is_not_put_in_place_of_the_runs_own_files(tmp_path: Path, name: str) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)

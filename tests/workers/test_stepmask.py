@@ -199,3 +199,20 @@ async def test_the_engine_is_rid_of_attempts_that_nobody_needs_when_the_race_end
     worker = step_mask(weak)
     await scored(weak, worker, questions=3)
     assert 0 < weak.cancelled <= worker.context.bits["in_vain"]
+
+
+def test_a_trace_that_lost_under_earlier_settings_does_not_win_under_the_present_ones() -> None:
+    """Its unasked bits count as 1, which proved enough with the ``beta`` of the race alone."""
+    proven, lost = Score(score=0.1, s_list=(0, 0, 0, 0, 0, 1)), Score(score=0.1, s_list=(*[None] * 5, 0), is_bound=True)
+    worker = StepMask(context(Params(beta=1.0), Weak(1)))
+    longer, shorter = traced(1, candidates=2).candidates[::-1]
+    assert worker.rank(longer, proven) < worker.rank(shorter, lost)
+
+
+def test_bits_are_weighed_by_the_number_of_levels_that_were_scored() -> None:
+    """Also where ``params.n_mask`` has changed since: two of two levels are worth what they were."""
+    scored_with, ranked_with = (StepMask(context(Params(n_mask=n), Weak(1))) for n in (2, 8))
+    candidate = traced(1, candidates=1).candidates[0]
+    for bits in ((1, 0), (0, 1), (1, 1)):
+        score = Score(score=0.0, s_list=bits)
+        assert scored_with.rank(candidate, score) == ranked_with.rank(candidate, score)

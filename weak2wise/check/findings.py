@@ -20,6 +20,8 @@ from weak2wise.ledger.manifest import Resume
 from weak2wise.llm.endpoint import Endpoint, endpoint_class
 from weak2wise.llm.errors import Rejected, Unusable
 from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.outputs.claim import check_owner, check_work_dir
+from weak2wise.paths import output_of
 from weak2wise.run.engine import Engine
 from weak2wise.telemetry.plain import plain
 from workers.decontaminate import Overlap
@@ -54,13 +56,15 @@ def input_finding(source: Source) -> Finding:
 
 
 def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resume: Resume) -> Finding:
-    """Whether a run can start, or resume, in its work_dir. Blocks."""
+    """Whether a run can start, or resume, in its work_dir, and its output may be written. Blocks."""
     process = holder(folder)
     if process is not None:
         by = f" (process {process})" if process else ""
         return Finding("work_dir", "bad", f"{folder}: in use by another engine{by} (dataset.work_dir)")
     try:
         old, changed = engine.compare(overlap, resume)
+        check_work_dir(folder)
+        check_owner(output_of(engine.config), folder)
     except ConfigError as error:
         return Finding("work_dir", "bad", str(error))
     if old and resume != "never":

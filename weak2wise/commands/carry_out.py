@@ -102,8 +102,8 @@ def carry_out(
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
         return explain(error, resume_command, logged=engine is not None and engine.logged)
     _print(summary, engine.summary_file)
-    if not summary.totals.rows:
-        say(f"Warning: {input_of(loaded)} holds no questions, so there is nothing to do (dataset.input_path).")
+    for text in (*summary.shortfalls, *summary.warnings):
+        say(f"Warning: {text}.")
     failed = summary.totals.failed
     if lines := summary.totals.unreadable:
         say(f"{unreadable_advice(lines, engine.failures, input_of(loaded))}.")
@@ -111,7 +111,7 @@ def carry_out(
         say(f"Some questions failed, see {engine.failures}. To try them again: {resume_command}")
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
-    return 1 if failed or summary.totals.unfinished else 0
+    return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
 
 
 class _Out(Console):

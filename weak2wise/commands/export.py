@@ -1,6 +1,6 @@
 """``export``: write a run's training data in a trainer's format, with a card that describes its origin."""
 
-from itertools import chain
+from array import array
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from weak2wise.outputs.choice import choose
 from weak2wise.outputs.export import provenance_fields, rows_of, write_jsonl, write_parquet
 from weak2wise.outputs.hub import check_name, push
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
+from weak2wise.outputs.provenance import shares
 from weak2wise.outputs.target import Target, writing
 from weak2wise.outputs.work_dir import WorkDir
 
@@ -64,12 +65,11 @@ def export(
     name = push_to_hub.rpartition("/")[2] if push_to_hub else target.name
     entry = target.entry(name, entry_of(path.name, format_)) if card else b""
     layout = LAYOUTS[format_]
-    chosen = choose(work, top=top, min_score=min_score, balance_by=balance_by)
+    chosen = array("Q", choose(work, top=top, min_score=min_score, balance_by=balance_by))
     fields = provenance_fields(work) if provenance else {}
-    first = next(chosen, None)
-    if first is None and push_to_hub:
+    if not chosen and push_to_hub:
         raise ConfigError(f"--push-to-hub {push_to_hub}: there are no rows to upload")
-    rows = rows_of(work, () if first is None else chain([first], chosen), layout, fields)
+    rows = rows_of(work, chosen, layout, fields)
     with writing(path):
         count = write_parquet(path, rows, layout, fields) if path.suffix == ".parquet" else write_jsonl(path, rows)
     say(f"{path}: {count:,} row{'' if count == 1 else 's'}")
@@ -86,6 +86,7 @@ def export(
             selection=_selection(count, top, min_score, balance_by),
             columns=columns | ({"provenance": "the origin of the row"} if provenance else {}),
             earlier=header_of(target.card),
+            changed=shares(work, chosen),
         )
         companions = {target.card: written.encode()} | ({target.info: entry} if entry else {})
         for companion, content in companions.items():

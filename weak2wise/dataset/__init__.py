@@ -2,13 +2,22 @@
 
 from weak2wise.dataset.hub import at_hand, is_hub, keep
 from weak2wise.dataset.raw import LONGEST_LINE
-from weak2wise.dataset.rows import InputRow, count_rows, read_questions, read_rows, read_values, unreadable_advice
+from weak2wise.dataset.rows import (
+    InputRow,
+    check_rows,
+    count_rows,
+    read_questions,
+    read_rows,
+    read_values,
+    unreadable_advice,
+)
 from weak2wise.dataset.sources import naming_setting, unit
 
 __all__ = [
     "LONGEST_LINE",
     "InputRow",
     "at_hand",
+    "check_rows",
     "count_rows",
     "is_hub",
     "keep",

@@ -1,8 +1,9 @@
 """Checks the input row by row; a row that is not a valid question is reported, never skipped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from weak2wise.ledger.outcomes import Failed
 
 _BATCH_BYTES = 1 << 20
 _BATCH_ROWS = 1000
+_LOOKED_AT = 100
 _QUESTION_NAMES = ("question", "problem", "prompt")
 _NUMBER_STARTS = frozenset(b"-0123456789"[i : i + 1] for i in range(11))
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
@@ -33,19 +35,26 @@ class InputRow(Struct, frozen=True):
     answer: str
 
 
-async def read_rows(source: Path, columns: Columns) -> AsyncIterator[InputRow | Failed]:
+async def read_rows(
+    source: Path, columns: Columns, check: Callable[[], None] = lambda: None
+) -> AsyncIterator[InputRow | Failed]:
     """Yield every row of the input in order, read on a thread a megabyte at a time.
+
+    Args:
+        source: the input.
+        columns: its field names.
+        check: called after each megabyte, before its rows are yielded, and at the end; what it raises is raised.
 
     Raises:
         ConfigError: it cannot be read.
     """
     rows, unit_name = rows_of(source), unit(source)
-    while batch := await asyncio.to_thread(_next_rows, rows):
+    while batch := await asyncio.to_thread(_next_rows, rows, check):
         for row in batch:
             yield parse_row(row, columns, unit_name)
 
 
-def _next_rows(rows: Rows) -> list[Written | Broken]:
+def _next_rows(rows: Rows, check: Callable[[], None]) -> list[Written | Broken]:
     batch: list[Written | Broken] = []
     size = 0
     with naming_setting("dataset.input_path"):
@@ -54,12 +63,42 @@ def _next_rows(rows: Rows) -> list[Written | Broken]:
             size += len(row.json) if isinstance(row, Written) else 0
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_ROWS:
                 break
+        check()
     return batch
 
 
 def count_rows(source: Path) -> int:
     """How many rows ``read_rows`` yields. Blocks; raises ``ConfigError``."""
     return sum(1 for _ in rows_of(source))
+
+
+def check_rows(source: Path, columns: Columns) -> None:
+    """Check that the input has rows, and that not all of the first hundred lack a field that is needed. Blocks.
+
+    Raises:
+        ConfigError: it has none, all lack one, or it cannot be read.
+    """
+    with naming_setting("dataset.input_path"):
+        first = list(islice(rows_of(source), _LOOKED_AT))
+        if not first:
+            raise ConfigError(f"{source}: holds no questions, so there is nothing to do")
+    found = [fields for row in first if (fields := _fields(row)) is not None]
+    for setting in ("question", "answer"):
+        key = getattr(columns, setting)
+        if found and not any(key in fields for fields in found):
+            names = ", ".join(dict.fromkeys(name for fields in found for name in fields))[:200] or "none"
+            raise ConfigError(
+                f"{source}: none of the first {len(first):,} rows has a field {key!r} (there are: {names}); name the "
+                f"right one (dataset.columns.{setting})"
+            )
+
+
+def _fields(row: Written | Broken) -> dict[str, Raw] | None:
+    """The fields of a row; ``None`` if it is not an object."""
+    if isinstance(row, Written) and len(row.json) <= LONGEST_LINE:
+        with suppress(msgspec.DecodeError):
+            return _OBJECT.decode(row.json)
+    return None
 
 
 def read_values(source: Path, column: str) -> Iterator[tuple[int, str]]:

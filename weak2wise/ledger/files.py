@@ -3,11 +3,18 @@
 import errno
 import fcntl
 import os
+import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from weak2wise.errors import ConfigError
+
+_SUFFIX = ".tmp"
+_RANDOM = re.compile(r"([a-z0-9_]{8}\.)?")
+"""What ``tempfile`` puts between the beginning and the end of a name."""
 
 
 def fix_hint(error: OSError) -> str:
@@ -43,13 +50,27 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a temporary file, fsync it, rename it to ``path`` and fsync the folder. Blocks; raises ``OSError``."""
+    """Write a file by ``replacing``. Blocks; raises ``OSError``."""
+    with replacing(path) as file:
+        file.writelines(chunks)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a temporary file; if the block ends well, fsync it, rename it to ``path`` and fsync the folder. Blocks.
+
+    Its name is random and it must be new, also not a symbolic link: two writers never share one. It is the owner's
+    alone.
+
+    Raises:
+        OSError: it cannot be written or renamed.
+    """
     make_private(path.parent)
-    temporary = path.with_name(f".{path.name}.tmp")
+    fd, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
+    temporary = Path(name)
     try:
-        temporary.touch(mode=0o600)
-        with temporary.open("wb") as file:
-            file.writelines(chunks)
+        with os.fdopen(fd, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -57,6 +78,25 @@ def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def is_temporary_of(path: Path, name: str) -> bool:
+    """Whether a file name is that of a temporary file of ``path``, also of an earlier version."""
+    prefix = _prefix(path)
+    middle = name.removeprefix(prefix).removesuffix(_SUFFIX.removeprefix("."))
+    return name.startswith(prefix) and name.endswith(_SUFFIX) and _RANDOM.fullmatch(middle) is not None
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove what writers of ``path`` left that were killed. No other may be writing it. Blocks; raises ``OSError``."""
+    for other in path.parent.iterdir() if path.parent.is_dir() else ():
+        if is_temporary_of(path, other.name):
+            other.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    """The beginning of a temporary file's name; a name has at most 255 bytes."""
+    return f".{os.fsdecode(os.fsencode(path.name)[:200])}."
 
 
 def holder(folder: Path) -> int | None:

@@ -29,12 +29,29 @@ class InputDigest(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """``shape`` maps dotted config keys to JSON values or digests of values."""
+    """``shape`` maps dotted config keys to JSON values or digests of values.
+
+    ``settings`` is the number of these settings, which is in each outcome that they made (``Done.settings``).
+    ``earlier`` has the shapes that ``--resume force`` changed, by number; one whose manifest was lost is missing.
+    """
 
     version: int = 1
     created: str
     shape: dict[str, Any]
     input: InputDigest
+    settings: int = 0
+    earlier: dict[int, dict[str, Any]] = {}
+
+    def shapes(self) -> dict[int, dict[str, Any]]:
+        """The shape of all settings so far, by number."""
+        return {**self.earlier, self.settings: self.shape}
+
+    def changed(self) -> list[str]:
+        """The keys that have had more than one value."""
+        keys = {key for shape in self.earlier.values() for key in shape} | self.shape.keys()
+        return sorted(
+            key for key in keys if any(shape.get(key) != self.shape.get(key) for shape in self.earlier.values())
+        )
 
 
 def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[InputDigest, bool]:
@@ -99,7 +116,13 @@ def settle(
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
     if old is None or changed or current != old.input:
         created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        manifest = Manifest(created=created, shape=shape, input=current)
+        number, earlier = old.settings if old else 0, dict(old.earlier) if old else {}
+        if old and changed:
+            earlier[number] = {**defaults, **old.shape}
+            number += 1
+        elif old is None and resume == "force" and _has_ledger(work_dir):
+            number = int(time.time())  # the manifest is lost: a number that no outcome has yet
+        manifest = Manifest(created=created, shape=shape, input=current, settings=number, earlier=earlier)
         write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
     return changed
 
@@ -116,7 +139,7 @@ def compare(
     """``settle`` without writing anything: the earlier manifest, if any, the input's digest, and the changed keys."""
     path = work_dir / "manifest.json"
     old = load_manifest(path) if resume != "never" else None
-    if old is None and resume == "auto" and next(work_dir.glob("ledger/*/*.jsonl"), None):
+    if old is None and resume == "auto" and _has_ledger(work_dir):
         raise ConfigError(
             f"{path}: missing, though the work_dir holds a ledger, so it is unknown whether the settings are still "
             "the same. Restore it, or pass --resume force (go on) or --resume never (start over)"
@@ -140,6 +163,10 @@ def compare(
                 + _ways("Put it back", may_start_over=may_start_over, go_on=False)
             )
     return old, current, changed
+
+
+def _has_ledger(work_dir: Path) -> bool:
+    return next(work_dir.glob("ledger/*/*.jsonl"), None) is not None
 
 
 def _ways(first: str, *, may_start_over: bool, go_on: bool) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
@@ -19,11 +19,15 @@ K = TypeVar("K")
 
 
 class Done(Struct, Generic[T], frozen=True, tag="done", tag_field="status"):
-    """The stage's worker turned the row into ``record``; ``seconds`` includes all its waiting for endpoints."""
+    """The stage's worker turned the row into ``record``; ``seconds`` includes all its waiting for endpoints.
+
+    ``settings`` is the number of the settings that made an outcome (``Manifest.settings``); unset: the first ones.
+    """
 
     row: int
     record: T
     seconds: float = 0.0
+    settings: int | UnsetType = UNSET
 
 
 class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
@@ -31,6 +35,7 @@ class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
 
     row: int
     reason: str
+    settings: int | UnsetType = UNSET
 
 
 class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_defaults=True):
@@ -49,9 +54,20 @@ class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_default
     title: str = ""
     trials: int = 1
     id: str | None = None
+    settings: int | UnsetType = UNSET
 
 
 Outcome = Done[T] | Dropped | Failed
+
+
+def settings_of(outcome: Outcome[Any]) -> int:
+    """The number of the settings that made an outcome."""
+    return 0 if outcome.settings is UNSET else outcome.settings
+
+
+def columns_of(outcome: Dropped | Failed) -> dict[str, Any]:
+    """The fields of an outcome by name, without the number of the settings."""
+    return {name: value for name, value in structs.asdict(outcome).items() if name != "settings"}
 
 
 class RowStatus(IntEnum):
@@ -83,6 +99,8 @@ class Ledger(Generic[T]):
 
     def __init__(self, name: str, folder: Path, record_type: type[T], *, max_bytes: int, fsync_seconds: float) -> None:
         self.name = name
+        self.settings: int | UnsetType = UNSET
+        """The number of the run's present settings, written into each outcome; unset: they are the first."""
         self._shards = Shards(folder / name, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index = array("Q")
         self.tally: Counter[RowStatus] = Counter()
@@ -172,6 +190,8 @@ class Ledger(Generic[T]):
         Raises:
             DiskError: it may not be durable.
         """
+        if self.settings is not UNSET:
+            outcome = structs.replace(outcome, settings=self.settings)
         status = _STATUS[type(outcome).__struct_config__.tag]  # type: ignore[index]
         location = await self._shards.append(self._encoder.encode(outcome))
         self._note(outcome.row, status, location)

@@ -2,17 +2,19 @@
 
 Failures are counted per endpoint, and the run continues as long as one endpoint of the role works: a dead strong model,
 however fast it fails, must not stop the others. Calls are counted after their retries. An empty answer counts as a
-failure, since it is paid for; it is still returned, and the share of failures is checked before the next call. A prompt
-that is too long for the model does not count as a failure of its endpoint.
+failure, since it is paid for; it is still returned, and the share of failures is checked before the next call. So does
+a prompt that is too long for the model: one such prompt fails alone, but where nearly all are too long, a setting is
+wrong (``max_tokens``). A run that ends before it has made so many calls is judged by those that it made.
 """
 
 from collections import Counter, deque
+from collections.abc import Iterator
 
 from weak2wise.errors import Kind, RecordError, RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
 
 WINDOW = 100
-"""The number of latest calls that count; nothing is decided before there are so many."""
+"""The number of latest calls that count; no run is stopped before there are so many."""
 
 
 class Recent:
@@ -36,11 +38,22 @@ class Recent:
         """How many failed; 0 before there are ``WINDOW``."""
         return self.kinds.total() if len(self._last) == WINDOW else 0
 
+    def exceeds(self, most: float) -> bool:
+        """Whether a larger share than ``most`` failed, of however many there are."""
+        return self.kinds.total() > most * len(self._last)
+
+    def said(self, what: str, last: str) -> str:
+        """How many of ``what`` failed, and why."""
+        (kind, _), *_ = self.kinds.most_common(1)
+        return (
+            f"{self.kinds.total()} of the last {len(self._last)} {what} failed, most of them for {kind}; the last one: "
+            f"{last}"
+        )
+
     def stop(self, what: str, last: str) -> RunStopped:
         """The error that stops the run; ``what`` names what failed."""
-        (kind, _), *_ = self.kinds.most_common(1)
         return RunStopped(
-            f"{self.failed} of the last {WINDOW} {what} failed, most of them for {kind}; the last one: {last}",
+            self.said(what, last),
             hint="Fix what fails (run.log has more), or raise engine.max_error_rate.",
         )
 
@@ -53,9 +66,9 @@ class ErrorRate:
         self._most = most
         self._endpoints: list[Watched] = []
 
-    def watch(self, model: Model) -> Model:
-        """The same model, as an endpoint of this role whose calls are counted."""
-        watched = Watched(model, self)
+    def watch(self, model: Model, role: str) -> Model:
+        """The same model, as an endpoint of this role whose calls are counted; ``role`` is its whole name."""
+        watched = Watched(model, self, role)
         self._endpoints.append(watched)
         return watched
 
@@ -68,11 +81,29 @@ class ErrorRate:
         if all(endpoint.recent.failed > self._most * WINDOW for endpoint in self._endpoints):
             raise failing.recent.stop(f"calls for the role {self._role!r}", failing.last)
 
+    def shortfalls(self) -> Iterator[str]:
+        """What the role did not achieve by the end of a run, in sentences."""
+        asked = [endpoint for endpoint in self._endpoints if endpoint.asked]
+        if asked and all(endpoint.recent.exceeds(self._most) for endpoint in asked):
+            for endpoint in asked:
+                yield endpoint.recent.said(f"calls for the role {endpoint.role!r}", endpoint.last)
+            return
+        for endpoint in asked:
+            if not endpoint.answered:
+                yield (
+                    f"the role {endpoint.role!r} answered none of {endpoint.asked:,} calls; the last failure: "
+                    f"{endpoint.last}"
+                )
+
 
 class Watched:
     """A ``Model`` that counts the kinds of failure among its last calls."""
 
-    def __init__(self, model: Model, rate: ErrorRate) -> None:
+    def __init__(self, model: Model, rate: ErrorRate, role: str) -> None:
+        self.role = role
+        self.asked = 0
+        self.answered = 0
+        """Calls that got an answer which says something."""
         self.recent = Recent()
         self.last = ""
         """The message of the last failure."""
@@ -82,15 +113,17 @@ class Watched:
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises, or ``RunStopped`` if too many failed."""
         self._rate.check(self)
+        self.asked += 1
         try:
             completion = await self._model.complete(prompt)
         except RecordError as error:
-            if error.kind != "context_overflow":
-                self.last = str(error)
-                self.recent.note(error.kind)
-                self._rate.check(self)
+            self.last = str(error)
+            self.recent.note(error.kind)
+            self._rate.check(self)
             raise
         if completion.says_nothing:
             self.last = f"an empty answer (finish_reason {completion.finish_reason})"
+        else:
+            self.answered += 1
         self.recent.note("empty" if completion.says_nothing else None)
         return completion

@@ -1,6 +1,6 @@
 """The files written next to an export: the dataset card and LLaMA-Factory's ``dataset_info.json``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ import yaml
 
 from weak2wise.digests import digest
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
-from weak2wise.outputs.settings import as_yaml
-from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.outputs.provenance import Share, shape_of
+from weak2wise.outputs.settings import as_yaml, public_name
+from weak2wise.outputs.work_dir import WorkDir, models_in
 
 _MARK = "<!-- written by weak2wise export -->"
 
@@ -53,11 +54,6 @@ def data_file_of(card: Path) -> str | None:
         return None
 
 
-def public_name(model: str) -> str:
-    """A model's name to publish: for a local folder only its last part, without the path on this machine."""
-    return Path(model).name if model.startswith(("/", "~", "./", "../")) else model
-
-
 def dataset_card(
     work: WorkDir,
     *,
@@ -68,6 +64,7 @@ def dataset_card(
     selection: str,
     columns: Mapping[str, str],
     earlier: Mapping[str, Any],
+    changed: Sequence[Share] = (),
 ) -> str:
     """The text of the dataset card, the ``README.md`` of a data set on the Hub.
 
@@ -80,6 +77,7 @@ def dataset_card(
         selection: which of the run's rows these are, in words.
         columns: each column and what it holds.
         earlier: the header of the card that is replaced; keys that weak2wise does not write are kept.
+        changed: these rows by value of each setting that has changed (``weak2wise.outputs.provenance.shares``).
     """
     header: dict[str, Any] = {
         "pretty_name": name,
@@ -91,10 +89,11 @@ def dataset_card(
     header |= {key: value for key, value in earlier.items() if key not in header}
     licence = "" if "license" in header else _LICENCE
     totals, whole = work.totals()
-    shape, source = work.manifest.shape, work.manifest.input
+    source = work.manifest.input
+    shape, alike = shape_of(work, changed)
     dropped = "".join(f"| dropped: {reason} | {count:,} |\n" for reason, count in totals.dropped.items())
     failed = sum(totals.failed.values())
-    models = "".join(f"| {_cell(role)} | {_cell(public_name(model))} |\n" for role, model in work.models.items())
+    models = "".join(f"| {_cell(role)} | {_cell(public_name(model))} |\n" for role, model in models_in(shape).items())
     shown = {key: public_name(value) if key.endswith(".model") else value for key, value in shape.items()}
     listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
     return f"""---
@@ -119,7 +118,7 @@ the answer is first derived.
 | role | model |
 |---|---|
 {models}
-## Where every question went
+{_changed(changed, alike=alike)}## Where every question went
 
 | | questions |
 |---|---|
@@ -144,6 +143,29 @@ Digest of the settings: `{digest(shape)}`. Input: {source.size:,} bytes, SHA-256
 {as_yaml(shown).strip()}
 ```
 {licence}"""
+
+
+def _changed(changed: Sequence[Share], *, alike: bool) -> str:
+    """The section about settings that changed while the run was under way; empty if none did."""
+    if not changed:
+        return ""
+    rows = "".join(
+        f"| `{share.key}` | {share.step} | {_cell(share.shown)}{' (now)' if share.now else ''} | {share.rows:,} |\n"
+        for share in changed
+    )
+    said = (
+        "All rows were made by the settings below"
+        if alike
+        else "The rows are a mixture: no single run reproduces them, and the settings below are those of the last start"
+    )
+    return f"""## Settings that changed
+
+The run went on with other settings (`--resume force`). {said}.
+
+| setting | step | value | rows that it made |
+|---|---|---|---|
+{rows}
+"""
 
 
 def _cell(text: str) -> str:

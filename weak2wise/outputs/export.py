@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.errors import FORMATS, ConfigError
-from weak2wise.ledger.files import make_private, write_atomic
+from weak2wise.ledger.files import replacing, write_atomic
 from weak2wise.ledger.outcomes import Done
 from weak2wise.llm.journal import Receipt
-from weak2wise.outputs.card import public_name
 from weak2wise.outputs.layouts import Layout
-from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.outputs.provenance import in_words, of_row
+from weak2wise.outputs.settings import public_name
+from weak2wise.outputs.work_dir import WorkDir, model_in
 from workers.records import Golden, SftRow
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ PROVENANCE = {
     "judge": "text",
     "judge_llm_calls": "int",
     "cost_usd": "float",
+    "settings": "text",
 }
 """Fields of the ``provenance`` column and their types, for a run that was scored by Step-Mask."""
 
@@ -42,11 +44,12 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """The chosen rows in a layout, with these provenance fields (if any), read one at a time. Blocks."""
     costs = _row_costs(work) if provenance else {}
+    settings = of_row(work)
     for row in chosen:
         sft = _done(work, SftRow, row)
         line = layout.row(sft.prompt, sft.response)
         if provenance:
-            known = _provenance(work, _done(work, Golden, row), costs.get(row, _RowCost()))
+            known = _provenance(work, _done(work, Golden, row), costs.get(row, _RowCost()), settings(row))
             line["provenance"] = {field: known[field] for field in provenance}
         yield line
 
@@ -78,16 +81,19 @@ def _row_costs(work: WorkDir) -> dict[int, _RowCost]:
     return costs
 
 
-def _provenance(work: WorkDir, golden: Golden, cost: _RowCost) -> dict[str, Any]:
+def _provenance(
+    work: WorkDir, golden: Golden, cost: _RowCost, settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What is known of one row's origin; ``settings`` has those that made it, by step."""
     winner, score = golden.winner, golden.score
-    mode = work.manifest.shape["params.judge_mode"]
+    mode = settings.get("stepmask", {}).get("params.judge_mode")
     return {
         "row": golden.row,
         "id": golden.question.id or str(golden.row),
         "score": score.score,
         "s_list": score.s_list,
         "evidence": msgspec.json.encode(score.debug).decode(),
-        "strong_model": public_name(work.models.get(f"strong/{winner.m_strong}", winner.m_strong)),
+        "strong_model": public_name(model_in(settings.get("generate", {}), winner.m_strong)),
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
         # One text, not a list: readers that infer types from the first rows take an empty list for a list of nulls.
         "marks": ", ".join(winner.marks),
@@ -95,6 +101,7 @@ def _provenance(work: WorkDir, golden: Golden, cost: _RowCost) -> dict[str, Any]
         "judge": "llm" if mode == "llm" else "rule and llm" if cost.judged else "rule",
         "judge_llm_calls": cost.judged,
         "cost_usd": round(cost.cost_usd, 6),
+        "settings": in_words(work, settings),
     }
 
 
@@ -140,18 +147,11 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, pr
     if provenance:
         fields["provenance"] = pa.struct([(key, types[kind]) for key, kind in provenance.items()])
     schema = pa.schema(fields)
-    make_private(path.parent)
-    temporary = path.with_name(f".{path.name}.tmp")
     count = 0
-    try:
-        temporary.touch(mode=0o600)
-        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for batch in _batches(rows):
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
-                count += len(batch)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in _batches(rows):
+            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
+            count += len(batch)
     return count
 
 

@@ -8,26 +8,36 @@ import msgspec
 
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus
-from workers.method import Step
+from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus, columns_of
+from weak2wise.outputs.claim import Claim
+from workers.method import METHOD, Step
 
 
-def write_output_files(files: Mapping[Path, Step], account: Account, failures: Path) -> None:
+def write_output_files(files: Mapping[Path, Step], account: Account, failures: Path, claim: Claim | None) -> None:
     """Write each step's file and the list of failures, in input order and atomically.
 
-    Blocks; raises ``OSError``.
+    Blocks.
 
     Args:
         files: the path to write for each step.
         account: the state of all rows, with the steps' ledgers.
         failures: the file for the rows that failed.
+        claim: writes the last step's file; ``None`` if that step is not among them.
+
+    Raises:
+        OSError: a file cannot be written.
+        ConfigError: the claim does not hold any more.
     """
     encode = msgspec.json.Encoder().encode
     for path, step in files.items():
         records = _records(account.steps[step.name])
-        write_atomic(path, (encode(line) + b"\n" for record in records for line in step.lines(record)))
-    lines = (_failed_line(end) for end in account.ends() if isinstance(end, Failed))
-    write_atomic(failures, (encode(line) + b"\n" for line in lines))
+        lines = (encode(line) + b"\n" for record in records for line in step.lines(record))
+        if claim is not None and step is METHOD[-1]:
+            claim.write(lines)
+        else:
+            write_atomic(path, lines)
+    failed = (_failed_line(end) for end in account.ends() if isinstance(end, Failed))
+    write_atomic(failures, (encode(line) + b"\n" for line in failed))
 
 
 def _records(ledger: Ledger[Any]) -> Iterator[Any]:
@@ -39,5 +49,5 @@ def _records(ledger: Ledger[Any]) -> Iterator[Any]:
 
 
 def _failed_line(failed: Failed) -> dict[str, Any]:
-    line = msgspec.structs.asdict(failed)
+    line = columns_of(failed)
     return {"row": line.pop("row"), "id": line.pop("id"), "question": line.pop("title"), **line}

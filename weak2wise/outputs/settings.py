@@ -1,11 +1,17 @@
 """The settings that a run's results depend on, as config YAML. The manifest has them under dotted keys."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from weak2wise.digests import DIGEST
+
+
+def public_name(model: str) -> str:
+    """A model's name to publish: for a local folder only its last part, without the path on this machine."""
+    return Path(model).name if model.startswith(("/", "~", "./", "../")) else model
 
 
 def as_yaml(shape: Mapping[str, Any]) -> str:

@@ -56,13 +56,19 @@ class ThisStart(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """Written to ``summary.json`` and printed. All but ``this_start`` counts all starts together."""
+    """Written to ``summary.json`` and printed. All but ``this_start`` counts all starts together.
+
+    ``shortfalls``: what the last start did not achieve, in sentences; it then ends with exit code 1. ``warnings``: what
+    is suspicious about the results.
+    """
 
     totals: Totals
     through: str
     roles: list[RoleUse]
     output: str
     this_start: ThisStart | None
+    shortfalls: list[str] = []
+    warnings: list[str] = []
 
 
 _BITS = {"in_vain": "wasted"}

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.errors import ConfigError, RunStopped
-from weak2wise.ledger.files import fix_hint
+from weak2wise.ledger.files import fix_hint, is_temporary_of
 from weak2wise.outputs.card import data_file_of
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import is_own
@@ -46,7 +46,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         named = Path(error.filename) if error.filename else path
-        if named.name != f".{path.name}.tmp" and not path.is_relative_to(named):
+        if not is_temporary_of(path, named.name) and not path.is_relative_to(named):
             raise
         why = os.strerror(error.errno) if error.errno else str(error)
         raise RunStopped(

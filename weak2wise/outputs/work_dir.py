@@ -4,6 +4,7 @@ Nothing in it is written, repaired or locked. The ledgers are read from the last
 may add lines in the meantime; in this order a row is never seen in a later stage but not in an earlier one.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -26,6 +27,19 @@ from workers.scorers import Scorer, describer
 T = TypeVar("T")
 
 _READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
+
+
+def model_in(shape: Mapping[str, Any], endpoint: str) -> str:
+    """The model of an endpoint in a result shape; the endpoint's name if it is not in there."""
+    return str(shape.get(f"model_endpoints.{endpoint}.model", endpoint))
+
+
+def models_in(shape: Mapping[str, Any]) -> dict[str, str]:
+    """The model of each role in a result shape; a strong model's role is ``strong/`` and the name of its endpoint."""
+    names = {"weak": shape["models.mweak"]}
+    names |= {f"strong/{name}": name for name in shape["models.mstrong"]}
+    names |= {role: shape[f"models.{role}"] for role in ("judge", "truncation")}
+    return {role: model_in(shape, name) for role, name in names.items() if name}
 
 
 class WorkDir:
@@ -72,15 +86,11 @@ class WorkDir:
     @property
     def models(self) -> dict[str, str]:
         """The model of each role. A strong model's role is ``strong/`` and the name of its endpoint."""
-        shape = self.manifest.shape
-        names = {"weak": shape["models.mweak"]}
-        names |= {f"strong/{name}": name for name in self.strong}
-        names |= {role: shape[f"models.{role}"] for role in ("judge", "truncation")}
-        return {role: self.model_of(name) for role, name in names.items() if name}
+        return models_in(self.manifest.shape)
 
     def model_of(self, endpoint: str) -> str:
         """The model of an endpoint; the endpoint's name if it is no longer in the settings (``--resume force``)."""
-        return str(self.manifest.shape.get(f"model_endpoints.{endpoint}.model", endpoint))
+        return model_in(self.manifest.shape, endpoint)
 
     @property
     def strong(self) -> list[str]:
@@ -124,7 +134,7 @@ class WorkDir:
         spent: dict[tuple[str, str], Spent] = {}
         self.journal.look(lambda receipt: spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt))
         try:
-            last = msgspec.json.decode((self.folder / "summary.json").read_bytes(), type=Summary).this_start
+            last = msgspec.json.decode((self.folder / "summary.json").read_bytes(), type=Summary)
         except (OSError, msgspec.DecodeError):
             last = None
         through = self.through[-1]
@@ -133,7 +143,9 @@ class WorkDir:
             through=through,
             roles=[RoleUse(role=role, endpoint=name, **structs.asdict(used)) for (role, name), used in spent.items()],
             output=self.history.output or str(self.folder / step_named(through).file),
-            this_start=last,
+            this_start=last.this_start if last else None,
+            shortfalls=last.shortfalls if last else [],
+            warnings=last.warnings if last else [],
         )
 
     def running(self) -> int | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
-from weak2wise.errors import RunStopped
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.ledger.shards import DiskError
@@ -57,11 +57,12 @@ async def run(
         salvage_rounds: how often rows that failed for a temporary reason are tried again, after all the others.
 
     Raises:
-        ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run.
+        ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run, or the ``ConfigError`` of
+            an input that can no longer be read.
     """
     salvage = Salvage(salvage_rounds)
     async with asyncio.TaskGroup() as group:
-        feeding = _feed(source, stages, account=account, finished=finished, only=only, salvage=salvage)
+        feeding = _feed(source, stages, account=account, drain=drain, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
         for stage, following in zip_longest(stages, stages[1:]):
             runner = _StageRunner(stage, following.inbox if following else None, drain, finished, salvage)
@@ -73,18 +74,23 @@ async def _feed(
     stages: Sequence[Stage[Any]],
     *,
     account: Account,
+    drain: Drain,
     finished: Callable[[int], None],
     only: Container[int] | None,
     salvage: Salvage,
 ) -> None:
     queues = {stage.name: stage.inbox for stage in stages}
     while True:
-        async for item in source():
-            if isinstance(item, Failed):
-                if account.intake.status(item.row) is RowStatus.NONE:
-                    await account.intake.append(item)
-            elif only is None or item.row in only:
-                await _place(item, queues, account, finished, salvage)
+        try:
+            async for item in source():
+                if isinstance(item, Failed):
+                    if account.intake.status(item.row) is RowStatus.NONE:
+                        await account.intake.append(item)
+                elif only is None or item.row in only:
+                    await _place(item, queues, account, finished, salvage)
+        except ConfigError:  # the input can no longer be read; what was sent is paid for
+            await drain.drain(PAID_ANSWERS_SECONDS)
+            raise
         if not (rows := await salvage.next_round()):
             break
         log.info("salvage.round", rows=len(rows))

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from weak2wise.errors import RecordError
@@ -24,8 +24,8 @@ class Stage(Generic[Out]):
 
     At most ``concurrency`` records are worked on at once, and ``queue_size`` wait. ``emits``: a record done here counts
     as emitted by the run. ``redact`` removes secrets from providers' messages before they are stored. The run stops
-    when more than the share ``max_error_rate`` of the last records failed permanently: their answers were paid for and
-    lost.
+    when more than the share ``max_error_rate`` of the last records failed permanently, or are worthless: their answers
+    were paid for and lost.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Stage(Generic[Out]):
         self._redact = redact
         self._max_error_rate = max_error_rate
         self._recent = Recent()
+        self._last_error = ""
 
     async def process(self, record: Record, *, final: bool) -> Outcome[Out] | None:
         """Run the worker on one record and make the outcome durable.
@@ -100,8 +101,14 @@ class Stage(Generic[Out]):
             self._recent.note(None)
         elif not error.may_pass:
             self._recent.note(error.kind)
+            self._last_error = str(error)
             if self._recent.failed > self._max_error_rate * WINDOW:
-                raise self._recent.stop(f"questions at the step {self.name!r}", str(error))
+                raise self._recent.stop(f"questions at the step {self.name!r}", self._last_error)
+
+    def shortfalls(self) -> Iterator[str]:
+        """What the step did not achieve by the end of a run, in sentences."""
+        if self._recent.exceeds(self._max_error_rate):
+            yield self._recent.said(f"questions at the step {self.name!r}", self._last_error)
 
     async def _failures(self, row: int) -> int:
         """How often the row failed here before."""
@@ -138,6 +145,9 @@ class Stage(Generic[Out]):
             if result.because.may_pass and not final:
                 log.info("record.put_aside", **_facts(result.because))
                 return None, result.because
+            if result.worthless:  # the end of the run says how many
+                log.info("record.worthless", **_facts(result.because))
+                return Done(record.row, result.record, round(time.monotonic() - began, 3)), result.because
             log.warning("record.made_do", **_facts(result.because))
             result = result.record
         return Done(record.row, result, round(time.monotonic() - began, 3)), None

@@ -8,8 +8,8 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Container, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,17 +18,20 @@ import msgspec
 
 from weak2wise.config import Config
 from weak2wise.config.shape import default_shape, result_shape
-from weak2wise.dataset import is_hub, keep, unreadable_advice
+from weak2wise.dataset import is_hub, keep, naming_setting, unreadable_advice
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
-from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
+from weak2wise.ledger.files import fix_hint, locked, make_private, remove_temporary, write_atomic
+from weak2wise.ledger.manifest import Manifest, Resume, compare, load_manifest, settle
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
+from weak2wise.llm.error_rate import ErrorRate
+from weak2wise.outputs.claim import Claim, check_work_dir
 from weak2wise.outputs.output_files import write_output_files
 from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
-from weak2wise.paths import check_paths, output_of
+from weak2wise.outputs.warnings import warnings
+from weak2wise.paths import OWN, check_paths, output_of
 from weak2wise.pipeline import Stage, run
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
@@ -61,6 +64,8 @@ class Opened:
     endpoints: Mapping[str, Endpoint]
     host: Host
     stages: list[Stage[Any]]
+    rates: Sequence[ErrorRate]
+    """The failures of each kind of role."""
     counters: Counters
     account: Account
     """The position of each row, up to the last step of this run."""
@@ -113,7 +118,10 @@ class Engine:
         self._output = output_of(config)
         self.logged = False
         """Whether this run's log is open, or was."""
-        self._lock = -1
+        self._changed: list[str] = []
+        self._locks: list[int] = []
+        """The file descriptors that hold the locks of the work_dir and, with the last step, of the output file."""
+        self._claim: Claim | None = None
         if host is not None:
             host.check(config)
         self._host = host or Host(config)
@@ -144,13 +152,19 @@ class Engine:
             RunStopped: alone or in an exception group: the run stopped and can be resumed.
         """
         began = time.monotonic()
-        with locked(self.work_dir) as self._lock:
+        with ExitStack() as stack:
+            self._locks.append(stack.enter_context(locked(self.work_dir)))
+            if self._steps[-1] is METHOD[-1]:
+                self._claim = stack.enter_context(Claim.on(self._output, self.work_dir))
+                self._locks.append(self._claim.lock)
             async with self._logged():
                 overlap = await self._prepare()
                 async with self._open(overlap) as work:
                     if opened:
                         opened.set_result(work.observer)
                     await self._drive(work)
+                    with naming_setting("dataset.input_path"):
+                        await asyncio.to_thread(self._input.check)
                     summary = await self._report(work, began)
                 pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
                 await self._write_in_thread(write_atomic, self.summary_file, [pretty, b"\n"])
@@ -184,7 +198,12 @@ class Engine:
             The evaluation sets whose questions are dropped, if any.
         """
         self._check_writable()
+        await self._write_in_thread(self._check_outputs)
         await self._write_in_thread(self._input.fetch, self._resume)
+        with naming_setting("dataset.input_path"):
+            await asyncio.to_thread(self._input.note)
+        if self._resume == "never" or not (self.work_dir / "manifest.json").exists():
+            await asyncio.to_thread(self._input.check_rows)
         overlap = await self._write_in_thread(read_overlap, self.config, keep)
         changed = await self._write_in_thread(
             settle,
@@ -195,8 +214,7 @@ class Engine:
             defaults=default_shape(),
             may_start_over=self._retry is None,
         )
-        for key in changed:
-            log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
+        self._changed = changed
         if self._keep:
             await self._write_in_thread(keep_config, self.config)
         return overlap
@@ -208,12 +226,16 @@ class Engine:
         account = store.account.up_to(self._steps[-1].name)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
-            await self._write_in_thread(store.open)
+            manifest = await asyncio.to_thread(load_manifest, self.work_dir / "manifest.json")
+            assert manifest is not None  # settled just now
+            self._input.expect(manifest.input)
+            await self._write_in_thread(store.open, manifest.settings)
             for file, size in store.cut.items():
                 log.warning(
                     "ledger.cut", file=file, bytes=size, effect="an unfinished last line; its work is done again"
                 )
             only = await asyncio.to_thread(self._failed, store) if self._retry is not None else None
+            await asyncio.to_thread(self._log_changes, manifest, store.account, only)
             host = self._host
             if self._owns_host:
                 await stack.enter_async_context(host)
@@ -225,7 +247,7 @@ class Engine:
                 name: await host.open(name, self.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)
             }
             endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
-            models = wrap_models(config, opened, store.journal, self.drain)
+            models, rates = wrap_models(config, opened, store.journal, self.drain)
             stages, counters = build_stages(
                 config,
                 self._prompts,
@@ -252,7 +274,7 @@ class Engine:
             )
             stack.push(self._end(observer))
             log.info("run.started", steps=[step.name for step in self._steps], **self._named())
-            yield Opened(store, endpoints, host, stages, counters, account, observer, only)
+            yield Opened(store, endpoints, host, stages, rates, counters, account, observer, only)
 
     async def _drive(self, work: Opened) -> None:
         """Take the rows through the stages, while the monitors run."""
@@ -277,9 +299,17 @@ class Engine:
     async def _report(self, work: Opened, began: float) -> Summary:
         """Write the output files and sum up the run."""
         files = {self._file_of(step): step for step in self._steps}
-        await self._write_in_thread(write_output_files, files, work.account, self.failures)
+        await self._write_in_thread(write_output_files, files, work.account, self.failures, self._claim)
         last = self._steps[-1]
+        masked = self.config.params.scorer == "stepmask"
+        suspicious = await asyncio.to_thread(warnings, work.account, work.counters.verdicts, masked=masked)
+        shortfalls = [found for rate in work.rates for found in rate.shortfalls()]
+        shortfalls += [found for stage in work.stages for found in stage.shortfalls()]
+        for text in shortfalls + suspicious:
+            log.info("run.suspicious", what=text)
         return Summary(
+            shortfalls=shortfalls,
+            warnings=suspicious,
             totals=await asyncio.to_thread(work.account.totals, self._input.rows),
             through=last.name,
             roles=[
@@ -324,22 +354,33 @@ class Engine:
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
 
+    def _check_outputs(self) -> None:
+        """Check that no file of somebody else would be replaced, and remove what a killed run left. Blocks."""
+        check_work_dir(self.work_dir)
+        if self._claim:
+            self._claim.check()
+        own = [self.work_dir / name for name in OWN]
+        for path in [*own, *([self._output] if self._claim else [])]:
+            with suppress(OSError):
+                remove_temporary(path)
+
     async def _write_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Write to the work_dir in a thread. If this task is cancelled, the write still finishes and keeps the lock.
+        """Write the run's files in a thread. A write finishes, and keeps the locks, also if this task is cancelled.
 
         Raises:
             RunStopped: the disk refuses.
         """
-        held = -1
+        held: list[int] = []
 
         def write() -> T:
             try:
                 return work(*args, **kwargs)
             finally:
-                os.close(held)
+                for lock in held:
+                    os.close(lock)
 
         try:
-            held = os.dup(self._lock)
+            held += [os.dup(lock) for lock in self._locks]
             return await asyncio.to_thread(write)
         except OSError as error:
             where = f"{error.filename or self.work_dir}: {error.strerror or error}"
@@ -354,6 +395,26 @@ class Engine:
             "sets": [str(Path(name).resolve()) for name in sets],
             "output": str(self._output.resolve()),
         }
+
+    def _log_changes(self, manifest: Manifest, account: Account, only: Collection[int] | None) -> None:
+        """Log each setting that ``--resume force`` changed, and how many questions get its new value. Blocks."""
+        if not self._changed:
+            return
+        pending = account.pending(only)
+        if only is None:
+            pending[0] = max(0, pending[0] + self._input.count() - account.unreadable)
+        for key in self._changed:
+            last = max(
+                (at for at, step in enumerate(METHOD) if step.depends_on(key, manifest.shapes().values())),
+                default=len(METHOD) - 1,
+            )
+            count = sum(pending[: last + 1])
+            log.warning(
+                "manifest.changed",
+                key=key,
+                effect=f"{count:,} question{'' if count == 1 else 's'} get{'s' if count == 1 else ''} the new value, "
+                f"those that have not passed the step {METHOD[last].name} yet; the others keep what the old one made",
+            )
 
     def _failed(self, store: RunStore) -> set[int]:
         """The rows to retry. Raises ``ConfigError`` if there are none: then there is nothing to do."""

@@ -12,8 +12,8 @@ from weak2wise.llm.model import Model
 
 def wrap_models(
     config: Config, opened: Mapping[str, tuple[Endpoint, Model]], journal: Journal, drain: Drain
-) -> dict[str, Model]:
-    """Role to model, from the outside: journal, drain, error rate, endpoint with retries or restarts.
+) -> tuple[dict[str, Model], list[ErrorRate]]:
+    """Role to model, from the outside: journal, drain, error rate, endpoint with retries or restarts; the error rates.
 
     Args:
         config: the run's.
@@ -26,7 +26,7 @@ def wrap_models(
     for role, name in config.roles().items():
         kind = role.partition("/")[0]
         endpoint, resilient = opened[name]
-        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(resilient)
+        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(resilient, role)
         models[role] = Journaled(
             DrainedBeforeStop(watched, drain),
             journal,
@@ -36,4 +36,4 @@ def wrap_models(
             cost=endpoint.cost,
             one_of_several=name in config.models.mstrong and len(config.models.mstrong) > 1,
         )
-    return models
+    return models, list(rates.values())

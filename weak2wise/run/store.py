@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from weak2wise.config import Config
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Ledger
@@ -35,10 +37,14 @@ class RunStore:
         """The input's, then the steps' in order."""
         return [self.account.intake, *self.account.steps.values()]
 
-    def open(self) -> None:
-        """Read what earlier runs left. Blocks. Raises ``ConfigError`` or ``DiskError``."""
+    def open(self, settings: int = 0) -> None:
+        """Read what earlier runs left. Blocks. Raises ``ConfigError`` or ``DiskError``.
+
+        ``settings``: the number of the run's settings (``Manifest.settings``), for the outcomes that it adds.
+        """
         for ledger in self.ledgers:
             ledger.open()
+            ledger.settings = settings or UNSET
         self.journal.open(self.is_pending)
 
     @property

@@ -49,23 +49,36 @@ class StepMask(Scorer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         params = context.params
-        self._weights = exact_weights(params.n_mask, beta=params.beta, normalization=params.ew_normalization)
+        self._weights = self._weights_of(params.n_mask)
         self.places = Places(context.free, votes=params.majority, width=context.race_width)
 
     async def __call__(self, traced: Traced) -> list[Score]:
-        """Score all candidates of one question."""
+        """Score all candidates of one question.
+
+        Raises:
+            RecordError: no attempt was answered, as every hint left the weak LLM no room.
+        """
         params = self.context.params
         attempts = _Attempts(self.context, self.places, traced)
         bits = await (self._race(attempts) if params.scoring == "race" else self._exhaust(attempts))
+        if attempts.rejected and not attempts.answered:
+            raise attempts.rejected
         return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
 
-    def rank(self, candidate: Candidate, score: Score) -> tuple[int, float]:
+    def rank(self, candidate: Candidate, score: Score) -> tuple[bool, int, float]:
         """The highest score, compared exactly; then the fewest words of normal reasoning.
 
-        A bit that the race did not ask for counts as 1: its candidate still loses.
+        A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
+        has changed since (``--resume force``): the bits are weighed by the number of levels that were scored.
         """
-        worth = sum(weight for weight, bit in zip(self._weights, score.s_list, strict=False) if bit != 0)
-        return -worth, candidate.length
+        levels = len(score.s_list)
+        weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
+        worth = sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
+        return score.is_bound, -worth, candidate.length
+
+    def _weights_of(self, levels: int) -> tuple[int, ...]:
+        params = self.context.params
+        return exact_weights(levels, beta=params.beta, normalization=params.ew_normalization) if levels else ()
 
     @staticmethod
     def explain(score: Score) -> str:
@@ -181,6 +194,10 @@ class _Attempts:
         self._verdicts: Given = {}
         self._needed: defaultdict[Mask, asyncio.Event] = defaultdict(asyncio.Event)
         self._over = False
+        self.answered = False
+        """Whether the weak LLM answered any attempt."""
+        self.rejected: RecordError | None = None
+        """The last error of a hint that was too long."""
         first: dict[str, Mask] = {}
         self.masks = [
             [first.setdefault(self._hint((c, level)), (c, level)) for level in range(context.params.n_mask)]
@@ -217,7 +234,9 @@ class _Attempts:
             if error.kind != "context_overflow":
                 raise
             self._context.bits["too_long"] += 1
+            self.rejected = error
             return 0
+        self.answered = True
         chosen = attempts[majority([attempt.text.strip() for attempt in attempts])]
         attempt, cut_off = chosen.text.strip(), chosen.cut_off
         needed = self._needed[mask]

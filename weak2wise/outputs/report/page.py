@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from importlib.resources import files
 from statistics import median
 
-from weak2wise.outputs.card import public_name
 from weak2wise.outputs.report import charts, spread, tables
 from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
 from weak2wise.outputs.report.traces import sample, traces
+from weak2wise.outputs.settings import public_name
 from weak2wise.outputs.work_dir import WorkDir
 from workers.method import step_named
 

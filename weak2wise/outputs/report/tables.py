@@ -8,6 +8,7 @@ import msgspec
 from weak2wise.dataset import unreadable_advice
 from weak2wise.digests import digest
 from weak2wise.ledger.outcomes import Done, RowStatus
+from weak2wise.outputs.provenance import shares
 from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
 from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
@@ -114,6 +115,22 @@ def failed(work: WorkDir, facts: Facts) -> str:
     )
 
 
+def _changed(work: WorkDir) -> str:
+    """The rows by value of each setting that has changed; empty if none has."""
+    found = shares(work)
+    if not found:
+        return ""
+    rows = [
+        [f"<code>{line(s.key)}</code>", line(s.step), line(s.shown, 300) + (" (now)" if s.now else ""), f"{s.rows:,}"]
+        for s in found
+    ]
+    return (
+        "<section><h2>Settings that changed</h2><p>The run went on with other settings (<code>--resume force</code>): "
+        "the numbers above are about all rows together, those below say which value made how many.</p>"
+        f"{table('Settings that changed', ['setting', 'step', 'value', 'rows that it made'], rows, words=3)}</section>"
+    )
+
+
 def settings(work: WorkDir) -> str:
     """The settings that results depend on."""
     shape = work.manifest.shape
@@ -121,7 +138,7 @@ def settings(work: WorkDir) -> str:
         key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in shape.items()
     }
     rows = [[f"<code>{line(key)}</code>", line(text, 300)] for key, text in sorted(texts.items())]
-    return (
+    return _changed(work) + (
         f"<details><summary>Settings that affect results (digest <code>{digest(shape)}</code>)</summary>"
         f"{table('Settings', ['key', 'value or digest'], rows, words=2)}</details>"
     )
