@@ -25,7 +25,8 @@ _LONGEST_SENTENCE = 10_000
 """Characters; anything longer is not a sentence, and is not searched."""
 _OPENERS = re.compile(r"\$\$|\\\[|\\\(|\$(?=[^\s$])")
 _CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)", "$": "$"}
-_END = re.compile(r"[.!?。！？]+[\"'”’)\]*_]*(?=\s|\Z)|[。！？]+[\"'”’)\]*_]*|\n")
+_END = re.compile(r"(?<![.!?。！？])[.!?。！？]++[\"'”’)\]*_]*+(?=\s|\Z)|[。！？]+[\"'”’)\]*_]*|\n")
+"""A run of stops is read once, from its first: a text of nothing else must not take quadratic time."""
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|Dr|Mr|Mrs|Ms|St|No|Fig|Eq|ca)|(?:^|\n)[\s*#(]*(?:\d{1,3}|[A-Za-z]))\.\Z",
     re.IGNORECASE,

@@ -11,7 +11,9 @@ LONGEST = 600
 """Characters; a longer text is not a final answer, and is not read."""
 
 _MOST_LAYERS = 8
-_GROUPED = re.compile(r"(?<=\d)\s*(?:,\s?\\!|\\[,!;:]|\{,\}|[\u2009\u202f\u00a0])\s*(?=\d{3}(?!\d))")
+_GROUPED = re.compile(
+    r"(?<=\d)(?:\s*+(?:,\s?\\!|\\[,!;:]|\{,\})|[^\S\u2009\u202f\u00a0]*+[\u2009\u202f\u00a0])\s*+(?=\d{3}(?!\d))"
+)
 _SPACING = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|(?<=[\w}.,$])~|[\u2009\u202f\u00a0]")
 _NOTHING = re.compile(r"\\!|\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])")
 _TEXT = re.compile(r"\\(?:mathrm|textrm|textbf|textit|textnormal|mbox|hbox|text|operatorname)\*?\s*\{")
@@ -19,7 +21,7 @@ _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathsf)\s*\{([^{}]*)\}")
 _LOOSE = re.compile(r"(?<![A-Za-z0-9])\s+|(?<=[A-Za-z])\s+(?![A-Za-z])|(?<=\d)\s+(?!\d)")
 """White space without a meaning: "3 4/5" is not "34/5", but "5 cm" is "5cm"."""
 _FRAC = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
+_DEGREE = re.compile(r"\^\s*+(?:\{\s*+)?\\circ\s*\}?|\\degree(?![A-Za-z])")
 _LOOKALIKES = str.maketrans(
     {
         "−": "-",

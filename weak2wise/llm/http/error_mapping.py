@@ -112,5 +112,6 @@ def _error_and_message(body: bytes) -> tuple[dict[str, Any], str]:
             text = str(found)
     except UNREADABLE:
         text = body[:_MOST_CHARACTERS].decode("utf-8", errors="replace")
-        text = re.sub(r"<[^>]*>", " ", text)  # a proxy's HTML page
+        tags, end, rest = text.rpartition(">")
+        text = re.sub(r"<[^>]*>", " ", tags + end) + rest  # a proxy's HTML page; every "<" that is tried has its ">"
     return error, " ".join("".join(c if c.isprintable() else " " for c in text[:_MOST_CHARACTERS]).split())
