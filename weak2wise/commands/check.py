@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated, cast
 
 import cyclopts
 import msgspec
@@ -23,6 +23,7 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.terminal import QueuedStream
 
 
 class Checked(Struct, frozen=True):
@@ -66,7 +67,8 @@ def check(
         engine = Engine(loaded)  # checks prompts, folders and models itself
     except ConfigError as error:
         raise ConfigError(f"{config}: {error}") from None
-    console = Console()
+    out = QueuedStream(sys.stdout)  # findings are shown while endpoints are being asked
+    console = Console(file=cast("IO[str]", out))
     show = _ignore if json else lambda finding: _show_finding(finding, console)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         checked = runner.run(_check(loaded, engine, resume, show, load=load))
@@ -74,6 +76,7 @@ def check(
         sys.stdout.write(msgspec.json.encode(checked).decode() + "\n")
     else:
         _show_forecast(checked, console)
+    out.drained()
     return 0 if checked.ok else 1
 
 
