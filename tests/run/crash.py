@@ -1,9 +1,9 @@
 """Stops the engine in every way a machine knows, again and again, and adds up what that cost.
 
-One lap is one work_dir: the engine is started, stopped at a random moment (killed, signalled, frozen for longer than its
-time-outs, out of disk; its terminal perhaps not read), perhaps robbed of the end of a ledger, and started again, until it
-has gone through. Then its result files must have the bytes of an undisturbed run, and its
-questions must each be accounted for once. Laps follow each other until there were enough stops.
+One lap is one work_dir: the engine is started, stopped at a random moment (killed, signalled, frozen for longer than
+its time-outs, out of disk; its terminal perhaps not read), perhaps robbed of the end of a ledger, and started again,
+until it has gone through. Then its result files must have the bytes of an undisturbed run, and its questions must each
+be accounted for once. Laps follow each other until there were enough stops.
 
 The server counts every request. At most those may be asked again that were under way when the engine was stopped, and
 those whose lines were cut out of the journal afterwards.
@@ -138,13 +138,13 @@ class Crasher:
         asked, kept = asked_of(server), journaled(self._folder)
         how = self._rng.choice([*SIGNALS, FREEZE, UNREAD, *(DISK if self._disk else DISK[:2])])
         if how in DISK:
-            code = self._out_of_disk(how)
+            code: int | None = self._out_of_disk(how)
         elif how == UNREAD:
             with unread("terminal") as terminal:
                 code = self._signalled(server, how, output=terminal)
         else:
             code = self._signalled(server, how)
-        if code == 0 and how != FREEZE:
+        if code is None or (code == 0 and how != FREEZE):
             return False
         assert code in CODES[how], f"{how} ended the engine with {code}"
         lost = asked_of(server) - asked - (journaled(self._folder) - kept)
@@ -159,19 +159,27 @@ class Crasher:
         """Requests that can be under way at one moment."""
         return IN_FLIGHT * 5
 
-    def _signalled(self, server: LoopbackProcess, how: str, output: int | None = None) -> int:
+    def _signalled(self, server: LoopbackProcess, how: str, output: int | None = None) -> int | None:
+        """The exit code, ``None`` if it had gone through before its moment came."""
         moment = asked_of(server) + self._rng.randint(1, self._needed // 2)
         deadline = time.monotonic() + (self._rng.uniform(0, 2) if self._rng.random() < 0.2 else 60)
         words = ["--verbose"] if output is not None else []
         with start(self._folder, *words, output=output) as process:
             while asked_of(server) < moment and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.01)
-            if process.poll() is None:
+            hit = process.poll() is None
+            if hit:
                 self._signal(process.pid, how)
-            process.communicate(timeout=120)
-        return process.returncode
+            said, _ = process.communicate(timeout=120)
+        assert hit or process.returncode == 0
+        if "Fatal Python error: init_" in (
+            said or ""
+        ):  # the interpreter itself was interrupted, before any of our code
+            return -SIGNALS[how]
+        return process.returncode if hit else None
 
-    def _signal(self, pid: int, how: str) -> None:
+    @staticmethod
+    def _signal(pid: int, how: str) -> None:
         if how == FREEZE:
             os.killpg(pid, signal.SIGSTOP)
             time.sleep(TIME_OUT + 2)

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from difflib import get_close_matches
+from typing import TextIO
 
 import cyclopts
 
@@ -96,8 +97,14 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    sys.stderr = QueuedStream(sys.stderr)
-    atexit.register(wait_for_reader)
+    stderr, sys.stderr = sys.stderr, QueuedStream(sys.stderr)
+    atexit.register(_close_streams, stderr)
+
+
+def _close_streams(stderr: TextIO) -> None:
+    """Wait for the reader of standard error; if there is one, what is still to come is written to it directly."""
+    if wait_for_reader():
+        sys.stderr = stderr
 
 
 def _flushed(code: int) -> int:

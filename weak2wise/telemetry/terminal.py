@@ -127,11 +127,12 @@ def write_line(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
 
-def wait_for_reader() -> None:
-    """Wait up to ``UNREAD_SECONDS`` until what was written to stderr is out. Blocks."""
-    if isinstance(sys.stderr, QueuedStream):
-        with suppress(OSError):
-            sys.stderr.drained(UNREAD_SECONDS)
+def wait_for_reader() -> bool:
+    """Wait up to ``UNREAD_SECONDS`` until what was written to stderr is out; returns whether it is. Blocks."""
+    try:
+        return not isinstance(sys.stderr, QueuedStream) or sys.stderr.drained(UNREAD_SECONDS)
+    except OSError:
+        return False
 
 
 def can_be_drawn_on() -> bool:
