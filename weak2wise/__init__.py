@@ -4,10 +4,10 @@ What is listed here is the Python API; each name is loaded when it is first used
 nothing and changes nothing in the process.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, without loading it: until the program runs, Ctrl-C ends in a traceback
 if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __all__ here
+    from typing import Any
+
     from weak2wise.api import Run as Run, asynthesize as asynthesize, open_run as open_run, synthesize as synthesize
     from weak2wise.config import (
         AnswerPolicy as AnswerPolicy,
@@ -100,8 +100,10 @@ __all__ = [  # noqa: PLE0604 - names, all of them
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Load a name of the API when it is first used."""
+    from importlib import import_module  # noqa: PLC0415 - for the same reason
+
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

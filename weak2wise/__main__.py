@@ -9,6 +9,8 @@ import signal
 
 
 def _end(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(130))
+    signal.alarm(1)  # nobody may be reading
     os.write(2, b"Interrupted.\n")
     os._exit(130)
 

@@ -7,10 +7,10 @@ interpreter. Threads cannot be stopped, so each call runs in a process. The deci
   is then caused by exactly one call, and no other call waits behind it inside the pool. Calls wait here for a free
   slot, so thousands of waiting calls cost thousands of cheap waiters and nothing else.
 * The start method is ``spawn``: our process has threads, so it must not fork.
-* pebble starts the clock when the worker takes a call, which is after ``warm_up`` has run there: imports and
-  start-up never count against the time limit.
-* No orphans: an idle worker sees its pipe close when this process ends, and a busy one has its own kernel timer
-  (SIGALRM, which needs neither this process nor the interpreter lock) that ends it shortly after the time limit.
+* The time limit is CPU time, kept by the kernel in the worker itself: SIGPROF ends it, even inside a long C call. So
+  neither a process that stood still, nor a clock that was set, nor a busy machine makes a call fail; and imports and
+  start-up, which come before the call, do not count.
+* No orphans: an idle worker sees its pipe close when this process ends, and a busy one ends at its time limit.
 * SIGINT at a terminal reaches every process of the group. Workers are started with it blocked, so they print
   nothing; this process ends them.
 """
@@ -21,7 +21,6 @@ import os
 import resource
 import signal
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from types import TracebackType
@@ -29,16 +28,15 @@ from typing import Any, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from weak2wise.deadline import Deadline
 from weak2wise.spawn import MainlessContext
 
 T = TypeVar("T")
 
 MEMORY_LIMIT = 4 << 30
 """Address space of one worker, in bytes: a call that needs more fails alone and does not harm the machine."""
-GRACE = 2.0
-"""Seconds after the time limit of its call at which a worker ends itself, if no process is left to stop it."""
-START_SECONDS = 30.0
-"""The longest time until a new worker has run ``warm_up``."""
+PATIENCE = 60.0
+"""Seconds besides the time limit for the start of a worker, and for CPU time on a busy machine."""
 
 
 class PoolError(Exception):
@@ -46,7 +44,7 @@ class PoolError(Exception):
 
 
 class PoolTimeout(PoolError):
-    """The call ran longer than its time limit; its process was killed."""
+    """The call used up its time limit; its process was killed."""
 
 
 class PoolCrashed(PoolError):
@@ -89,18 +87,18 @@ class KillablePool:
         Args:
             fn: the function.
             *args: its arguments.
-            time_limit: seconds it may take, its worker's start-up not counted.
+            time_limit: seconds of CPU time it may take, its worker's start-up not counted.
 
         Raises:
-            PoolTimeout: the time limit has passed.
+            PoolTimeout: the time limit is used up.
             PoolCrashed: the process died under the call, or the call ran out of memory.
         """
         slot = await self._free.get()
         try:
             return await slot.run(fn, args, time_limit)
-        except FutureTimeout:
-            raise PoolTimeout(f"{_name(fn)} took longer than {time_limit:g} s") from None
         except (ProcessExpired, BrokenProcessPool, MemoryError) as error:
+            if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGPROF:
+                raise PoolTimeout(f"{_name(fn)} took longer than {time_limit:g} s") from None
             raise PoolCrashed(f"{_name(fn)} ended its worker: {error!r}") from None
         finally:
             self._free.put_nowait(slot)
@@ -128,15 +126,16 @@ class _Slot:
 
     async def _once(self, fn: Callable[..., T], args: tuple[Any, ...], limit: float) -> T:
         pool = await self._running_pool()
-        future = asyncio.wrap_future(pool.schedule(_guarded, args=(fn, args, limit + GRACE), timeout=limit))
+        future = asyncio.wrap_future(pool.schedule(_limited, args=(fn, args, limit)))
         try:
-            done, _ = await asyncio.wait([future], timeout=START_SECONDS + limit + GRACE)
+            async with Deadline(limit + PATIENCE):
+                await asyncio.wait([future])
+        except TimeoutError:  # a worker that dies just as it takes a call can leave the pool waiting for it
+            future.cancel()
+            raise BrokenProcessPool from None
         except asyncio.CancelledError:
             future.cancel()
             raise
-        if not done:  # a worker that dies just as it takes a call can leave the pool waiting for it
-            future.cancel()
-            raise BrokenProcessPool
         result: T = future.result()
         return result
 
@@ -173,20 +172,20 @@ def _start(warm_up: Callable[[], object] | None) -> ProcessPool:
 def _prepare(warm_up: Callable[[], object] | None) -> None:
     """Set up a new worker: it ends at once on SIGTERM, stays within its memory limit and has its imports done."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the kernel's own handler works even inside a long C call
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     with contextlib.suppress(ValueError, OSError):  # a lower limit set from outside stays
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, resource.getrlimit(resource.RLIMIT_AS)[1]))
     if warm_up is not None:
         warm_up()
 
 
-def _guarded(fn: Callable[..., T], args: tuple[Any, ...], last_resort: float) -> T:
-    """Run in the worker: the kernel ends this process ``last_resort`` seconds from now if the call has not ended."""
-    signal.setitimer(signal.ITIMER_REAL, last_resort)
+def _limited(fn: Callable[..., T], args: tuple[Any, ...], seconds: float) -> T:
+    """Run in the worker: the kernel ends this process if the call takes more than so many seconds of CPU time."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return fn(*args)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _name(fn: Callable[..., object]) -> str:

@@ -79,6 +79,15 @@ def test_an_interruption_while_the_program_is_loaded_is_no_traceback(tmp_path: P
         (tmp_path / f"{module}.py").unlink()
 
 
+def test_next_to_nothing_is_loaded_before_the_program_can_be_interrupted_cleanly() -> None:
+    """Each module loaded before that is time in which Ctrl-C ends in a traceback."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules); import weak2wise.__main__; "
+    program += "print(*sorted(set(sys.modules) - before - {'weak2wise', 'weak2wise.__main__'}))"
+    words = [sys.executable, "-I", "-c", f"import os, signal; {program}"]
+    loaded = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (loaded.stdout, loaded.stderr) == ("\n", "")
+
+
 def loaded_by(code: str, *words: str) -> set[str]:
     """What a program has loaded when it ends."""
     listing = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {code}"

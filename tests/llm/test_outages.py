@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,60 @@ async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_hung_probe_holds_nobody_back_once_the_endpoint_answers_again() -> None:
+    """Twenty failures take it down; the first probe hangs for as long as it may, and everybody else is answered."""
+    faults = (Fault("500", times=20), Fault("hang_before_headers", Match(nth=21), times=1))
+    async with serve(faults=faults) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", request_timeout=60)
+        async with OpenAIModel("a", settings) as model:
+            asking = Retried(model, max_retries=5, first_wait=0.01)
+            calls = [asyncio.create_task(asking.complete(structs.replace(PROMPT, seed=seed))) for seed in range(20)]
+            async with asyncio.timeout(15):
+                while sum(task.done() and bool(task.result().text) for task in calls) < 19:
+                    await asyncio.sleep(0.05)
+            for task in calls:
+                task.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_a_probe_that_hung_takes_no_endpoint_down_that_answers_again() -> None:
+    """It ends with its time-out long after another probe was answered: one failure, as any other."""
+    faults = (Fault("500", times=20), Fault("hang_before_headers", Match(nth=21), times=1))
+    async with serve(faults=faults) as server:
+        settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a", request_timeout=4)
+        async with OpenAIModel("a", settings) as model:
+            for _ in range(20):
+                with pytest.raises(Transient):
+                    await model.complete(PROMPT)
+            hung = asyncio.create_task(model.complete(PROMPT))
+            await asyncio.sleep(2)
+            await model.complete(PROMPT)
+            with pytest.raises(Transient, match="no answer within 4 s"):
+                await hung
+            assert model.load().down is None
+            await asyncio.wait_for(model.complete(PROMPT), 0.5)
+
+
+async def test_probes_that_only_hang_end_the_wait_of_all_calls() -> None:
+    """Each probe that is sent meanwhile may hang; the wait ends with the time-out of those sent within the patience."""
+    faults = (Fault("500", times=20), Fault("hang_before_headers", times=None))
+    async with serve(faults=faults) as server:
+        settings = OpenAIEndpoint(
+            base_url=server.base_url,
+            model_id="strong-a",
+            request_timeout=4,
+            outage_patience=2,
+            max_concurrent_requests=9,
+        )
+        async with OpenAIModel("a", settings) as model:
+            for _ in range(20):
+                with pytest.raises(Transient):
+                    await model.complete(PROMPT)
+            began = time.monotonic()
+            calls = [model.complete(structs.replace(PROMPT, seed=seed)) for seed in range(30)]
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+            assert time.monotonic() - began < 2 + 4 + 5
+            assert sum(isinstance(end, Down) for end in ends) >= 25
+            assert {type(end) for end in ends} <= {Down, Transient}

@@ -38,3 +38,11 @@ def devour() -> int:
 
 def slow_start() -> None:
     time.sleep(1.5)
+
+
+def busy(seconds: float) -> str:
+    """Take so many seconds of CPU time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return "done"

@@ -1,9 +1,10 @@
 """Stops the engine in every way a machine knows, again and again, and adds up what that cost.
 
-One lap is one work_dir: the engine is started, stopped at a random moment, perhaps robbed of the end of a ledger or
-given a damaged line, which it must refuse and ``repair`` take out, and started again, until it has gone through. Then
-its result files must have the bytes of an undisturbed run, and its questions must each be accounted for once. Laps
-follow each other until there were enough stops.
+One lap is one work_dir: the engine is started, stopped at a random moment (killed, signalled, frozen for longer than
+its time-outs, out of disk; its terminal perhaps not read), perhaps robbed of the end of a ledger or given a damaged
+line, which it must refuse and ``repair`` take out, and started again, until it has gone through. Then its result files
+must have the bytes of an undisturbed run, and its questions must each be accounted for once. Laps follow each other
+until there were enough stops.
 
 The server counts every request. At most those may be asked again that were under way when the engine was stopped, and
 those whose lines were cut or taken out of the journal afterwards.
@@ -29,15 +30,20 @@ from pathlib import Path
 
 from tests.engine_runs import ROOT, config_for, finish, start, write_run
 from tests.loopback import LoopbackProcess
+from tests.unread import unread
 
 VIEWS = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl", "failed.jsonl")
 IN_FLIGHT = 4
 """Requests at once for each of the five endpoints."""
+TIME_OUT = 4.0
+"""Seconds that a request may take, and an engine that is frozen stands still for longer."""
 MOST_CUT = 3000
 """Bytes cut off a ledger's tail, at most."""
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 DISK = ("EIO", "ENOSPC", "full disk")
-CODES = {"SIGKILL": {-9}, "SIGTERM": {130, -15}, "SIGINT": {130, -2}} | {how: {3} for how in DISK}
+FREEZE, UNREAD = "SIGSTOP and SIGCONT", "SIGTERM, terminal not read"
+CODES = {"SIGKILL": {-9}, "SIGTERM": {130, -15}, "SIGINT": {130, -2}, UNREAD: {130, -15}, FREEZE: {0}}
+CODES |= {how: {3} for how in DISK}
 """How the engine may end; a signal before it has set up its handlers ends it by that signal."""
 
 
@@ -89,7 +95,7 @@ class Crasher:
         shutil.rmtree(self._folder / "work", ignore_errors=True)
         config = config_for(self._folder, server.base_url, n_mask=3)
         for endpoint in config["model_endpoints"].values():
-            endpoint["max_concurrent_requests"] = IN_FLIGHT
+            endpoint["max_concurrent_requests"], endpoint["request_timeout"] = IN_FLIGHT, TIME_OUT
         write_run(self._folder, config | {"engine": {"shard_mb": 1}}, self._questions)
 
     def _run_undisturbed(self) -> dict[str, bytes]:
@@ -130,15 +136,25 @@ class Crasher:
         assert totals["rows"] == self._questions == totals["emitted"] + sum(totals["dropped"].values())
 
     def _stopped(self, server: LoopbackProcess) -> bool:
-        """Start the engine and stop it at a random moment; ``False`` if it had gone through by then."""
+        """Start the engine and stop it at a random moment; ``False`` if it had gone through by then.
+
+        One that was frozen goes through afterwards, and nothing that it had asked may be lost.
+        """
         asked, kept = asked_of(server), journaled(self._folder)
-        how = self._rng.choice([*SIGNALS, *(DISK if self._disk else DISK[:2])])
-        code = self._signalled(server, how) if how in SIGNALS else self._out_of_disk(how)
-        if code == 0:
+        how = self._rng.choice([*SIGNALS, FREEZE, UNREAD, *(DISK if self._disk else DISK[:2])])
+        if how in DISK:
+            code: int | None = self._out_of_disk(how)
+        elif how == UNREAD:
+            with unread("terminal") as terminal:
+                code = self._signalled(server, how, output=terminal)
+        else:
+            code = self._signalled(server, how)
+        if code is None or (code == 0 and how != FREEZE):
             return False
         assert code in CODES[how], f"{how} ended the engine with {code}"
         lost = asked_of(server) - asked - (journaled(self._folder) - kept)
-        assert 0 <= lost <= self.most_in_flight, f"{how} cost {lost} answers"
+        most = 0 if how == FREEZE else self.most_in_flight
+        assert 0 <= lost <= most, f"{how} cost {lost} answers"
         self.counts.lost += lost
         self.counts.stops[how] += 1
         return True
@@ -148,16 +164,35 @@ class Crasher:
         """Requests that can be under way at one moment."""
         return IN_FLIGHT * 5
 
-    def _signalled(self, server: LoopbackProcess, how: str) -> int:
+    def _signalled(self, server: LoopbackProcess, how: str, output: int | None = None) -> int | None:
+        """The exit code, ``None`` if it had gone through before its moment came."""
         moment = asked_of(server) + self._rng.randint(1, self._needed // 2)
         deadline = time.monotonic() + (self._rng.uniform(0, 2) if self._rng.random() < 0.2 else 60)
-        with start(self._folder) as process:
+        words = ["--verbose"] if output is not None else []
+        with start(self._folder, *words, output=output) as process:
             while asked_of(server) < moment and time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.01)
-            if process.poll() is None:
-                (os.killpg if how == "SIGKILL" else os.kill)(process.pid, SIGNALS[how])
-            process.communicate(timeout=60)
-        return process.returncode
+            hit = process.poll() is None
+            if hit:
+                self._signal(process.pid, how)
+            said, _ = process.communicate(timeout=120)
+        assert hit or process.returncode == 0
+        if "Fatal Python error: init_" in (
+            said or ""
+        ):  # the interpreter itself was interrupted, before any of our code
+            return -SIGNALS[how]
+        return process.returncode if hit else None
+
+    @staticmethod
+    def _signal(pid: int, how: str) -> None:
+        if how == FREEZE:
+            os.killpg(pid, signal.SIGSTOP)
+            time.sleep(TIME_OUT + 2)
+            os.killpg(pid, signal.SIGCONT)
+        elif how == "SIGKILL":
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, SIGNALS.get(how, signal.SIGTERM))
 
     def _out_of_disk(self, how: str) -> int:
         room = self._rng.randint(0, 400_000)

@@ -15,13 +15,12 @@ from weak2wise.commands import run_command_line
 with blockbuster_ctx(["weak2wise", "workers"]) as found:
     for function in found.functions.values():
         function.can_block_in("weak2wise/telemetry/log.py", {"write", "flush"})
-        function.can_block_in("weak2wise/telemetry/terminal.py", {"write_line"})
         function.can_block_in("weak2wise/ledger/files.py", {"locked"})
         function.can_block_in("weak2wise/run/engine.py", {"_check_writable", "_logged", "_named"})
     run_command_line()
 """
-"""The engine, with blocking calls on the event loop made errors. Lines for the log and the user are few and short; and
-before the run begins there is nothing to hold up."""
+"""The engine, with blocking calls on the event loop made errors. Lines for the log are few and short; before the run
+begins there is nothing to hold up."""
 
 
 def test_a_run_with_failures_that_is_watched_and_resumed_blocks_nowhere(tmp_path: Path) -> None:

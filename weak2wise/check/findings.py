@@ -1,6 +1,7 @@
 """The findings of ``check``: input, work_dir, endpoints. Nothing is written."""
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +15,7 @@ from msgspec import Struct
 from weak2wise.check.forecast import Source
 from weak2wise.check.provider_notes import provider_notes, shutdown_notes
 from weak2wise.config import Config, environment_problems
+from weak2wise.deadline import Deadline
 from weak2wise.errors import ConfigError, RecordError, RunStopped
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
@@ -101,14 +103,14 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
             seen = await asyncio.to_thread(kind.inspect, name, config.endpoints[name])
             yield Finding(f"endpoint {name}", seen.verdict, seen.said)
             if load and seen.verdict != "bad":
-                yield await _ask(kind(name, config.endpoints[name]), config, None)
+                yield await _ask(kind(name, config.endpoints[name]), config, math.inf)
 
 
-async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Finding:
+async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
     """Open an endpoint, ask it once, without retries, for so many seconds at most, and close it."""
     began = time.monotonic()
     try:
-        async with asyncio.timeout(seconds):
+        async with Deadline(seconds):
             await endpoint.open()
             completion = await endpoint.complete(_prompt(config))
     except (ConfigError, RecordError, RunStopped) as error:

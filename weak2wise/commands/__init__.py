@@ -1,14 +1,17 @@
 """The commands, one module each. Each is imported only when it is called."""
 
+import atexit
 import io
 import os
 import sys
 from difflib import get_close_matches
+from typing import TextIO
 
 import cyclopts
 
 from weak2wise.commands.run import run
 from weak2wise.commands.say import INTERRUPTED, say
+from weak2wise.telemetry.terminal import QueuedStream, wait_for_reader
 
 app = cyclopts.App(
     name="weak2wise",
@@ -85,7 +88,7 @@ def _command() -> int:
 
 
 def _open_streams() -> None:
-    """Make sure that the standard streams are open and accept every character.
+    """Make sure that the standard streams are open and accept every character, and that nobody waits for stderr.
 
     A closed stream is replaced by /dev/null. Otherwise the next file to be opened, perhaps a ledger, would get its file
     descriptor, and everything written to "standard error" would go into that file.
@@ -99,17 +102,24 @@ def _open_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    stderr, sys.stderr = sys.stderr, QueuedStream(sys.stderr)
+    atexit.register(_close_streams, stderr)
+
+
+def _close_streams(stderr: TextIO) -> None:
+    """Wait for the reader of standard error; if there is one, what is still to come is written to it directly."""
+    if wait_for_reader():
+        sys.stderr = stderr
 
 
 def _flushed(code: int) -> int:
-    """Flush the standard streams and return the exit code: 3 if standard output fails and ``code`` is 0."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError as error:
-            # Otherwise Python would flush again at exit, print an error, and use an exit code of its own.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            if stream is sys.stdout and code == 0:
-                say(f"standard output: {error.strerror}")
-                code = 3
+    """Flush standard output and return the exit code: 3 if that fails and ``code`` is 0."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Otherwise Python would flush again at exit, print an error, and use an exit code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == 0:
+            say(f"standard output: {error.strerror}")
+            code = 3
     return code

@@ -4,10 +4,11 @@ import asyncio
 import errno
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import uvloop
 from rich.console import Console
@@ -20,7 +21,7 @@ from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.outputs.summary import Summary, show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
-from weak2wise.telemetry.terminal import can_be_drawn_on, write_line
+from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
 from weak2wise.watch.board import Observer
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
@@ -96,6 +97,7 @@ def carry_out(
             summary = runner.run(supervise(engine, address))
             if summary is None:
                 say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
+                wait_for_reader()
                 # No return: the runner would wait for threads, and one may be reading a large input for minutes.
                 # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
                 os._exit(INTERRUPTED)
@@ -122,7 +124,12 @@ class _Out(Console):
 
 def _print(summary: Summary, path: Path) -> None:
     """Print the summary. It is also in the file ``path``, so a failure to print does not make the run fail."""
+    wait_for_reader()  # what was said before comes first
     try:
-        show(summary, _Out())
+        out = QueuedStream(sys.stdout)
+        show(summary, _Out(file=cast("IO[str]", out)))
+        problem = "" if out.drained(UNREAD_SECONDS) else "nobody reads it"
     except OSError as error:
-        say(f"Standard output: {error.strerror}. The totals are in {path}.")
+        problem = str(error.strerror)
+    if problem:
+        say(f"Standard output: {problem}. The totals are in {path}.")

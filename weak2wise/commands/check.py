@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import IO, Annotated, TypeVar, cast
 
 import cyclopts
 import msgspec
@@ -25,6 +25,7 @@ from weak2wise.run.engine import Engine
 from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.terminal import QueuedStream
 
 T = TypeVar("T")
 
@@ -96,7 +97,8 @@ def check(
         json: Print one JSON object for a script.
     """
     loaded = load_config(config, set_ or (), env=None)  # a key that is not set is one finding among others
-    console = Console()
+    out = QueuedStream(sys.stdout)  # findings are shown while endpoints are being asked
+    console = Console(file=cast("IO[str]", out))
     show = _ignore if json else lambda finding: _show_finding(finding, console)
     findings = _Findings(show)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -105,6 +107,7 @@ def check(
         sys.stdout.write(msgspec.json.encode(checked).decode() + "\n")
     else:
         _show_forecast(checked, console)
+    out.drained()
     return 0 if checked.ok else 1 if findings.starts else 2
 
 

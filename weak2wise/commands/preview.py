@@ -23,6 +23,7 @@ from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.terminal import wait_for_reader
 from workers.records import Golden, Score, Scored
 from workers.scorers import Scorer
 from workers.scorers.masking import hint
@@ -50,14 +51,13 @@ def preview(
     handle_interrupts()
     try:
         loaded = load_config(config, set_ or ())
-        with (
-            tempfile.TemporaryDirectory(prefix="weak2wise-preview-") as name,
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            small, questions = runner.run(_small(loaded, name, n))
-            if runner.run(supervise(make_engine(small, questions=questions))) is None:
-                say("Interrupted.")
-                return INTERRUPTED
+        with tempfile.TemporaryDirectory(prefix="weak2wise-preview-") as name:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                small, questions = runner.run(_small(loaded, name, n))
+                if runner.run(supervise(make_engine(small, questions=questions))) is None:
+                    say("Interrupted.")
+                    return INTERRUPTED
+            wait_for_reader()
             return show(WorkDir(Path(name)), Console())
     except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
         return explain(error, command_line(), kept=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from weak2wise.deadline import Deadline
 from weak2wise.errors import RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.telemetry.log import log
@@ -40,7 +41,7 @@ class Drain:
         self.started = True
         if self.under_way:
             try:
-                async with asyncio.timeout(seconds):
+                async with Deadline(seconds):
                     await self._quiet.wait()
             except TimeoutError:
                 pass

@@ -33,11 +33,12 @@ from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
 from weak2wise.outputs.warnings import warnings
 from weak2wise.paths import OWN, check_paths, output_of
 from weak2wise.pipeline import Stage, run
+from weak2wise.run.held_folder import HeldFolder
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
 from weak2wise.run.kept_config import keep_config
 from weak2wise.run.models import wrap_models
-from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted
+from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted, stop_when_moved
 from weak2wise.run.overlap import read_overlap
 from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
@@ -154,6 +155,7 @@ class Engine:
         began = time.monotonic()
         with ExitStack() as stack:
             self._locks.append(stack.enter_context(locked(self.work_dir)))
+            self._folder = HeldFolder(self.work_dir)
             if self._steps[-1] is METHOD[-1]:
                 self._claim = stack.enter_context(Claim.on(self._output, self.work_dir))
                 self._locks.append(self._claim.lock)
@@ -283,6 +285,7 @@ class Engine:
                 group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
                 group.create_task(work.observer.watch()),
                 group.create_task(progress(work.observer)),
+                group.create_task(stop_when_moved(self._folder, self.drain)),
             ]
             await run(
                 self._input.questions,
@@ -298,6 +301,7 @@ class Engine:
 
     async def _report(self, work: Opened, began: float) -> Summary:
         """Write the output files and sum up the run."""
+        await asyncio.to_thread(self._folder.check)
         files = {self._file_of(step): step for step in self._steps}
         await self._write_in_thread(write_output_files, files, work.account, self.failures, self._claim)
         last = self._steps[-1]

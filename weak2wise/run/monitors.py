@@ -5,10 +5,13 @@ import asyncio
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
+from weak2wise.run.held_folder import HeldFolder
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observer
 
 PROGRESS_SECONDS = 10.0
+MOVED_SECONDS = 2.0
+"""Seconds between two looks whether the work_dir is still where it was."""
 
 
 async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
@@ -21,6 +24,18 @@ async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
         f"engine.max_cost_usd: {cap:g} US dollars are spent ({budget.spent:.4f})",
         hint=f"{budget.spent:.4f} US dollars are spent; to go on, raise engine.max_cost_usd.",
     )
+
+
+async def stop_when_moved(folder: HeldFolder, drain: Drain) -> None:
+    """Stop the run when its work_dir is moved or deleted, after the answers in flight have arrived.
+
+    What is open is still written to, wherever it is; but what is created would be in another folder of the same name.
+    """
+    while True:
+        await asyncio.sleep(MOVED_SECONDS)
+        if not await asyncio.to_thread(folder.is_in_place):
+            await drain.drain(PAID_ANSWERS_SECONDS)
+            raise folder.moved()
 
 
 def ending_of(error: BaseException | None) -> str:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.terminal import QueuedStream
 from weak2wise.watch.board import Board, EndpointFacts, Observer
 
 EVERY = 2.0
@@ -29,13 +30,14 @@ _GAP = 2
 async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> AsyncIterator[None]:
     """Show the run on ``console`` while the context is open. Other printed lines scroll above it.
 
-    If the terminal is closed, drawing stops and the run goes on.
+    If the terminal is closed, drawing stops and the run goes on. While it is not read, nothing is drawn.
     """
+    stream = console.file
     waiting = Text("Opening ledgers and endpoints; an embedded engine takes half a minute or more …", style="dim")
     live = Live(waiting, console=console, auto_refresh=False, transient=True)
     with suppress(OSError):
         live.start(refresh=True)
-    showing = asyncio.create_task(_show(observer, live))
+    showing = asyncio.create_task(_show(observer, live, stream))
     try:
         yield
     finally:
@@ -43,11 +45,12 @@ async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> A
         _stop(live)
 
 
-async def _show(observer: "asyncio.Future[Observer]", live: Live) -> None:
+async def _show(observer: "asyncio.Future[Observer]", live: Live, stream: IO[str]) -> None:
     found = await asyncio.shield(observer)
     try:
         while True:
-            live.update(Picture(found.board()), refresh=True)
+            if not (isinstance(stream, QueuedStream) and stream.is_behind):
+                live.update(Picture(found.board()), refresh=True)
             await asyncio.sleep(EVERY)
     except OSError:
         _stop(live)

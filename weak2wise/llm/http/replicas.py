@@ -1,10 +1,12 @@
 """The replicas of one endpoint, each behind a circuit breaker.
 
-A replica that fails several times in a row is *down*: it gets no calls until it is time for a probe, which is an
-ordinary call. Any reply to the probe brings the replica back; if the probe fails, the next one comes later. While all
-replicas are down, calls wait, since an outage of minutes should not make questions fail. They do not wait forever,
-since other models may go on: the time counts from when the last replica went down. It does not end before a probe has
-failed, because a slow answer is still an answer.
+A replica that fails several times in a row is *down*: it gets no calls but probes, which are ordinary calls, each
+after a longer pause than the one before. Any reply to a probe brings the replica back. The pauses count from when a
+probe is sent, not from when it ends: one that hangs until its time-out must not hold back the next, since the replica
+may answer again. While all replicas are down, calls wait, since an outage of minutes should not make questions fail.
+They do not wait forever, since other models may go on: the time counts from when the last replica went down. It does
+not end before a probe has failed, nor while one is under way that was sent in that time, because a slow answer is still
+an answer. Such a probe ends with its own time-out at the latest, and later ones do not extend the time.
 """
 
 import asyncio
@@ -33,16 +35,18 @@ class Replica:
         self.failures = 0
         self.failing_since = 0.0
         self.down = False
-        self.probing = False
+        self.probes: set[Visit] = set()
+        """The probes under way since it went down."""
         self.probe_at = 0.0
         self.pause = FIRST_PROBE
 
 
 class Visit(NamedTuple):
-    """A call's permission to use a replica; a ``probe`` checks whether it is still down."""
+    """A call's permission to use a replica since ``sent_at``; a ``probe`` checks whether it is still down."""
 
     replica: Replica
     probe: bool
+    sent_at: float
 
 
 class Replicas:
@@ -78,32 +82,38 @@ class Replicas:
             Down: none could for too long, or ``wait`` is off and none can.
         """
         while not self._choice(now := time.monotonic()):
-            undecided = not self._probed or any(replica.probing for replica in self._replicas)
-            left = float("inf") if undecided else self._down_since + self._outage_patience - now
+            end = self._down_since + self._outage_patience
+            probes = [probe for replica in self._replicas for probe in replica.probes]
+            undecided = not self._probed or any(probe.sent_at < end for probe in probes)
+            left = float("inf") if undecided else end - now
             if left <= 0 or not wait:
                 since = now - self._down_since
                 raise Down(f"{self._name}: down for {since:,.0f} s; {self._cause}", endpoint=self._name)
-            pause = min(left, *(r.probe_at - now for r in self._replicas if not r.probing), float("inf"))
+            pause = min(left, *(replica.probe_at - now for replica in self._replicas))
             try:
-                async with asyncio.timeout(max(0.01, pause) if pause < float("inf") else None):
+                async with asyncio.timeout(max(0.01, pause)):
                     await self._changed.wait()
             except TimeoutError:
                 pass
 
     def take(self) -> Visit | None:
         """The replica for the next call, ``None`` if none is left; return it with ``give_back``."""
-        replica = self._choice(time.monotonic())
+        now = time.monotonic()
+        replica = self._choice(now)
         if replica is None:
             return None
         replica.in_flight += 1
-        replica.probing = replica.down
-        return Visit(replica, replica.down)
+        visit = Visit(replica, replica.down, now)
+        if visit.probe:
+            replica.probes.add(visit)
+            self._probe_later(replica, now)
+        return visit
 
     def _choice(self, now: float) -> Replica | None:
         if len(self._replicas) == 1 and not self._replicas[0].down:
             return self._replicas[0]
         for replica in self._replicas:
-            if replica.down and not replica.probing and now >= replica.probe_at:
+            if replica.down and now >= replica.probe_at:
                 return replica
         return min((r for r in self._replicas if not r.down), key=lambda r: r.in_flight, default=None)
 
@@ -121,22 +131,24 @@ class Replicas:
         replica = visit.replica
         replica.in_flight -= 1
         now = time.monotonic()
-        if visit.probe:
-            replica.probing = False
+        is_probe = visit in replica.probes
+        replica.probes.discard(visit)
         if replied:
             replica.failures = 0
             if replica.down:
                 replica.down, replica.pause = False, FIRST_PROBE
+                replica.probes.clear()  # those that still hang are ordinary calls from now on
                 host_log.warning("endpoint.up", endpoint=self._name, base_url=replica.url)
         elif replied is False:
             replica.failing_since = replica.failing_since if replica.failures else now
             replica.failures += 1
             slow = replica.failures >= SLOW_RUN and now - replica.failing_since >= SLOW_SECONDS
-            if visit.probe:
+            if is_probe:
                 self._probed = True
-                self._probe_later(replica, now)
             elif not replica.down and (slow or replica.failures >= self._run):
                 self._bring_down(replica, now, cause)
+        elif is_probe:
+            replica.probe_at = now  # it showed nothing: the next call may be the probe in its place
         if replica.down or visit.probe:
             self._changed.set()  # waiting calls check again
             self._changed = asyncio.Event()

@@ -1,20 +1,21 @@
 """One HTTP exchange: send a body, read the reply, and turn every failure into one of our error types."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Self
 
 import aiohttp
-import msgspec
-from msgspec import Struct
 
 from weak2wise.config import OpenAIEndpoint
+from weak2wise.deadline import Deadline
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import ModelError, Transient, Unusable
-from weak2wise.llm.http.error_mapping import UNREADABLE, error_for
+from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.model_list import parse_models
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
@@ -26,33 +27,19 @@ LONGEST_MESSAGE = 400
 """Characters that are kept of an error's message. Secrets are removed first: half a key would not be recognised."""
 LAST_BYTES_SECONDS = 0.5
 """How long to wait for the end of a finished stream, so that its connection can be used again."""
+CONNECT_SECONDS = 30.0
+"""How long a new connection may take."""
 UNKNOWN_SECONDS = 15.0
 """How long a host that was never found may be unknown before that counts as a mistake in the config."""
+LIST_SECONDS = 15.0
+"""How long a provider's list of models may take."""
 
 
-_LIST_TIMEOUT = aiohttp.ClientTimeout(total=15)
-
-
-class _Listed(Struct):
-    id: str
-    shutdown_date: Any = None
-
-
-class _List(Struct):
-    data: list[_Listed]
-
-
-_LIST = msgspec.json.Decoder(_List)
-
-
-def _day(value: Any) -> date | None:
-    """A day as a provider writes it: ISO, or seconds since 1970."""
-    try:
-        if isinstance(value, int | float):
-            return datetime.fromtimestamp(value, UTC).date()
-        return date.fromisoformat(value[:10])
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
+class _Connector(aiohttp.TCPConnector):
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        """Give a connection, a new one within ``CONNECT_SECONDS``. Raises ``TimeoutError``."""
+        async with Deadline(CONNECT_SECONDS):
+            return await super().connect(*args, **kwargs)
 
 
 class Transport:
@@ -70,12 +57,11 @@ class Transport:
         self._first_try_at: float | None = None
 
     async def __aenter__(self) -> Self:
-        # Time-outs cover one sent request; connections are bounded by the in-flight limit, not by the connector.
-        end = self._endpoint
-        total, silence = (None, end.idle_timeout) if end.stream else (end.request_timeout, None)
+        # Connections are bounded by the in-flight limit, not by the connector. aiohttp's own time-outs are off: after
+        # the process stood still they would fire before the answers that have arrived are read.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(total=total, sock_connect=30, sock_read=silence),
+            connector=_Connector(limit=0, ttl_dns_cache=300),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -93,7 +79,7 @@ class Transport:
         """
         stream = Stream(self._name)
         try:
-            return await self._exchange(url, body, slot, stream)
+            return await self._in_time(url, body, slot, stream)
         except (ModelError, Unusable) as error:
             error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
             if isinstance(error, ModelError):
@@ -105,15 +91,31 @@ class Transport:
         """The models in a provider's list, each with its ``shutdown_date``; empty if there is no list to be read."""
         assert self._session is not None
         try:
-            async with self._session.get(url, allow_redirects=False, timeout=_LIST_TIMEOUT) as response:
-                if response.status != 200:
-                    return {}
-                listed = _LIST.decode(await self._read(response))
-        except (aiohttp.ClientError, TimeoutError, OSError, ModelError, *UNREADABLE):
+            async with (
+                Deadline(LIST_SECONDS) as silent,
+                self._session.get(url, allow_redirects=False) as response,
+            ):
+                body = b"".join([chunk async for chunk in self._chunks(response, silent)])
+        except (aiohttp.ClientError, OSError, Transient):
             return {}
-        return {model.id: _day(model.shutdown_date) for model in listed.data}
+        return parse_models(body) if response.status == 200 else {}
 
-    async def _exchange(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
+    async def _in_time(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
+        end = self._endpoint
+        try:
+            async with (
+                Deadline(end.request_timeout) as whole,
+                Deadline(end.idle_timeout if end.stream else math.inf) as silent,
+            ):
+                return await self._exchange(url, body, slot, stream, whole=whole, silent=silent)
+        except TimeoutError:
+            if stream.whole:  # it is paid for: do not ask again for its last bytes
+                return stream.completion()
+            raise self._timeout() from None
+
+    async def _exchange(
+        self, url: str, body: bytes, slot: Slot, stream: Stream, *, whole: Deadline, silent: Deadline
+    ) -> Completion:
         assert self._session is not None
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
@@ -123,13 +125,14 @@ class Transport:
                 if requests or tokens:
                     slot.note_quota(requests, tokens)
                 if response.status == 200 and response.content_type == "text/event-stream":
-                    return await self._streamed(response, stream)
-                text = await self._read(response)
+                    return await self._streamed(response, stream, whole, silent)
+                chunks = [chunk async for chunk in self._chunks(response, silent)]
+                text = chunks[0] if len(chunks) == 1 else b"".join(chunks)
                 if response.status == 200:
                     return parse_reply(text, self._name)
                 raise error_for(response.status, text, self._name, retry_after(headers), headers.get("Location"))
-        except TimeoutError:
-            raise self._timeout() from None
+        except aiohttp.ConnectionTimeoutError:
+            raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise Unusable(
                 f"{self._name}: TLS refused: {error}", hint="Fix the certificate or the endpoint's base_url."
@@ -158,28 +161,17 @@ class Transport:
             hint=f"Correct model_endpoints.{self._name}.base_url, or fix this machine's network.",
         )
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        began = time.monotonic()
-        chunks = []
-        async for chunk in self._chunks(response):
-            chunks.append(chunk)
-            if time.monotonic() - began > self._endpoint.request_timeout:  # a stream has no total time-out
-                raise self._timeout()
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    async def _streamed(self, response: aiohttp.ClientResponse, stream: Stream) -> Completion:
-        heard_at = time.monotonic()
+    async def _streamed(
+        self, response: aiohttp.ClientResponse, stream: Stream, whole: Deadline, silent: Deadline
+    ) -> Completion:
         try:
-            async for chunk in self._chunks(response):
-                now = time.monotonic()
-                if stream.feed(chunk):
-                    heard_at = now
-                elif now - heard_at > self._endpoint.request_timeout:
-                    raise self._timeout()
+            async for chunk in self._chunks(response, silent):
+                if stream.feed(chunk) and self._endpoint.stream:
+                    whole.renew()
                 if stream.done:
                     break
-        except (ModelError, Unusable, TimeoutError, aiohttp.ClientError, OSError):
-            if not stream.whole:  # a whole answer is paid for: do not ask again for its last bytes
+        except (ModelError, Unusable, aiohttp.ClientError, OSError):
+            if not stream.whole:
                 raise
         completion = stream.completion()
         if stream.done:
@@ -188,11 +180,12 @@ class Transport:
                     await response.content.readany()
         return completion
 
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _chunks(self, response: aiohttp.ClientResponse, silent: Deadline) -> AsyncIterator[bytes]:
         """The decompressed body as it arrives. Raises ``Transient`` if it is too large."""
         most = self._endpoint.max_response_mb
         size = 0
         async for chunk in response.content.iter_any():
+            silent.renew()
             size += len(chunk)
             if size > most << 20:
                 raise self._transient("oversized", f"an answer of more than {most} MiB")

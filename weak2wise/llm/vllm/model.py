@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from weak2wise.config import EngineOptions, VllmEndpoint
+from weak2wise.deadline import Deadline
 from weak2wise.errors import ConfigError
 from weak2wise.llm.call import current_call
 from weak2wise.llm.endpoint import Endpoint, HostParts, Inspection, Load
@@ -177,7 +178,6 @@ class VllmModel(Endpoint):
         """Calls inside the engine now."""
         self.waiting = 0
         """Calls that wait for a free place."""
-        self._heard_at = 0.0
 
     @classmethod
     def check(cls, name: str, settings: VllmEndpoint) -> None:
@@ -208,7 +208,7 @@ class VllmModel(Endpoint):
         self._opening.start()
         try:
             self._engine = await asyncio.wrap_future(self._opening.opened)
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with Deadline(CHECK_SECONDS):
                 await self._engine.check()
         except BaseException as error:
             if self._engine is None:
@@ -248,13 +248,10 @@ class VllmModel(Endpoint):
         try:
             await drain.enter()
             began = time.monotonic()
-            if not self.in_flight:
-                self._heard_at = began
             self.in_flight += 1
             self.meter.sent += 1
             try:
                 completion = await self._unless_silent(engine.answer(prompt))
-                self._heard_at = time.monotonic()
             finally:
                 self.in_flight -= 1
                 drain.leave()
@@ -269,9 +266,15 @@ class VllmModel(Endpoint):
         """The answer; raises ``EngineDied`` if the engine answers no call at all for an hour."""
         answer = asyncio.ensure_future(answering)
         try:
-            while not (await asyncio.wait([answer], timeout=SILENCE_SECONDS))[0]:
-                if time.monotonic() - self._heard_at >= SILENCE_SECONDS:
-                    raise EngineDied(f"the engine of {self.name} has answered nothing for an hour", hint=HINT)
+            while not answer.done():
+                answered = self.meter.answered
+                try:
+                    async with Deadline(SILENCE_SECONDS):
+                        await asyncio.wait([answer])
+                except TimeoutError:
+                    if self.meter.answered == answered:
+                        message = f"the engine of {self.name} has answered nothing for an hour"
+                        raise EngineDied(message, hint=HINT) from None
             return answer.result()
         finally:
             answer.cancel()
