@@ -29,9 +29,13 @@ class InputDigest(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """``shape`` maps dotted config keys to JSON values or digests of values."""
+    """``shape`` maps dotted config keys to JSON values or digests of values.
+
+    ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
+    """
 
     version: int = 1
+    rules: int = 1
     created: str
     shape: dict[str, Any]
     input: InputDigest
@@ -73,6 +77,7 @@ def settle(
     input_path: Path,
     resume: Resume,
     *,
+    rules: int = 1,
     defaults: Mapping[str, Any] = _NONE,
     may_start_over: bool = True,
 ) -> list[str]:
@@ -80,7 +85,8 @@ def settle(
 
     ``auto`` continues if nothing that affects results has changed. ``force`` continues anyway: finished rows stay as
     they are, unfinished rows get the new settings; the input may only have new lines at its end. ``never`` starts over;
-    the earlier ledger is renamed, not deleted. ``defaults``: the values of keys that an older manifest lacks.
+    the earlier ledger is renamed, not deleted. ``rules``: the version that a new run
+    gets; an earlier run keeps its own. ``defaults``: the values of keys that an older manifest lacks.
     ``may_start_over``: whether the error message suggests ``never`` or another work_dir.
 
     Returns:
@@ -99,7 +105,7 @@ def settle(
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
     if old is None or changed or current != old.input:
         created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        manifest = Manifest(created=created, shape=shape, input=current)
+        manifest = Manifest(created=created, rules=old.rules if old else rules, shape=shape, input=current)
         write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
     return changed
 

@@ -23,7 +23,7 @@ from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
-from weak2wise.ledger.manifest import Manifest, Resume, compare, settle
+from weak2wise.ledger.manifest import Manifest, Resume, compare, load_manifest, settle
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.outputs.output_files import write_output_files
@@ -44,6 +44,7 @@ from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
+from workers.rules import RULES
 from workers.scorers import scorer_named
 
 P = ParamSpec("P")
@@ -114,6 +115,7 @@ class Engine:
         self.logged = False
         """Whether this run's log is open, or was."""
         self._lock = -1
+        self._rules = RULES
         if host is not None:
             host.check(config)
         self._host = host or Host(config)
@@ -192,9 +194,11 @@ class Engine:
             self._shape(overlap),
             self._input.file,
             self._resume,
+            rules=RULES,
             defaults=default_shape(),
             may_start_over=self._retry is None,
         )
+        self._rules = await asyncio.to_thread(self._kept_rules)
         for key in changed:
             log.warning("manifest.changed", key=key, effect="finished rows stay, rows still pending get the new value")
         if self._keep:
@@ -229,6 +233,7 @@ class Engine:
                 models=models,
                 endpoints=endpoints,
                 account=account,
+                rules=self._rules,
                 pool=host.pool,
                 overlap=overlap,
                 drain=self.drain,
@@ -305,6 +310,18 @@ class Engine:
             self.work_dir, self._shape(overlap), self._input.file, resume, defaults=default_shape()
         )
         return old, changed
+
+    def _kept_rules(self) -> int:
+        """The version of the rules that this work_dir was begun with."""
+        path = self.work_dir / "manifest.json"
+        manifest = load_manifest(path)
+        assert manifest is not None
+        if manifest.rules > RULES:
+            raise ConfigError(
+                f"{path}: the run was begun with rules {manifest.rules}, and this version of weak2wise knows {RULES}; "
+                "install the version that began it, or choose another dataset.work_dir"
+            )
+        return manifest.rules
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
         shape = result_shape(self.config, msgspec.to_builtins(self._prompts), self._scorer.version)
