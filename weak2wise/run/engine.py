@@ -248,6 +248,7 @@ class Engine:
                 verdicts=counters.verdicts,
                 bits=counters.bits,
                 scorer=self._scorer,
+                rules=self._rules,
                 count=self._input.count,
                 only=only,
             )

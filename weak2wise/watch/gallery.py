@@ -44,15 +44,15 @@ async def opened_trace(observer: Observer, row: int) -> str | None:
         return None
     scored = await scores.ledger.fetch(row)
     record: Scored | None = scored.record if isinstance(scored, Done) else None
-    return await asyncio.to_thread(_shown, golden, record, observer.scorer)
+    return await asyncio.to_thread(_shown, golden, record, observer.scorer, observer.rules)
 
 
-def _shown(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
+def _shown(golden: Golden, scored: Scored | None, scorer: type[Scorer], rules: int) -> str:
     levels = len(golden.score.s_list)
     hints = [
         f'<details class="hint"><summary>{charts.cells((bit,))} mask level {level} of {levels}: '
         f"{'the weak LLM reaches the answer' if bit else 'it does not'}</summary>"
-        f'<div class="text" dir="auto">{prose(hint(golden.winner.step_list, level, levels), 6000)}</div></details>'
+        f'<div class="text" dir="auto">{prose(hint(golden.winner.step_list, level, levels, rules), 6000)}</div></details>'
         for level, bit in enumerate(golden.score.s_list)
     ]
     seen = f"<h3>The winner as the weak LLM saw it</h3>{''.join(hints)}" if golden.score.is_masked else ""

@@ -22,7 +22,7 @@ from math_verify import verify
 from msgspec import Struct
 
 from workers.answers.compare import Compare, is_choice, quick_compare, same_equation
-from workers.answers.doubts import may_be_no_arithmetic, may_join_digits, with_joined_digits
+from workers.answers.doubts import may_be_no_arithmetic, may_join_digits, with_braced_index, with_joined_digits
 from workers.answers.number import read_number
 from workers.answers.text import clean, looks_mathematical, plain, split_top
 from workers.answers.units import read_unit
@@ -85,7 +85,7 @@ def _carefully(given: str, wanted: str) -> bool | None:
     """Compare what is mathematics to a reader as well."""
     if may_be_no_arithmetic(given) or may_be_no_arithmetic(wanted):
         return None
-    one, other = (_read(with_joined_digits(text)) for text in (given, wanted))
+    one, other = (_read(with_braced_index(with_joined_digits(text))) for text in (given, wanted))
     result = _compare(one, other, compare)
     if result is not False:
         return result

@@ -71,7 +71,7 @@ def find_final(attempt: str, rules: int = RULES) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
     attempt = _without_thinking(attempt)
     if rules >= 2:
-        if "<answer>" in attempt.lower():
+        if "<" in attempt and _TAG.search(attempt):
             return _tagged(attempt, rules)
         if _is_bare(attempt, rules):
             return Final(attempt, "bare")

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from workers.answers.text import LONGEST
 
+_PLAIN = re.compile(r"[-+\d.,/%$ ]*")
 _INVISIBLE = dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), 0xFEFF])
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _SIGNS = {
@@ -25,13 +26,14 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile(r"(?<=[\w)\]}!])(?<![⁰¹²³⁴-⁹⁻⁺])([⁰¹²³⁴-⁹⁻⁺]{1,9})(?![⁰¹²³⁴-⁹⁻⁺√])")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUBSCRIPT = re.compile(r"(?<=[\w)}])(?<![₀-₉])([₀-₉]{1,9})(?![₀-₉])")
-_SIGN_ROOT = re.compile(r"(?<![⁰¹²³⁴-⁹])(√|∛|∜)\s*(?:(\d+(?:\.\d+)?|[A-Za-z])(?![\w(.])|\(([^()√∛∜]{1,60})\)|\{([^{}√∛∜]{1,60})\})")
+_SIGN_ROOT = re.compile(r"(?<![⁰¹²³⁴-⁹])(√|∛|∜)\s*(?:(\d+(?:\.\d+)?|[A-Za-z])(?![\w(]|\.\d)|\(([^()√∛∜]{1,60})\)|\{([^{}√∛∜]{1,60})\})")
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
 _NAMED_ROOT = re.compile(r"(?<![A-Za-z\\])(sqrt|cbrt)\s?\(([^()]{1,60})\)")
 _NAMED = re.compile(r"(?<![A-Za-z\\])(ln|sin|cos|tan|arctan|arcsin|arccos|pi)(?![A-Za-z(])")
 _INFINITE = re.compile(r"([+-]?)\s*(?:inf|infinity)")
 _POWER = re.compile(r"(?<=[\w)}])\*\*(?=[\w(])(-?\d+|[A-Za-z])?(?![\w*])")
 _LOG = re.compile(r"\\log\s?_\s?(?:(\d)|\{\s?(\w{1,9})\s?\})(?:\s|\\[,;:! ])*(?:\(\s?(\d+(?:\.\d+)?)\s?\)|(\d+(?:\.\d+)?)(?![\d.]))?")
+_SIZED = re.compile(r"\\(?:left|right)(?![A-Za-z]) ?")
 _TIED = re.compile(r"(\\(?:mathrm|textrm|text|rm|mathsf)\s?\{)[~\s]+")
 _SI = re.compile(r"\\(?:SI|qty)\s?\{([^{}]{1,60})\}\s?\{([A-Za-z/ ^0-9%-]{1,40})\}")
 _WRAPPED = re.compile(r"\\(?:underline|mathbf|bf|bm)\s?\{([^{}]*)\}|\{\\(?:bf|rm|it)\s+([^{}]*)\}|'([^']*)'")
@@ -45,9 +47,9 @@ _BLANK_END = re.compile(r"(?:\\(?=\s*\Z)|\\[,;:!]\Z)")
 @lru_cache(maxsize=1024)  # a reference is compared with dozens of attempts
 def respelled(answer: str) -> str:
     """The same answer, spelled as the readers here know it."""
-    if len(answer) > LONGEST:
+    if len(answer) > LONGEST or _PLAIN.fullmatch(answer):
         return answer
-    text = answer.translate(_CHARACTERS)
+    text = _SIZED.sub("", answer.translate(_CHARACTERS))
     text = _TIED.sub(r"\1 ", _SI.sub(r"\1\\text{ \2}", text))
     text = _PER_UNIT.sub("/", _OHM.sub(lambda found: rf"\text{{{found[1] or ''}Ω}}", _MICRO.sub(r"\1µ", text)))
     text = _FRACTION.sub(lambda found: r"\frac{{{}}}{{{}}}".format(*_FRACTIONS[found[1]]), text)
