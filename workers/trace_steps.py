@@ -7,14 +7,10 @@ from workers.fences import fences
 from workers.rules import RULES
 
 _SUBTITLE = re.compile(r"^## ", re.MULTILINE)
-_DRESS = r"[ \t*_:：.,()\[\]✅✓🎯—–-]"
-_FINAL = re.compile(
-    rf"##[ \t]{_DRESS}*(?:(?:step|part|第|步骤|步驟)?{_DRESS}{{0,9}}(?:\d{{1,3}}|[ivx]{{1,5}}|[一二三四五六七八九十]{{1,3}})(?:步)?{_DRESS}+|"
-    rf"(?:step|last step|conclusion|the|our|最后一步|结论){_DRESS}+){{0,2}}"
-    rf"(?:final answer(?:{_DRESS}|$)|(?:最终|最後|最后|最終)(?:的)?答案)",
-    re.IGNORECASE | re.MULTILINE,
-)
-"""A subtitle that says "final answer" in other dress: bold, numbered, with more white space, in Chinese."""
+_DRESS = re.compile(r"[\s*_#:：.,、()\[\]✅✓🎯—–-]+")
+_LEADS = frozenset(["step", "part", "the", "our", "last", "conclusion", "最后一步", "结论"])
+_NUMBER = re.compile(r"(?:第|步骤|步驟)?(?:\d{1,3}|[ivx]{1,5}|[一二三四五六七八九十]{1,3})步?")
+_FINAL = re.compile(r"final answer\b|(?:最终|最後|最后|最終)的?答案")
 
 
 def split_steps(step_reasoning: str, rules: int = RULES) -> tuple[str, ...]:
@@ -31,7 +27,15 @@ def split_steps(step_reasoning: str, rules: int = RULES) -> tuple[str, ...]:
 def states_answer(step: str, rules: int = RULES) -> bool:
     """Whether this is the step that states the answer."""
     plain = step.strip().lower().startswith("## final answer")
-    return plain or (rules >= 2 and _FINAL.match(step.strip()) is not None)
+    return plain or (rules >= 2 and _is_final(step.strip().partition("\n")[0]))
+
+
+def _is_final(subtitle: str) -> bool:
+    """Whether a subtitle says "final answer" in other dress: bold, numbered, with more white space, in Chinese."""
+    words = [word for word in _DRESS.split(subtitle.removeprefix("## ").lower()) if word]
+    while words and (words[0] in _LEADS or _NUMBER.fullmatch(words[0])):
+        del words[0]
+    return subtitle.startswith("## ") and _FINAL.match(" ".join(words)) is not None
 
 
 def has_final_answer(step_reasoning: str, rules: int = RULES) -> bool:

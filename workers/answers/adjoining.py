@@ -45,7 +45,7 @@ _SAYS_NOTHING = re.compile(
 _NAMES_IT = re.compile(
     r"(?:is|are|gives|equals)\s+(?:the|our|its|your)\s+(?:[a-z]+\s+)?(?:number|value|sum|product|probability|area|length|"
     r"volume|perimeter|amount|cost|price|total|answer|result|distance|time|age|ratio|remainder|minimum|maximum|solution)s?"
-    r"\b[A-Za-z ,'\"$()-]*(?:[.!]\s*)?\Z"
+    r"\b[A-Za-z ,'\"$()-]{0,160}(?:[.!]\s*)?\Z"
 )
 """Words behind a box that only say what the answer is: "is the number of ways"."""
 _NARROWS = re.compile(
@@ -129,6 +129,8 @@ def _with_tail(answer: str, tail: str, rules: int) -> str | None:
     number = read_number(answer, rules)
     if number is not None:
         has_unit = number.percent or number.unit is not None
-        return f"{answer} {unit}" if unit and not has_unit and read_number(f"{answer} {unit}", rules) is not None else None
+        return (
+            f"{answer} {unit}" if unit and not has_unit and read_number(f"{answer} {unit}", rules) is not None else None
+        )
     named = unit_read(words(unit), marked=True, rules=rules)
     return None if named is None or "\\text" in answer else rf"{answer}\text{{ {words(unit)} }}"

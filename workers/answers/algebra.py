@@ -95,7 +95,7 @@ def _carefully(given: str, wanted: str) -> bool | None:
 
 def _may_be_list(one: _Shape, other: _Shape) -> bool:
     """Do the items differ only in their order, and is one side perhaps a list that has none?"""
-    if not {one.kind, other.kind} == {"bracket"} or "[]" not in (one.marks, other.marks):
+    if {one.kind, other.kind} != {"bracket"} or "[]" not in (one.marks, other.marks):
         return False
     if len(one.items) == len(other.items) and all(map(compare, one.items, other.items)):
         return False  # it is their brackets that differ

@@ -1,4 +1,4 @@
-r"""What looks like arithmetic and may be none: labels, dates, scores, phone numbers, sizes, numbers with commas in lists.
+r"""What looks like arithmetic and may be none: labels, dates, scores, phone numbers, sizes, commas in numbers.
 
 A parser takes ``A1`` for a product, ``2024-01-05`` for a difference and ``4 \times 6`` for 24. Where the two sides are
 written alike they are equal before anybody asks here; everything else about them is a doubt.
@@ -9,12 +9,12 @@ import re
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
 _LABEL = re.compile(r"[A-Za-z]\d")
 """A letter before a digit: ``A1``, ``x2``, the exponent of ``1e9``, or the square of a chess board."""
-_CHAIN = re.compile(r"\(?\d[\d.]*\)?(?:\s*-\s*\d[\d.]*)+|\d+(?:\s*/\s*\d+){2,}")
-_SIZE = re.compile(r"(?:\d[\d.,]*)?[A-Za-z]?(?:\s*(?:\\times|\*)\s*(?:\d[\d.,]*)?[A-Za-z]?)+")
+_CHAIN = re.compile(r"\(?\d[\d.]{0,20}\)?(?: ?- ?\d[\d.]{0,20})+|\d{1,9}(?: ?/ ?\d{1,9}){2,}")
+_SIZE = re.compile(r"(?:\d[\d.,]{0,20})?[A-Za-z]?(?: ?(?:\\times|\*) ?(?:\d[\d.,]{0,20})?[A-Za-z]?)+")
 _ROOT = re.compile(r"\\sqrt ?\[ ?(\d) ?\]")
 _TIGHT_LOG = re.compile(r"\\log ?_ ?\d\d")
 """The logarithm to the base 2 of 8, or to the base 28?"""
-_JOINED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,.]*\d)")
+_JOINED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?!\d|[,.]\d)")
 _SEPARATOR = re.compile(r",\s|;|\b(?:and|or)\b")
 _PLAIN_COMMA = re.compile(r",(?!\s)")
 
@@ -25,17 +25,22 @@ def may_be_no_arithmetic(text: str) -> bool:
     root = _ROOT.search(text) is not None and "-" in text  # no parser here has the real root of a negative number
     return root or any(
         found is not None
-        for found in (_LABEL.search(bare), _TIGHT_LOG.search(text), _CHAIN.fullmatch(text.strip()), _SIZE.fullmatch(text.strip()))
+        for found in (
+            _LABEL.search(bare),
+            _TIGHT_LOG.search(text),
+            _CHAIN.fullmatch(text.strip()),
+            _SIZE.fullmatch(text.strip()),
+        )
     )
 
 
 def with_braced_index(text: str) -> str:
-    """Roots with their index in braces: ``\\sqrt[3]{27}`` is no product by ``[3]``."""
+    r"""Roots with their index in braces: ``\sqrt[3]{27}`` is no product by ``[3]``."""
     return _ROOT.sub(r"\\sqrt[{\1}]", text)
 
 
 def with_joined_digits(text: str) -> str:
-    """A list with its thousands joined where its spaces show them: ``(1,250, 3)`` has two items, ``(1,250,3)`` may not."""
+    """A list with its thousands joined where its spaces show them: ``(1,250, 3)`` has two items."""
     if _SEPARATOR.search(text) is None:
         return text
     joined = _JOINED.sub(lambda found: found[0].replace(",", ""), text)

@@ -127,7 +127,7 @@ def _without_thinking(attempt: str) -> str:
 
 
 def _tagged(attempt: str, rules: int) -> Final | None:
-    """The answer between ``<answer>`` tags, with which an attempt ends; in doubt if there is another in or before it."""
+    """The answer between ``<answer>`` tags, with which an attempt ends; in doubt if another one is given."""
     last = None
     for last in _TAGGED.finditer(attempt):  # noqa: B007 - the last one is wanted
         pass
@@ -142,7 +142,12 @@ def _tagged(attempt: str, rules: int) -> Final | None:
     boxes = _boxes(before, _starts(before)) or []
     others = [content for content, _, _ in boxes if clean(content) != clean(found.text)]
     return Final(
-        found.text, found.how, found.clear and _TAG.search(before) is None, found.bare, (*found.beside, *others), found.earlier
+        found.text,
+        found.how,
+        found.clear and _TAG.search(before) is None,
+        found.bare,
+        (*found.beside, *others),
+        found.earlier,
     )
 
 
@@ -155,7 +160,11 @@ def _is_bare(attempt: str, rules: int) -> bool:
 
 
 def _is_formula(text: str) -> bool:
-    return any(character.isdigit() or character == "\\" for character in text) and "?" not in text and looks_mathematical(text)
+    return (
+        any(character.isdigit() or character == "\\" for character in text)
+        and "?" not in text
+        and looks_mathematical(text)
+    )
 
 
 def _starts(attempt: str) -> list[int]:

@@ -1,7 +1,7 @@
-r"""Units of measurement that know capitals, prefixes and dimensions: ``5 MeV`` is not ``5 meV``, ``36 km/h`` is ``10 m/s``.
+r"""Units that know capitals, prefixes and dimensions: ``5 MeV`` is not ``5 meV``, and ``36 km/h`` is ``10 m/s``.
 
 A table, as a general units library reads nouns as units ("cats" as centi-atmospheres) and takes a second to import. A
-symbol counts as it is written; where only its capitals are wrong (``Gpa``), it counts if no other unit has these letters.
+symbol counts as it is written; where its capitals are wrong (``Gpa``), it counts if no other unit has these letters.
 What the table does not hold is a noun that says what was counted, or, if it looks like a symbol, an unknown unit.
 """
 
@@ -28,7 +28,8 @@ m: *m *meter *metre 1; inch inches in 254/10000; ft foot feet 3048/10000; yd yar
 m: *pc *parsec 30856775814913673; ly lightyear 9460730472580800; au AU 149597870700; Å angstrom 1/10000000000
 m: furlong 201168/1000; fathom 18288/10000; nmi 1852; micron 1/1000000; rod 50292/10000; chain 201168/10000
 kg: *g *gram 1/1000; tonne t 1000; oz ounce 45359237/1600000000; lb lbs pound 45359237/100000000; ton 45359237/50000
-kg: *Da dalton amu 166053906660/100000000000000000000000000000000000000; stone 635029318/100000000; kilo 1; ct carat 1/5000
+kg: *Da dalton amu 166053906660/100000000000000000000000000000000000000; stone 635029318/100000000
+kg: kilo 1; ct carat 1/5000
 s: *s *sec *second 1; min minute 60; h hr hour 3600; day 86400; week 604800; fortnight 1209600
 A: *A *ampere *amp 1
 K: *K *kelvin 1
@@ -74,11 +75,11 @@ _TEMPERATURE = re.compile(
     r"(?:°|degrees?|deg) ?(?:(?P<celsius>C|(?i:celsius|centigrade))|(?P<fahrenheit>F|(?i:fahrenheit))|(?P<kelvin>K))|"
     r"(?P<celsius2>(?i:celsius))|(?P<fahrenheit2>(?i:fahrenheit))|(?P<kelvin2>(?i:kelvins?))"
 )
-_SYMBOLS = frozenset("mol bps Bps bar cal sec".split())
+_SYMBOLS = frozenset(["mol", "bps", "Bps", "bar", "cal", "sec"])
 """Symbols of three letters; other names of three letters or more are words, and have prefixes that are words."""
 _SIGNS = "µΩÅ°¢$€£¥₹"
 _SPELLED = re.compile(rf"[A-Za-z{_SIGNS}0-9 ./*^{{}}()-]{{1,80}}")
-_FACTOR = re.compile(rf"\s*([A-Za-z{_SIGNS}]+)(?:(?:\s*\^\s*)?\{{?\s*(-?\s?\d)\s*\}}?)?\s*\*?\s*")
+_FACTOR = re.compile(rf" ?([A-Za-z{_SIGNS}]+)(?:(?: ?\^ ?)?\{{? ?(-? ?\d) ?\}}?)? ?\*? ?")
 _PER = re.compile(r"/|\bper\b")
 _RAISED = re.compile(r"\b(sq|cu)(?:uare|bic)?\.? ([A-Za-z]+)")
 _LOOKALIKES = str.maketrans({"μ": "µ", "Ω": "Ω", "Å": "Å", "·": " ", "⋅": " "})
@@ -88,9 +89,9 @@ _NEAR = Fraction(1, 50)
 _ALSO = Fraction(1, 4)
 """How far apart units of one name are: the tons, gallons and kilobytes of the world."""
 _NOUN = re.compile(r"[A-Za-z]?[a-z]{2,}")
-_UNMARKED = re.compile(rf"[a-z]{{3,}}|[A-Z][a-z]{{2,}}|[a-zµ]+[A-Z]+[a-z]*|[A-Z][a-zA-Z]?[A-Z][a-z]*|.*[{_SIGNS}].*")
+_UNMARKED = re.compile(r"[a-z]{3,}|[A-Z][a-z]{2,}|[a-z]{1,3}[A-Z]{1,3}[a-z]{0,3}|[A-Z][a-zA-Z]?[A-Z][a-z]{0,3}")
 """Units that no reader takes for a product of variables, as outside of text they might take ``nm`` or ``cd``."""
-_UNMARKED_TOO = frozenset("mm cm km ft yd mi hr yr mg kg oz lb ml in Hz Pa sq cu".split())
+_UNMARKED_TOO = frozenset("mm cm km ft yd mi hr yr mg kg oz lb ml in Hz Pa sq cu".split())  # noqa: SIM905 - a table
 _WORD = re.compile(rf"[A-Za-z{_SIGNS}]+")
 
 Dimension = tuple[tuple[str, int], ...]
@@ -234,7 +235,8 @@ def read_measure(text: str, *, marked: bool) -> Measure | Unit | None:
 
 
 def _is_plain(name: str) -> bool:
-    return name in _UNMARKED_TOO or _UNMARKED.fullmatch(name) is not None
+    signed = not name.isascii() or "$" in name
+    return signed or name in _UNMARKED_TOO or _UNMARKED.fullmatch(name) is not None
 
 
 def _is_noun(word: str) -> bool:

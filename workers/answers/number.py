@@ -87,21 +87,17 @@ def same_number(one: Number, other: Number) -> bool | None:
         return _with_percent(*((one, other) if one.percent else (other, one)))
     a, b = one.unit, other.unit
     if a is not None and b is not None and not _same_unit(a, b):
-        if isinstance(a, Measure) or isinstance(b, Measure):
-            return _same_measured(one, a, other, b)
-        if a.dimension is None or (a.dimension, a.power) != (b.dimension, b.power):
-            return None
-        return _close(one.value * a.factor, other.value * b.factor, one.step * a.factor, other.step * b.factor)
+        return _in_two_units(one, a, other, b)
     same = _same_value(one, other)
     same_form = (a is None) == (b is None) and (a is not None or one.percent) and one.scale == other.scale
     if same is not False or same_form:
         return same
     if isinstance(unit := a or b, Measure):
         measured, bare = (one, other) if a else (other, one)
-        return None if unit.may_convert(measured.value, bare.value) or _may_be_scaled(one, other) else False
-    if one.value == 0 or other.value == 0:
-        return same
-    return None if _may_be_one_quantity(one, other) else False
+        may_be_same = unit.may_convert(measured.value, bare.value) or _may_be_scaled(one, other)
+    else:
+        may_be_same = one.value != 0 and other.value != 0 and _may_be_one_quantity(one, other)
+    return None if may_be_same else False
 
 
 def unit_read(text: str, *, marked: bool, rules: int) -> Measure | Unit | None:
@@ -113,12 +109,16 @@ def _same_unit(one: Measure | Unit, other: Measure | Unit) -> bool:
     return one.same(other) if isinstance(one, Measure) and isinstance(other, Measure) else one == other
 
 
-def _same_measured(one: Number, a: Measure | Unit, other: Number, b: Measure | Unit) -> bool | None:
-    if not (isinstance(a, Measure) and isinstance(b, Measure)):
-        return None
+def _in_two_units(one: Number, a: Measure | Unit, other: Number, b: Measure | Unit) -> bool | None:
     steps = one.step * a.factor, other.step * b.factor
-    close = _close(a.in_base(one.value), b.in_base(other.value), *steps)
-    return same_amount(one.value, a, other.value, b, close=close)
+    if isinstance(a, Measure) and isinstance(b, Measure):
+        close = _close(a.in_base(one.value), b.in_base(other.value), *steps)
+        return same_amount(one.value, a, other.value, b, close=close)
+    if isinstance(a, Measure) or isinstance(b, Measure):
+        return None
+    if a.dimension is None or (a.dimension, a.power) != (b.dimension, b.power):
+        return None
+    return _close(one.value * a.factor, other.value * b.factor, *steps)
 
 
 def _scale(found: re.Match[str]) -> int:

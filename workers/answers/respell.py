@@ -13,30 +13,36 @@ _PLAIN = re.compile(r"[-+\d.,/%$ ]*")
 _INVISIBLE = dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), 0xFEFF])
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _SIGNS = {
-    "‐": "-", "‑": "-", "‒": "-", "≦": r"\le ", "≧": r"\ge ", "≠": r"\ne ", "∅": r"\emptyset ", "•": r"\cdot ", "、": ",",
-    "∩": r"\cap ", "∈": r"\in ",
+    "‐": "-", "‑": "-", "‒": "-", "≦": r"\le ", "≧": r"\ge ", "≠": r"\ne ", "∅": r"\emptyset ", "•": r"\cdot ",
+    "、": ",", "∩": r"\cap ", "∈": r"\in ",
 }  # fmt: skip
 _CHARACTERS = str.maketrans({**_INVISIBLE, **_FULL_WIDTH, **{ord(sign): macro for sign, macro in _SIGNS.items()}})
 _FRACTIONS = {
     "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5), "⅘": (4, 5),
-    "⅙": (1, 6), "⅚": (5, 6), "⅐": (1, 7), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9), "⅒": (1, 10),
+    "⅙": (1, 6), "⅚": (5, 6), "⅐": (1, 7), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9),
+    "⅒": (1, 10),
 }  # fmt: skip
 _FRACTION = re.compile(rf"(?<![\w^_.)}}\]][^\W\d])(?<![A-Za-z^_.)}}\]])([{''.join(_FRACTIONS)}])")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile(r"(?<=[\w)\]}!])(?<![⁰¹²³⁴-⁹⁻⁺])([⁰¹²³⁴-⁹⁻⁺]{1,9})(?![⁰¹²³⁴-⁹⁻⁺√])")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUBSCRIPT = re.compile(r"(?<=[\w)}])(?<![₀-₉])([₀-₉]{1,9})(?![₀-₉])")
-_SIGN_ROOT = re.compile(r"(?<![⁰¹²³⁴-⁹])(√|∛|∜)\s*(?:(\d+(?:\.\d+)?|[A-Za-z])(?![\w(]|\.\d)|\(([^()√∛∜]{1,60})\)|\{([^{}√∛∜]{1,60})\})")
+_SIGN_ROOT = re.compile(
+    r"(?<![⁰¹²³⁴-⁹])(√|∛|∜)\s?(?:(\d+(?:\.\d+)?|[A-Za-z])(?![\w(]|\.\d)|\(([^()√∛∜]{1,60})\)|\{([^{}√∛∜]{1,60})\})"
+)
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
 _NAMED_ROOT = re.compile(r"(?<![A-Za-z\\])(sqrt|cbrt)\s?\(([^()]{1,60})\)")
 _NAMED = re.compile(r"(?<![A-Za-z\\])(ln|sin|cos|tan|arctan|arcsin|arccos|pi)(?![A-Za-z(])")
-_INFINITE = re.compile(r"([+-]?)\s*(?:inf|infinity)")
+_INFINITE = re.compile(r"([+-]?) ?(?:inf|infinity)")
 _POWER = re.compile(r"(?<=[\w)}])\*\*(?=[\w(])(-?\d+|[A-Za-z])?(?![\w*])")
-_LOG = re.compile(r"\\log\s?_\s?(?:(\d)|\{\s?(\w{1,9})\s?\})(?:\s|\\[,;:! ])*(?:\(\s?(\d+(?:\.\d+)?)\s?\)|(\d+(?:\.\d+)?)(?![\d.]))?")
+_LOG = re.compile(
+    r"\\log\s?_\s?(?:(\d)|\{\s?(\w{1,9})\s?\})(?:\s|\\[,;:! ]){0,3}"
+    r"(?:\(\s?(\d+(?:\.\d+)?)\s?\)|(\d+(?:\.\d+)?)(?![\d.]))?"
+)
 _SIZED = re.compile(r"\\(?:left|right)(?![A-Za-z]) ?")
 _TIED = re.compile(r"(\\(?:mathrm|textrm|text|rm|mathsf)\s?\{)[~\s]+")
 _SI = re.compile(r"\\(?:SI|qty)\s?\{([^{}]{1,60})\}\s?\{([A-Za-z/ ^0-9%-]{1,40})\}")
-_WRAPPED = re.compile(r"\\(?:underline|mathbf|bf|bm)\s?\{([^{}]*)\}|\{\\(?:bf|rm|it)\s+([^{}]*)\}|'([^']*)'")
+_WRAPPED = re.compile(r"\\(?:underline|mathbf|bf|bm)\s?\{([^{}]*)\}|\{\\(?:bf|rm|it)\s([^{}]*)\}|'([^']*)'")
 _MICRO = re.compile(r"\\mu\s?(\\(?:mathrm|text)\s?\{)\s?")
 _OHM = re.compile(r"\\(?:mathrm|text)\s?\{([^{}]{0,9})\}\s?\\Omega\b|(?<=\d)(?:\s|\\[,;:! ])*\\Omega\b")
 _PER_UNIT = re.compile(r"\}\s?/\s?\\(?:mathrm|text)\s?\{")

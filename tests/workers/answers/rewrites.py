@@ -66,7 +66,7 @@ def answer(rng: random.Random) -> str:
 
 def kept(text: str, rng: random.Random) -> str:
     """The same answer in another dress."""
-    rewrite: Callable[[str], str] = rng.choice(
+    rewrite: Callable[[str], str | None] = rng.choice(
         (
             lambda t: f"${t}$",
             lambda t: f" {t} ",
@@ -93,7 +93,7 @@ def kept(text: str, rng: random.Random) -> str:
             lambda t: re.sub(r"^\((-?\d+), (-?\d+)\)$", r"(\1,\2)", t),
         )
     )
-    return rewrite(text)
+    return rewrite(text) or text
 
 
 def changed(text: str, rng: random.Random) -> str:
@@ -112,7 +112,9 @@ def changed(text: str, rng: random.Random) -> str:
             bumped,
             bumped,
             lambda t: swapped(t) if not t.startswith((r"\{", "[")) else t,
-            lambda t: f"-{t}" if re.match(r"\d|\\frac|\\sqrt", t) and re.search(r"\d[-:]\d|[A-Z_=]|text", t) is None else t,
+            lambda t: (
+                f"-{t}" if re.match(r"\d|\\frac|\\sqrt", t) and re.search(r"\d[-:]\d|[A-Z_=]|text", t) is None else t
+            ),
             lambda t: re.sub(r"(?<=\\text\{ )[mMpP](?=[a-zA-Z])", lambda f: f[0].swapcase(), t),
             lambda t: re.sub(r"(?<=\\text\{ )k", "m", t),
             lambda t: re.sub(r"\^2$", "^3", t),
@@ -139,7 +141,7 @@ def same_text(one: str, other: str) -> bool:
 
 
 def drawn(seed: int, number: int) -> Iterator[tuple[str, str, str, str]]:
-    """Answers, each with a second one that is much like it or itself, a rewrite that keeps it, and one that changes it."""
+    """Answers, each with a second one like it or itself, a rewrite that keeps it, and one that changes it."""
     rng = random.Random(seed)
     for _ in range(number):
         text = answer(rng)

@@ -8,7 +8,9 @@ import pytest
 
 from workers.answers import in_brief, quick_verdict, verdict, worth_parsing
 
-CASES = [json.loads(line) for line in (Path(__file__).parents[2] / "data" / "judge.jsonl").read_text("utf-8").splitlines()]
+CASES = [
+    json.loads(line) for line in (Path(__file__).parents[2] / "data" / "judge.jsonl").read_text("utf-8").splitlines()
+]
 FIRST = {"right": 179, "wrong": 44, "unsure": 187}
 """What the first rules made of them, counted before there were others."""
 
