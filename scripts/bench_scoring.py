@@ -60,13 +60,13 @@ def alone(function: Callable[..., T], *arguments: Any) -> T:
         return pool.submit(function, *arguments).result()
 
 
-def races(console: Console, recorded: list[tuple[Bits, list[float]]]) -> None:
+def races(console: Console, recorded: list[tuple[Bits, list[tuple[int, int]]]]) -> None:
     """Print how many bits racing asks for: on the recorded bits, and on random ones at several success rates."""
     rng = random.Random(0)
     rows = {"recorded": recorded}
     for share in (0.15, 0.4, 0.6, 0.85):
         rows[f"drawn, {share:.0%}"] = [
-            (drawn(share, rng, LEVELS, 6), [float(rng.randrange(50, 400)) for _ in range(6)]) for _ in range(500)
+            (drawn(share, rng, LEVELS, 6), [(0, rng.randrange(50, 400)) for _ in range(6)]) for _ in range(500)
         ]
     table = Table(
         "bits",

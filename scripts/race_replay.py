@@ -21,7 +21,7 @@ class Replay(NamedTuple):
     right: bool
 
 
-def replay(bits: Bits, lengths: Sequence[float], n: int, width: int = 1) -> Replay:
+def replay(bits: Bits, lengths: Sequence[tuple[int, int]], n: int, width: int = 1) -> Replay:
     """Replay one race that asks for ``width`` bits at a time; they arrive in the order of asking.
 
     The fewest: all bits of the winner, and of each loser the missed bits with the highest weights until it is beaten.

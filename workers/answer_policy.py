@@ -11,7 +11,8 @@ from weak2wise.config import AnswerPolicy
 from weak2wise.errors import RecordError
 from weak2wise.llm.call import current_call
 from weak2wise.llm.model import Completion
-from workers.trace_steps import split_steps, states_answer
+from workers.rules import RULES
+from workers.trace_steps import has_final_answer
 
 Flaw = Literal["length", "content_filter", "empty", "no_final_answer"]
 
@@ -23,21 +24,21 @@ _MESSAGES: dict[Flaw, str] = {
 }
 
 
-def flaws(completion: Completion) -> tuple[Flaw, ...]:
+def flaws(completion: Completion, rules: int = RULES) -> tuple[Flaw, ...]:
     """The flaws of an answer, the cause before the effect; only the cause if the answer says nothing at all."""
     empty = not completion.text.strip()
     found: dict[Flaw, bool] = {
         "length": completion.cut_off,
         "content_filter": completion.finish_reason == "content_filter",
         "empty": empty,
-        "no_final_answer": not empty and not any(map(states_answer, split_steps(completion.text))),
+        "no_final_answer": not empty and not has_final_answer(completion.text, rules),
     }
     named = tuple(flaw for flaw, present in found.items() if present)
     return named[:1] if completion.says_nothing else named
 
 
 async def acceptable(
-    ask: Callable[[int], Awaitable[Completion]], policies: AnswerPolicy, *, endpoint: str
+    ask: Callable[[int], Awaitable[Completion]], policies: AnswerPolicy, *, endpoint: str, rules: int = RULES
 ) -> tuple[Completion, tuple[Flaw, ...]]:
     """Draw until an answer is acceptable; ``ask`` is given the draw's number, from 0.
 
@@ -58,7 +59,7 @@ async def acceptable(
                 raise
             failure = error  # the prompt was refused, so there is nothing to accept
         else:
-            found = flaws(completion)
+            found = flaws(completion, rules)
             unwanted = next(
                 (flaw for flaw in found if completion.says_nothing or getattr(policies, flaw) != "accept"), None
             )

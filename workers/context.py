@@ -9,6 +9,7 @@ from weak2wise.llm.model import Model
 from workers.decontaminate import Overlap
 from workers.judge import Judge
 from workers.prompts import Prompts
+from workers.rules import RULES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Context:
     prompts: Prompts
     models: Mapping[str, Model]
     judge: Judge
+    rules: int = RULES
+    """The version of the rules by which the run decides."""
     overlap: Overlap | None = None
     """The questions of evaluation sets, which are to be dropped."""
     free: Callable[[], int] | None = None

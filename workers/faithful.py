@@ -12,4 +12,4 @@ MARK = "unfaithful"
 
 async def contradicts(judge: Judge, trace: str, answer: str) -> bool:
     """Whether a trace states a final answer and the rule is sure that it is not the reference answer."""
-    return final_answer(trace) is not None and await judge.rule(trace, answer) is False
+    return final_answer(trace, judge.rules) is not None and await judge.rule(trace, answer) is False

@@ -14,6 +14,7 @@ from workers.fanout import all_settled
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.records import Candidate, Question, Traced, Unsolved
+from workers.rules import RULES
 from workers.seeds import seed_of
 from workers.trace_steps import split_steps
 
@@ -29,6 +30,7 @@ class Generate:
     judge: Judge
     prompts: Prompts
     params: Params
+    rules: int = RULES
 
     async def __call__(self, unsolved: Unsolved) -> Traced | Partial[Traced]:
         """Collect all candidates of one question; with ``params.min_candidates`` some may be missing.
@@ -66,14 +68,14 @@ class Generate:
             return self.strong[name].complete(prompt)
 
         with log_facts(m_strong=name, sample=sample):
-            completion, found = await acceptable(ask, self.params.outcomes, endpoint=name)
+            completion, found = await acceptable(ask, self.params.outcomes, endpoint=name, rules=self.rules)
             unfaithful = await contradicts(self.judge, completion.text, question.answer)
         thinking = completion.reasoning or ""
         return Candidate(
             m_strong=name,
             sample=sample,
             step_reasoning=completion.text,
-            step_list=split_steps(completion.text),
+            step_list=split_steps(completion.text, self.rules),
             normal=thinking if thinking.strip() else completion.text,
             normal_is_own=bool(thinking.strip()),
             marks=(*found, *((MARK,) if unfaithful else ())),

@@ -21,6 +21,7 @@ from weak2wise.llm.single_flight import single_flight
 from weak2wise.process_pool import KillablePool, PoolError
 from workers.answers import final_answer, in_brief, quick_verdict, verdict, worth_parsing
 from workers.prompts import Prompts
+from workers.rules import RULES
 
 Mode = Literal["rule", "llm", "cascade"]
 TIME_LIMIT = 2.0
@@ -59,6 +60,8 @@ class Judge:
     model: Model | None = None
     mode: Mode = "cascade"
     temperature: float = 0.1
+    rules: int = RULES
+    """The version of the rules by which it decides."""
     counts: Counter[str] = field(default_factory=Counter)
     """Verdicts given so far, by what decided them."""
     _hopeless: set[tuple[str | None, str]] = field(default_factory=set)
@@ -123,7 +126,7 @@ class Judge:
     def _shown(self, attempt: str, *, cut_off: bool) -> tuple[str, bool]:
         """The part of an attempt that is judged, and whether that part was cut off."""
         whole = attempt.strip()
-        shown = whole if self.mode == "llm" else in_brief(whole)
+        shown = whole if self.mode == "llm" else in_brief(whole, self.rules)
         return shown, cut_off and shown == whole
 
     async def _verdict(self, question: str, attempt: str, answer: str, seed: int, *, cut_off: bool) -> Verdict:
@@ -144,14 +147,14 @@ class Judge:
 
     async def rule(self, attempt: str, answer: str, *, cut_off: bool = False) -> bool | None:
         """What the rule alone says, in every mode; ``None`` where it is not sure."""
-        ruled = quick_verdict(attempt, answer, cut_off=cut_off)
-        if ruled is not None or not worth_parsing(attempt, answer):
+        ruled = quick_verdict(attempt, answer, cut_off=cut_off, rules=self.rules)
+        if ruled is not None or not worth_parsing(attempt, answer, self.rules):
             return ruled
-        pair = (final_answer(attempt), answer)
+        pair = (final_answer(attempt, self.rules), answer)
         if pair in self._hopeless:
             return None
         try:
-            return await self.pool.run(verdict, attempt, answer, cut_off, time_limit=TIME_LIMIT)
+            return await self.pool.run(verdict, attempt, answer, cut_off, self.rules, time_limit=TIME_LIMIT)
         except PoolError:
             if len(self._hopeless) >= _MAX_HOPELESS:
                 self._hopeless.clear()

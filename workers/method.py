@@ -75,7 +75,7 @@ def _filter(context: Context, _: Scorer) -> Worker[Asked, Unsolved]:
 
 
 def _generate(context: Context, _: Scorer) -> Worker[Unsolved, Traced]:
-    return Generate(context.strong, context.judge, context.prompts, context.params)
+    return Generate(context.strong, context.judge, context.prompts, context.params, context.rules)
 
 
 def _score(context: Context, scorer: Scorer) -> Worker[Traced, Scored]:
@@ -90,6 +90,7 @@ def _select(context: Context, scorer: Scorer) -> Worker[Scored, Golden]:
         prompts=context.prompts,
         temperature=params.trunc_temp,
         counts=context.cuts,
+        rules=context.rules,
     )
     return Select(truncate, scorer, params.seed)
 

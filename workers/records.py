@@ -1,6 +1,5 @@
 """What travels through the pipeline, from a question to a row of training data; each step only adds to it."""
 
-import math
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
@@ -61,9 +60,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
     marks: tuple[str, ...] = ()
 
     @property
-    def length(self) -> float:
-        """Words of normal reasoning: the shorter of two wins a tie. Infinite without own thinking: never wins one."""
-        return len(self.normal.split()) if self.normal_is_own else math.inf
+    def length(self) -> tuple[int, int]:
+        """0, or 1 without own thinking, and the words of the reasoning: the smaller of two wins a tie.
+
+        So a candidate without own thinking never wins on length against one that has it.
+        """
+        return int(not self.normal_is_own), len(self.normal.split())
 
 
 class Traced(_AboutQuestion, frozen=True, kw_only=True):

@@ -3,15 +3,41 @@
 import re
 from itertools import pairwise
 
+from workers.fences import fences
+from workers.rules import RULES
+
 _SUBTITLE = re.compile(r"^## ", re.MULTILINE)
+_DRESS = re.compile(r"[\s*_#:：.,、()\[\]✅✓🎯—–-]+")
+_LEADS = frozenset(["step", "part", "the", "our", "last", "conclusion", "最后一步", "结论"])
+_NUMBER = re.compile(r"(?:第|步骤|步驟)?(?:\d{1,3}|[ivx]{1,5}|[一二三四五六七八九十]{1,3})步?")
+_FINAL = re.compile(r"final answer\b|(?:最终|最後|最后|最終)的?答案")
 
 
-def split_steps(step_reasoning: str) -> tuple[str, ...]:
-    """The steps of a trace: each starts at a line that begins with ``## ``; the text before the first is not a step."""
-    starts = [match.start() for match in _SUBTITLE.finditer(step_reasoning)]
+def split_steps(step_reasoning: str, rules: int = RULES) -> tuple[str, ...]:
+    """The steps of a trace: each starts at a line that begins with ``## ``; the text before the first is not a step.
+
+    In a code fence such a line is a comment or a heading of something else.
+    """
+    inside = fences(step_reasoning) if rules >= 2 else []
+    found = (match.start() for match in _SUBTITLE.finditer(step_reasoning))
+    starts = [at for at in found if not any(start < at < end for start, end in inside)]
     return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
 
 
-def states_answer(step: str) -> bool:
+def states_answer(step: str, rules: int = RULES) -> bool:
     """Whether this is the step that states the answer."""
-    return step.strip().lower().startswith("## final answer")
+    plain = step.strip().lower().startswith("## final answer")
+    return plain or (rules >= 2 and _is_final(step.strip().partition("\n")[0]))
+
+
+def _is_final(subtitle: str) -> bool:
+    """Whether a subtitle says "final answer" in other dress: bold, numbered, with more white space, in Chinese."""
+    words = [word for word in _DRESS.split(subtitle.removeprefix("## ").lower()) if word]
+    while words and (words[0] in _LEADS or _NUMBER.fullmatch(words[0])):
+        del words[0]
+    return subtitle.startswith("## ") and _FINAL.match(" ".join(words)) is not None
+
+
+def has_final_answer(step_reasoning: str, rules: int = RULES) -> bool:
+    """Whether a trace has a step that states the answer."""
+    return any(states_answer(step, rules) for step in split_steps(step_reasoning, rules))

@@ -26,7 +26,9 @@ from msgspec import Struct
 from weak2wise.llm.model import Message, Model, Prompt
 from workers.answers import bare_reference, first_sentence_with
 from workers.answers.locate import sentences
+from workers.fences import past_fence
 from workers.prompts import Prompts
+from workers.rules import RULES
 
 Mode = Literal["rewrite", "anchor", "rule"]
 
@@ -46,6 +48,8 @@ class Truncate:
     model: Model | None = None
     mode: Mode = "anchor"
     temperature: float = 0.1
+    rules: int = RULES
+    """The version of the rules by which it finds the answer."""
     counts: Counter[str] = field(default_factory=Counter)
     """Cuts so far by what made them; ``written``: tokens that the truncation model wrote; ``characters``: those in its
     replies; ``kept``: those in the cut texts, which a full copy would have."""
@@ -62,14 +66,15 @@ class Truncate:
             RecordError: the truncation model cannot answer.
             RunStopped: no call to it can succeed.
         """
+        wanted = bare_reference(answer, self.rules)
         if self.model is None or self.mode == "rule":
-            cut = await asyncio.to_thread(_by_rule, normal, bare_reference(answer))
+            cut = await asyncio.to_thread(_by_rule, normal, wanted, self.rules)
         else:
             ask = self.prompts.rewrite if self.mode == "rewrite" else self.prompts.anchor
             prompt = Prompt(messages=(Message("user", ask(normal, answer)),), temperature=self.temperature, seed=seed)
             completion = await self.model.complete(prompt)
             reply = completion.text.strip()
-            cut = await asyncio.to_thread(_checked, self.mode, normal, reply, bare_reference(answer))
+            cut = await asyncio.to_thread(_checked, self.mode, normal, reply, wanted, self.rules)
             self.counts["written"] += completion.usage.completion_tokens
             self.counts["characters"] += len(completion.text) + len(completion.reasoning or "")
             self.counts["kept"] += len(cut.text)
@@ -77,29 +82,44 @@ class Truncate:
         return cut
 
 
-def _checked(mode: Literal["rewrite", "anchor"], normal: str, reply: str, answer: str) -> Cut:
+def _checked(mode: Literal["rewrite", "anchor"], normal: str, reply: str, answer: str, rules: int) -> Cut:
     """The cut that the model's reply makes, if it makes one; else the rule's."""
     if mode == "rewrite":
-        text = _rewritten(normal, reply)
-        if text is not None and first_sentence_with(text, answer) is not None:
-            return Cut(text, mode)
-        return _by_rule(normal, answer)
-    derived, end = first_sentence_with(normal, answer), anchor_end(normal, reply)
+        end = _copied(normal, reply)
+        if end is not None and first_sentence_with(reply, answer, rules) is not None:
+            past = _end(normal, end, rules)
+            return Cut(reply if past == end else normal[:past].strip(), mode)
+        return _by_rule(normal, answer, rules)
+    derived, end = first_sentence_with(normal, answer, rules), anchor_end(normal, reply)
     if derived is not None and end is not None and end >= derived:
-        return Cut(normal[:end].strip(), mode)
-    return _by_rule(normal, answer)
+        return Cut(normal[: _end(normal, end, rules)].strip(), mode)
+    return _by_rule(normal, answer, rules)
 
 
-def _by_rule(normal: str, answer: str) -> Cut:
-    end = first_sentence_with(normal, answer)
-    return Cut(normal.strip(), "whole") if end is None else Cut(normal[:end].strip(), "rule")
+def _by_rule(normal: str, answer: str, rules: int) -> Cut:
+    end = first_sentence_with(normal, answer, rules)
+    return Cut(normal.strip(), "whole") if end is None else Cut(normal[: _end(normal, end, rules)].strip(), "rule")
 
 
-def _rewritten(normal: str, reply: str) -> str | None:
-    """The model's copy itself, if it is exact: only white space may differ."""
-    return reply if "".join(normal.split()).startswith("".join(reply.split())) else None
+def _end(normal: str, end: int, rules: int) -> int:
+    """Where to cut: a code fence is never left open."""
+    return end if rules < 2 else past_fence(normal, end)
 
 
+def _copied(normal: str, reply: str) -> int | None:
+    """Where an exact copy of the text's beginning ends in the text: only white space may differ."""
+    copied = "".join(reply.split())
+    if not "".join(normal.split()).startswith(copied):
+        return None
+    left = len(copied)
+    for word in _WORD.finditer(normal):
+        if left <= len(word[0]):
+            return word.start() + left
+        left -= len(word[0])
+    return 0
+
+
+_WORD = re.compile(r"\S+")
 _FENCE = re.compile(r"\A```[^\n]*\n(.*?)\n?```\Z", re.DOTALL)
 _WRAPPING = "\"'“”‘’«»`*_ \t\n"
 _MOST_OCCURRENCES = 300

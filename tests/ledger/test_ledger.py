@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.lines import HEAD
-from weak2wise.ledger.manifest import settle
+from weak2wise.ledger.manifest import load_manifest, settle
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
 from weak2wise.ledger.shards import DiskError, Shards
 
@@ -255,6 +255,25 @@ class TestManifest:
         settle(tmp_path, {"a": "1"}, data, "auto")
         assert settle(tmp_path, {"a": "2"}, data, "force") == ["a"]
         assert settle(tmp_path, {"a": "2"}, data, "auto") == []
+
+    def test_a_begun_work_dir_keeps_its_rules_until_it_starts_over(self, tmp_path: Path, data: Path) -> None:
+        def rules() -> int:
+            manifest = load_manifest(tmp_path / "manifest.json")
+            assert manifest is not None
+            return manifest.rules
+
+        settle(tmp_path, {"a": "1"}, data, "auto", rules=2)
+        assert rules() == 2
+        settle(tmp_path, {"a": "1"}, data, "auto", rules=3)
+        settle(tmp_path, {"a": "2"}, data, "force", rules=3)
+        assert rules() == 2
+        written = json.loads((tmp_path / "manifest.json").read_text())
+        del written["rules"]
+        (tmp_path / "manifest.json").write_text(json.dumps(written))
+        settle(tmp_path, {"a": "3"}, data, "force", rules=3)
+        assert rules() == 1, "a manifest without them was begun with the first"
+        settle(tmp_path, {"a": "3"}, data, "never", rules=3)
+        assert rules() == 3
 
     def test_a_changed_input_is_refused_even_by_force(self, tmp_path: Path, data: Path) -> None:
         settle(tmp_path, {}, data, "auto")

@@ -112,3 +112,49 @@ def test_text_without_a_subtitle_at_the_start_of_a_line_has_no_steps(text: str) 
 
 def test_a_hint_joins_masked_steps_with_a_blank_line() -> None:
     assert hint((STEP, "## Final Answer\n4"), 1, 6) == f"## Step 1: add\n2 + 2{CONTINUED}\n\n{HIDDEN_ANSWER}"
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "## **Final Answer**",
+        "##  Final Answer",
+        "## Step 5: Final Answer",
+        "## 最终答案",
+        "## **最终答案：42**",
+        "## Step 12 - **Final Answer:** 42",
+        "## 5. Final Answer",
+        "## The Final Answer",
+        "## _FINAL ANSWER_",
+        "## ✅ Final Answer",
+        "## 步骤5：最终答案",
+        "## Conclusion: Final Answer",
+    ],
+)
+def test_the_final_answer_is_hidden_in_any_dress(title: str) -> None:
+    step = f"{title}\n42"
+    assert {mask_step(step, level, 6) for level in range(6)} == {HIDDEN_ANSWER}
+    assert mask_step(step, 0, 6, rules=1) == step
+    assert hint(split_steps(f"## Step 1\nadd\n{step}"), 0, 6) == f"## Step 1\nadd\n\n{HIDDEN_ANSWER}"
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["## Step 3: Check the final answer", "## Finally", "### Final Answer", "## Step 5", "##Final Answer"],
+)
+def test_a_title_that_does_not_state_the_answer_is_masked_as_any_other(title: str) -> None:
+    assert mask_step(f"{title}\n42", 0, 6) == f"{title}\n42"
+
+
+FENCED = "## Step 1\n```python\n## a comment\nx = 1\n```\nso x\n## Final Answer\n1"
+
+
+def test_a_heading_in_a_code_fence_is_no_step() -> None:
+    assert split_steps(FENCED) == (FENCED[: FENCED.index("\n## Final")], "## Final Answer\n1")
+    assert len(split_steps(FENCED, rules=1)) == 3
+    tildes = FENCED.replace("```", "~~~~")
+    assert len(split_steps(tildes)) == 2
+
+
+def test_a_fence_that_never_closes_hides_no_step() -> None:
+    assert len(split_steps(FENCED.replace("\n```\nso", "\nso"))) == 3

@@ -154,3 +154,45 @@ def test_white_space_does_not_matter_to_a_quote(data: st.DataObject, words: list
 def test_a_quote_is_searched_quickly_in_a_long_text() -> None:
     assert anchor_end("ab 18. " * 20_000, "ab  19.") is None
     assert anchor_end("a" * 100_000, "a" * 50_000 + " ") is None
+
+
+OPTIONS = "The options are (A) 4, (B) 5. Let me add: 2 + 3 = 5. So the answer is (B). Wait, (A) again? No."
+CHOSEN = OPTIONS[: OPTIONS.index(" Wait")]
+
+
+@pytest.mark.parametrize("answer", ["B", "(B)", r"\text{(B)}", "(B) 5"])
+@pytest.mark.parametrize(
+    ("mode", "reply", "by"),
+    [
+        ("rule", None, "rule"),
+        ("anchor", "The options are (A) 4, (B) 5.", "rule"),
+        ("anchor", "So the answer is (B).", "anchor"),
+        ("rewrite", "The options are (A) 4, (B) 5.", "rule"),
+        ("rewrite", CHOSEN, "rewrite"),
+    ],
+)
+async def test_a_list_of_options_derives_no_answer(mode: Mode, reply: str | None, by: str, answer: str) -> None:
+    result = await cut(reply, mode, text=OPTIONS, answer=answer)
+    assert (result.text, result.by) == (CHOSEN, by)
+
+
+CODE = "First, a program.\n```python\nx = 9 * 2  # = 18\nprint(x)\n```\nIt prints 18. Wait."
+
+
+@pytest.mark.parametrize(
+    ("mode", "reply", "by"),
+    [
+        (None, None, "rule"),
+        ("anchor", "x = 9 * 2  # = 18", "anchor"),
+        ("rewrite", "First, a program. ```python x = 9 * 2  # = 18", "rewrite"),
+    ],
+)
+async def test_a_cut_leaves_no_code_fence_open(mode: Mode | None, reply: str | None, by: str) -> None:
+    result = await cut(reply, mode or "rule", text=CODE)
+    assert (result.text, result.by) == (CODE[: CODE.index("\nIt prints")], by)
+
+
+async def test_by_the_first_rules_options_and_fences_are_cut_as_before() -> None:
+    first = Truncate(prompts=PROMPTS, mode="rule", rules=1)
+    assert (await first(OPTIONS, "B", seed=5)).text == "The options are (A) 4, (B) 5."
+    assert (await first(CODE, "18", seed=5)).text.endswith("# = 18")

@@ -33,9 +33,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     ``settings`` is the number of these settings, which is in each outcome that they made (``Done.settings``).
     ``earlier`` has the shapes that ``--resume force`` changed, by number; one whose manifest was lost is missing.
+    ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
     """
 
     version: int = 1
+    rules: int = 1
     created: str
     shape: dict[str, Any]
     input: InputDigest
@@ -90,6 +92,7 @@ def settle(
     input_path: Path,
     resume: Resume,
     *,
+    rules: int = 1,
     defaults: Mapping[str, Any] = _NONE,
     may_start_over: bool = True,
 ) -> list[str]:
@@ -97,7 +100,8 @@ def settle(
 
     ``auto`` continues if nothing that affects results has changed. ``force`` continues anyway: finished rows stay as
     they are, unfinished rows get the new settings; the input may only have new lines at its end. ``never`` starts over;
-    the earlier ledger is renamed, not deleted. ``defaults``: the values of keys that an older manifest lacks.
+    the earlier ledger is renamed, not deleted. ``rules``: the version that a new run
+    gets; an earlier run keeps its own. ``defaults``: the values of keys that an older manifest lacks.
     ``may_start_over``: whether the error message suggests ``never`` or another work_dir.
 
     Returns:
@@ -122,7 +126,14 @@ def settle(
             number += 1
         elif old is None and resume == "force" and _has_ledger(work_dir):
             number = int(time.time())  # the manifest is lost: a number that no outcome has yet
-        manifest = Manifest(created=created, shape=shape, input=current, settings=number, earlier=earlier)
+        manifest = Manifest(
+            created=created,
+            rules=old.rules if old else rules,
+            shape=shape,
+            input=current,
+            settings=number,
+            earlier=earlier,
+        )
         write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
     return changed
 

@@ -48,6 +48,7 @@ from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
+from workers.rules import RULES
 from workers.scorers import scorer_named
 
 P = ParamSpec("P")
@@ -120,6 +121,7 @@ class Engine:
         self.logged = False
         """Whether this run's log is open, or was."""
         self._changed: list[str] = []
+        self._rules = RULES
         self._locks: list[int] = []
         """The file descriptors that hold the locks of the work_dir and, with the last step, of the output file."""
         self._claim: Claim | None = None
@@ -213,10 +215,12 @@ class Engine:
             self._shape(overlap),
             self._input.file,
             self._resume,
+            rules=RULES,
             defaults=default_shape(),
             may_start_over=self._retry is None,
         )
         self._changed = changed
+        self._rules = await asyncio.to_thread(self._kept_rules)
         if self._keep:
             await self._write_in_thread(keep_config, self.config)
         return overlap
@@ -257,6 +261,7 @@ class Engine:
                 models=models,
                 endpoints=endpoints,
                 account=account,
+                rules=self._rules,
                 pool=host.pool,
                 overlap=overlap,
                 drain=self.drain,
@@ -271,6 +276,7 @@ class Engine:
                 verdicts=counters.verdicts,
                 bits=counters.bits,
                 scorer=self._scorer,
+                rules=self._rules,
                 count=self._input.count,
                 only=only,
             )
@@ -344,6 +350,18 @@ class Engine:
             self.work_dir, self._shape(overlap), self._input.file, resume, defaults=default_shape()
         )
         return old, changed
+
+    def _kept_rules(self) -> int:
+        """The version of the rules that this work_dir was begun with."""
+        path = self.work_dir / "manifest.json"
+        manifest = load_manifest(path)
+        assert manifest is not None
+        if manifest.rules > RULES:
+            raise ConfigError(
+                f"{path}: the run was begun with rules {manifest.rules}, and this version of weak2wise knows {RULES}; "
+                "install the version that began it, or choose another dataset.work_dir"
+            )
+        return manifest.rules
 
     def _shape(self, overlap: Overlap | None) -> dict[str, Any]:
         shape = result_shape(self.config, msgspec.to_builtins(self._prompts), self._scorer.version)

@@ -49,6 +49,7 @@ def build_stages(
     models: Mapping[str, Model],
     endpoints: Mapping[str, Endpoint],
     account: Account,
+    rules: int,
     pool: KillablePool,
     overlap: Overlap | None,
     drain: Drain,
@@ -63,6 +64,7 @@ def build_stages(
         models: role to model (``wrap_models``).
         endpoints: name to opened endpoint.
         account: the position of each row, with the ledgers of these steps.
+        rules: the version of the method's rules by which the run decides.
         pool: runs code that may hang.
         overlap: questions of evaluation sets, which are dropped before the first step.
         drain: the run's.
@@ -75,12 +77,14 @@ def build_stages(
         prompts=prompts,
         temperature=config.params.judge_temperature,
         pool=pool,
+        rules=rules,
     )
     context = Context(
         params=config.params,
         prompts=prompts,
         models=models,
         judge=judge,
+        rules=rules,
         overlap=overlap,
         free=weak.free if weak.embedded else None,
         race_width=config.engine.race_width,

@@ -136,7 +136,8 @@ class _Sample(Struct, frozen=True):
 class Observer:
     """Observes one run. Rates and charts are updated only while ``watch`` runs.
 
-    ``scorer`` describes scores. ``count`` counts the input's rows; it is called in a thread. ``only``: the rows that
+    ``scorer`` describes scores. ``rules``: the version of the rules by which the run decides.
+    ``count`` counts the input's rows; it is called in a thread. ``only``: the rows that
     the run works on, if not all.
     """
 
@@ -148,6 +149,7 @@ class Observer:
     verdicts: Counter[str]
     bits: Counter[str]
     scorer: type[Scorer]
+    rules: int
     count: Callable[[], int]
     only: Collection[int] | None = None
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))

@@ -11,6 +11,7 @@ from weak2wise.pipeline import Stage
 from weak2wise.watch.board import Observer
 from workers.method import step_making
 from workers.records import Golden, Scored
+from workers.rules import RULES
 from workers.scorers import Scorer
 from workers.scorers.masking import hint
 
@@ -44,15 +45,15 @@ async def opened_trace(observer: Observer, row: int) -> str | None:
         return None
     scored = await scores.ledger.fetch(row)
     record: Scored | None = scored.record if isinstance(scored, Done) else None
-    return await asyncio.to_thread(_shown, golden, record, observer.scorer)
+    return await asyncio.to_thread(_shown, golden, record, observer.scorer, observer.rules)
 
 
-def _shown(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
-    levels = len(golden.score.s_list)
+def _shown(golden: Golden, scored: Scored | None, scorer: type[Scorer], rules: int = RULES) -> str:
+    steps, levels = golden.winner.step_list, len(golden.score.s_list)
     hints = [
         f'<details class="hint"><summary>{charts.cells((bit,))} mask level {level} of {levels}: '
         f"{'the weak LLM reaches the answer' if bit else 'it does not'}</summary>"
-        f'<div class="text" dir="auto">{prose(hint(golden.winner.step_list, level, levels), 6000)}</div></details>'
+        f'<div class="text" dir="auto">{prose(hint(steps, level, levels, rules), 6000)}</div></details>'
         for level, bit in enumerate(golden.score.s_list)
     ]
     seen = f"<h3>The winner as the weak LLM saw it</h3>{''.join(hints)}" if golden.score.is_masked else ""

@@ -8,9 +8,9 @@ here contain what is understood.
 
 import re
 
-from workers.answers.number import read_number
+from workers.answers.number import read_number, unit_read
 from workers.answers.text import words
-from workers.answers.units import read_unit
+from workers.rules import RULES
 
 _REACH = 160
 """Characters of its line that are read on either side of a box."""
@@ -42,6 +42,17 @@ _SAYS_NOTHING = re.compile(
     r"(?:answer|solution|result|value)s?)\b",
     re.IGNORECASE,
 )
+_NAMES_IT = re.compile(
+    r"(?:is|are|gives|equals)\s+(?:the|our|its|your)\s+(?:[a-z]+\s+)?(?:number|value|sum|product|probability|area|length|"
+    r"volume|perimeter|amount|cost|price|total|answer|result|distance|time|age|ratio|remainder|minimum|maximum|solution)s?"
+    r"\b[A-Za-z ,'\"$()-]{0,160}(?:[.!]\s*)?\Z"
+)
+"""Words behind a box that only say what the answer is: "is the number of ways"."""
+_NARROWS = re.compile(
+    r"\b(?:first|second|third|previous|only|half|twice|double|other|remaining|rest|part|step|bound|before|until|so far|"
+    r"times|plus|minus|more|less|fewer|than|not|if|unless|without|except|wrong|incorrect|then|hence|we|so)\b",
+    re.IGNORECASE,
+)
 _UNIT_END = re.compile(
     r"[,;:!?]|\.(?!\d)|\s(?:is|are|was|were|because|since|as|for|in|at|on|each|every|when|to|so|that)\b"
 )
@@ -59,7 +70,7 @@ def is_doubted(text: str) -> bool:
     return _DOUBT.search(text, 0, _MOST_AFTER) is not None
 
 
-def with_adjoining(attempt: str, start: int, end: int, content: str) -> str | None:
+def with_adjoining(attempt: str, start: int, end: int, content: str, rules: int = RULES) -> str | None:
     """The answer in a box together with the text next to the box; ``None`` where that is not clear.
 
     Args:
@@ -67,6 +78,7 @@ def with_adjoining(attempt: str, start: int, end: int, content: str) -> str | No
         start: where the box starts in it.
         end: where it ends.
         content: what is in it.
+        rules: the version of the rules.
     """
     head = attempt[max(0, start - _REACH) : start].rpartition("\n")[2]
     tail = _LINE_END.split(attempt[end : end + _REACH], maxsplit=1)[0]
@@ -79,9 +91,9 @@ def with_adjoining(attempt: str, start: int, end: int, content: str) -> str | No
             if not found or _CLOSED.fullmatch(inner) is None:
                 return None
     answer = sign + content
-    if sign and read_number(answer) is None:
+    if sign and read_number(answer, rules) is None:
         return None
-    return _with_tail(answer, _LAYOUT.sub(" ", tail))
+    return _with_tail(answer, _LAYOUT.sub(" ", tail), rules)
 
 
 def _before(head: str) -> tuple[str, str | None]:
@@ -103,18 +115,22 @@ def _before(head: str) -> tuple[str, str | None]:
     return opened, "" if skipped else None
 
 
-def _with_tail(answer: str, tail: str) -> str | None:
+def _with_tail(answer: str, tail: str, rules: int) -> str | None:
     closed = _CLOSED.match(tail)
     rest = tail[closed.end() if closed else 0 :].strip()
     following = words(rest)
     if not rest or _STOPPED.match(rest) or _SAYS_NOTHING.match(following):
         return answer
+    if rules >= 2 and _NAMES_IT.match(following) and not _NARROWS.search(following):
+        return answer
     if _MAY_BE_UNIT.match(rest) is None:
         return None
     unit = _UNIT_END.split(re.sub(r"(?<!\\)\$|\\[\])]|\*\*", " ", rest), maxsplit=1)[0].strip()
-    number = read_number(answer)
+    number = read_number(answer, rules)
     if number is not None:
         has_unit = number.percent or number.unit is not None
-        return f"{answer} {unit}" if unit and not has_unit and read_number(f"{answer} {unit}") is not None else None
-    named = read_unit(words(unit), marked=True)
+        return (
+            f"{answer} {unit}" if unit and not has_unit and read_number(f"{answer} {unit}", rules) is not None else None
+        )
+    named = unit_read(words(unit), marked=True, rules=rules)
     return None if named is None or "\\text" in answer else rf"{answer}\text{{ {words(unit)} }}"

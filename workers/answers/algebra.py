@@ -13,6 +13,7 @@ process that can be killed.
 import logging
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import sympy
@@ -20,11 +21,13 @@ from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy,
 from math_verify import verify
 from msgspec import Struct
 
-from workers.answers.compare import is_choice, quick_compare, same_equation
+from workers.answers.compare import Compare, is_choice, quick_compare, same_equation
+from workers.answers.doubts import may_be_no_arithmetic, may_join_digits, with_braced_index, with_joined_digits
 from workers.answers.number import read_number
 from workers.answers.text import clean, looks_mathematical, plain, split_top
 from workers.answers.units import read_unit
 from workers.answers.values import agree, proportional
+from workers.rules import RULES
 
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that no time limit is set; our caller sets one
 _CONFIG = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
@@ -61,18 +64,48 @@ class _Shape(Struct, frozen=True):
     marks: str = ""
 
 
-def compare(answer: str, reference: str) -> bool | None:
+def compare(answer: str, reference: str, rules: int = RULES) -> bool | None:
     """Compare two bare answers by all means; ``None`` where not sure."""
-    quick = quick_compare(answer, reference)
+    quick = quick_compare(answer, reference, rules)
     if quick is not None or not (looks_mathematical(answer) and looks_mathematical(reference)):
         return quick
-    numbers = read_number(answer) is not None and read_number(reference) is not None
+    numbers = read_number(answer, rules) is not None and read_number(reference, rules) is not None
     if numbers or is_choice(reference):
         return None  # the doubt is about what was asked, not about mathematics
+    given, wanted = clean(answer), clean(reference)
     try:
-        return _compare(_read(clean(answer)), _read(clean(reference)))
+        if rules < 2:
+            return _compare(_read(given), _read(wanted), partial(compare, rules=rules))
+        return _carefully(given, wanted)
     except Exception:  # noqa: BLE001 - the parsers may raise anything for text that they cannot read
         return None
+
+
+def _carefully(given: str, wanted: str) -> bool | None:
+    """Compare what is mathematics to a reader as well."""
+    if may_be_no_arithmetic(given) or may_be_no_arithmetic(wanted):
+        return None
+    one, other = (_read(with_braced_index(with_joined_digits(text))) for text in (given, wanted))
+    result = _compare(one, other, compare)
+    if result is not False:
+        return result
+    several = len(one.items) != len(other.items) and (may_join_digits(given) or may_join_digits(wanted))
+    return None if several or _may_be_list(one, other) else False
+
+
+def _may_be_list(one: _Shape, other: _Shape) -> bool:
+    """Do the items differ only in their order, and is one side perhaps a list that has none?"""
+    if {one.kind, other.kind} != {"bracket"} or "[]" not in (one.marks, other.marks):
+        return False
+    if len(one.items) == len(other.items) and all(map(compare, one.items, other.items)):
+        return False  # it is their brackets that differ
+    left = list(other.items)
+    for item in one.items:
+        found = next((at for at, candidate in enumerate(left) if compare(item, candidate)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
 
 
 def _read(text: str) -> _Shape:
@@ -113,21 +146,21 @@ def _encloses(text: str) -> bool:
     return False
 
 
-def _compare(given: _Shape, wanted: _Shape) -> bool | None:
+def _compare(given: _Shape, wanted: _Shape, same: Compare) -> bool | None:
     kinds = {given.kind, wanted.kind}
     result: bool | None = None
     if kinds == {"scalar"}:
         result = _same_scalar(given.items[0], wanted.items[0])
     elif kinds == {"bracket"}:
-        result = _same_bracketed(given, wanted)
+        result = _same_bracketed(given, wanted, same)
     elif kinds == {"matrix"} and given.marks.split()[1:] == wanted.marks.split()[1:]:
-        result = _all(_pairs(given, wanted))
+        result = _all(_pairs(given, wanted, same))
     elif kinds == {"list", "scalar"} and _digits(given) == _digits(wanted):
         result = None  # "1,5" may be 1.5, and "1,23" a slip for 123
     elif kinds <= {"list", "set", "scalar"}:
-        result = _same_items(given, wanted)
+        result = _same_items(given, wanted, same)
     elif kinds <= {"equation", "scalar"}:
-        result = _same_equation(given, wanted)
+        result = _same_equation(given, wanted, same)
     elif kinds == {"relation"}:
         result = _verified(given.items[0], wanted.items[0]) or None
     return result
@@ -137,32 +170,32 @@ def _digits(shape: _Shape) -> str:
     return re.sub(r"[\s.]", "", "".join(shape.items))
 
 
-def _pairs(given: _Shape, wanted: _Shape) -> list[bool | None]:
-    return [compare(one, other) for one, other in zip(given.items, wanted.items, strict=True)]
+def _pairs(given: _Shape, wanted: _Shape, same: Compare) -> list[bool | None]:
+    return [same(one, other) for one, other in zip(given.items, wanted.items, strict=True)]
 
 
 def _all(results: Sequence[bool | None]) -> bool | None:
     return False if False in results else None if None in results else True
 
 
-def _same_bracketed(given: _Shape, wanted: _Shape) -> bool | None:
+def _same_bracketed(given: _Shape, wanted: _Shape, same: Compare) -> bool | None:
     """Points and intervals: in order; the brackets matter where they can only mean an interval."""
     if len(given.items) != len(wanted.items):
         return False
-    result = _all(_pairs(given, wanted))
+    result = _all(_pairs(given, wanted, same))
     if not result or given.marks == wanted.marks:
         return result
     interval = any(shape.marks in ("(]", "[)") or r"\infty" in "".join(shape.items) for shape in (given, wanted))
     return False if interval else None
 
 
-def _same_items(given: _Shape, wanted: _Shape) -> bool | None:
+def _same_items(given: _Shape, wanted: _Shape, same: Compare) -> bool | None:
     """Lists and sets: different if an item equals no item of the other side; the order is free only in braces."""
     if _out_of_order(given, wanted) or _out_of_order(wanted, given):
         return None
-    if given.kind == wanted.kind and len(given.items) == len(wanted.items) and _all(_pairs(given, wanted)):
+    if given.kind == wanted.kind and len(given.items) == len(wanted.items) and _all(_pairs(given, wanted, same)):
         return True
-    table = [[compare(one, other) for other in wanted.items] for one in given.items]
+    table = [[same(one, other) for other in wanted.items] for one in given.items]
     lines = [*table, *(list(column) for column in zip(*table, strict=True))]
     if any(all(cell is False for cell in line) for line in lines):
         return False
@@ -177,8 +210,8 @@ def _out_of_order(named: _Shape, bare: _Shape) -> bool:
     return names != sorted(names) and not any("=" in item for item in bare.items)
 
 
-def _same_equation(given: _Shape, wanted: _Shape) -> bool | None:
-    result = same_equation("=".join(given.items), "=".join(wanted.items), compare)
+def _same_equation(given: _Shape, wanted: _Shape, same: Compare) -> bool | None:
+    result = same_equation("=".join(given.items), "=".join(wanted.items), same)
     if result is not None or not len(given.items) == len(wanted.items) == 2:
         return result
     one, other = ("({})-({})".format(*shape.items) for shape in (given, wanted))

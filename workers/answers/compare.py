@@ -5,9 +5,12 @@ It takes microseconds, imports nothing heavy, and returns ``None`` where it is n
 
 import re
 from collections.abc import Callable
+from functools import partial
 
+from workers.answers.doubts import with_joined_digits
 from workers.answers.number import read_number, same_number
 from workers.answers.text import LONGEST, clean, plain, same_spelling, split_top, words
+from workers.rules import RULES
 
 Compare = Callable[[str, str], bool | None]
 
@@ -45,21 +48,21 @@ _OPPOSITES = tuple(
 )
 
 
-def quick_compare(answer: str, reference: str) -> bool | None:
+def quick_compare(answer: str, reference: str, rules: int = RULES) -> bool | None:
     """Compare two bare answers without parsing mathematics."""
     if len(answer) > LONGEST or len(reference) > LONGEST:
         return None
     given, wanted = clean(answer), clean(reference)
-    one, other = read_number(given), read_number(wanted)
+    one, other = read_number(given, rules), read_number(wanted, rules)
     result: bool | None
     if same_spelling(given, wanted):
-        result = True
+        result = True if rules < 2 or _joined_alike(given, wanted) else None
     elif (letter := _CHOICE.fullmatch(words(wanted))) is not None:
         result = _same_choice(words(given), letter)
     elif one is not None and other is not None:
         result = None if _same_list(given, wanted) else same_number(one, other)
     elif "=" in given or "=" in wanted:
-        result = same_equation(given, wanted, quick_compare)
+        result = same_equation(given, wanted, partial(quick_compare, rules=rules))
     elif "_" in given or "_" in wanted:
         result = _same_based(plain(given), plain(wanted))
     else:
@@ -95,6 +98,12 @@ def same_equation(given: str, wanted: str, compare: Compare) -> bool | None:
     if len(left) == 1:
         return compare(given, right[1])
     return compare(left[-1], right[1]) if len(left) == 2 and plain(left[0]) == plain(right[0]) else None
+
+
+def _joined_alike(given: str, wanted: str) -> bool:
+    """Do the spaces in two lists of the same digits leave it open that they have the same items?"""
+    one, other = with_joined_digits(given), with_joined_digits(wanted)
+    return given in (one, wanted) or wanted == other or same_spelling(one, other)
 
 
 def _same_list(given: str, wanted: str) -> bool:

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from workers.answers.adjoining import is_doubted, with_adjoining
 from workers.answers.number import read_number
-from workers.answers.text import LONGEST, clean, group_end
+from workers.answers.text import LONGEST, clean, group_end, looks_mathematical
+from workers.rules import RULES
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _UNBRACED = re.compile(r"[^\s$\\{}]{1,40}")
@@ -40,7 +41,13 @@ _LEAD = re.compile(
 """What may stand before "answer is" in its sentence: any other word may deny, assume or quote it."""
 _NEEDLESS = " \t\n*_$`\"'.)\\]"
 
-How = Literal["box", "phrase"]
+_TAGGED = re.compile(r"<answer>((?:[^<]|<(?!/?answer>)){1,600})</answer>", re.IGNORECASE)
+_TAG = re.compile(r"</?answer>", re.IGNORECASE)
+_BARE = 80
+"""Characters of the longest reply that may be nothing but its answer."""
+_LETTER = re.compile(r"\(?[A-J]\)?\.?")
+
+How = Literal["box", "phrase", "bare"]
 
 
 class Final(Struct, frozen=True):
@@ -60,14 +67,19 @@ class Final(Struct, frozen=True):
 
 
 @lru_cache(maxsize=16)  # one verdict asks for the same attempt several times
-def find_final(attempt: str) -> Final | None:
+def find_final(attempt: str, rules: int = RULES) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
     attempt = _without_thinking(attempt)
+    if rules >= 2:
+        if "<" in attempt and _TAG.search(attempt):
+            return _tagged(attempt, rules)
+        if _is_bare(attempt, rules):
+            return Final(attempt, "bare")
     starts = _starts(attempt)
     phrase = _phrase(attempt)
     if starts:
         boxes = _boxes(attempt, starts)
-        return _from_boxes(attempt, boxes, phrase) if boxes else None
+        return _from_boxes(attempt, boxes, phrase, rules) if boxes else None
     return None if phrase is None else Final(phrase[0], "phrase", clear=phrase[2])
 
 
@@ -77,31 +89,31 @@ def has_no_answer(attempt: str) -> bool:
     return _boxes(attempt, _starts(attempt)) == [] and _PHRASE.search(attempt, max(0, len(attempt) - _TAIL)) is None
 
 
-def final_answer(attempt: str) -> str | None:
+def final_answer(attempt: str, rules: int = RULES) -> str | None:
     """The attempt's own final answer as it wrote it, or ``None`` if none is clear."""
-    found = find_final(attempt)
+    found = find_final(attempt, rules)
     return None if found is None else found.text
 
 
 @lru_cache(maxsize=1024)  # a reference is compared with dozens of attempts
-def bare_reference(reference: str) -> str:
+def bare_reference(reference: str, rules: int = RULES) -> str:
     r"""The answer in a reference that is a whole solution, as raw data sets have it: after "####", or in a box.
 
     A reference without one clear such answer stays as it is.
     """
     if "####" not in reference and _BOX.search(reference) is None:
         return reference
-    found = find_final(reference)
+    found = find_final(reference, rules)
     clear = found is not None and found.clear and not (found.beside or found.earlier)
     return found.text if found is not None and clear else reference
 
 
-def in_brief(attempt: str) -> str:
+def in_brief(attempt: str, rules: int = RULES) -> str:
     r"""The attempt's conclusion in one line if it has exactly one clear boxed answer; else the attempt as it is.
 
     Attempts with the same answer then become the same text, and a judge model has only a few words to read.
     """
-    found = find_final(attempt)
+    found = find_final(attempt, rules)
     if found is None or found.how != "box" or found.beside or found.earlier or not (found.clear and found.bare):
         return attempt
     return f"The final answer is \\boxed{{{found.text}}}."
@@ -112,6 +124,47 @@ def _without_thinking(attempt: str) -> str:
     _, closed, spoken = attempt.rpartition("</think>")
     spoken = spoken.strip()
     return "" if not closed and spoken.startswith("<think>") else spoken
+
+
+def _tagged(attempt: str, rules: int) -> Final | None:
+    """The answer between ``<answer>`` tags, with which an attempt ends; in doubt if another one is given."""
+    last = None
+    for last in _TAGGED.finditer(attempt):  # noqa: B007 - the last one is wanted
+        pass
+    if last is None or attempt[last.end() :].strip():
+        return None
+    before, inner = attempt[: last.start()], last[1].strip()
+    found = find_final(inner, rules)
+    if found is None and "\n" not in inner and len(inner) <= LONGEST:
+        found = Final(inner, "bare")
+    if found is None or not found.text:
+        return None
+    boxes = _boxes(before, _starts(before)) or []
+    others = [content for content, _, _ in boxes if clean(content) != clean(found.text)]
+    return Final(
+        found.text,
+        found.how,
+        found.clear and _TAG.search(before) is None,
+        found.bare,
+        (*found.beside, *others),
+        found.earlier,
+    )
+
+
+def _is_bare(attempt: str, rules: int) -> bool:
+    """Is a whole reply nothing but a value: a number, an option's letter or a formula?"""
+    if not attempt or len(attempt) > _BARE or "\n" in attempt or _BOX.search(attempt) or attempt.startswith("#"):
+        return False
+    text = clean(attempt)
+    return _LETTER.fullmatch(text) is not None or read_number(text, rules) is not None or _is_formula(text)
+
+
+def _is_formula(text: str) -> bool:
+    return (
+        any(character.isdigit() or character == "\\" for character in text)
+        and "?" not in text
+        and looks_mathematical(text)
+    )
 
 
 def _starts(attempt: str) -> list[int]:
@@ -143,11 +196,13 @@ def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None
     return [box for box in boxes if box[0]]
 
 
-def _from_boxes(attempt: str, boxes: list[tuple[str, int, int]], phrase: tuple[str, int, bool] | None) -> Final | None:
+def _from_boxes(
+    attempt: str, boxes: list[tuple[str, int, int]], phrase: tuple[str, int, bool] | None, rules: int
+) -> Final | None:
     last, last_start, last_end = boxes[-1]
     if len(last) > LONGEST:
         return None
-    whole = with_adjoining(attempt, last_start, last_end, last)
+    whole = with_adjoining(attempt, last_start, last_end, last, rules)
     clear = whole is not None and not is_doubted(attempt[last_end:])
     beside: list[str] = []
     earlier: list[str] = []

@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from workers.answers.number import read_number
+from workers.answers.options import option_finder
 from workers.answers.text import LONGEST, clean, split_top
+from workers.rules import RULES
 
 _LONGEST_MATH = 3000
 _LONGEST_SENTENCE = 10_000
@@ -59,15 +61,16 @@ _BRACKETS = re.compile(r"\((.*)\)|\\\{(.*)\\\}")
 _MOST_ELEMENTS = 4
 
 
-def first_sentence_with(text: str, reference: str) -> int | None:
+def first_sentence_with(text: str, reference: str, rules: int = RULES) -> int | None:
     """Where the first sentence that derives the answer ends, as an offset into ``text``; ``None`` if none holds it.
 
     Args:
         text: a reasoning text.
         reference: the correct answer.
+        rules: the version of the rules.
     """
     mentioned = None
-    finder = _finder(reference)
+    finder = _finder(reference, rules)
     if finder is None:
         return None
     for start, end in sentences(text):
@@ -124,10 +127,12 @@ _Finder = Callable[[str, int, int], Iterator[bool]]
 """Finds the answer in ``text[start:end]``: one item per occurrence, true where the sentence derives it."""
 
 
-def _finder(reference: str) -> _Finder | None:
+def _finder(reference: str, rules: int) -> _Finder | None:
     if len(reference) > LONGEST:
         return None
     bare = clean(reference)
+    if rules >= 2 and (finder := option_finder(bare)):
+        return finder
     number = read_number(bare)
     if number is None and len(sides := split_top(bare, "=")) == 2:
         number = read_number(sides[1])  # "x = 5" is found wherever 5 is

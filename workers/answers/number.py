@@ -11,8 +11,10 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from workers.answers.measures import Measure, read_measure, same_amount
 from workers.answers.text import clean
 from workers.answers.units import Unit, may_convert, read_unit
+from workers.rules import RULES
 
 LONGEST = 200
 """Characters of the longest number that is read."""
@@ -38,6 +40,7 @@ _MARKED_SCALE = re.compile(r"\\text\{\s*((?i:hundred|thousand|million|billion|tr
 _POWERS = {Fraction(10) ** power for power in range(-12, 13)}
 _PERCENT = re.compile(r"(?:%|(?:\\text\{)?\s*per\s?cent\s*\}?)", re.IGNORECASE)
 _MARKED = re.compile(r"\\text\{\s*(?P<unit>[^{}]+?)\s*\}(?P<power>\s*\^\s*\{?\s*[23]\s*\}?)?")
+_MARKED_POWER = re.compile(r"\\text\{(?P<unit>[^{}]+)\}(?P<power>\s*\^\s*\{?\s*-?\s*\d\s*\}?)?")
 
 
 class Number(Struct, frozen=True):
@@ -50,12 +53,12 @@ class Number(Struct, frozen=True):
     step: Fraction
     integer: bool
     percent: bool = False
-    unit: Unit | None = None
+    unit: Measure | Unit | None = None
     scale: int = 0
 
 
 @lru_cache(maxsize=1024)
-def read_number(text: str) -> Number | None:
+def read_number(text: str, rules: int = RULES) -> Number | None:
     """Read a whole text as one number with at most a unit; ``None`` if it is anything else."""
     if len(text) > LONGEST * 2:
         return None
@@ -71,9 +74,9 @@ def read_number(text: str) -> Number | None:
     rest = text[found.end() :].strip()
     if _PERCENT.fullmatch(rest) and not found["money"]:
         return Number(value, step, integer, percent=True)
-    money = read_unit(found["money"], marked=True) if found["money"] else None
-    named = _read_tail(rest) if rest else None
-    if (rest and named is None) or (money and named and money != named):
+    money = unit_read(found["money"], marked=True, rules=rules) if found["money"] else None
+    named = _read_tail(rest, rules) if rest else None
+    if (rest and named is None) or (money and named and not _same_unit(money, named)):
         return None
     return Number(value, step, integer, unit=money or named, scale=_scale(found))
 
@@ -83,15 +86,39 @@ def same_number(one: Number, other: Number) -> bool | None:
     if one.percent != other.percent:
         return _with_percent(*((one, other) if one.percent else (other, one)))
     a, b = one.unit, other.unit
-    if a is not None and b is not None and a != b:
-        if a.dimension is None or (a.dimension, a.power) != (b.dimension, b.power):
-            return None
-        return _close(one.value * a.factor, other.value * b.factor, one.step * a.factor, other.step * b.factor)
+    if a is not None and b is not None and not _same_unit(a, b):
+        return _in_two_units(one, a, other, b)
     same = _same_value(one, other)
     same_form = (a is None) == (b is None) and (a is not None or one.percent) and one.scale == other.scale
-    if same is not False or same_form or one.value == 0 or other.value == 0:
+    if same is not False or same_form:
         return same
-    return None if _may_be_one_quantity(one, other) else False
+    if isinstance(unit := a or b, Measure):
+        measured, bare = (one, other) if a else (other, one)
+        may_be_same = unit.may_convert(measured.value, bare.value) or _may_be_scaled(one, other)
+    else:
+        may_be_same = one.value != 0 and other.value != 0 and _may_be_one_quantity(one, other)
+    return None if may_be_same else False
+
+
+def unit_read(text: str, *, marked: bool, rules: int) -> Measure | Unit | None:
+    """What follows a number, read by the table of these rules."""
+    return read_unit(text, marked=marked) if rules < 2 else read_measure(text, marked=marked)
+
+
+def _same_unit(one: Measure | Unit, other: Measure | Unit) -> bool:
+    return one.same(other) if isinstance(one, Measure) and isinstance(other, Measure) else one == other
+
+
+def _in_two_units(one: Number, a: Measure | Unit, other: Number, b: Measure | Unit) -> bool | None:
+    steps = one.step * a.factor, other.step * b.factor
+    if isinstance(a, Measure) and isinstance(b, Measure):
+        close = _close(a.in_base(one.value), b.in_base(other.value), *steps)
+        return same_amount(one.value, a, other.value, b, close=close)
+    if isinstance(a, Measure) or isinstance(b, Measure):
+        return None
+    if a.dimension is None or (a.dimension, a.power) != (b.dimension, b.power):
+        return None
+    return _close(one.value * a.factor, other.value * b.factor, *steps)
 
 
 def _scale(found: re.Match[str]) -> int:
@@ -101,12 +128,18 @@ def _scale(found: re.Match[str]) -> int:
 def _may_be_one_quantity(one: Number, other: Number) -> bool:
     """May two different values be one quantity, with a unit, "million" or "per cent" left out?"""
     ratio, unit = one.value / other.value, one.unit or other.unit
-    if (one.scale == 0) != (other.scale == 0) and ratio in _POWERS:
+    if _may_be_scaled(one, other):
         return True
-    if unit is not None:
+    if isinstance(unit, Unit):
         return may_convert(unit, ratio)
     share = min(abs(one.value), abs(other.value))
     return ratio in (100, Fraction(1, 100)) and share < 1
+
+
+def _may_be_scaled(one: Number, other: Number) -> bool:
+    """May one of them have "million" left out?"""
+    one_sided = (one.scale == 0) != (other.scale == 0)
+    return one_sided and other.value != 0 and one.value / other.value in _POWERS
 
 
 def _same_value(one: Number, other: Number) -> bool | None:
@@ -162,8 +195,8 @@ def _digits(text: str) -> Fraction:
     return Fraction(text.replace(",", "").replace(" ", "").rstrip("."))
 
 
-def _read_tail(rest: str) -> Unit | None:
-    marked = _MARKED.fullmatch(rest)
+def _read_tail(rest: str, rules: int) -> Measure | Unit | None:
+    marked = (_MARKED if rules < 2 else _MARKED_POWER).fullmatch(rest)
     if marked is not None:
-        return read_unit(marked["unit"] + (marked["power"] or ""), marked=True)
-    return read_unit(rest, marked=rest[0] in "°$¢€£¥₹")
+        return unit_read(marked["unit"] + (marked["power"] or ""), marked=True, rules=rules)
+    return unit_read(rest, marked=rest[0] in "°$¢€£¥₹", rules=rules)

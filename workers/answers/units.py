@@ -29,7 +29,7 @@ _WORTH: dict[str, tuple[str, Fraction]] = {
     for names in [entry.split()]
     for name in names[:-1]
 }
-_LOOSE = {Fraction(ratio) for ratio in (4, 30, 52, 365, 1000, 2000)}
+LOOSE = {Fraction(ratio) for ratio in (4, 30, 52, 365, 1000, 2000)}
 """Ratios by which people also convert (weeks of a month, days of a year, tons); they are in no table."""
 _NO_UNITS = """
 and or to than over by minus plus less mod modulo pi sqrt root sin cos tan cot csc log ln exp factorial base power if is
@@ -48,7 +48,7 @@ fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirt
 seventieth eightieth ninetieth hundredth thousandth millionth billionth
 """
 """Words that change the number before them (or may), rather than name what was counted."""
-_NOT_UNITS = frozenset(_NO_UNITS.split())
+NOT_UNITS = frozenset(_NO_UNITS.split())
 _LARGE = re.compile(r"[MB]\b")
 """``M`` and ``B`` mean millions and billions as often as metres and bytes."""
 _WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
@@ -58,7 +58,7 @@ _WORDS = re.compile(r"[A-Za-z¢$€£¥₹°]+")
 def _ratios(dimension: str) -> frozenset[Fraction]:
     """What one unit of a dimension may be in another; worked out when first needed, as it takes milliseconds."""
     worths = [worth for of, worth in _WORTH.values() if of == dimension]
-    return frozenset(a / b for a in worths for b in worths) | _LOOSE
+    return frozenset(a / b for a in worths for b in worths) | LOOSE
 
 
 class Unit(Struct, frozen=True):
@@ -84,7 +84,7 @@ def read_unit(text: str, *, marked: bool) -> Unit | None:
         return None
     written = _WORDS.findall(found[1])
     words = [_singular(word) for word in written]
-    if not words or len(words) > 5 or not _NOT_UNITS.isdisjoint((*words, *(word.lower() for word in written))):
+    if not words or len(words) > 5 or not NOT_UNITS.isdisjoint((*words, *(word.lower() for word in written))):
         return None
     if not marked and (_variable(words) or any(len(word) < 3 for word in words if word not in _WORTH)):
         return None

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Literal
 
 from workers.records import Score
+from workers.rules import RULES
 from workers.trace_steps import states_answer
 
 Normalization = Literal["reference", "unit"]
@@ -13,13 +14,13 @@ CONTINUED = " (to be continued...)"
 HIDDEN_ANSWER = "## Final Answer" + CONTINUED
 
 
-def mask_step(step: str, level: int, n: int) -> str:
+def mask_step(step: str, level: int, n: int, rules: int = RULES) -> str:
     """One step at mask level ``level`` of ``n``: its last ``ceil(level / n * len)`` characters are cut off.
 
     Level 0 leaves it whole. The step that states the answer is hidden at every level. The product is taken in
     floating point, as the reference does.
     """
-    if states_answer(step):
+    if states_answer(step, rules):
         return HIDDEN_ANSWER
     if level == 0:
         return step
@@ -27,9 +28,9 @@ def mask_step(step: str, level: int, n: int) -> str:
     return step[: max(0, len(step) - cut)] + CONTINUED
 
 
-def hint(steps: Sequence[str], level: int, n: int) -> str:
+def hint(steps: Sequence[str], level: int, n: int, rules: int = RULES) -> str:
     """The whole trace at one mask level, as the weak LLM sees it."""
-    return "\n\n".join(mask_step(step, level, n) for step in steps)
+    return "\n\n".join(mask_step(step, level, n, rules) for step in steps)
 
 
 def exact_weights(n: int, *, beta: float, normalization: Normalization) -> tuple[int, ...]:

@@ -25,7 +25,9 @@ class Race(Generic[A]):
             scores 0. Equal asks share one bit.
     """
 
-    def __init__(self, weights: Sequence[int], lengths: Sequence[float], asks: Sequence[Sequence[A]]) -> None:
+    def __init__(
+        self, weights: Sequence[int], lengths: Sequence[float] | Sequence[tuple[int, int]], asks: Sequence[Sequence[A]]
+    ) -> None:
         self._weights = weights
         self._lengths = lengths
         self._asks = asks

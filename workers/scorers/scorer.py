@@ -33,9 +33,14 @@ class Scorer(ABC):
     def rank(self, candidate: Candidate, score: Score) -> Any:
         """A sort key: the smallest of a question wins, of several equal ones the earliest.
 
-        By default: the highest score, then the shortest normal reasoning.
+        By default: the highest score, then the shortest reasoning (``length``).
         """
-        return -score.score, candidate.length
+        return -score.score, *self.length(candidate)
+
+    def length(self, candidate: Candidate) -> tuple[int, int]:
+        """``candidate.length``, as the run's rules see it: by the first ones, no length counts without own thinking."""
+        without_own, words = candidate.length
+        return without_own, 0 if without_own and self.context.rules < 2 else words
 
     @staticmethod
     def explain(score: Score) -> str:

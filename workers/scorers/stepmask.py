@@ -20,6 +20,7 @@ from workers.context import Context
 from workers.fanout import fan_out, settled
 from workers.judge import Given
 from workers.records import Candidate, Score, Traced
+from workers.rules import RULES
 from workers.scorers.masking import exact_weights, hint, score
 from workers.scorers.race import Race
 from workers.scorers.scorer import Scorer
@@ -65,8 +66,8 @@ class StepMask(Scorer):
             raise attempts.rejected
         return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
 
-    def rank(self, candidate: Candidate, score: Score) -> tuple[bool, int, float]:
-        """The highest score, compared exactly; then the fewest words of normal reasoning.
+    def rank(self, candidate: Candidate, score: Score) -> tuple[int, ...]:
+        """The highest score, compared exactly; then the shortest reasoning.
 
         A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
         has changed since (``--resume force``): the bits are weighed by the number of levels that were scored.
@@ -74,7 +75,7 @@ class StepMask(Scorer):
         levels = len(score.s_list)
         weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
         worth = sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
-        return score.is_bound, -worth, candidate.length
+        return score.is_bound, -worth, *self.length(candidate)
 
     def _weights_of(self, levels: int) -> tuple[int, ...]:
         params = self.context.params
@@ -94,7 +95,7 @@ class StepMask(Scorer):
         return [tuple(bits[mask] for mask in row) for row in attempts.masks]
 
     async def _race(self, attempts: "_Attempts") -> list[Bits]:
-        lengths = [candidate.length for candidate in attempts.candidates]
+        lengths = [self.length(candidate) for candidate in attempts.candidates]
         race = Race(self._weights, lengths, attempts.masks)
         with self.places.race(attempts.row):
             asked = await self._run(race, attempts)
@@ -237,7 +238,7 @@ class _Attempts:
             self.rejected = error
             return 0
         self.answered = True
-        chosen = attempts[majority([attempt.text.strip() for attempt in attempts])]
+        chosen = attempts[majority([attempt.text.strip() for attempt in attempts], self._context.rules)]
         attempt, cut_off = chosen.text.strip(), chosen.cut_off
         needed = self._needed[mask]
         if not (self._over or needed.is_set()):
@@ -258,7 +259,7 @@ class _Attempts:
         return int(verdict.correct)
 
     def _hint(self, mask: Mask) -> str:
-        return hint(self.candidates[mask[0]].step_list, mask[1], self._context.params.n_mask)
+        return hint(self.candidates[mask[0]].step_list, mask[1], self._context.params.n_mask, self._context.rules)
 
     def _votes(self, mask: Mask) -> Iterator[Coroutine[Any, Any, Completion]]:
         """One attempt for each vote."""
@@ -274,14 +275,15 @@ class _Attempts:
             return await self._context.models["weak"].complete(prompt)
 
 
-def majority(attempts: Sequence[str]) -> int:
+def majority(attempts: Sequence[str], rules: int = RULES) -> int:
     """The index of the attempt that represents all: the earliest of the largest group with one final answer.
 
     Attempts without a final answer form no group; if no attempt has one, the first represents all.
     """
     if len(attempts) == 1:
         return 0
-    answers = [None if (found := final_answer(a)) is None else normalised(found) for a in attempts]
+    finals = [final_answer(attempt, rules) for attempt in attempts]
+    answers = [None if final is None else normalised(final, rules) for final in finals]
     groups = Counter(a for a in answers if a is not None)
     if not groups:
         return 0
