@@ -23,6 +23,7 @@ from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
+from weak2wise.llm.worst_case import WorstCase
 from weak2wise.plugins import load_object
 
 BUILT_IN = {
@@ -87,6 +88,8 @@ class Endpoint(ABC):
         self.parts = parts or HostParts()
         self.limits = self.parts.limits or Limits.of(name, settings.limits)
         """How much may be asked of it at once and in a minute; an embedded one has room of its own instead."""
+        self.worst_case = WorstCase(name, self.cost, settings.longest_answer)
+        """The most that one of its calls may cost."""
 
     @classmethod
     def check(cls, name: str, settings: Any) -> None:
@@ -118,6 +121,7 @@ class Endpoint(ABC):
             budget=self.parts.budget,
             meter=self.meter,
             cost=self.cost,
+            worst_case=self.worst_case,
             longest_answer=self.settings.longest_answer,
         )
         return Retried(admitted, max_retries=MAX_RETRIES)
