@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from weak2wise.llm.limits.limits import FIRST_CONCURRENCY, Limits, Slot
 from weak2wise.llm.limits.call_sizes import CallSizes
+from weak2wise.llm.limits.limits import FIRST_CONCURRENCY, Limits, Slot
 
 
 async def taken(limits: Limits, count: int) -> list[Slot]:

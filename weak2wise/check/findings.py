@@ -13,7 +13,8 @@ from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RecordError, RunStopped
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
-from weak2wise.llm.endpoint import Endpoint, endpoint_class
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.run.engine import Engine
 from weak2wise.telemetry.plain import plain
@@ -61,15 +62,17 @@ def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resu
     return Finding("work_dir", "good", f"{folder}: a new run starts")
 
 
-async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Finding]:
+async def endpoint_findings(config: Config, budget: CostBudget, *, load: bool) -> AsyncIterator[Finding]:
     """Check every endpoint in use. Remote ones are asked in parallel and yielded as they answer; then embedded models.
 
-    An embedded model is only inspected, unless ``load`` is set: then it is also loaded and asked.
+    The questions are paid for from ``budget``. An embedded model is only inspected, unless ``load`` is set: then it is
+    also loaded and asked.
     """
+    parts = HostParts(budget=budget)
     used = {name: config.endpoints[name] for name in dict.fromkeys(config.roles().values())}
     classes = {name: endpoint_class(name, settings) for name, settings in used.items()}
     remote = [name for name in used if not classes[name].embedded]
-    asking = [_ask(classes[name](name, used[name]), config, ASK_SECONDS) for name in remote]
+    asking = [_ask(classes[name](name, used[name], parts), config, ASK_SECONDS) for name in remote]
     for asked in asyncio.as_completed(asking):
         yield await asked
     for name, kind in classes.items():
@@ -77,7 +80,7 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
             seen = await asyncio.to_thread(kind.inspect, name, used[name])
             yield Finding(f"endpoint {name}", seen.verdict, seen.said)
             if load and seen.verdict != "bad":
-                yield await _ask(kind(name, used[name]), config, None)
+                yield await _ask(kind(name, used[name], parts), config, None)
 
 
 async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Finding:
@@ -86,7 +89,7 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Fin
     try:
         async with asyncio.timeout(seconds):
             await endpoint.open()
-            completion = await endpoint.complete(_prompt(config))
+            completion = await _answer(endpoint, _prompt(config))
     except (ConfigError, RecordError, RunStopped) as error:
         return _refused(endpoint, error)
     except TimeoutError:
@@ -97,6 +100,21 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float | None) -> Fin
     finally:
         await endpoint.close()
     return _answered(endpoint.name, config, completion, began)
+
+
+async def _answer(endpoint: Endpoint, prompt: Prompt) -> Completion:
+    """Ask once. Raises what the endpoint raises, and ``RunStopped`` if the budget does not allow it."""
+    model = endpoint if endpoint.embedded else endpoint.admitted()
+    budget = endpoint.parts.budget
+    asked, stopped = asyncio.create_task(model.complete(prompt)), asyncio.create_task(budget.exhausted.wait())
+    try:
+        await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise budget.stop()
+        return asked.result()
+    finally:
+        asked.cancel()
+        stopped.cancel()
 
 
 def _prompt(config: Config) -> Prompt:

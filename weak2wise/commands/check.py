@@ -22,6 +22,7 @@ from weak2wise.ledger.manifest import Resume
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.overlap import read_overlap
+from weak2wise.run.trials import trial
 from weak2wise.telemetry.plain import plain
 
 
@@ -52,7 +53,8 @@ def check(
 ) -> int:
     """Check before a run whether it will work and what it may cost.
 
-    Every endpoint in use gets one small real question. The exit code is 1 if something would stop the run.
+    Every endpoint in use gets one small real question, paid from engine.max_cost_usd if that is set. The exit code is 1
+    if something would stop the run.
 
     Args:
         config: The YAML file of the run.
@@ -93,8 +95,12 @@ async def _check(
     source = await survey(config, overlap, None if resume == "never" else work)
     add(input_finding(source))
     add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
-    async for finding in endpoint_findings(config, load=load):
-        add(finding)
+    try:
+        with trial(config, "check") as budget:
+            async for finding in endpoint_findings(config, budget, load=load):
+                add(finding)
+    except ConfigError as error:  # the cap is shared with the work_dir's run
+        add(Finding("endpoints", "bad", f"not asked: {error}"))
     outlook = await asyncio.to_thread(forecast, config, source, work)
     disk = outlook.disk
     add(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.describe()))

@@ -11,9 +11,11 @@ only such calls wait, the budget is exhausted.
 """
 
 import asyncio
+import math
 from collections import deque
 from itertools import count
 
+from weak2wise.errors import RunStopped
 from weak2wise.telemetry.log import host_log
 
 IDLE_SECONDS = 1.0
@@ -128,6 +130,18 @@ class CostBudget:
         self._reserved = self._reserved - one.usd if self._holding else 0.0
         if self._lines or self._never:
             self._serve()
+
+    def stop(self) -> RunStopped:
+        """The error that stops a run when it is exhausted."""
+        assert self.cheapest
+        one, spent = self.cheapest, f"{self.spent:.4f} US dollars are spent"
+        more = math.ceil(1e4 * (self.spent + one.usd)) / 1e4
+        return RunStopped(
+            f"engine.max_cost_usd: of {self.max_usd:g} US dollars too little is left for the next call",
+            hint=f"{spent}, and the next call (to {one.endpoint}) may cost {one.usd:.4f}: to go on, raise "
+            f"engine.max_cost_usd to more than {more:.4f}, in the config or by --set.",
+            same_command=False,
+        )
 
     def _hold(self, one: Reservation) -> None:
         self._stop_timer()

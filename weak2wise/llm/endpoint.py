@@ -112,10 +112,9 @@ class Endpoint(ABC):
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer one prompt, in one attempt. Raises the errors in ``weak2wise.llm.errors``."""
 
-    def resilient(self, options: EngineOptions) -> Model:
-        """The same model with its limits, made to survive faults by retries or restarts."""
-        del options
-        admitted = Admitted(
+    def admitted(self) -> Model:
+        """The same model, held to its limits and to the budget."""
+        return Admitted(
             model=self,
             limits=None if self.embedded else self.limits,
             budget=self.parts.budget,
@@ -124,7 +123,11 @@ class Endpoint(ABC):
             worst_case=self.worst_case,
             longest_answer=self.settings.longest_answer,
         )
-        return Retried(admitted, max_retries=MAX_RETRIES)
+
+    def resilient(self, options: EngineOptions) -> Model:
+        """The same model with its limits, made to survive faults by retries or restarts."""
+        del options
+        return Retried(self.admitted(), max_retries=MAX_RETRIES)
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""

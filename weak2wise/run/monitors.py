@@ -1,7 +1,6 @@
 """Monitors that run beside the pipeline: progress lines, the cost cap, and how the run ended."""
 
 import asyncio
-import math
 
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.llm.cost import CostBudget
@@ -15,22 +14,10 @@ PROGRESS_SECONDS = 10.0
 async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
     """Stop the run when no more calls can be sent under the cost cap, after the answers in flight have arrived."""
     await budget.exhausted.wait()
-    cap, cheapest = budget.max_usd, budget.cheapest
-    assert cheapest
+    cap = budget.max_usd
     log.warning("money.spent", spent_usd=round(budget.spent, 4), max_cost_usd=cap, waiting_for=drain.under_way)
     await drain.drain(PAID_ANSWERS_SECONDS)
-    raise RunStopped(
-        f"engine.max_cost_usd: {budget.spent:.4f} of {cap:g} US dollars are spent, and the cheapest call that waits "
-        f"(to {cheapest.endpoint}) may cost {cheapest.usd:.4f}",
-        hint=f"{budget.spent:.4f} US dollars are spent, and the next call may cost {cheapest.usd:.4f} (to "
-        f"{cheapest.endpoint}): to go on, raise engine.max_cost_usd to more than "
-        f"{_rounded_up(budget.spent + cheapest.usd)}, in the config or by --set.",
-        same_command=False,
-    )
-
-
-def _rounded_up(usd: float) -> str:
-    return f"{math.ceil(1e4 * usd) / 1e4:.4f}"
+    raise budget.stop()
 
 
 def ending_of(error: BaseException | None) -> str:

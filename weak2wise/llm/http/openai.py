@@ -71,6 +71,10 @@ class OpenAIModel(Endpoint):
         """Close the session."""
         await self._transport.__aexit__()
 
+    def admitted(self) -> Model:
+        """Itself: it asks its limits and the budget before each request."""
+        return self
+
     def resilient(self, options: EngineOptions) -> Model:
         """The same model with retries."""
         del options
