@@ -70,10 +70,10 @@ def test_preview_and_check_spend_from_the_cap_of_the_run(tmp_path: Path) -> None
             endpoint |= {"prices": {"input": 10.0, "output": 250.0}, "max_tokens": 1000}
         config["engine"] = {"max_cost_usd": 3.0}
         write_run(tmp_path, config, 12)
-        trials = tmp_path / "work" / "trials.jsonl"
+        side_costs = tmp_path / "work" / "side_costs.jsonl"
         finish(tmp_path, command="check")
         finish(tmp_path, "-n", "1", command="preview")
-        before = lines(trials)
+        before = lines(side_costs)
         assert [line["command"] for line in before] == ["check", "preview"]
         assert all(line["cost_usd"] > 0 for line in before)
         used = sum(line["cost_usd"] for line in before)
@@ -93,7 +93,7 @@ def test_preview_and_check_spend_from_the_cap_of_the_run(tmp_path: Path) -> None
         assert sum(request.asked for request in server.requests().values()) == asked
         save(tmp_path, config)
         finish(tmp_path, "--resume", "never")
-        assert not trials.exists(), "a run that starts over has a cap of its own"
+        assert not side_costs.exists(), "a run that starts over has a cap of its own"
 
 
 def test_a_preview_beside_a_run_with_a_cap_is_refused(tmp_path: Path) -> None:

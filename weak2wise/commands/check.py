@@ -22,7 +22,7 @@ from weak2wise.ledger.manifest import Resume
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.overlap import read_overlap
-from weak2wise.run.trials import trial
+from weak2wise.run.side_costs import side_budget
 from weak2wise.telemetry.plain import plain
 
 
@@ -96,7 +96,7 @@ async def _check(
     add(input_finding(source))
     add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
     try:
-        with trial(config, "check") as budget:
+        with side_budget(config, "check") as budget:
             async for finding in endpoint_findings(config, budget, load=load):
                 add(finding)
     except ConfigError as error:  # the cap is shared with the work_dir's run

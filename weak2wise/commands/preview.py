@@ -25,7 +25,7 @@ from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
-from weak2wise.run.trials import trial
+from weak2wise.run.side_costs import side_budget
 from weak2wise.telemetry.plain import plain
 from workers.records import Golden, Score, Scored
 from workers.scorers import Scorer
@@ -60,7 +60,7 @@ def preview(
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             small, questions = runner.run(_small(loaded, name, n))
-            with trial(loaded, "preview") as budget:
+            with side_budget(loaded, "preview") as budget:
                 if runner.run(_run(small, questions, budget)) is None:
                     say("Interrupted.")
                     return INTERRUPTED

@@ -18,22 +18,22 @@ from weak2wise.ledger.files import fix_hint, locked
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal, Receipt
 
-FILE = "trials.jsonl"
+FILE = "side_costs.jsonl"
 
 
-class Trial(Struct, frozen=True):
+class SideCost(Struct, frozen=True):
     """A line of the file: what one command spent, in US dollars."""
 
     command: str
     cost_usd: float
 
 
-def trials_usd(work_dir: Path) -> float:
+def side_costs_usd(work_dir: Path) -> float:
     """US dollars that previews and checks have spent. Blocks. Raises ``ConfigError`` if that cannot be read."""
     path = work_dir / FILE
     try:
         lines = path.read_bytes().splitlines()
-        return sum(msgspec.json.decode(line, type=Trial).cost_usd for line in lines)
+        return sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
     except FileNotFoundError:
         return 0.0
     except OSError as error:
@@ -43,7 +43,7 @@ def trials_usd(work_dir: Path) -> float:
 
 
 @contextmanager
-def trial(config: Config, command: str) -> Iterator[CostBudget]:
+def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
     """The budget of a command that asks a run's endpoints beside the run. Blocks.
 
     Raises:
@@ -56,13 +56,13 @@ def trial(config: Config, command: str) -> Iterator[CostBudget]:
         return
     work_dir = Path(config.dataset.work_dir)
     with locked(work_dir):
-        budget.pay(trials_usd(work_dir) + _journaled_usd(work_dir))
+        budget.pay(side_costs_usd(work_dir) + _journaled_usd(work_dir))
         before = budget.spent
         try:
             yield budget
         finally:
             if budget.spent > before:
-                _append(work_dir / FILE, Trial(command, budget.spent - before))
+                _append(work_dir / FILE, SideCost(command, budget.spent - before))
 
 
 def _journaled_usd(work_dir: Path) -> float:
@@ -76,7 +76,7 @@ def _journaled_usd(work_dir: Path) -> float:
     return total
 
 
-def _append(path: Path, one: Trial) -> None:
+def _append(path: Path, one: SideCost) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "ab") as file:
