@@ -74,8 +74,12 @@ class RecordError(Exception):
 
 
 class RunStopped(Exception):
-    """The whole run must stop; ``hint`` says what the user has to do before starting it again."""
+    """The whole run must stop; ``hint`` says what the user has to do before starting it again.
 
-    def __init__(self, message: str, *, hint: str) -> None:
+    ``same_command``: whether the same command goes on after that. It does not if an option of it may have to change.
+    """
+
+    def __init__(self, message: str, *, hint: str, same_command: bool = True) -> None:
         super().__init__(message)
         self.hint = hint
+        self.same_command = same_command

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import FIRST_CONCURRENCY, Limits, Slot
-from weak2wise.llm.limits.token_bucket import TokenBucket
 
 
 async def taken(limits: Limits, count: int) -> list[Slot]:
@@ -81,27 +81,16 @@ async def test_a_request_rate_holds() -> None:
     assert all(later - earlier >= 0.99 for earlier, later in zip(sent, sent[10:], strict=False))
 
 
-def test_a_token_budget_makes_later_requests_wait_for_what_earlier_ones_used() -> None:
-    budget = TokenBucket(0.0, per_minute=6000)  # a hundred a second, six hundred at once
-    for _ in range(29):
-        assert budget.wait(0.0, 20) <= 0
-        budget.settle(budget.charge(5), used=20)
-    budget.settle(budget.charge(5), used=20)
-    assert budget.wait(0.0, 20) == pytest.approx(0.2)
-    assert budget.wait(0.15, 20) == pytest.approx(0.05)
-    assert budget.wait(0.21, 20) <= 0
-
-
 async def test_a_token_budget_holds_from_the_first_request_on_and_for_requests_larger_than_it() -> None:
     """Nothing is known of the answers yet, so each may take all it is allowed to."""
     limits = Limits(tokens_per_minute=60_000, in_flight=100)
-    waiting = [asyncio.create_task(limits.acquire(2500)) for _ in range(10)]
+    waiting = [asyncio.create_task(limits.acquire(CallSizes(2500))) for _ in range(10)]
     await asyncio.sleep(0.01)
     assert limits.in_flight == 2  # of 6,000 at once
     for task in waiting:
         task.cancel()
     large = Limits(tokens_per_minute=60_000, in_flight=100)
-    waiting = [asyncio.create_task(large.acquire(50_000)) for _ in range(3)]
+    waiting = [asyncio.create_task(large.acquire(CallSizes(50_000))) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert large.in_flight == 1
     for task in waiting:

@@ -19,7 +19,8 @@ from weak2wise.deadline import Deadline
 from weak2wise.errors import ConfigError, RecordError, RunStopped
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import Resume
-from weak2wise.llm.endpoint import Endpoint, endpoint_class
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.errors import Rejected, Unusable
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.outputs.claim import check_owner, check_work_dir
@@ -75,12 +76,13 @@ def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resu
     return Finding("work_dir", "good", f"{folder}: a new run starts")
 
 
-async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Finding]:
+async def endpoint_findings(config: Config, budget: CostBudget, *, load: bool) -> AsyncIterator[Finding]:
     """Check every endpoint in use. Remote ones are asked in parallel and yielded as they answer; then embedded models.
 
-    An endpoint that cannot be asked does not keep the others from being asked. An embedded model is only inspected,
-    unless ``load`` is set: then it is also loaded and asked.
+    An endpoint that cannot be asked does not keep the others from being asked. The questions are paid for from
+    ``budget``. An embedded model is only inspected, unless ``load`` is set: then it is also loaded and asked.
     """
+    parts = HostParts(budget=budget)
     classes: dict[str, type[Endpoint]] = {}
     problems = dict(reversed([*environment_problems(config, os.environ)]))  # the first of each endpoint
     for name in dict.fromkeys(config.roles().values()):
@@ -95,7 +97,7 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
         classes.pop(name, None)
         yield Finding(f"endpoint {name}", "bad", problem)
     remote = [name for name, kind in classes.items() if not kind.embedded]
-    asking = [_ask(classes[name](name, config.endpoints[name]), config, ASK_SECONDS) for name in remote]
+    asking = [_ask(classes[name](name, config.endpoints[name], parts), config, ASK_SECONDS) for name in remote]
     for asked in asyncio.as_completed(asking):
         yield await asked
     for name, kind in classes.items():
@@ -103,7 +105,7 @@ async def endpoint_findings(config: Config, *, load: bool) -> AsyncIterator[Find
             seen = await asyncio.to_thread(kind.inspect, name, config.endpoints[name])
             yield Finding(f"endpoint {name}", seen.verdict, seen.said)
             if load and seen.verdict != "bad":
-                yield await _ask(kind(name, config.endpoints[name]), config, math.inf)
+                yield await _ask(kind(name, config.endpoints[name], parts), config, math.inf)
 
 
 async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
@@ -112,7 +114,7 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
     try:
         async with Deadline(seconds):
             await endpoint.open()
-            completion = await endpoint.complete(_prompt(config))
+            completion = await _answer(endpoint, _prompt(config))
     except (ConfigError, RecordError, RunStopped) as error:
         return _refused(endpoint, error, await endpoint.offers() if isinstance(error, Unusable | Rejected) else {})
     except TimeoutError:
@@ -132,6 +134,21 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
         return Finding(answered.about, "warning", "; ".join((answered.said, *notes)))
     finally:
         await endpoint.close()
+
+
+async def _answer(endpoint: Endpoint, prompt: Prompt) -> Completion:
+    """Ask once. Raises what the endpoint raises, and ``RunStopped`` if the budget does not allow it."""
+    model = endpoint if endpoint.embedded else endpoint.admitted()
+    budget = endpoint.parts.budget
+    asked, stopped = asyncio.create_task(model.complete(prompt)), asyncio.create_task(budget.exhausted.wait())
+    try:
+        await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise budget.stop()
+        return asked.result()
+    finally:
+        asked.cancel()
+        stopped.cancel()
 
 
 def _prompt(config: Config) -> Prompt:

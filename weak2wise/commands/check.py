@@ -24,6 +24,7 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
+from weak2wise.run.side_costs import side_budget
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import QueuedStream
 
@@ -86,8 +87,8 @@ def check(
 ) -> int:
     """Check before a run whether it will work and what it may cost.
 
-    Every endpoint in use gets one small real question. The exit code is 1 if something would stop the run, 2 if it
-    would not even start.
+    Every endpoint in use gets one small real question, paid from engine.max_cost_usd if that is set. The exit code is 1
+    if something would stop the run, 2 if it would not even start.
 
     Args:
         config: The YAML file of the run.
@@ -129,9 +130,13 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
         findings.add(await asyncio.to_thread(work_dir_finding, engine, folder, overlap, resume))
     findings.starts &= not any(environment_problems(config, os.environ))
     known = {finding.said for finding in findings.all}
-    async for finding in endpoint_findings(config, load=load):
-        if finding.said not in known:
-            findings.add(finding)
+    try:
+        with side_budget(config, "check") as budget:
+            async for finding in endpoint_findings(config, budget, load=load):
+                if finding.said not in known:
+                    findings.add(finding)
+    except ConfigError as error:  # the cap is shared with the work_dir's run
+        findings.add(Finding("endpoints", "bad", f"not asked: {error}"))
     outlook = await asyncio.to_thread(forecast, config, source, work)
     disk = outlook.disk
     findings.add(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.describe()))

@@ -20,8 +20,12 @@ from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
+from weak2wise.llm.cost import CostBudget
+from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
+from weak2wise.run.side_costs import side_budget
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import wait_for_reader
 from workers.records import Golden, Score, Scored
@@ -41,7 +45,8 @@ def preview(
     """Run a few questions through all steps and show the results.
 
     It takes the first valid questions of the input that are in no evaluation set. The filter is skipped, so that none
-    is dropped. The calls are real and cost money. The run's own work_dir is not touched, and nothing is kept.
+    is dropped. The calls are real and cost money, from the run's engine.max_cost_usd if that is set: then the work_dir
+    keeps what was spent, but nothing else. Without it the run's work_dir is not touched.
 
     Args:
         n: How many questions.
@@ -54,9 +59,10 @@ def preview(
         with tempfile.TemporaryDirectory(prefix="weak2wise-preview-") as name:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 small, questions = runner.run(_small(loaded, name, n))
-                if runner.run(supervise(make_engine(small, questions=questions))) is None:
-                    say("Interrupted.")
-                    return INTERRUPTED
+                with side_budget(loaded, "preview") as budget:
+                    if runner.run(_run(small, questions, budget)) is None:
+                        say("Interrupted.")
+                        return INTERRUPTED
             wait_for_reader()
             return show(WorkDir(Path(name)), Console())
     except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
@@ -85,6 +91,11 @@ async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questio
         config, dataset=Dataset(work_dir=work_dir), params=structs.replace(config.params, skip_filter=True)
     )
     return small, [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
+
+
+async def _run(config: Config, questions: Questions, budget: CostBudget) -> Summary | None:
+    async with Host(config, budget=budget) as host:
+        return await supervise(make_engine(config, questions=questions, host=host))
 
 
 def show(work: WorkDir, console: Console) -> int:

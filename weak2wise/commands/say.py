@@ -38,7 +38,10 @@ def explain(error: Exception, resume_command: str, *, kept: bool = True, logged:
             if not (kept and logged):
                 say(str(cause))
             say(cause.hint)
-            say(f"{advice}: {resume_command}")
+            if cause.same_command:
+                say(f"{advice}: {resume_command}")
+            elif kept:
+                say("Nothing that had arrived is lost.")
             return 3
     logged = logged and kept
     if not logged:

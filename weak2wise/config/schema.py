@@ -146,7 +146,8 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     ``salvage_rounds``: how often questions that failed for a temporary reason are tried again, after the others.
     ``max_engine_restarts``: how often a run restarts an embedded engine that has died. ``max_error_rate``: the run
     stops if a larger share of the last 100 calls failed, on every endpoint of one role; 1 never stops it.
-    ``max_cost_usd``: the run stops when all runs of the work_dir together have cost this much; calls in flight finish.
+    ``max_cost_usd``: a cap for all runs of the work_dir together, with ``preview`` and ``check``. A call is sent only
+    if the most that it may cost fits under it; the run stops when no call that waits does.
     """
 
     section = "engine"

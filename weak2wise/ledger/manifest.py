@@ -115,7 +115,7 @@ def settle(
     )
     if resume == "never":
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
-        for name in ("ledger", "manifest.json"):
+        for name in ("ledger", "manifest.json", "side_costs.jsonl"):
             if (work_dir / name).exists():
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
     if old is None or changed or current != old.input:

@@ -6,14 +6,16 @@ endpoint is wrapped in this, so that its author writes the call alone.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weak2wise.llm.call import Call, current_call
-from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.errors import ModelError, RateLimited
+from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import Limits, Slot
 from weak2wise.llm.meter import Meter
-from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
+from weak2wise.llm.worst_case import WorstCase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Admitted:
         budget: the host's.
         meter: the endpoint's.
         cost: US dollars for a call.
+        worst_case: the most that one may cost.
         longest_answer: tokens.
     """
 
@@ -34,29 +37,48 @@ class Admitted:
     budget: CostBudget
     meter: Meter
     cost: Callable[[Usage], float]
+    worst_case: WorstCase
     longest_answer: int
+    sizes: dict[str, CallSizes] = field(default_factory=dict)
+    """By role."""
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises."""
         call = current_call()
-        while True:
-            if self._stopped(call):
-                await call.drain.wait_for_cancellation()
-            if self.limits is None:
-                return await self._send(prompt, call, None)
-            slot = await self.limits.acquire(self.longest_answer, lambda: not self._stopped(call))
-            if slot is None:
-                continue
-            try:
-                if not self._stopped(call):
-                    return await self._send(prompt, call, slot)
-            finally:
-                slot.release()
+        length = sum(len(message.content.encode()) for message in prompt.messages)
+        usd = 0.0 if self.budget.max_usd is None else self.worst_case.usd(length)
+        reservation = self.budget.reservation(self.worst_case.endpoint, usd)
+        sizes = self.sizes.get(call.role) or self.sizes.setdefault(call.role, CallSizes(self.longest_answer))
+        try:
+            while True:
+                if call.drain.started:
+                    reservation.release()
+                    await call.drain.wait_for_cancellation()
+                if self.limits is None:
+                    await reservation.wait()
+                    if call.drain.started:
+                        continue
+                    return await self._send(prompt, length, call, None, reservation)
+                slot = await self.limits.acquire(
+                    sizes,
+                    length / CHARACTERS_PER_TOKEN,
+                    wanted=lambda: not call.drain.started,
+                    take=reservation.take,
+                )
+                if slot is None:
+                    await reservation.wait()
+                    continue
+                try:
+                    if not call.drain.started:
+                        return await self._send(prompt, length, call, slot, reservation)
+                finally:
+                    slot.release()
+        finally:
+            reservation.release()
 
-    def _stopped(self, call: Call) -> bool:
-        return call.drain.started or not self.budget.has_budget()
-
-    async def _send(self, prompt: Prompt, call: Call, slot: Slot | None) -> Completion:
+    async def _send(
+        self, prompt: Prompt, length: int, call: Call, slot: Slot | None, reservation: Reservation
+    ) -> Completion:
         await call.drain.enter()
         self.meter.sent += 1
         began = time.monotonic()
@@ -67,14 +89,15 @@ class Admitted:
             if slot and isinstance(error, RateLimited):
                 slot.refused(error.retry_after)
             if error.usage:
-                self.budget.pay(self.cost(error.usage))
+                reservation.settle(self.cost(error.usage))
                 await call.charge(error.usage)
             raise
         finally:
             call.drain.leave()
         self.meter.answered += 1
         self.meter.took.note(time.monotonic() - began)
-        self.budget.pay(self.cost(completion.usage))
+        reservation.settle(self.cost(completion.usage))
+        self.worst_case.note(length, completion.usage)
         if slot:
             slot.answered(completion.usage.tokens)
         return completion

@@ -27,6 +27,7 @@ class Call(Struct, frozen=True, gc=False):
         waits: whether to wait for an endpoint that is down. Not needed if the row will be tried again.
         drain: how the run stops: whether it may still send, and what is in flight.
         charge: records the cost of an answer that cannot be used, so that later runs count it.
+        role: what the call is for, as in the journal; calls of one role to one endpoint are much alike.
     """
 
     row: int = 0
@@ -34,6 +35,7 @@ class Call(Struct, frozen=True, gc=False):
     waits: bool = True
     drain: Drain = field(default_factory=Drain)
     charge: Callable[[Usage], Awaitable[None]] = _no_charge
+    role: str = ""
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)

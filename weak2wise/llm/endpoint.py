@@ -24,6 +24,7 @@ from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
+from weak2wise.llm.worst_case import WorstCase
 from weak2wise.plugins import load_object
 
 BUILT_IN = {
@@ -88,6 +89,8 @@ class Endpoint(ABC):
         self.parts = parts or HostParts()
         self.limits = self.parts.limits or Limits.of(name, settings.limits)
         """How much may be asked of it at once and in a minute; an embedded one has room of its own instead."""
+        self.worst_case = WorstCase(name, self.cost, settings.longest_answer)
+        """The most that one of its calls may cost."""
 
     @classmethod
     def check(cls, name: str, settings: Any) -> None:
@@ -117,18 +120,22 @@ class Endpoint(ABC):
         """
         return {}
 
-    def resilient(self, options: EngineOptions) -> Model:
-        """The same model with its limits, made to survive faults by retries or restarts."""
-        del options
-        admitted = Admitted(
+    def admitted(self) -> Model:
+        """The same model, held to its limits and to the budget."""
+        return Admitted(
             model=self,
             limits=None if self.embedded else self.limits,
             budget=self.parts.budget,
             meter=self.meter,
             cost=self.cost,
+            worst_case=self.worst_case,
             longest_answer=self.settings.longest_answer,
         )
-        return Retried(admitted, max_retries=MAX_RETRIES)
+
+    def resilient(self, options: EngineOptions) -> Model:
+        """The same model with its limits, made to survive faults by retries or restarts."""
+        del options
+        return Retried(self.admitted(), max_retries=MAX_RETRIES)
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""

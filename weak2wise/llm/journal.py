@@ -218,7 +218,12 @@ class Journaled:
 
         waits = call.waits or not self._one_of_several
         narrowed = Call(
-            call.row, call.failures, waits, call.drain, lambda usage: record(Completion(text="", usage=usage), "")
+            call.row,
+            call.failures,
+            waits,
+            call.drain,
+            lambda usage: record(Completion(text="", usage=usage), ""),
+            self._role,
         )
         with calling(narrowed):
             completion = await self._model.complete(prompt)

@@ -40,6 +40,7 @@ from weak2wise.run.kept_config import keep_config
 from weak2wise.run.models import wrap_models
 from weak2wise.run.monitors import ending_of, log_ending, progress, stop_when_exhausted, stop_when_moved
 from weak2wise.run.overlap import read_overlap
+from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import Echo, RunLog, log
@@ -246,8 +247,9 @@ class Engine:
             if self._owns_host:
                 await stack.enter_async_context(host)
             folder = await asyncio.to_thread(self.work_dir.resolve)
-            host.count_spent(folder, store.journal.total_usd)
-            stack.callback(lambda: host.note_spent(folder, store.journal.total_usd))
+            side_costs = await asyncio.to_thread(side_costs_usd, folder)
+            host.count_spent(folder, side_costs + store.journal.total_usd)
+            stack.callback(lambda: host.note_spent(folder, side_costs + store.journal.total_usd))
             names = dict.fromkeys(config.roles().values())
             opened = {
                 name: await host.open(name, self.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)

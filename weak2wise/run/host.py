@@ -30,16 +30,19 @@ class Host:
     Args:
         config: its endpoints, ``engine.max_cost_usd`` and ``engine.max_engine_restarts`` hold for all runs together.
         env: where API keys are looked up.
+        budget: what the runs may spend, if some is spent already; ``None``: one with the config's cap.
 
     Raises:
         ConfigError: an API key is not set, an endpoint cannot work here, or more requests in flight are configured
             than this process may open connections.
     """
 
-    def __init__(self, config: Config, *, env: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, config: Config, *, env: Mapping[str, str] = os.environ, budget: CostBudget | None = None
+    ) -> None:
         check_environment(config, env)
         self.config = config
-        self.budget = CostBudget(config.engine.max_cost_usd)
+        self.budget = budget or CostBudget(config.engine.max_cost_usd)
         self.pool = KillablePool(warm_up=warm_up)
         self.logs: set[RunLog] = set()
         """The logs of the runs in progress."""

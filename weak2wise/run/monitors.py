@@ -15,15 +15,12 @@ MOVED_SECONDS = 2.0
 
 
 async def stop_when_exhausted(budget: CostBudget, drain: Drain) -> None:
-    """Stop the run when the cost cap is reached, after the answers in flight have arrived."""
+    """Stop the run when no more calls can be sent under the cost cap, after the answers in flight have arrived."""
     await budget.exhausted.wait()
-    spent, cap = budget.spent, budget.max_usd
-    log.warning("money.spent", spent_usd=round(spent, 4), max_cost_usd=cap, waiting_for=drain.under_way)
+    cap = budget.max_usd
+    log.warning("money.spent", spent_usd=round(budget.spent, 4), max_cost_usd=cap, waiting_for=drain.under_way)
     await drain.drain(PAID_ANSWERS_SECONDS)
-    raise RunStopped(
-        f"engine.max_cost_usd: {cap:g} US dollars are spent ({budget.spent:.4f})",
-        hint=f"{budget.spent:.4f} US dollars are spent; to go on, raise engine.max_cost_usd.",
-    )
+    raise budget.stop()
 
 
 async def stop_when_moved(folder: HeldFolder, drain: Drain) -> None:

@@ -17,13 +17,16 @@ from msgspec import structs
 from weak2wise.config import EngineOptions, OpenAIEndpoint
 from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, current_call
+from weak2wise.llm.cost import Reservation
 from weak2wise.llm.endpoint import Endpoint, HostParts, Load
 from weak2wise.llm.errors import Down, ModelError, RateLimited
 from weak2wise.llm.http.replicas import Replicas, Visit
 from weak2wise.llm.http.transport import Transport
+from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
+from weak2wise.llm.worst_case import WorstCase
 from weak2wise.telemetry.log import host_log
 
 DEAD = frozenset({"connection", "timeout", "server_error"})
@@ -35,8 +38,8 @@ PAUSE_AS_OUTAGE = 60.0
 class OpenAIModel(Endpoint):
     """An endpoint over HTTP with its own session.
 
-    The cost budget, and whether the run is stopping, are checked right before a request is sent, however long it
-    waited.
+    What a request may cost is reserved, and whether the run is stopping is checked, right before it is sent, however
+    long it waited.
     """
 
     def __init__(self, name: str, settings: OpenAIEndpoint, parts: HostParts | None = None) -> None:
@@ -46,9 +49,12 @@ class OpenAIModel(Endpoint):
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
         self._transport = Transport(name, endpoint, self.parts.env)
-        self._most_tokens = endpoint.generation_kwargs.max_new_tokens or endpoint.max_tokens
+        self._most_tokens = endpoint.longest_answer
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}
+        self.worst_case = WorstCase(name, self.cost, self._sent_limit(), self._most_tokens)
+        self._sizes: dict[str, CallSizes] = {}
+        """By role."""
         self._encoder = msgspec.json.Encoder()
         self._counts_tokens = True
 
@@ -72,6 +78,10 @@ class OpenAIModel(Endpoint):
         base_url = next(iter(self._endpoint.base_urls), self._endpoint.base_url)
         return await self._transport.models(base_url.rstrip("/") + "/models")
 
+    def admitted(self) -> Model:
+        """Itself: it asks its limits and the budget before each request."""
+        return self
+
     def resilient(self, options: EngineOptions) -> Model:
         """The same model with retries."""
         del options
@@ -85,30 +95,45 @@ class OpenAIModel(Endpoint):
         """
         body = self._encoder.encode(self._body(prompt))
         call = current_call()
-        tokens = len(body) / CHARACTERS_PER_TOKEN + self._most_tokens
-        while True:
-            if self._stopped(call):
-                await call.drain.wait_for_cancellation()
-            if not call.waits and (pause := self.limits.pause_left) > PAUSE_AS_OUTAGE:
-                raise Down(f"{self.name}: asks for a pause of {pause:,.0f} s", endpoint=self.name)
-            await self._replicas.ready(wait=call.waits)
-            slot = await self.limits.acquire(tokens, partial(self._may_go, call))
-            if slot is None:
-                continue
-            try:
-                if not self._stopped(call) and (visit := self._replicas.take()):
-                    return await self._ask(visit, prompt, body, slot, call)
-            finally:
-                slot.release()
-
-    def _stopped(self, call: Call) -> bool:
-        return call.drain.started or not self._budget.has_budget()
+        # JSON is no shorter than the texts in it.
+        usd = 0.0 if self._budget.max_usd is None else self.worst_case.usd(len(body))
+        reservation = self._budget.reservation(self.name, usd)
+        sizes = self._sizes.get(call.role) or self._sizes.setdefault(call.role, CallSizes(self._most_tokens))
+        try:
+            while True:
+                if call.drain.started:
+                    reservation.release()
+                    await call.drain.wait_for_cancellation()
+                if not call.waits and (pause := self.limits.pause_left) > PAUSE_AS_OUTAGE:
+                    raise Down(f"{self.name}: asks for a pause of {pause:,.0f} s", endpoint=self.name)
+                if not self._replicas.available:
+                    reservation.release()
+                    await self._replicas.ready(wait=call.waits)
+                slot = await self.limits.acquire(
+                    sizes,
+                    len(body) / CHARACTERS_PER_TOKEN,
+                    wanted=partial(self._may_go, call),
+                    take=reservation.take,
+                )
+                if slot is None:
+                    if self._may_go(call):
+                        await reservation.wait()
+                    continue
+                try:
+                    if not call.drain.started and (visit := self._replicas.take()):
+                        return await self._ask(visit, prompt, body, slot, call, reservation=reservation)
+                finally:
+                    slot.release()
+        finally:
+            reservation.release()
 
     def _may_go(self, call: Call) -> bool:
         paused = not call.waits and self.limits.pause_left > PAUSE_AS_OUTAGE
-        return self._replicas.available and not paused and not self._stopped(call)
+        return self._replicas.available and not paused and not call.drain.started
 
-    async def _ask(self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call) -> Completion:
+    async def _ask(
+        self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call, *, reservation: Reservation
+    ) -> Completion:
         await call.drain.enter()
         self.meter.sent += 1
         began = time.monotonic()
@@ -124,7 +149,7 @@ class OpenAIModel(Endpoint):
                 self._log_limits(error.retry_after)
             usage = error.usage or (self._estimated(prompt, error.characters) if error.characters else None)
             if usage:
-                self._budget.pay(self.cost(usage))
+                reservation.settle(self.cost(usage))
                 slot.tokens = usage.tokens
                 await call.charge(usage)
             raise
@@ -142,7 +167,8 @@ class OpenAIModel(Endpoint):
                 )
             said = len(completion.text) + len(completion.reasoning or "")
             completion = structs.replace(completion, usage=self._estimated(prompt, said))
-        self._budget.pay(self.cost(completion.usage))
+        reservation.settle(self.cost(completion.usage))
+        self.worst_case.note(len(body), completion.usage)
         slot.answered(completion.usage.tokens)
         return completion
 
@@ -183,6 +209,14 @@ class OpenAIModel(Endpoint):
             in_flight=int(self.limits.concurrency.size),
             requests_per_minute=rate and round(60 * rate, 1),
         )
+
+    def _sent_limit(self) -> int | None:
+        """The most tokens that a request allows for its answer, in all choices; ``None`` if it sets no limit."""
+        sent = {"max_tokens": self._most_tokens} | self._extra
+        limits = [sent.get(key) for key in ("max_tokens", "max_completion_tokens") if key not in self._removed]
+        known = [limit for limit in limits if type(limit) is int]
+        choices = sent.get("n")
+        return max(known) * (choices if type(choices) is int else 1) if known else None
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         kwargs = self._endpoint.generation_kwargs

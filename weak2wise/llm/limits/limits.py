@@ -26,7 +26,8 @@ from asyncio_throttle import Throttler
 from weak2wise.config.endpoints import LimitSettings
 from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 from weak2wise.llm.limits.adaptive_rate import AdaptiveRate, Epoch
-from weak2wise.llm.limits.token_bucket import TokenBucket
+from weak2wise.llm.limits.call_sizes import CallSizes
+from weak2wise.llm.limits.token_limit import Charge, TokenLimit
 from weak2wise.telemetry.log import host_log
 
 FIRST_CONCURRENCY = 32
@@ -38,16 +39,21 @@ LONG_PAUSE = 10.0
 """Seconds; a longer pause is logged."""
 
 
+def _always() -> bool:
+    return True
+
+
 class Slot:
     """Permission to send one request. Call ``release`` when the request is over, whatever its result."""
 
-    def __init__(self, limits: "Limits", epoch: Epoch, number: int, sent_at: float, charged: float) -> None:
+    def __init__(self, limits: "Limits", epoch: Epoch, number: int, sent_at: float, charge: Charge | None) -> None:
         self._limits = limits
         self.epoch = epoch
         self.number = number
         self.sent_at = sent_at
-        self.charged = charged
+        self.charge = charge
         self.tokens = 0
+        """What it used, as far as is known."""
 
     def answered(self, tokens: int) -> None:
         """A whole answer arrived that used this many tokens."""
@@ -68,11 +74,13 @@ class Slot:
 
 
 class _Waiter(NamedTuple):
-    """A request in the queue, the tokens it will use, and whether it is still to be sent."""
+    """A request in the queue; the arguments of ``Limits.acquire``."""
 
     future: "asyncio.Future[Slot | None]"
-    tokens: float
+    sizes: CallSizes
+    prompt_tokens: float
     wanted: Callable[[], bool]
+    take: Callable[[], bool]
 
 
 class Limits:
@@ -106,7 +114,8 @@ class Limits:
             Throttler(rate_limit=burst, period=60 * burst / requests_per_minute) if requests_per_minute else None
         )
         self._turn = asyncio.Lock()
-        self._tokens = TokenBucket(now, tokens_per_minute) if tokens_per_minute else None
+        self._tokens = TokenLimit(now, tokens_per_minute) if tokens_per_minute else None
+        self._sizes = CallSizes(0.0)
         self._mean_tokens = 0.0
         self._waiters: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -133,17 +142,26 @@ class Limits:
         """Seconds until the pause that the provider asked for is over."""
         return max(0.0, self._paused_until - time.monotonic())
 
-    async def acquire(self, tokens: float = 0.0, wanted: Callable[[], bool] = lambda: True) -> Slot | None:
+    async def acquire(
+        self,
+        sizes: CallSizes | None = None,
+        prompt_tokens: float = 0.0,
+        *,
+        wanted: Callable[[], bool] = _always,
+        take: Callable[[], bool] = _always,
+    ) -> Slot | None:
         """Wait for permission to send one request.
 
         Args:
-            tokens: the most it may use; taken as its cost until the first answer shows what answers use.
+            sizes: of the requests of its kind; ``None``: of all that do not say.
+            prompt_tokens: about how many its prompt has.
             wanted: whether it is still to be sent; checked when its turn comes and in ``release_unwanted``.
+            take: takes what it needs besides, when its turn has come; whether it got that.
 
         Returns:
-            ``None`` if it is no longer wanted.
+            ``None`` if it is no longer wanted, or did not get what it needs besides.
         """
-        slot = await self._next_slot(tokens, wanted)
+        slot = await self._next_slot(sizes or self._sizes, prompt_tokens, wanted, take)
         if slot and self._throttler:
             try:
                 async with self._turn:
@@ -153,15 +171,16 @@ class Limits:
                 raise
         return slot
 
-    async def _next_slot(self, tokens: float, wanted: Callable[[], bool]) -> Slot | None:
+    async def _next_slot(
+        self, sizes: CallSizes, prompt_tokens: float, wanted: Callable[[], bool], take: Callable[[], bool]
+    ) -> Slot | None:
         now = time.monotonic()
         if self._idle_since is not None:
             self.rate.idled(self._idle_since, now)
             self._idle_since = None
-        tokens = self._mean_tokens or tokens
-        if not self._waiters and self._wait(now, tokens) <= 0:
-            return self._grant(now, tokens)
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens, wanted)
+        if not self._waiters and self._wait(now, sizes, prompt_tokens) <= 0:
+            return self._grant(now, sizes, prompt_tokens) if take() else None
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), sizes, prompt_tokens, wanted, take)
         self._waiters.append(waiter)
         self._pump()
         try:
@@ -180,7 +199,7 @@ class Limits:
                 waiter.future.set_result(None)
         self._pump()
 
-    def _wait(self, now: float, tokens: float) -> float:
+    def _wait(self, now: float, sizes: CallSizes, prompt_tokens: float) -> float:
         """Seconds until the next request may be sent, as far as is known; 0 or less: now."""
         if self.in_flight >= int(self.concurrency.size):
             if (overdue := self.concurrency.overdue(now)) > 0:
@@ -192,7 +211,7 @@ class Limits:
             self._pause_until(until, now)
             self.rate.end_epoch(now, self._paused_until)
         wait = max(self._paused_until - now, self.rate.wait(now))
-        return wait if self._tokens is None else max(wait, self._tokens.wait(now, tokens))
+        return wait if self._tokens is None else max(wait, self._tokens.wait(now, sizes.expect(prompt_tokens)))
 
     def _pause_until(self, until: float, now: float) -> bool:
         """Send nothing before ``until``. Returns whether that prolongs the pause."""
@@ -204,11 +223,11 @@ class Limits:
         self._paused_until = until
         return True
 
-    def _grant(self, now: float, tokens: float) -> Slot:
+    def _grant(self, now: float, sizes: CallSizes, prompt_tokens: float) -> Slot:
         self.in_flight += 1
         self._sent += 1
-        charged = self._tokens.charge(tokens) if self._tokens else 0.0
-        return Slot(self, self.rate.send(now), self._sent, now, charged)
+        charge = self._tokens.charge(now, sizes, prompt_tokens) if self._tokens else None
+        return Slot(self, self.rate.send(now), self._sent, now, charge)
 
     def _pump(self) -> None:
         """Grant slots to the waiters that may go, and set a timer for the next one."""
@@ -218,10 +237,11 @@ class Limits:
                 self._waiters.popleft()
                 continue
             now = time.monotonic()
-            wait = self._wait(now, waiter.tokens)
+            wait = self._wait(now, waiter.sizes, waiter.prompt_tokens)
             if wait <= 0:
                 self._waiters.popleft()
-                waiter.future.set_result(self._grant(now, waiter.tokens) if waiter.wanted() else None)
+                goes = waiter.wanted() and waiter.take()
+                waiter.future.set_result(self._grant(now, waiter.sizes, waiter.prompt_tokens) if goes else None)
                 continue
             if self._timer:
                 self._timer.cancel()
@@ -271,8 +291,8 @@ class Limits:
     def release(self, slot: Slot) -> None:
         """A request is over."""
         self.in_flight -= 1
-        if self._tokens:
-            self._tokens.settle(slot.charged, slot.tokens)
+        if self._tokens and slot.charge:
+            self._tokens.settle(slot.charge, slot.tokens)
         if self._waiters:
             self._pump()
         elif not self.in_flight:

@@ -1,0 +1,87 @@
+"""What ``preview`` and ``check`` spend: it counts under the run's ``engine.max_cost_usd``.
+
+Without a cap nothing is read, written or locked. With one, what they spend is kept in the work_dir, whose next run
+counts it; and they need the work_dir's lock, as two processes cannot keep one cap.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from weak2wise.config import Config
+from weak2wise.errors import ConfigError, RunStopped
+from weak2wise.ledger.files import fix_hint, locked
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.journal import Journal, Receipt
+
+FILE = "side_costs.jsonl"
+
+
+class SideCost(Struct, frozen=True):
+    """A line of the file: what one command spent, in US dollars."""
+
+    command: str
+    cost_usd: float
+
+
+def side_costs_usd(work_dir: Path) -> float:
+    """US dollars that previews and checks have spent. Blocks. Raises ``ConfigError`` if that cannot be read."""
+    path = work_dir / FILE
+    try:
+        lines = path.read_bytes().splitlines()
+        return sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
+    except FileNotFoundError:
+        return 0.0
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: not what preview and check spent ({error}); remove the line, or the file") from None
+
+
+@contextmanager
+def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
+    """The budget of a command that asks a run's endpoints beside the run. Blocks.
+
+    Raises:
+        ConfigError: there is a cap, and the work_dir is in use or cannot be read or written.
+        RunStopped: what was spent cannot be written down.
+    """
+    budget = CostBudget(config.engine.max_cost_usd)
+    if budget.max_usd is None:
+        yield budget
+        return
+    work_dir = Path(config.dataset.work_dir)
+    with locked(work_dir):
+        budget.pay(side_costs_usd(work_dir) + _journaled_usd(work_dir))
+        before = budget.spent
+        try:
+            yield budget
+        finally:
+            if budget.spent > before:
+                _append(work_dir / FILE, SideCost(command, budget.spent - before))
+
+
+def _journaled_usd(work_dir: Path) -> float:
+    total = 0.0
+
+    def add(receipt: Receipt) -> None:
+        nonlocal total
+        total += receipt.cost_usd
+
+    Journal(work_dir / "ledger", max_bytes=0, fsync_seconds=0).look(add)
+    return total
+
+
+def _append(path: Path, one: SideCost) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "ab") as file:
+            file.write(msgspec.json.encode(one) + b"\n")
+            file.flush()
+            os.fsync(fd)
+    except OSError as error:
+        raise RunStopped(f"{path}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
