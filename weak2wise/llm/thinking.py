@@ -1,21 +1,84 @@
-"""Splits a model's inline thinking from the answer after it."""
+"""Splits a model's inline thinking from the answer after it.
 
-OPEN, CLOSE = "<think>", "</think>"
+Models mark it in several ways: a pair of tags before the answer, or channels (OpenAI's "harmony" format, whose special
+tokens some servers leave out). All of it is linear in the length of the text.
+"""
+
+import re
+
+_TAGS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<seed:think>": "</seed:think>",
+    "<longcat_think>": "</longcat_think>",
+    "[THINK]": "[/THINK]",
+    "◁think▷": "◁/think▷",
+}
+_OPENS = tuple(_TAGS)
+_OPEN_OF = {close: opened for opened, close in _TAGS.items()}
+_CLOSE = re.compile("|".join(map(re.escape, _OPEN_OF)))
+
+_CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
+_MESSAGE_ENDS = re.compile(r"<\|(?:end|return|call|start)\|>")
+_BARE_ANALYSIS, _BARE_FINAL = "analysis", "assistantfinal"
+"""What is left of the channels where a server removes special tokens."""
 
 
 def split_thinking(text: str) -> tuple[str | None, str]:
     """Split ``<think>…</think>answer`` into (thinking, answer); text without thinking is (``None``, text).
 
     Templates of some reasoning models put the opening tag into the prompt, so a closing tag alone ends thinking
-    that began with the text. Thinking that never closes (cut off by a token limit) leaves an empty answer.
+    that began with the text. Thinking that never closes (cut off by a token limit) leaves an empty answer. Several
+    blocks of thinking before the answer are joined.
     """
     body = text.lstrip()
-    opened = body.startswith(OPEN)
-    if opened:
-        body = body[len(OPEN) :]
-    thinking, closed, answer = body.partition(CLOSE)
-    if not closed:
-        return (body.strip(), "") if opened else (None, text)
-    if not opened and OPEN in thinking:  # the tags are quoted inside the text, not at its start
+    if body.startswith((_CHANNEL, "<|start|>")):
+        return _split_channels(body)
+    if body.startswith(_BARE_ANALYSIS) and _BARE_FINAL in body:
+        thinking, _, answer = body.removeprefix(_BARE_ANALYSIS).partition(_BARE_FINAL)
+        return thinking.strip(), answer.lstrip()
+    thoughts = []
+    while opened := _opening_of(body):
+        thinking, closed, body = body[len(opened) :].partition(_TAGS[opened])
+        thoughts.append(thinking.strip())
+        if closed:
+            body = body.lstrip()
+    if thoughts:
+        return "\n\n".join(filter(None, thoughts)), body
+    found = _CLOSE.search(body)
+    if found is None or _OPEN_OF[found[0]] in body[: found.start()]:  # quoted inside the text, not at its start
         return None, text
-    return thinking.strip(), answer.lstrip()
+    return body[: found.start()].strip(), body[found.end() :].lstrip()
+
+
+def without_thinking(text: str) -> str:
+    """The answer in a text whose thinking is known from elsewhere, although the text may repeat it in tags."""
+    if not text.lstrip().startswith((_CHANNEL, *_TAGS, *_OPEN_OF)):
+        return text
+    return split_thinking(text)[1] or text
+
+
+def without_tags(thinking: str) -> str:
+    """Thinking that is given apart from the answer, without the tags around it that some servers leave."""
+    body = thinking.strip()
+    opened = _opening_of(body)
+    if opened:
+        return body[len(opened) :].removesuffix(_TAGS[opened]).strip()
+    closed = next((close for close in _OPEN_OF if body.endswith(close)), None)
+    return body.removesuffix(closed).strip() if closed and _OPEN_OF[closed] not in body else thinking
+
+
+def _opening_of(body: str) -> str | None:
+    return next((opened for opened in _OPENS if body.startswith(opened)), None) if body.startswith(_OPENS) else None
+
+
+def _split_channels(body: str) -> tuple[str | None, str]:
+    """What is on the channel ``final`` is the answer; everything else is thinking."""
+    thoughts: list[str] = []
+    answers: list[str] = []
+    for message in body.split(_CHANNEL)[1:]:
+        channel, _, said = message.partition(_MESSAGE)
+        said = _MESSAGE_ENDS.split(said, maxsplit=1)[0].strip()
+        (answers if channel.strip().startswith("final") else thoughts).append(said)
+    return "\n\n".join(filter(None, thoughts)) or None, "\n\n".join(filter(None, answers))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -12,9 +12,9 @@ from weak2wise.config import OpenAIEndpoint
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import ModelError, Transient, Unusable
 from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.incoming import Incoming
+from weak2wise.llm.http.proxy import proxies_for, proxy_refusal, proxy_secrets
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
-from weak2wise.llm.http.responses import parse_reply
-from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import Completion
 from weak2wise.telemetry.plain import redactor
@@ -23,8 +23,17 @@ LONGEST_MESSAGE = 400
 """Characters that are kept of an error's message. Secrets are removed first: half a key would not be recognised."""
 LAST_BYTES_SECONDS = 0.5
 """How long to wait for the end of a finished stream, so that its connection can be used again."""
+CONNECT_SECONDS = 30.0
+"""How long a new connection may take."""
 UNKNOWN_SECONDS = 15.0
 """How long a host that was never found may be unknown before that counts as a mistake in the config."""
+_DIRECT: dict[str, Any] = {}
+
+
+def chat_urls(endpoint: OpenAIEndpoint) -> list[str]:
+    """The addresses of chat completions, one a replica. A query (Azure's ``api-version``) stays at the end."""
+    parts = [url.partition("?") for url in endpoint.base_urls or (endpoint.base_url,)]
+    return [f"{path.rstrip('/')}/chat/completions{mark}{query}" for path, mark, query in parts]
 
 
 class Transport:
@@ -34,9 +43,10 @@ class Transport:
         self._name = name
         self._endpoint = endpoint
         secrets = {header: env[variable] for header, variable in endpoint.secrets().items() if variable in env}
-        self._redact = redactor(secrets.values())
+        self._redact = redactor([*secrets.values(), *proxy_secrets(env)])
         self._headers = {"Content-Type": "application/json"} | endpoint.headers
         self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
+        self._proxies = proxies_for(chat_urls(endpoint), env)
         self._session: aiohttp.ClientSession | None = None
         self._host_found = False
         self._first_try_at: float | None = None
@@ -47,7 +57,7 @@ class Transport:
         total, silence = (None, end.idle_timeout) if end.stream else (end.request_timeout, None)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(total=total, sock_connect=30, sock_read=silence),
+            timeout=aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -63,31 +73,34 @@ class Transport:
         Raises:
             ModelError, Unusable: see ``weak2wise.llm.errors``; their messages hold no key.
         """
-        stream = Stream(self._name)
+        reply = Incoming(self._name)
         try:
-            return await self._exchange(url, body, slot, stream)
+            return await self._exchange(url, body, slot, reply)
         except (ModelError, Unusable) as error:
             error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
-            if isinstance(error, ModelError):
-                error.usage = error.usage or stream.usage
-                error.characters = error.characters or stream.characters
+            error.usage = error.usage or reply.usage
+            error.characters = error.characters or reply.characters
             raise
 
-    async def _exchange(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
+    async def _exchange(self, url: str, body: bytes, slot: Slot, reply: Incoming) -> Completion:
         assert self._session is not None
+        proxy = self._proxies.get(url, _DIRECT)
         try:
-            async with self._session.post(url, data=body, allow_redirects=False) as response:
+            async with self._session.post(url, data=body, allow_redirects=False, **proxy) as response:
                 self._host_found = True
                 headers = response.headers
                 requests, tokens = remaining(headers, "requests"), remaining(headers, "tokens")
                 if requests or tokens:
                     slot.note_quota(requests, tokens)
-                if response.status == 200 and response.content_type == "text/event-stream":
-                    return await self._streamed(response, stream)
-                text = await self._read(response)
                 if response.status == 200:
-                    return parse_reply(text, self._name)
-                raise error_for(response.status, text, self._name, retry_after(headers), headers.get("Location"))
+                    reply.named_events = response.content_type == "text/event-stream"
+                    return await self._answer(response, reply)
+                text = await self._read(response)
+                wait = retry_after(headers, response.status)
+                location, host = headers.get("Location"), response.url.host or ""
+                raise error_for(response.status, text, self._name, wait, location, host=host)
+        except aiohttp.ConnectionTimeoutError:
+            raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
         except TimeoutError:
             raise self._timeout() from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -98,24 +111,28 @@ class Transport:
             raise Unusable(
                 f"{self._name}: not a valid address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
             ) from None
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise self._unreached(error) from None
         except aiohttp.ClientPayloadError as error:
-            raise self._transient("truncated", f"the answer broke off: {error}") from None
+            raise self._unheard(self._transient("truncated", f"the answer broke off: {error}")) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._transient("connection", f"connection lost: {error or type(error).__name__}") from None
+            lost = self._transient("connection", f"connection lost: {error or type(error).__name__}")
+            raise self._unheard(lost) from None
 
-    def _unreached(self, error: aiohttp.ClientConnectorError) -> Transient | Unusable:
+    def _unreached(self, error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError) -> Transient | Unusable:
         """A host that cannot be found may be a temporary fault; one that was never found is probably misspelled."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return proxy_refusal(error, self._name)
         now = time.monotonic()
         if not isinstance(error, aiohttp.ClientConnectorDNSError):
             self._host_found = True  # but it refuses connections
         self._first_try_at = self._first_try_at or now
         if self._host_found or now - self._first_try_at < UNKNOWN_SECONDS:
-            return self._transient("connection", f"cannot connect: {error.os_error or error}")
+            where = f" to the proxy {error.host}" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+            return self._transient("connection", f"cannot connect{where}: {error.os_error or error}")
         return Unusable(
             f"{self._name}: cannot find the host {error.host}",
-            hint=f"Correct model_endpoints.{self._name}.base_url, or fix this machine's network.",
+            hint=f"Correct model_endpoints.{self._name}.base_url, or fix this machine's network or its HTTPS_PROXY.",
         )
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -127,22 +144,22 @@ class Transport:
                 raise self._timeout()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _streamed(self, response: aiohttp.ClientResponse, stream: Stream) -> Completion:
+    async def _answer(self, response: aiohttp.ClientResponse, reply: Incoming) -> Completion:
         heard_at = time.monotonic()
         try:
             async for chunk in self._chunks(response):
                 now = time.monotonic()
-                if stream.feed(chunk):
+                if reply.feed(chunk):
                     heard_at = now
                 elif now - heard_at > self._endpoint.request_timeout:
                     raise self._timeout()
-                if stream.done:
+                if reply.done:
                     break
         except (ModelError, Unusable, TimeoutError, aiohttp.ClientError, OSError):
-            if not stream.whole:  # a whole answer is paid for: do not ask again for its last bytes
+            if not reply.whole:  # a whole answer is paid for: do not ask again for its last bytes
                 raise
-        completion = stream.completion()
-        if stream.done:
+        completion = reply.completion()
+        if reply.done:
             with suppress(TimeoutError, aiohttp.ClientError):
                 async with asyncio.timeout(LAST_BYTES_SECONDS):
                     await response.content.readany()
@@ -160,10 +177,15 @@ class Transport:
 
     def _timeout(self) -> Transient:
         if self._endpoint.stream:
-            return self._transient(
-                "timeout", f"silent for {self._endpoint.idle_timeout:g} s, or nothing but keep-alives"
-            )
-        return self._transient("timeout", f"no answer within {self._endpoint.request_timeout:g} s of sending")
+            message = f"silent for {self._endpoint.idle_timeout:g} s, or nothing but keep-alives"
+        else:
+            message = f"no answer within {self._endpoint.request_timeout:g} s of sending"
+        return self._unheard(self._transient("timeout", message))
+
+    @staticmethod
+    def _unheard(error: Transient) -> Transient:
+        error.unheard = True
+        return error
 
     def _transient(self, kind: Kind, message: str) -> Transient:
         return Transient(kind, f"{self._name}: {message}", endpoint=self._name)
