@@ -17,7 +17,9 @@ _TAGS = {
 }
 _OPENS = tuple(_TAGS)
 _OPEN_OF = {close: opened for opened, close in _TAGS.items()}
-_CLOSE = re.compile("|".join(map(re.escape, _OPEN_OF)))
+
+_CLOSE_MARKS = ("</", "[/", "◁/")
+"""How closing tags begin."""
 
 _CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
 _MESSAGE_ENDS = re.compile(r"<\|(?:end|return|call|start)\|>")
@@ -46,10 +48,15 @@ def split_thinking(text: str) -> tuple[str | None, str]:
             body = body.lstrip()
     if thoughts:
         return "\n\n".join(filter(None, thoughts)), body
-    found = _CLOSE.search(body)
-    if found is None or _OPEN_OF[found[0]] in body[: found.start()]:  # quoted inside the text, not at its start
+    if "/" not in body or not any(mark in body for mark in _CLOSE_MARKS):  # much faster than a search for each tag
         return None, text
-    return body[: found.start()].strip(), body[found.end() :].lstrip()
+    closes = [(at, close) for close in _OPEN_OF if (at := body.find(close)) >= 0]
+    if not closes:
+        return None, text
+    at, close = min(closes)
+    if _OPEN_OF[close] in body[:at]:  # quoted inside the text, not at its start
+        return None, text
+    return body[:at].strip(), body[at + len(close) :].lstrip()
 
 
 def without_thinking(text: str) -> str:

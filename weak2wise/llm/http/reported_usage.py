@@ -74,6 +74,8 @@ def _thinking(reported: dict[str, Any]) -> int:
 def _count(reported: Any) -> int:
     if type(reported) is int and 0 <= reported <= _MOST_TOKENS:  # nearly always
         return reported
+    if reported is None:
+        return 0
     try:
         number = float(reported)
     except (TypeError, ValueError, OverflowError):
