@@ -215,7 +215,7 @@ MISTAKES = [
     ("model_endpoints.strong-a.base_url=https://me:secret@a.example", "base_url: expected http:// or https://"),
     (
         "model_endpoints.strong-a.base_urls=['https://a.example?key=secret']",
-        "base_urls[0]: expected http:// or https://",
+        "base_urls: expected no key in the address (its parameter key)",
     ),
     ("model_endpoints.strong-a.prices={input: -1}", "prices.input: expected float >= 0.0, found -1"),
     ("engine.max_cost_usd=5", "engine.max_cost_usd: no endpoint in use has a price"),

@@ -15,7 +15,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import HostParts
-from weak2wise.llm.errors import Transient
+from weak2wise.llm.errors import ModelError, Transient
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Message, Prompt, Usage
 
@@ -92,7 +92,7 @@ def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path
 
 @pytest.mark.parametrize("fault", ["broken_sse", "hang_in_body"])
 async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(fault: Kind) -> None:
-    """Its provider had no chance to say what it took; of one that broke off before any word nothing is known."""
+    """Its provider had no chance to say what it took. One that was not answered in time may have used all it could."""
     wasted: list[Usage] = []
 
     async def note(usage: Usage) -> None:
@@ -101,7 +101,12 @@ async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(f
     prompt = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=5)
     async with serve(faults=(Fault(fault), Fault("hang_before_headers", Match(nth=2)))) as server:
         settings = OpenAIEndpoint(
-            base_url=server.base_url, model_id="strong-a", stream=True, idle_timeout=0.3, prices=Prices(output=1e6)
+            base_url=server.base_url,
+            model_id="strong-a",
+            stream=True,
+            idle_timeout=0.3,
+            max_tokens=4000,
+            prices=Prices(output=1e6),
         )
         budget = CostBudget()
         async with OpenAIModel("a", settings, HostParts(budget=budget)) as model:
@@ -109,11 +114,69 @@ async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(f
                 for _ in range(2):
                     with pytest.raises(Transient):
                         await model.complete(prompt)
-            (usage,) = wasted
+            usage, unheard = wasted
             assert usage.estimated
+            assert unheard.estimated
             whole = await model.complete(prompt)
     assert 0 < usage.completion_tokens < whole.usage.completion_tokens
-    assert budget.spent == usage.completion_tokens + whole.usage.completion_tokens
+    assert unheard.completion_tokens == 4000
+    assert budget.spent == usage.completion_tokens + 4000 + whole.usage.completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("fault", "charged"),
+    [
+        ("hang_before_headers", (8, 4000)),
+        ("hang_in_body", (8, None)),
+        ("reset_in_body", (8, None)),
+        ("wrong_length", (8, None)),
+        ("truncated_json", (8, None)),
+        ("invalid_utf8", (8, None)),
+        ("reset_before_headers", (8, 0)),
+        ("503", None),
+        ("429", None),
+        ("error_object", None),
+    ],
+)
+async def test_a_call_that_was_sent_and_not_answered_counts_by_estimate(
+    fault: Kind, charged: tuple[int, int | None] | None
+) -> None:
+    """``None`` for the completion: as many tokens as its part that arrived; a refusal costs nothing."""
+    wasted: list[Usage] = []
+
+    async def note(usage: Usage) -> None:
+        wasted.append(usage)
+
+    prompt = Prompt(messages=(Message("user", "What is 2 + 2, and why is it?..."),), temperature=0.6, seed=5)
+    async with serve(faults=(Fault(fault, retry_after=0.0),)) as server:
+        settings = OpenAIEndpoint(
+            base_url=server.base_url,
+            model_id="strong-a",
+            request_timeout=0.5,
+            max_tokens=4000,
+            prices=Prices(input=1e6, output=1e6),
+        )
+        budget = CostBudget()
+        async with OpenAIModel("a", settings, HostParts(budget=budget)) as model:
+            with calling(Call(charge=note)), pytest.raises(ModelError):
+                await model.complete(prompt)
+    assert budget.spent == sum(usage.tokens for usage in wasted)
+    if charged is None:
+        assert wasted == []
+    else:
+        (usage,) = wasted
+        assert (usage.prompt_tokens, usage.estimated) == (charged[0], True)
+        assert usage.completion_tokens == charged[1] or (charged[1] is None and 0 < usage.completion_tokens < 4000)
+
+
+async def test_nothing_is_counted_of_a_call_that_could_not_be_sent() -> None:
+    budget = CostBudget()
+    settings = OpenAIEndpoint(base_url="http://127.0.0.1:9/v1", model_id="m", prices=Prices(input=1e6, output=1e6))
+    prompt = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=5)
+    async with OpenAIModel("a", settings, HostParts(budget=budget)) as model:
+        with pytest.raises(ModelError):
+            await model.complete(prompt)
+    assert budget.spent == 0
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])

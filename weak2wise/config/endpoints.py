@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta, field, structs
@@ -20,6 +21,8 @@ DEFAULT_NEW_TOKENS = 8192
 default."""
 
 _SECRET_HEADER = re.compile(r"authorization|cookie|secret|(^|[-_])(key|token)$", re.IGNORECASE)
+
+_SECRET_PARAMETER = re.compile(r"(^|[-_])(key|token|secret|password|sig|code)$", re.IGNORECASE)
 
 _VLLM_SHAPING = (
     "chat_template",
@@ -203,6 +206,7 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
     All three limits apply together. A limit left out is learned. A 429 slows requests down in either case.
     Endpoints with the same ``limit_group`` share one set of limits, for example because they share an API key.
     ``base_urls`` (instead of ``base_url``) are replicas of one model; a call goes to the one with fewest in flight.
+    A base URL may have a query (Azure's ``?api-version=…``), which every request gets, but no key in it.
 
     ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
     events, and its total time is not limited: ``idle_timeout`` is the longest time without a byte, and
@@ -243,11 +247,22 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
         if self.api_key_env and not self.api_key_env.isidentifier():
             key = self._key("api_key_env")
             raise ConfigError(f"{key}: expected the name of an environment variable, not a key itself")
+        self._check_queries()
         variables = self.secrets()
         for header in self.headers:
             if _SECRET_HEADER.search(header) and header not in variables:
                 key = self._key(f"headers.{header}")
                 raise ConfigError(f"{key}: expected $NAME of an environment variable, not a key itself")
+
+    def _check_queries(self) -> None:
+        for key, urls in (("base_url", (self.base_url,)), ("base_urls", self.base_urls)):
+            queries = [urlsplit(url).query for url in urls]
+            for parameter, _ in parse_qsl("&".join(queries), keep_blank_values=True):
+                if _SECRET_PARAMETER.search(parameter):
+                    raise ConfigError(
+                        f"{self._key(key)}: expected no key in the address (its parameter {parameter}); "
+                        "set api_key_env, or set a header to $NAME of an environment variable"
+                    )
 
     @property
     def model(self) -> str:

@@ -24,8 +24,8 @@ Temperature = Annotated[float, Meta(ge=0, le=5)]
 Price = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
-Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*$")]
-"""A base URL; a path is added to it. User, password and query are not allowed: they would be secrets in a file."""
+Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*(\?[^\s#]*)?$")]
+"""A base URL; a path is added to it, before its query. No user and password: they would be secrets in a file."""
 
 _AT = re.compile(r" - at (?P<is_key>`key` in )?`\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
@@ -101,7 +101,7 @@ def convert(value: object, kind: type[T], key: str) -> T:
     if "enum value" in body:
         body = f"expected one of {', '.join(get_args(_type_at(kind, inside)))}"
     if "matching regex" in body:
-        body = "expected http:// or https:// and a host, with no user, password or query"
+        body = "expected http:// or https:// and a host, with no user or password"
     body = body.replace("`", "").replace("Expected", "expected", 1).replace("Invalid", "invalid", 1)
     body = body.replace("Object missing required field", "missing key")
     raise ConfigError(f"{path}: {body}{_found(value, inside)}") from None

@@ -22,11 +22,13 @@ class ModelError(RecordError):
     """A call that gave no answer. If it is not caught, the record that made the call fails.
 
     ``usage`` is what the endpoint reports that it used anyway, and will charge. If it reports none, ``characters`` is
-    how much of an answer had arrived; if that is 0, it is not known whether the call is charged.
+    how much of an answer had arrived. ``unheard``: the request was sent, but the connection was lost or the time was
+    over before anything of an answer came, so it may be charged.
     """
 
     usage: Usage | None = None
     characters: int = 0
+    unheard: bool = False
 
 
 class Transient(ModelError):
@@ -60,4 +62,10 @@ class Rejected(ModelError):
 
 
 class Unusable(RunStopped):
-    """Every call to this endpoint would fail until the user changes something."""
+    """Every call to this endpoint would fail until the user changes something.
+
+    ``usage`` and ``characters`` as of ``ModelError``: it may come in the middle of an answer.
+    """
+
+    usage: Usage | None = None
+    characters: int = 0

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from weak2wise.llm.http.error_mapping import UNREADABLE
+from weak2wise.llm.http.odd_json import UNREADABLE
 
 
 class _Model(Struct):

@@ -19,9 +19,9 @@ from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.cost import Reservation
 from weak2wise.llm.endpoint import Endpoint, HostParts, Load
-from weak2wise.llm.errors import Down, ModelError, RateLimited
+from weak2wise.llm.errors import Down, ModelError, RateLimited, Unusable
 from weak2wise.llm.http.replicas import Replicas, Visit
-from weak2wise.llm.http.transport import Transport
+from weak2wise.llm.http.transport import Transport, chat_urls, models_url
 from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
@@ -46,8 +46,7 @@ class OpenAIModel(Endpoint):
         super().__init__(name, settings, parts)
         endpoint = self._endpoint = settings
         self._budget = self.parts.budget
-        urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
-        self._replicas = Replicas(name, urls, endpoint.outage_patience)
+        self._replicas = Replicas(name, chat_urls(endpoint), endpoint.outage_patience)
         self._transport = Transport(name, endpoint, self.parts.env)
         self._most_tokens = endpoint.longest_answer
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
@@ -75,8 +74,7 @@ class OpenAIModel(Endpoint):
 
     async def offers(self) -> Mapping[str, date | None]:
         """The list at ``/models``."""
-        base_url = next(iter(self._endpoint.base_urls), self._endpoint.base_url)
-        return await self._transport.models(base_url.rstrip("/") + "/models")
+        return await self._transport.models(models_url(self._endpoint))
 
     def admitted(self) -> Model:
         """Itself: it asks its limits and the budget before each request."""
@@ -142,13 +140,13 @@ class OpenAIModel(Endpoint):
         try:
             completion = await self._transport.post(visit.replica.url, body, slot)
             replied = True
-        except ModelError as error:
-            self.meter.faults[error.kind] += 1
-            replied, cause = error.kind not in DEAD, str(error)
+        except (ModelError, Unusable) as error:
+            if isinstance(error, ModelError):
+                self.meter.faults[error.kind] += 1
+                replied, cause = error.kind not in DEAD, str(error)
             if isinstance(error, RateLimited) and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
-            usage = error.usage or (self._estimated(prompt, error.characters) if error.characters else None)
-            if usage:
+            if usage := error.usage or self._maybe_charged(prompt, error):
                 reservation.settle(self.cost(usage))
                 slot.tokens = usage.tokens
                 await call.charge(usage)
@@ -199,6 +197,20 @@ class OpenAIModel(Endpoint):
         asked = sum(len(message.content) for message in prompt.messages)
         prompt_tokens, completion_tokens = (math.ceil(n / CHARACTERS_PER_TOKEN) for n in (asked, said))
         return Usage(prompt_tokens, completion_tokens, estimated=True)
+
+    def _maybe_charged(self, prompt: Prompt, error: ModelError | Unusable) -> Usage | None:
+        """An estimate of what a call without an answer may be charged for; ``None`` if it was surely not sent.
+
+        One that was not answered in time may have used all the tokens that it was allowed. Of one whose connection was
+        lost before any word, only the prompt is counted.
+        """
+        if error.characters:
+            usage = self._estimated(prompt, error.characters)
+            return structs.replace(usage, completion_tokens=min(usage.completion_tokens, self._most_tokens))
+        if not (isinstance(error, ModelError) and error.unheard):
+            return None
+        usage = self._estimated(prompt, 0)
+        return structs.replace(usage, completion_tokens=self._most_tokens) if error.kind == "timeout" else usage
 
     def _log_limits(self, said: float | None) -> None:
         rate = self.limits.rate.rate

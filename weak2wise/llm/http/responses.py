@@ -1,31 +1,34 @@
 """Parses the bytes of a reply: a completion, or the error that says why there is none.
 
+Only what is used is decoded, so a reply takes little more memory than its bytes, whatever it holds.
+
 An answer with a finish reason is whole even if it is empty: a model can use up its token limit for hidden thinking, and
 that is billed. The method decides what to do with it. A reply that ended because the provider failed is not an answer.
 """
 
-import math
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import Transient
-from weak2wise.llm.http.error_mapping import UNREADABLE, error_for
+from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.message import THINKING_FIELDS, Message, content_in, thinking_in
+from weak2wise.llm.http.odd_json import decode, says_something, string_in, whole_characters
+from weak2wise.llm.http.reported_usage import usage_in
 from weak2wise.llm.model import Completion, Usage
-from weak2wise.llm.thinking import split_thinking
+from weak2wise.llm.thinking import split_thinking, without_tags, without_thinking
 
 BOM = b"\xef\xbb\xbf"
-_MOST_TOKENS = 1e12
-"""A larger token count is ignored."""
 
 _SYNONYMS: dict[str, tuple[str, ...]] = {
-    "stop": ("eos", "eos_token", "end_turn", "stop_sequence", "completed"),
-    "length": ("max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded"),
+    # The numbers are those of Google's enumeration, which some gateways pass on.
+    "stop": ("eos", "eos_token", "end_turn", "stop_sequence", "completed", "1"),
+    "length": ("max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded", "2"),
     "content_filter": (
         *("content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii"),
-        *("sensitive", "refusal", "guardrail_intervened"),
+        *("sensitive", "refusal", "guardrail_intervened", "3", "4"),
     ),
 }
 _STANDARD_REASON = {other: word for word, others in _SYNONYMS.items() for other in others}
@@ -33,30 +36,33 @@ _STANDARD_REASON = {other: word for word, others in _SYNONYMS.items() for other 
 _BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource", "model_error", "network_error"}
 
 
-class ReplyText(Struct):
-    """The text and thinking of a message, or of a piece of one, in any provider's fields."""
-
-    content: str | list[Any] | None = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-
-
 class Choice(Struct):
-    """One answer and why it ended; OpenRouter sets ``error`` if it broke off."""
+    """One answer and why it ended; OpenRouter sets ``error`` if it broke off, Moonshot reports ``usage`` here."""
 
-    message: ReplyText | None = None
-    finish_reason: str | None = None
-    error: Any = None
+    message: Message | None = None
+    finish_reason: Raw = Raw()
+    error: Raw = Raw()
+    usage: Raw = Raw()
+
+
+class _First(Struct, array_like=True):
+    """The first of a list of choices. The others, which nobody asked for, are skipped."""
+
+    choice: Choice | None = None
 
 
 class _Reply(Struct):
-    choices: list[Choice] | None = None
-    usage: Any = None
-    error: Any = None
+    choices: _First | None = None
+    usage: Raw = Raw()
+    x_groq: Raw = Raw()
+    error: Raw = Raw()
+    base_resp: Raw = Raw()
+    """MiniMax reports errors here."""
+    code: Raw = Raw()
+    message: Raw = Raw()
 
 
 _REPLY = msgspec.json.Decoder(_Reply)
-_T = TypeVar("_T")
 
 
 def parse_reply(body: bytes, name: str) -> Completion:
@@ -67,40 +73,59 @@ def parse_reply(body: bytes, name: str) -> Completion:
         Rejected, RateLimited, Unusable: it holds an error in spite of the 200.
     """
     reply = decode(_REPLY, body.removeprefix(BOM), name)
-    usage = usage_in(reply.usage)
-    if not reply.choices or reply.choices[0].message is None:
-        if reply.error:
-            raise error_for(None, body, name)
+    choice = reply.choices.choice if reply.choices else None
+    usage = usage_in(reply.usage, choice.usage if choice else Raw(), reply.x_groq)
+    if choice is None or choice.message is None:
+        if any(map(says_something, (reply.error, reply.base_resp, reply.code, reply.message))):
+            error = error_for(None, body, name)
+            error.usage = error.usage or usage
+            raise error
         raise _no_answer("malformed", f"{name}: the answer has no choices", name, usage)
-    return completion_in(reply.choices[0], usage, name)
+    message = choice.message
+    text, inline = content_in(message.content, name)
+    thoughts = [thinking_in(raw, name) for field in THINKING_FIELDS if (raw := getattr(message, field))]
+    reason = broken_off(choice.error) or reason_in(choice.finish_reason, name)
+    return completion_of(text, (*thoughts, inline), reason, usage, name)
 
 
-def decode(decoder: "msgspec.json.Decoder[_T]", data: bytes, name: str) -> _T:
-    """Decode a part of an answer. Raises ``Transient``."""
-    try:
-        return decoder.decode(data)
-    except UNREADABLE as error:
-        message = f"{name}: the answer is not valid JSON of the expected shape: {error}"
-        raise Transient("malformed", message, endpoint=name) from None
+def broken_off(error: Raw) -> str | None:
+    """The finish reason of a choice with an error."""
+    return f"error: {bytes(error)[:1000].decode(errors='replace')}" if says_something(error) else None
 
 
-def completion_in(choice: Choice, usage: Usage | None, name: str) -> Completion:
-    """The answer in a choice that has a message.
+def reason_in(raw: Raw, name: str) -> str | None:
+    """A finish reason as its provider gives it; ``None`` if it gives none."""
+    said = string_in(raw, name)
+    if said is None:
+        said = bytes(raw).decode(errors="replace") if says_something(raw) else ""
+    return said.strip()[:100] or None
+
+
+def completion_of(text: str, thoughts: Sequence[str], reason: str | None, usage: Usage | None, name: str) -> Completion:
+    """An answer as it arrived.
+
+    Args:
+        text: the content.
+        thoughts: the thinking in each of the places where a provider may give it; the first that is not blank counts.
+        reason: why it ended, in the provider's words.
+        usage: as reported.
+        name: the endpoint's.
 
     Raises:
         Transient: it broke off, or it is empty and has no finish reason.
     """
-    assert choice.message is not None
-    ended = choice.finish_reason.strip().casefold() if choice.finish_reason else None
+    ended = reason.casefold() if reason else None
     ended = _STANDARD_REASON.get(ended, ended) if ended else None
-    text = text_in(choice.message.content)
-    reasoning = choice.message.reasoning_content or choice.message.reasoning
-    if choice.error or ended in _BROKEN_OFF:
-        error = _no_answer("truncated", f"{name}: the answer broke off ({choice.error or ended})", name, usage)
-        error.characters = len(text) + len(reasoning if isinstance(reasoning, str) else "")
+    reasoning: str | None = next((thought for thought in thoughts if thought and not thought.isspace()), None)
+    if ended and (ended in _BROKEN_OFF or ended.startswith("error: ")):
+        error = _no_answer("truncated", f"{name}: the answer broke off ({reason})", name, usage)
+        error.characters = len(text) + len(reasoning or "")
         raise error
-    if not isinstance(reasoning, str):
+    text = whole_characters(text)
+    if reasoning is None:
         reasoning, text = split_thinking(text)
+    else:
+        reasoning, text = without_tags(whole_characters(reasoning)), without_thinking(text)
     completion = Completion(text=text, reasoning=reasoning, finish_reason=ended, usage=usage or Usage())
     if ended is None and completion.says_nothing:
         raise _no_answer("empty", f"{name}: an empty answer, without a finish reason", name, usage)
@@ -111,31 +136,3 @@ def _no_answer(kind: Kind, message: str, name: str, usage: Usage | None) -> Tran
     error = Transient(kind, message, endpoint=name)
     error.usage = usage
     return error
-
-
-def text_in(content: str | list[Any] | None) -> str:
-    """The text of a message's content, which some providers split into parts."""
-    if isinstance(content, list):  # a list of parts; only text parts count
-        return "".join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
-    return content or ""
-
-
-def usage_in(reported: Any) -> Usage | None:
-    """Tokens as a provider reports them, in any kind of number; ``None`` if it reports none."""
-    if not isinstance(reported, dict):
-        return None
-    details = reported.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    cached = cached or _count(reported.get("prompt_cache_hit_tokens"))  # DeepSeek's name for it
-    prompt, completion = _count(reported.get("prompt_tokens")), _count(reported.get("completion_tokens"))
-    return Usage(prompt, completion, min(cached, prompt)) if prompt or completion else None
-
-
-def _count(reported: Any) -> int:
-    if type(reported) is int and 0 <= reported <= _MOST_TOKENS:  # nearly always
-        return reported
-    try:
-        number = float(reported)
-    except (TypeError, ValueError, OverflowError):
-        return 0
-    return math.ceil(number) if 0 <= number <= _MOST_TOKENS else 0

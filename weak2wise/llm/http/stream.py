@@ -1,35 +1,44 @@
 """An answer that arrives as server-sent events, assembled piece by piece.
 
 It is whole once a chunk has a finish reason: some providers never send the closing ``[DONE]``, some send it too early.
-A fault after that costs at most the usage. Comments (``: keep-alive``), blank lines and fields other than ``data``
-are ignored, but an ``event`` may be named ``error``.
+A fault after that costs at most the usage. With ``[DONE]`` it is whole without a finish reason, too, if there is an
+answer and not only thinking. Comments (``: keep-alive``), blank lines and fields other than ``data`` are ignored, but
+an ``event`` may be named ``error``. The last event may lack the blank line that ends it.
 """
 
-from typing import Any
-
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.error_mapping import error_for
-from weak2wise.llm.http.responses import BOM, Choice, ReplyText, completion_in, decode, text_in, usage_in
+from weak2wise.llm.http.message import THINKING_FIELDS, Message, content_in, thinking_in
+from weak2wise.llm.http.odd_json import decode, says_something
+from weak2wise.llm.http.reported_usage import usage_in
+from weak2wise.llm.http.responses import BOM, broken_off, completion_of, reason_in
 from weak2wise.llm.model import Completion, Usage
 
 
 class _Piece(Struct):
-    delta: ReplyText | None = None
-    finish_reason: str | None = None
-    index: Any = 0
-    error: Any = None
+    delta: Message | None = None
+    finish_reason: Raw = Raw()
+    index: Raw = Raw()
+    error: Raw = Raw()
+    usage: Raw = Raw()
+
+
+class _First(Struct, array_like=True):
+    piece: _Piece | None = None
 
 
 class _Chunk(Struct):
-    choices: list[_Piece] | None = None
-    usage: Any = None
-    error: Any = None
+    choices: _First | None = None
+    usage: Raw = Raw()
+    x_groq: Raw = Raw()
+    error: Raw = Raw()
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_FIRST_INDEX = {b"", b"0", b"null", b'"0"', b"0.0"}
 _LINE_ENDS = (b"\n", b"\r")
 
 
@@ -47,13 +56,13 @@ class Stream:
         self._event: list[bytes] = []
         self._is_error = False
         self._content: list[str] = []
-        self._reasoning: dict[str, list[str]] = {"reasoning_content": [], "reasoning": []}
+        self._thinking: dict[str, list[str]] = {field: [] for field in (*THINKING_FIELDS, "content")}
         self._finish_reason: str | None = None
 
     @property
     def characters(self) -> int:
         """How many of text and thinking have come so far."""
-        return sum(map(len, (*self._content, *self._reasoning["reasoning_content"], *self._reasoning["reasoning"])))
+        return sum(len(piece) for pieces in (self._content, *self._thinking.values()) for piece in pieces)
 
     @property
     def whole(self) -> bool:
@@ -76,18 +85,25 @@ class Stream:
         self._buffer = bytearray() if data.endswith(_LINE_ENDS) else lines.pop()
         heard = False
         for line in lines:
-            line = line.removeprefix(BOM)  # noqa: PLW2901 - the same line
-            if line.startswith(b"data:"):
-                self._event.append(bytes(line[5:].removeprefix(b" ")))
-            elif line.startswith(b"event:"):
-                self._is_error = line[6:].strip() == b"error"
-            elif not line:
-                if self._event:
-                    self._take(b"\n".join(self._event))
-                    self._event.clear()
-                    heard = True
-                self._is_error = False
+            heard |= self._read(line)
         return heard
+
+    def _read(self, line: bytes | bytearray) -> bool:
+        """Take one line. Returns whether it completed an event with data."""
+        line = line.removeprefix(BOM)
+        if line.startswith(b"data:"):
+            self._event.append(bytes(line[5:].removeprefix(b" ")))
+        elif line.startswith(b"event:"):
+            self._is_error = line[6:].strip() == b"error"
+        elif not line:
+            complete = bool(self._event)
+            if complete:
+                event = b"\n".join(self._event)
+                self._event.clear()
+                self._take(event)
+            self._is_error = False
+            return complete
+        return False
 
     def _take(self, event: bytes) -> None:
         if event.strip() == b"[DONE]":
@@ -96,29 +112,58 @@ class Stream:
         if self._is_error:
             raise error_for(None, event, self._name)
         chunk = decode(_CHUNK, event, self._name)
-        if chunk.error:
+        if says_something(chunk.error):
             raise error_for(None, event, self._name)
-        self.usage = usage_in(chunk.usage) or self.usage
-        for piece in chunk.choices or ():
-            if piece.index in (0, None, "0"):
-                self._add(piece)
+        piece = chunk.choices.piece if chunk.choices else None
+        if chunk.usage or chunk.x_groq or (piece and piece.usage):
+            self.usage = usage_in(chunk.usage, piece.usage if piece else Raw(), chunk.x_groq) or self.usage
+        if piece and bytes(piece.index) in _FIRST_INDEX:
+            self._add(piece)
 
     def _add(self, piece: _Piece) -> None:
-        self._finish_reason = "error" if piece.error else piece.finish_reason or self._finish_reason
-        if piece.delta is not None:
-            self._content.append(text_in(piece.delta.content))
-            for key, pieces in self._reasoning.items():
-                if isinstance(text := getattr(piece.delta, key), str):
-                    pieces.append(text)
+        self._finish_reason = (
+            broken_off(piece.error) or reason_in(piece.finish_reason, self._name) or self._finish_reason
+        )
+        delta = piece.delta
+        if delta is None:
+            return
+        if delta.content:
+            text, thinking = content_in(delta.content, self._name)
+            self._content.append(text)
+            if thinking:
+                self._thinking["content"].append(thinking)
+        for field in THINKING_FIELDS:
+            if raw := getattr(delta, field):
+                self._thinking[field].append(thinking_in(raw, self._name))
 
     def completion(self) -> Completion:
         """The whole answer, once the stream has ended.
 
         Raises:
             Transient: it broke off.
+            ModelError, Unusable: its last event reports an error.
         """
         if not self.whole:
-            raise Transient("truncated", f"{self._name}: the stream broke off", endpoint=self._name)
-        reasoning = {key: "".join(pieces) or None for key, pieces in self._reasoning.items()}
-        said = ReplyText(content="".join(self._content), **reasoning)
-        return completion_in(Choice(said, self._finish_reason), self.usage, self._name)
+            self._end()
+        if not self.whole and not self.done:
+            raise self._broken_off()
+        thoughts = ["".join(pieces) for pieces in self._thinking.values()]
+        completion = completion_of("".join(self._content), thoughts, self._finish_reason, self.usage, self._name)
+        if not self.whole and not completion.text.strip():
+            raise self._broken_off()
+        return completion
+
+    def _end(self) -> None:
+        """Take the last event, if the blank line after it is missing."""
+        if self._buffer:
+            self._read(self._buffer)
+            self._buffer.clear()
+        try:
+            self._read(b"")
+        except Transient as error:
+            if error.kind == "malformed":
+                raise self._broken_off() from None
+            raise
+
+    def _broken_off(self) -> Transient:
+        return Transient("truncated", f"{self._name}: the stream broke off", endpoint=self._name)

@@ -15,10 +15,10 @@ from weak2wise.deadline import Deadline
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import ModelError, Transient, Unusable
 from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.incoming import Incoming
 from weak2wise.llm.http.model_list import parse_models
+from weak2wise.llm.http.proxy import proxies_for, proxy_refusal, proxy_secrets
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
-from weak2wise.llm.http.responses import parse_reply
-from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import Completion
 from weak2wise.telemetry.plain import redactor
@@ -33,6 +33,23 @@ UNKNOWN_SECONDS = 15.0
 """How long a host that was never found may be unknown before that counts as a mistake in the config."""
 LIST_SECONDS = 15.0
 """How long a provider's list of models may take."""
+_DIRECT: dict[str, Any] = {}
+
+
+def chat_urls(endpoint: OpenAIEndpoint) -> list[str]:
+    """The addresses of chat completions, one a replica."""
+    return [_url(base_url, "chat/completions") for base_url in endpoint.base_urls or (endpoint.base_url,)]
+
+
+def models_url(endpoint: OpenAIEndpoint) -> str:
+    """The address of the list of models, of the first replica."""
+    return _url(next(iter(endpoint.base_urls), endpoint.base_url), "models")
+
+
+def _url(base_url: str, path: str) -> str:
+    """A path under a base URL, whose query (Azure's ``api-version``) stays at the end."""
+    base, mark, query = base_url.partition("?")
+    return f"{base.rstrip('/')}/{path}{mark}{query}"
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -49,9 +66,10 @@ class Transport:
         self._name = name
         self._endpoint = endpoint
         secrets = {header: env[variable] for header, variable in endpoint.secrets().items() if variable in env}
-        self._redact = redactor(secrets.values())
+        self._redact = redactor([*secrets.values(), *proxy_secrets(env)])
         self._headers = {"Content-Type": "application/json"} | endpoint.headers
         self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
+        self._proxies = proxies_for([*chat_urls(endpoint), models_url(endpoint)], env)
         self._session: aiohttp.ClientSession | None = None
         self._host_found = False
         self._first_try_at: float | None = None
@@ -77,60 +95,61 @@ class Transport:
         Raises:
             ModelError, Unusable: see ``weak2wise.llm.errors``; their messages hold no key.
         """
-        stream = Stream(self._name)
+        reply = Incoming(self._name)
         try:
-            return await self._in_time(url, body, slot, stream)
+            return await self._in_time(url, body, slot, reply)
         except (ModelError, Unusable) as error:
             error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
-            if isinstance(error, ModelError):
-                error.usage = error.usage or stream.usage
-                error.characters = error.characters or stream.characters
+            error.usage = error.usage or reply.usage
+            error.characters = error.characters or reply.characters
             raise
 
     async def models(self, url: str) -> dict[str, date | None]:
         """The models in a provider's list, each with its ``shutdown_date``; empty if there is no list to be read."""
         assert self._session is not None
+        proxy = self._proxies.get(url, _DIRECT)
         try:
             async with (
                 Deadline(LIST_SECONDS) as silent,
-                self._session.get(url, allow_redirects=False) as response,
+                self._session.get(url, allow_redirects=False, **proxy) as response,
             ):
                 body = b"".join([chunk async for chunk in self._chunks(response, silent)])
         except (aiohttp.ClientError, OSError, Transient):
             return {}
         return parse_models(body) if response.status == 200 else {}
 
-    async def _in_time(self, url: str, body: bytes, slot: Slot, stream: Stream) -> Completion:
+    async def _in_time(self, url: str, body: bytes, slot: Slot, reply: Incoming) -> Completion:
         end = self._endpoint
         try:
             async with (
                 Deadline(end.request_timeout) as whole,
                 Deadline(end.idle_timeout if end.stream else math.inf) as silent,
             ):
-                return await self._exchange(url, body, slot, stream, whole=whole, silent=silent)
+                return await self._exchange(url, body, slot, reply, whole=whole, silent=silent)
         except TimeoutError:
-            if stream.whole:  # it is paid for: do not ask again for its last bytes
-                return stream.completion()
+            if reply.whole:  # it is paid for: do not ask again for its last bytes
+                return reply.completion()
             raise self._timeout() from None
 
     async def _exchange(
-        self, url: str, body: bytes, slot: Slot, stream: Stream, *, whole: Deadline, silent: Deadline
+        self, url: str, body: bytes, slot: Slot, reply: Incoming, *, whole: Deadline, silent: Deadline
     ) -> Completion:
         assert self._session is not None
+        proxy = self._proxies.get(url, _DIRECT)
         try:
-            async with self._session.post(url, data=body, allow_redirects=False) as response:
+            async with self._session.post(url, data=body, allow_redirects=False, **proxy) as response:
                 self._host_found = True
                 headers = response.headers
                 requests, tokens = remaining(headers, "requests"), remaining(headers, "tokens")
                 if requests or tokens:
                     slot.note_quota(requests, tokens)
-                if response.status == 200 and response.content_type == "text/event-stream":
-                    return await self._streamed(response, stream, whole, silent)
-                chunks = [chunk async for chunk in self._chunks(response, silent)]
-                text = chunks[0] if len(chunks) == 1 else b"".join(chunks)
                 if response.status == 200:
-                    return parse_reply(text, self._name)
-                raise error_for(response.status, text, self._name, retry_after(headers), headers.get("Location"))
+                    reply.named_events = response.content_type == "text/event-stream"
+                    return await self._answer(response, reply, whole, silent)
+                text = b"".join([chunk async for chunk in self._chunks(response, silent)])
+                wait = retry_after(headers, response.status)
+                location, host = headers.get("Location"), response.url.host or ""
+                raise error_for(response.status, text, self._name, wait, location, host=host)
         except aiohttp.ConnectionTimeoutError:
             raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -141,40 +160,44 @@ class Transport:
             raise Unusable(
                 f"{self._name}: not a valid address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
             ) from None
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise self._unreached(error) from None
         except aiohttp.ClientPayloadError as error:
-            raise self._transient("truncated", f"the answer broke off: {error}") from None
+            raise self._unheard(self._transient("truncated", f"the answer broke off: {error}")) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._transient("connection", f"connection lost: {error or type(error).__name__}") from None
+            lost = self._transient("connection", f"connection lost: {error or type(error).__name__}")
+            raise self._unheard(lost) from None
 
-    def _unreached(self, error: aiohttp.ClientConnectorError) -> Transient | Unusable:
+    def _unreached(self, error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError) -> Transient | Unusable:
         """A host that cannot be found may be a temporary fault; one that was never found is probably misspelled."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return proxy_refusal(error, self._name)
         now = time.monotonic()
         if not isinstance(error, aiohttp.ClientConnectorDNSError):
             self._host_found = True  # but it refuses connections
         self._first_try_at = self._first_try_at or now
         if self._host_found or now - self._first_try_at < UNKNOWN_SECONDS:
-            return self._transient("connection", f"cannot connect: {error.os_error or error}")
+            where = f" to the proxy {error.host}" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+            return self._transient("connection", f"cannot connect{where}: {error.os_error or error}")
         return Unusable(
             f"{self._name}: cannot find the host {error.host}",
-            hint=f"Correct model_endpoints.{self._name}.base_url, or fix this machine's network.",
+            hint=f"Correct model_endpoints.{self._name}.base_url, or fix this machine's network or its HTTPS_PROXY.",
         )
 
-    async def _streamed(
-        self, response: aiohttp.ClientResponse, stream: Stream, whole: Deadline, silent: Deadline
+    async def _answer(
+        self, response: aiohttp.ClientResponse, reply: Incoming, whole: Deadline, silent: Deadline
     ) -> Completion:
         try:
             async for chunk in self._chunks(response, silent):
-                if stream.feed(chunk) and self._endpoint.stream:
+                if reply.feed(chunk) and self._endpoint.stream:
                     whole.renew()
-                if stream.done:
+                if reply.done:
                     break
         except (ModelError, Unusable, aiohttp.ClientError, OSError):
-            if not stream.whole:
+            if not reply.whole:  # a whole answer is paid for: do not ask again for its last bytes
                 raise
-        completion = stream.completion()
-        if stream.done:
+        completion = reply.completion()
+        if reply.done:
             with suppress(TimeoutError, aiohttp.ClientError):
                 async with asyncio.timeout(LAST_BYTES_SECONDS):
                     await response.content.readany()
@@ -193,10 +216,15 @@ class Transport:
 
     def _timeout(self) -> Transient:
         if self._endpoint.stream:
-            return self._transient(
-                "timeout", f"silent for {self._endpoint.idle_timeout:g} s, or nothing but keep-alives"
-            )
-        return self._transient("timeout", f"no answer within {self._endpoint.request_timeout:g} s of sending")
+            message = f"silent for {self._endpoint.idle_timeout:g} s, or nothing but keep-alives"
+        else:
+            message = f"no answer within {self._endpoint.request_timeout:g} s of sending"
+        return self._unheard(self._transient("timeout", message))
+
+    @staticmethod
+    def _unheard(error: Transient) -> Transient:
+        error.unheard = True
+        return error
 
     def _transient(self, kind: Kind, message: str) -> Transient:
         return Transient(kind, f"{self._name}: {message}", endpoint=self._name)
