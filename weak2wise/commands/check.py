@@ -13,7 +13,13 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from weak2wise.check.findings import Finding, endpoint_findings, input_finding, work_dir_finding
+from weak2wise.check.findings import (
+    Finding,
+    endpoint_findings,
+    input_finding,
+    secret_findings,
+    work_dir_finding,
+)
 from weak2wise.check.forecast import MEASURED_FROM, Forecast, forecast, survey
 from weak2wise.commands.say import report_errors
 from weak2wise.config import Config, load_config
@@ -87,6 +93,8 @@ async def _check(
         show(finding)
 
     add(Finding("config", "good", "read and consistent; every key it names is set"))
+    for finding in secret_findings(config):
+        add(finding)
     overlap = await asyncio.to_thread(read_overlap, config)
     folder = Path(config.dataset.work_dir)
     work = await asyncio.to_thread(_earlier_run, folder)

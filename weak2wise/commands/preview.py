@@ -21,6 +21,7 @@ from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.engine import Engine
 from weak2wise.run.overlap import read_overlap
 from weak2wise.telemetry.plain import plain
 from workers.records import Golden, Score, Scored
@@ -48,6 +49,7 @@ def preview(
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
     """
     handle_interrupts()
+    engine: Engine | None = None
     try:
         loaded = load_config(config, set_ or ())
         with (
@@ -55,12 +57,13 @@ def preview(
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             small, questions = runner.run(_small(loaded, name, n))
-            if runner.run(supervise(make_engine(small, questions=questions))) is None:
+            engine = make_engine(small, questions=questions)
+            if runner.run(supervise(engine)) is None:
                 say("Interrupted.")
                 return INTERRUPTED
             return show(WorkDir(Path(name)), Console())
     except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
-        return explain(error, command_line(), kept=False)
+        return explain(error, command_line(), kept=False, redact=engine.redact if engine else str)
 
 
 async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questions]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.errors import ModelError, RateLimited
@@ -27,6 +28,7 @@ class Admitted:
         meter: the endpoint's.
         cost: US dollars for a call.
         longest_answer: tokens.
+        redact: removes the endpoint's secrets from the messages of its errors.
     """
 
     model: Model
@@ -35,6 +37,7 @@ class Admitted:
     meter: Meter
     cost: Callable[[Usage], float]
     longest_answer: int
+    redact: Callable[[str], str] = str
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises."""
@@ -53,6 +56,16 @@ class Admitted:
             finally:
                 slot.release()
 
+    async def _ask(self, prompt: Prompt) -> Completion:
+        """What the model answers; the messages of its errors hold no secret."""
+        try:
+            return await self.model.complete(prompt)
+        except (RecordError, RunStopped) as error:
+            error.args = (self.redact(str(error)),)
+            if isinstance(error, RunStopped):
+                error.hint = self.redact(error.hint)
+            raise
+
     def _stopped(self, call: Call) -> bool:
         return call.drain.started or not self.budget.has_budget()
 
@@ -61,7 +74,7 @@ class Admitted:
         self.meter.sent += 1
         began = time.monotonic()
         try:
-            completion = await self.model.complete(prompt)
+            completion = await self._ask(prompt)
         except ModelError as error:
             self.meter.faults[error.kind] += 1
             if slot and isinstance(error, RateLimited):

@@ -23,6 +23,9 @@ from weak2wise.process_pool import KillablePool
 from weak2wise.telemetry.log import RunLog
 from workers.answers import warm_up
 
+OTHER_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "W2W_PAGE_TOKEN")
+"""Environment variables with secrets that no endpoint names."""
+
 
 class Host:
     """Opens each endpoint when a run first needs it, and closes them all at the end. Use it with ``async with``.
@@ -70,7 +73,8 @@ class Host:
         What happens to an endpoint is written to the logs of all runs on the host.
         """
         endpoints = (*self.config.endpoints.values(), *config.endpoints.values())
-        return [self._env.get(variable, "") for endpoint in endpoints for variable in endpoint.secrets().values()]
+        others = [value for name in OTHER_SECRETS if (value := self._env.get(name))]
+        return [*(value for endpoint in endpoints for value in endpoint.secret_values(self._env)), *others]
 
     def check(self, config: Config) -> None:
         """Check that a run with this config fits this host. Raises ``ConfigError``, naming the key."""

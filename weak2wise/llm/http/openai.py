@@ -43,7 +43,7 @@ class OpenAIModel(Endpoint):
         self._budget = self.parts.budget
         urls = [url.rstrip("/") + "/chat/completions" for url in endpoint.base_urls or (endpoint.base_url,)]
         self._replicas = Replicas(name, urls, endpoint.outage_patience)
-        self._transport = Transport(name, endpoint, self.parts.env)
+        self._transport = Transport(name, endpoint, self.parts.env, self.redact)
         self._most_tokens = endpoint.generation_kwargs.max_new_tokens or endpoint.max_tokens
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Self
 
@@ -17,7 +17,6 @@ from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import Completion
-from weak2wise.telemetry.plain import redactor
 
 LONGEST_MESSAGE = 400
 """Characters that are kept of an error's message. Secrets are removed first: half a key would not be recognised."""
@@ -28,13 +27,18 @@ UNKNOWN_SECONDS = 15.0
 
 
 class Transport:
-    """One endpoint's connections; open it with ``async with``."""
+    """One endpoint's connections; open it with ``async with``.
 
-    def __init__(self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
+    ``redact`` removes the endpoint's secrets from a text.
+    """
+
+    def __init__(
+        self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str], redact: Callable[[str], str]
+    ) -> None:
         self._name = name
         self._endpoint = endpoint
         secrets = {header: env[variable] for header, variable in endpoint.secrets().items() if variable in env}
-        self._redact = redactor(secrets.values())
+        self._redact = redact
         self._headers = {"Content-Type": "application/json"} | endpoint.headers
         self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
         self._session: aiohttp.ClientSession | None = None
