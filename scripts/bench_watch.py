@@ -24,16 +24,21 @@ from tests.loopback import LoopbackProcess
 SCRAPE_SECONDS = 5.0
 
 
+def _request(url: str, path: str) -> urllib.request.Request:
+    base, _, token = url.partition("?token=")
+    return urllib.request.Request(base + path, headers={"Authorization": f"Bearer {token}"})
+
+
 def _follow(url: str, ended: threading.Event) -> None:
     """Keep the page's stream open and scrape the metrics, as a browser and Prometheus do."""
 
     def scrape() -> None:
         while not ended.wait(SCRAPE_SECONDS):
             with suppress(OSError):  # the run may have ended just now
-                urllib.request.urlopen(f"{url}metrics", timeout=5).read()
+                urllib.request.urlopen(_request(url, "metrics"), timeout=5).read()
 
     threading.Thread(target=scrape, daemon=True).start()
-    with urllib.request.urlopen(f"{url}events", timeout=30) as stream:
+    with urllib.request.urlopen(_request(url, "events"), timeout=30) as stream:
         while stream.readline():
             pass
 

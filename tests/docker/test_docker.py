@@ -1,10 +1,12 @@
 """The engine as a service: what is started again, what is not, and how the parts of compose.yaml fit together."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +99,39 @@ def test_compose_has_no_default_token_and_no_restart_without_end() -> None:
         assert "/healthz" in services[name]["healthcheck"]["test"][-1]
     for dockerfile in ("Dockerfile", "Dockerfile.cpu"):
         assert "COPY docker/unattended.py docker/" in (ROOT / "docker" / dockerfile).read_text()
+
+
+def test_no_service_has_rights_that_it_does_not_use() -> None:
+    """What is written to is a volume or in memory; a model that two GPUs share needs shared memory, not the host's."""
+    services: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    assert len(services) == 5
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert not {"ipc", "privileged", "cap_add", "pid", "network_mode"} & set(service), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
+    for name in ("engine", "engine-cpu", "strong"):
+        assert services[name]["shm_size"], name
+        assert any(line.startswith("/tmp:exec") for line in services[name]["tmpfs"]), name
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "lock"), [("Dockerfile", "requirements"), ("Dockerfile.cpu", "requirements-cpu")]
+)
+def test_images_are_built_from_a_lock_file_with_a_hash_for_every_package(dockerfile: str, lock: str) -> None:
+    text = (ROOT / "docker" / dockerfile).read_text()
+    assert f"docker/{lock}.lock" in text.partition("RUN")[2] or f"docker/{lock}.lock" in text.rpartition("RUN")[2]
+    assert f"!docker/{lock}.lock" in (ROOT / ".dockerignore").read_text().splitlines()
+    locked = (ROOT / "docker" / f"{lock}.lock").read_text()
+    assert "://" not in locked
+    entries = [entry for entry in re.split(r"^(?=[a-z])", locked, flags=re.MULTILINE) if "==" in entry]
+    assert len(entries) > 40
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+    names = {entry.partition("==")[0] for entry in entries}
+    wanted: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*wanted["dependencies"], *wanted["optional-dependencies"]["formats"]]
+    needed += wanted["optional-dependencies"]["cpu"] if lock == "requirements-cpu" else []
+    for requirement in needed:
+        name = re.split(r"[\[<>=]", requirement)[0].lower().replace("_", "-")
+        assert name in names | {"torch"}, f"{name}: run scripts/lock.sh"

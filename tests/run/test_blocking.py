@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.engine_runs import ROOT, run_in, save
 from tests.loopback import Fault, LoopbackProcess, Match
+from tests.watch.looking import below, page_of
 
 ENGINE = """
 import sys
@@ -35,11 +36,10 @@ def test_a_run_with_failures_that_is_watched_and_resumed_blocks_nowhere(tmp_path
         words = [sys.executable, "-c", ENGINE, "run", "--config", str(save(tmp_path, config)), "--page", "0"]
         for _ in range(2):
             with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
-                assert engine.stderr
-                url = engine.stderr.readline().removeprefix("The page: ").strip()
+                url = page_of(engine)
                 for path in ("", "page.js", "style.css", "healthz", "metrics"):
-                    assert urllib.request.urlopen(url + path, timeout=10).status == 200
-                with urllib.request.urlopen(f"{url}events", timeout=30) as stream:
+                    assert urllib.request.urlopen(below(url, path), timeout=10).status == 200
+                with urllib.request.urlopen(below(url, "events"), timeout=30) as stream:
                     events = stream.read().decode()
                 said = engine.communicate(timeout=60)[1]
             assert engine.returncode == 1, said

@@ -12,10 +12,25 @@ from typing import Any
 from tests.engine_runs import ROOT
 
 
-def get(url: str, **headers: str) -> tuple[int, Any, str]:
-    """Status, header fields and text of what is there."""
+def page_of(engine: "subprocess.Popen[str]") -> str:
+    """The URL that a run prints for its page, with the token."""
+    assert engine.stderr
+    return engine.stderr.readline().removeprefix("The page: ").strip()
+
+
+def below(url: str, path: str = "") -> urllib.request.Request:
+    """A request for a path of the page with this URL; the token is sent as a script sends it."""
+    base, _, token = url.partition("?token=")
+    return urllib.request.Request(base + path, headers={"Authorization": f"Bearer {token}"})
+
+
+def get(url: str, path: str = "", **headers: str) -> tuple[int, Any, str]:
+    """Status, header fields and text of what is there; with a token in the URL, for who knows it."""
+    request = below(url, path) if "?token=" in url else urllib.request.Request(url + path)
+    for name, value in headers.items():
+        request.add_header(name, value)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=5) as reply:
             return reply.status, reply.headers, reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
@@ -25,10 +40,8 @@ def followed(folder: Path, *, stop: int = 0) -> list[dict[str, Any]]:
     """Run the engine to its end and return every board that the page was sent; ``stop``: interrupt after so many."""
     words = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
-        assert engine.stderr
-        url = engine.stderr.readline().removeprefix("The page: ").strip()
         boards = []
-        with urllib.request.urlopen(f"{url}events", timeout=30) as stream:
+        with urllib.request.urlopen(below(page_of(engine), "events"), timeout=30) as stream:
             for line in stream:
                 if line.startswith(b"data: ") and (board := json.loads(line[6:])["board"]):
                     boards.append(board)

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.browser import chromium
 from tests.engine_runs import ROOT, config_for, lines, write_run
 from tests.loopback import Fault, LoopbackProcess, Match
-from tests.watch.looking import get
+from tests.watch.looking import get, page_of
 
 QUESTIONS = 30
 LONG = "an-endpoint-of-a-reseller-with-" + "a-very-long-name-" * 4
@@ -38,8 +38,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
         (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         command = [sys.executable, "-m", "weak2wise.engine", "--config", str(folder / "config.yaml"), "--page", "0"]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
-            assert engine.stderr
-            url = engine.stderr.readline().removeprefix("The page: ").strip()
+            url = page_of(engine)
             while not _all_but_one(url):
                 assert engine.poll() is None
                 time.sleep(0.2)
@@ -55,7 +54,7 @@ def _all_but_one(url: str) -> bool:
 def _values(url: str) -> dict[str, float]:
     """Metric values, their labels' values behind their names."""
     found = {}
-    for family in text_string_to_metric_families(get(f"{url}metrics")[2]):
+    for family in text_string_to_metric_families(get(url, "metrics")[2]):
         for sample in family.samples:
             found["/".join([sample.name, *(sample.labels[name] for name in sorted(sample.labels))])] = sample.value
     return found
@@ -79,7 +78,7 @@ def test_metrics_are_those_of_the_ledger(live: tuple[str, Path]) -> None:
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(live: tuple[str, Path]) -> None:
-    text = get(f"{live[0]}metrics")[2]
+    text = get(live[0], "metrics")[2]
     asked = set(re.findall(r"weak2wise_\w+", (ROOT / "docker/monitoring/dashboards/weak2wise.json").read_text()))
     assert len(asked) > 10
     assert {name for name in asked if name.removesuffix("_bucket").removesuffix("_count") not in text} == set()
@@ -98,7 +97,7 @@ def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None
             page = browser.new_page(viewport={"width": 390, "height": 800})
             seen: list[str] = []
             page.on("console", lambda message: seen.append(message.text))
-            page.goto(run.stderr.readline().removeprefix("The page: ").strip())
+            page.goto(page_of(run))
             page.evaluate(
                 "window.told = []; const heard = document.getElementById('spoken');"
                 "new MutationObserver(() => told.push(heard.textContent)).observe(heard, {childList: true})"
@@ -129,7 +128,8 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
         page.on("console", lambda message: seen.append(message.text))
         page.on("pageerror", lambda error: seen.append(str(error)))
         page.on("dialog", lambda dialog: seen.append(dialog.message))
-        page.on("request", lambda request: None if request.url.startswith(url) else seen.append(request.url))
+        base = url.partition("?")[0]
+        page.on("request", lambda request: None if request.url.startswith(base) else seen.append(request.url))
         page.goto(url)
         page.wait_for_selector("details.trace")
         assert page.locator(".tile.emitted dd").text_content() == str(emitted)
@@ -160,8 +160,7 @@ def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["sub
     with subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as engine:
-        assert engine.stderr
-        yield engine, engine.stderr.readline().removeprefix("The page: ").strip()
+        yield engine, page_of(engine)
         engine.kill()
 
 
@@ -275,8 +274,8 @@ def test_a_page_left_open_finds_the_run_again_whatever_ended_it(tmp_path: Path) 
 
 def test_the_page_answers_to_loopback_names_alone_and_forbids_foreign_scripts(live: tuple[str, Path]) -> None:
     url, _ = live
-    assert get(url, Host="evil.example")[0] == 403
+    assert get(url.partition("?")[0], Host="evil.example")[0] == 403
     status, headers, _ = get(url)
     assert status == 200
     assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert get(f"{url}trace/999999")[0] == 404
+    assert get(url, "trace/999999")[0] == 404

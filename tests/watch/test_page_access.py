@@ -28,7 +28,7 @@ async def test_others_need_a_token_and_are_told_an_address_that_works() -> None:
         assert url.startswith("http://127.0.0.1:")
         assert hint == "token=$W2W_PAGE_TOKEN"
         assert (await asyncio.to_thread(get, url))[0] == 401
-        assert (await asyncio.to_thread(get, f"{url}?token=wrong"))[0] == 401
+        assert (await _raw(url, b"Host: localhost", target=b"/?token=wrong"))[0] == 401
         assert (await asyncio.to_thread(lambda: get(url, Authorization="Bearer open-sesame")))[0] == 200
         _, fields = await _raw(url, b"Host: localhost:8000", target=b"/?token=open-sesame")
         cookie = fields["set-cookie"].partition(";")[0]
@@ -48,7 +48,29 @@ async def _raw(url: str, *head: bytes, target: bytes = b"/") -> tuple[int, dict[
     return int(status.split()[1]), {field.partition(": ")[0].lower(): field.partition(": ")[2] for field in fields}
 
 
-@pytest.mark.parametrize("token", ["", "open-sesame"])
+@pytest.mark.parametrize("host", ["", "127.0.0.1:", "localhost:", "[::1]:"])
+@pytest.mark.parametrize("given", [{}, {"W2W_PAGE_TOKEN": ""}, {"W2W_PAGE_TOKEN": "open-sesame"}])
+async def test_another_user_of_this_machine_sees_the_page_on_no_address(host: str, given: dict[str, str]) -> None:
+    """Who has the printed URL does; without a token of the user's it is another one at each start."""
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    printed = set()
+    for _ in range(2):
+        async with served(nobody, Address.of(f"{host}0"), given) as url:
+            base, _, token = url.partition("?token=")
+            printed.add(token)
+            token = given.get("W2W_PAGE_TOKEN") or token
+            for path in ("", "events", "metrics", "trace/1", "page.js", "nothing"):
+                assert (await asyncio.to_thread(get, base, path))[0] == 401, path
+            assert (await asyncio.to_thread(get, base, "healthz"))[0] == 200
+            assert (await asyncio.to_thread(get, f"{base}?token={token}", "metrics"))[0] == 200
+    if token == "open-sesame":
+        assert printed == {"$W2W_PAGE_TOKEN"}
+    else:
+        assert len(printed) == 2
+        assert all(len(token) >= 20 for token in printed)
+
+
+@pytest.mark.parametrize("token", ["open-sesame"])
 @pytest.mark.parametrize(
     ("host", "status"),
     [
@@ -105,7 +127,7 @@ async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
 async def test_a_port_in_use_is_told() -> None:
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(nobody, Address.of("0")) as url:
-        port = url.rstrip("/").rpartition(":")[2]
+        port = url.partition("/?")[0].rpartition(":")[2]
         with pytest.raises(ConfigError, match="choose another port"):
             async with served(nobody, Address.of(port)):
                 pass

@@ -15,6 +15,7 @@ import pytest
 
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
+from tests.watch.looking import below, page_of
 from weak2wise.commands.status import RunStatus
 from weak2wise.watch.remaining import RECENT_SECONDS, SETTLED, Remaining, StepProgress
 
@@ -214,10 +215,8 @@ def test_page_and_status_tell_a_real_runs_total_within_a_quarter_from_a_fifth_of
         write_run(tmp_path, config, 400)
         words = [sys.executable, "-m", "weak2wise.engine", "--config", str(tmp_path / "config.yaml"), "--page", "0"]
         with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as engine:
-            assert engine.stderr
-            url = engine.stderr.readline().removeprefix("The page: ").strip()
             said, asked = [], None
-            with urllib.request.urlopen(f"{url}events", timeout=30) as stream:
+            with urllib.request.urlopen(below(page_of(engine), "events"), timeout=30) as stream:
                 for line in stream:
                     if line.startswith(b"data: ") and (board := json.loads(line[6:])["board"]):
                         said.append((board["seconds"], board["seconds_left"]))

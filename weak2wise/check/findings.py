@@ -27,6 +27,7 @@ from weak2wise.outputs.claim import check_owner, check_work_dir
 from weak2wise.paths import output_of
 from weak2wise.run.engine import Engine
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.redaction import ANSWER_SECRET, short_secret
 from workers.decontaminate import Overlap
 
 QUESTION = "What is 2 + 3? Answer with the number alone."
@@ -56,6 +57,22 @@ def input_finding(source: Source) -> Finding:
     if source.good == source.contaminated:
         return Finding("input", "bad", said)
     return Finding("input", "warning" if source.bad else "good", said)
+
+
+def secret_findings(config: Config, env: Mapping[str, str] = os.environ) -> list[Finding]:
+    """A warning for each secret in use that is too short to be looked for in answers."""
+    found = []
+    for name in dict.fromkeys(config.roles().values()):
+        endpoint = config.endpoints[name]
+        for secret, variable in endpoint.secrets().items():
+            if short_secret(env.get(variable, "")):
+                key = f"model_endpoints.{name}.{endpoint.secret_key(secret)}"
+                said = (
+                    f"the value of {variable} ({key}) has fewer than {ANSWER_SECRET} characters: it is removed from "
+                    "messages, but not from an answer that repeats it"
+                )
+                found.append(Finding(f"endpoint {name}", "warning", said))
+    return found
 
 
 def work_dir_finding(engine: Engine, folder: Path, overlap: Overlap | None, resume: Resume) -> Finding:
@@ -122,8 +139,11 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
         patience = "wait longer" if waits is None else f"wait {waits:g} s for each"
         said = f"no answer to a small question within {ASK_SECONDS:g} s; a run would {patience}"
         return Finding(f"endpoint {endpoint.name}", "bad", said)
+    except Exception as error:  # noqa: BLE001 - a class loaded by import path may raise anything
+        said = endpoint.redact(f"a bug in {type(endpoint).__qualname__}: {type(error).__name__}: {error}")
+        return Finding(f"endpoint {endpoint.name}", "bad", said)
     else:
-        answered = _answered(endpoint.name, config, completion, began)
+        answered = _answered(endpoint, config, completion, began)
         today = datetime.now(UTC).date()
         notes = [
             *provider_notes(endpoint.name, config, today),
@@ -165,11 +185,12 @@ def _refused(
         near = get_close_matches(model, offers, n=3, cutoff=0.4) or sorted(offers)[:_SHOWN_MODELS]
         hint += f" It has no {model}; it offers {len(offers):,} models, such as {', '.join(near)}"
     said = str(error).removeprefix(f"{endpoint.name}: ")
-    return Finding(f"endpoint {endpoint.name}", "bad", f"{said}{hint}")
+    return Finding(f"endpoint {endpoint.name}", "bad", endpoint.redact(f"{said}{hint}"))
 
 
-def _answered(name: str, config: Config, completion: Completion, began: float) -> Finding:
-    said = f"answered {plain(completion.text.strip())[:40]!r} in {time.monotonic() - began:.1f} s"
+def _answered(endpoint: Endpoint, config: Config, completion: Completion, began: float) -> Finding:
+    name, text = endpoint.name, endpoint.redact_answer(completion.text)
+    said = f"answered {plain(text.strip())[:40]!r} in {time.monotonic() - began:.1f} s"
     if completion.usage.completion_tokens:
         said += f", {completion.usage.completion_tokens:,} tokens"
     if completion.says_nothing:

@@ -102,7 +102,9 @@ def carry_out(
                 # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
                 os._exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
-        return explain(error, resume_command, logged=engine is not None and engine.logged)
+        if engine is None:
+            return explain(error, resume_command, logged=False)
+        return explain(error, resume_command, logged=engine.logged, redact=engine.redact)
     _print(summary, engine.summary_file)
     for text in (*summary.shortfalls, *summary.warnings):
         say(f"Warning: {text}.")

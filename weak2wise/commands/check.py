@@ -14,7 +14,13 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from weak2wise.check.findings import Finding, endpoint_findings, input_finding, work_dir_finding
+from weak2wise.check.findings import (
+    Finding,
+    endpoint_findings,
+    input_finding,
+    secret_findings,
+    work_dir_finding,
+)
 from weak2wise.check.forecast import MEASURED_FROM, Forecast, Source, forecast, survey
 from weak2wise.commands.say import report_errors
 from weak2wise.config import Config, environment_problems, load_config
@@ -117,6 +123,8 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
     engine = await findings.look("config", lambda: _engine(config))
     if engine:
         findings.add(Finding("config", "good", "read and consistent"))
+    for finding in secret_findings(config):
+        findings.add(finding)
     overlap = await findings.look("evaluation sets", lambda: read_overlap(config))
     folder = Path(config.dataset.work_dir)
     work = await findings.look("work_dir", lambda: _earlier_run(folder, resume))

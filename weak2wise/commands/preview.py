@@ -1,7 +1,9 @@
 """``preview``: run a few questions through all steps and print traces, masked hints, verdicts and the cut."""
 
 import asyncio
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,7 @@ from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
 from weak2wise.run.side_costs import side_budget
 from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.telemetry.terminal import wait_for_reader
 from workers.records import Golden, Score, Scored
 from workers.scorers import Scorer
@@ -54,8 +57,11 @@ def preview(
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
     """
     handle_interrupts()
+    redact: Callable[[str], str] = str
     try:
         loaded = load_config(config, set_ or ())
+        secrets = [value for endpoint in loaded.endpoints.values() for value in endpoint.secret_values(os.environ)]
+        redact = message_redactor(secrets)
         with tempfile.TemporaryDirectory(prefix="weak2wise-preview-") as name:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 small, questions = runner.run(_small(loaded, name, n))
@@ -66,7 +72,7 @@ def preview(
             wait_for_reader()
             return show(WorkDir(Path(name)), Console())
     except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
-        return explain(error, command_line(), kept=False)
+        return explain(error, command_line(), kept=False, redact=redact)
 
 
 async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questions]:

@@ -39,7 +39,7 @@ def run(
         up_to_step: Stop after this step, 1 to 5 (filter, generate, stepmask, select, sft); a later run goes on.
         limit: Process only the first N questions; a later run without it goes on with the others.
         page: Serve a page that shows the progress, and Prometheus metrics at /metrics: a port on this machine, or
-            HOST:PORT, which needs the environment variable W2W_PAGE_TOKEN.
+            HOST:PORT. Its token is W2W_PAGE_TOKEN, which HOST:PORT needs; a port alone gets one in the printed URL.
         verbose: Show every event of run.log.
     """
     numbers = [str(number) for number in range(1, len(STEPS) + 1)]

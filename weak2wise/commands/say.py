@@ -19,25 +19,35 @@ from weak2wise.telemetry.terminal import write_line
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
 
+_SECRET_OVERRIDE = re.compile(r"((?:headers|extra_body|options).*?)=.*", re.DOTALL)
+
 P = ParamSpec("P")
 
 
-def explain(error: Exception, resume_command: str, *, kept: bool = True, logged: bool = True) -> int:
+def explain(
+    error: Exception,
+    resume_command: str,
+    *,
+    kept: bool = True,
+    logged: bool = True,
+    redact: Callable[[str], str] = str,
+) -> int:
     """Print in one to three lines why the run ended, and return the exit code.
 
-    ``kept``: the work_dir stays after the run. ``logged``: the log holds the traceback of a bug.
+    ``kept``: the work_dir stays after the run. ``logged``: the log holds the traceback of a bug. ``redact`` removes
+    the run's secrets from what is printed.
     """
     advice = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
     causes = _leaves(error)
     for cause in causes:
         if isinstance(cause, ConfigError):
-            say(str(cause))
+            say(redact(str(cause)))
             return 2
     for cause in causes:
         if isinstance(cause, RunStopped):
             if not (kept and logged):
-                say(str(cause))
-            say(cause.hint)
+                say(redact(str(cause)))
+            say(redact(cause.hint))
             if cause.same_command:
                 say(f"{advice}: {resume_command}")
             elif kept:
@@ -45,9 +55,9 @@ def explain(error: Exception, resume_command: str, *, kept: bool = True, logged:
             return 3
     logged = logged and kept
     if not logged:
-        write_line("".join(traceback.format_exception(error)).rstrip())
+        write_line(redact("".join(traceback.format_exception(error)).rstrip()))
     where = "in run.log" if logged else "above"
-    say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {causes[0]}. The traceback is {where}.")
+    say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {redact(str(causes[0]))}. The traceback is {where}.")
     say(f"{advice}: {resume_command}")
     return os.EX_SOFTWARE
 
@@ -67,7 +77,7 @@ def say(text: str) -> None:
 def command_line(arguments: list[str] | None = None) -> str:
     """The command that resumes the run: as typed, without possible secrets and without ``--resume never``."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    shown = [re.sub(r"(headers|extra_body)(.*?)=.*", r"\1\2=…", argument, flags=re.DOTALL) for argument in arguments]
+    shown = [_SECRET_OVERRIDE.sub(r"\1=…", argument) for argument in arguments]
     for restart in (["--resume", "never"], ["--resume=never"]):
         for at in reversed(range(len(shown))):
             if shown[at : at + len(restart)] == restart:

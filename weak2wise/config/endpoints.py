@@ -160,6 +160,10 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         """What needs a secret, for example a header, mapped to the environment variable that holds it."""
         return {}
 
+    def secret_values(self, env: Mapping[str, str]) -> list[str]:
+        """The values of the ``secrets`` that are set."""
+        return [value for variable in self.secrets().values() if (value := env.get(variable))]
+
     def secret_key(self, name: str) -> str:
         """The config key, relative to the endpoint's section, that sets the variable of one of the ``secrets``."""
         return name

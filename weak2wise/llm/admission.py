@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.errors import ModelError, RateLimited
@@ -30,6 +31,7 @@ class Admitted:
         cost: US dollars for a call.
         worst_case: the most that one may cost.
         longest_answer: tokens.
+        redact: removes the endpoint's secrets from the messages of its errors.
     """
 
     model: Model
@@ -41,6 +43,7 @@ class Admitted:
     longest_answer: int
     sizes: dict[str, CallSizes] = field(default_factory=dict)
     """By role."""
+    redact: Callable[[str], str] = str
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises."""
@@ -76,6 +79,16 @@ class Admitted:
         finally:
             reservation.release()
 
+    async def _ask(self, prompt: Prompt) -> Completion:
+        """What the model answers; the messages of its errors hold no secret."""
+        try:
+            return await self.model.complete(prompt)
+        except (RecordError, RunStopped) as error:
+            error.args = (self.redact(str(error)),)
+            if isinstance(error, RunStopped):
+                error.hint = self.redact(error.hint)
+            raise
+
     async def _send(
         self, prompt: Prompt, length: int, call: Call, slot: Slot | None, reservation: Reservation
     ) -> Completion:
@@ -83,7 +96,7 @@ class Admitted:
         self.meter.sent += 1
         began = time.monotonic()
         try:
-            completion = await self.model.complete(prompt)
+            completion = await self._ask(prompt)
         except ModelError as error:
             self.meter.faults[error.kind] += 1
             if slot and isinstance(error, RateLimited):

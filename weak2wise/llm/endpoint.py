@@ -26,6 +26,7 @@ from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.worst_case import WorstCase
 from weak2wise.plugins import load_object
+from weak2wise.telemetry.redaction import answer_redactor, message_redactor
 
 BUILT_IN = {
     "openai": "weak2wise.llm.http.openai:OpenAIModel",
@@ -87,6 +88,11 @@ class Endpoint(ABC):
         self.settings = settings
         self.meter = Meter()
         self.parts = parts or HostParts()
+        secrets = settings.secret_values(self.parts.env)
+        self.redact = message_redactor(secrets)
+        """Removes this endpoint's secrets from a message, before that is shortened, logged or kept."""
+        self.redact_answer = answer_redactor(secrets)
+        """Removes them from a model's text, before that is kept."""
         self.limits = self.parts.limits or Limits.of(name, settings.limits)
         """How much may be asked of it at once and in a minute; an embedded one has room of its own instead."""
         self.worst_case = WorstCase(name, self.cost, settings.longest_answer)
@@ -130,6 +136,7 @@ class Endpoint(ABC):
             cost=self.cost,
             worst_case=self.worst_case,
             longest_answer=self.settings.longest_answer,
+            redact=self.redact,
         )
 
     def resilient(self, options: EngineOptions) -> Model:

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
 from weak2wise.llm.single_flight import single_flight
+from weak2wise.telemetry.log import log
 
 
 class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
-    """One line of the journal."""
+    """One line of the journal. ``redacted``: secrets of the endpoint were removed from the texts."""
 
     row: int
     key: str
@@ -35,6 +36,7 @@ class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
     endpoint: str
     completion: Completion
     cost_usd: float = 0.0
+    redacted: bool = False
 
 
 class UsageOnly(Struct):
@@ -174,8 +176,9 @@ class Journaled:
 
     If a row makes the same call twice at once, the endpoint gets it once.
     ``settings`` is everything else that affects the endpoint's answers (model name, token limit, extra body); ``cost``
-    gives an answer's cost in US dollars. ``one_of_several``: other endpoints do the same work, so a row that will be
-    tried again does not wait for this one while it is down, and blocks no place that the others could use.
+    gives an answer's cost in US dollars; ``redact`` removes the endpoint's secrets from a text. ``one_of_several``:
+    other endpoints do the same work, so a row that will be tried again does not wait for this one while it is down, and
+    blocks no place that the others could use.
     """
 
     def __init__(
@@ -187,6 +190,7 @@ class Journaled:
         endpoint: str,
         settings: Any,
         cost: Callable[[Usage], float] = lambda _usage: 0.0,
+        redact: Callable[[str], str] = str,
         one_of_several: bool = False,
     ) -> None:
         self._model = model
@@ -194,6 +198,7 @@ class Journaled:
         self._role = role
         self._endpoint = endpoint
         self._cost = cost
+        self._redact = redact
         self._one_of_several = one_of_several
         self._encoder = msgspec.json.Encoder(order="sorted")
         self._seed = blake2b(self._encoder.encode((endpoint, settings)), digest_size=16)
@@ -212,9 +217,10 @@ class Journaled:
             self._journal.replayed[self._role] += 1
             return found
 
-        async def record(completion: Completion, key: str) -> None:
+        async def record(completion: Completion, key: str, *, redacted: bool = False) -> None:
             cost = self._cost(completion.usage)
-            await self._journal.record(Answer(call.row, key, self._role, self._endpoint, completion, cost))
+            line = Answer(call.row, key, self._role, self._endpoint, completion, cost, redacted)
+            await self._journal.record(line)
 
         waits = call.waits or not self._one_of_several
         narrowed = Call(
@@ -227,5 +233,15 @@ class Journaled:
         )
         with calling(narrowed):
             completion = await self._model.complete(prompt)
-        await record(completion, key)
-        return completion
+        clean = self._without_secrets(completion)
+        await record(clean, key, redacted=clean is not completion)
+        return clean
+
+    def _without_secrets(self, completion: Completion) -> Completion:
+        """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
+        said = completion.text, completion.reasoning, completion.finish_reason
+        text, reasoning, ended = (part and self._redact(part) for part in said)
+        if (text, reasoning, ended) == said:
+            return completion
+        log.warning("answer.redacted", endpoint=self._endpoint, effect="a part of its key is replaced by [redacted]")
+        return structs.replace(completion, text=text or "", reasoning=reasoning, finish_reason=ended)

@@ -43,15 +43,7 @@ def split_thinking(text: str) -> tuple[str | None, str]:
         return thinking.strip(), answer.lstrip()
     if body.startswith(_OPENS):
         return _split_tags(body)
-    if "/" not in body or not any(mark in body for mark in _CLOSE_MARKS):  # much faster than a search for each tag
-        return None, text
-    closes = [(at, close) for close in _OPEN_OF if (at := body.find(close)) >= 0]
-    if not closes:
-        return None, text
-    at, close = min(closes)
-    if _OPEN_OF[close] in body[:at]:  # quoted inside the text, not at its start
-        return None, text
-    return body[:at].strip(), body[at + len(close) :].lstrip()
+    return _split_closing_tag(body) or (None, text)
 
 
 def without_thinking(text: str) -> str:
@@ -69,6 +61,17 @@ def without_tags(thinking: str) -> str:
         return body[len(opened) :].removesuffix(_TAGS[opened]).strip()
     closed = next((close for close in _OPEN_OF if body.endswith(close)), None)
     return body.removesuffix(closed).strip() if closed and _OPEN_OF[closed] not in body else thinking
+
+
+def _split_closing_tag(body: str) -> tuple[str, str] | None:
+    """Thinking whose opening tag is in the prompt; ``None`` if there is none."""
+    if "/" not in body or not any(mark in body for mark in _CLOSE_MARKS):  # much faster than a search for each tag
+        return None
+    closes = [(at, close) for close in _OPEN_OF if (at := body.find(close)) >= 0]
+    at, close = min(closes, default=(0, ""))
+    if not close or _OPEN_OF[close] in body[:at]:  # quoted inside the text, not at its start
+        return None
+    return body[:at].strip(), body[at + len(close) :].lstrip()
 
 
 def _opening_of(body: str, at: int = 0) -> str | None:

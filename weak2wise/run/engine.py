@@ -44,7 +44,7 @@ from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import Echo, RunLog, log
-from weak2wise.telemetry.plain import redactor
+from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
@@ -130,7 +130,8 @@ class Engine:
             host.check(config)
         self._host = host or Host(config)
         self._owns_host = host is None
-        self._redact = redactor(self._host.secrets(config))
+        self.redact = message_redactor(self._host.secrets(config))
+        """Removes this run's secrets from a text."""
         check_paths(config, given=questions is not None)
         if retry is not None and not (self.work_dir / "manifest.json").exists():
             raise ConfigError(f"{self.work_dir}: holds no run, so no question has failed there (dataset.work_dir)")
@@ -181,7 +182,7 @@ class Engine:
     async def _logged(self) -> AsyncIterator[None]:
         """Write events to this run's log, also how it ends. Raises ``ConfigError`` if the log cannot be opened."""
         try:
-            run_log = RunLog(self.work_dir / "run.log", self._redact, echo=self._echo, peers=self._host.logs)
+            run_log = RunLog(self.work_dir / "run.log", self.redact, echo=self._echo, peers=self._host.logs)
         except OSError as error:
             path = self.work_dir / "run.log"
             raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
@@ -267,7 +268,7 @@ class Engine:
                 pool=host.pool,
                 overlap=overlap,
                 drain=self.drain,
-                redact=self._redact,
+                redact=self.redact,
             )
             observer = Observer(
                 stages=stages,
@@ -454,7 +455,7 @@ class Engine:
 
     def _end(self, observer: Observer) -> Callable[..., None]:
         def end(_kind: object, error: BaseException | None, _trace: object) -> None:
-            observer.end(self._redact(ending_of(error)), None if error else self._input.rows)
+            observer.end(self.redact(ending_of(error)), None if error else self._input.rows)
 
         return end
 

@@ -17,11 +17,15 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.http.open_files import default_in_flight
+from weak2wise.llm.http.proxy import proxy_secrets
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.process_pool import KillablePool
 from weak2wise.telemetry.log import RunLog
 from workers.answers import warm_up
+
+OTHER_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "W2W_PAGE_TOKEN")
+"""Environment variables with secrets that no endpoint names."""
 
 
 class Host:
@@ -73,7 +77,9 @@ class Host:
         What happens to an endpoint is written to the logs of all runs on the host.
         """
         endpoints = (*self.config.endpoints.values(), *config.endpoints.values())
-        return [self._env.get(variable, "") for endpoint in endpoints for variable in endpoint.secrets().values()]
+        others = [value for name in OTHER_SECRETS if (value := self._env.get(name))]
+        others += proxy_secrets(self._env)
+        return [*(value for endpoint in endpoints for value in endpoint.secret_values(self._env)), *others]
 
     def check(self, config: Config) -> None:
         """Check that a run with this config fits this host. Raises ``ConfigError``, naming the key."""

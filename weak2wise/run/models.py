@@ -34,6 +34,7 @@ def wrap_models(
             endpoint=name,
             settings=config.endpoints[name].answer_settings(),
             cost=endpoint.cost,
+            redact=endpoint.redact_answer,
             one_of_several=name in config.models.mstrong and len(config.models.mstrong) > 1,
         )
     return models, list(rates.values())

@@ -25,6 +25,8 @@ _SHOWN = {"warning", "error", "critical"}
 _LONGEST = 400
 """Characters of an event that the user sees; ``run.log`` has all of it."""
 _NOT_SHOWN = {"event", "level", "timestamp", "exception"}
+_OURS = {"event", "level", "timestamp"}
+"""Fields that hold nothing foreign; readers of the log rely on them, so a secret like "info" does not change them."""
 
 _facts: ContextVar[Mapping[str, object]] = ContextVar("log_facts", default={})  # noqa: B039 - never changed in place
 _run_log: ContextVar["RunLog | None"] = ContextVar("run_log", default=None)
@@ -43,7 +45,7 @@ class RunLog:
 
     Args:
         path: the file to append to.
-        redact: removes this run's secrets from every text.
+        redact: removes this run's secrets from every text; it returns the same object if there are none.
         echo: shows events to the user, too; ``None``: not shown.
         peers: the logs of all runs of the same host; this one joins them while it is active.
 
@@ -79,13 +81,27 @@ class RunLog:
 
     def write(self, event: EventDict) -> None:
         """Write one event; on a full disk the line is lost, but the run goes on."""
-        clean = {key: self._redact(value) if isinstance(value, str) else value for key, value in event.items()}
-        line = json.dumps(clean, ensure_ascii=False, default=str)
+        clean = event
+        line = json.dumps(event, ensure_ascii=False, default=str)
+        if self._redact(line) is not line:  # hardly ever
+            clean = {key: value if key in _OURS else self._clean(value) for key, value in event.items()}
+            line = json.dumps(clean, ensure_ascii=False)
         with self._lock, suppress(OSError, ValueError):
             self._file.write(f"{line}\n")
             self._file.flush()
         if self._echo:
             self._show(clean, self._echo)
+
+    def _clean(self, value: object) -> object:
+        """A value as it may be kept: without secrets, and of types that JSON has."""
+        match value:
+            case None | int() | float():
+                return value
+            case dict():
+                return {self._redact(str(key)): self._clean(inner) for key, inner in value.items()}
+            case list() | tuple() | set():
+                return [self._clean(inner) for inner in value]
+        return self._redact(str(value))
 
     @staticmethod
     def _show(event: EventDict, echo: Echo) -> None:

@@ -1,9 +1,10 @@
 """Access control of the page: which requests are answered, and the security headers of the answers.
 
-The risk on loopback is DNS rebinding: another web site in the user's browser reaches the page through its own domain
-name. So the Host of a request must be known: a loopback name, or the host that the page is bound to. With a token, also
-this machine's name and any IP address, because IP addresses cannot be rebound. The token is checked in addition. A
-request with the token in its Authorization header is allowed for any Host, because no browser adds that header itself.
+A request needs the token: other users of this machine can reach every port, loopback included. In addition its Host
+must be known, because of DNS rebinding: another web site in the user's browser, which has the cookie, reaches the page
+through its own domain name. Known are loopback names, the host that the page is bound to, this machine's name and any
+IP address, because IP addresses cannot be rebound. A request with the token in its Authorization header is allowed for
+any Host, because no browser adds that header itself.
 
 The browser keeps a cookie made from the token and the port. Browsers send a host's cookies to all its ports. So the
 cookie's name contains the port (runs do not overwrite each other's cookies), and its value does not reveal the token to
@@ -32,10 +33,8 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def guard(bound: str, token: str) -> Middleware:
-    """Middleware that checks every request to a page bound to the host ``bound``. Empty ``token``: none is needed."""
-    names = _LOOPBACK | {bound.lower()}
-    if token:
-        names.add(socket.gethostname().lower())
+    """Middleware that checks every request to a page bound to the host ``bound``."""
+    names = _LOOPBACK | {bound.lower(), socket.gethostname().lower()}
 
     @web.middleware
     async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -54,20 +53,20 @@ def guard(bound: str, token: str) -> Middleware:
 
 def _check(request: web.Request, names: set[str], token: str) -> None:
     """Return if the request is allowed; otherwise raise the HTTP response to send."""
-    if request.path == "/healthz" or (token and _same(_bearer(request), token)):
+    if request.path == "/healthz" or _same(_bearer(request), token):
         return
     host = _host(request)
-    if host not in names and not (token and _is_address(host)):
+    if host not in names and not _is_address(host):
         raise web.HTTPForbidden(text="This page can be opened only under the names of its own machine.\n")
-    if not token:
-        return
     cookie, value = _cookie(request.url.port, token)
     if _same(request.query.get("token", ""), token):
         reply = web.HTTPSeeOther("/")
         reply.set_cookie(cookie, value, httponly=True, samesite="Strict")
         raise reply
     if not _same(request.cookies.get(cookie, ""), value):
-        raise web.HTTPUnauthorized(text=f"Open the page with ?token= and the value of {TOKEN}.\n")
+        raise web.HTTPUnauthorized(
+            text=f"Open the page with ?token= and the value of {TOKEN}, or under the printed URL.\n"
+        )
 
 
 def _cookie(port: int | None, token: str) -> tuple[str, str]:

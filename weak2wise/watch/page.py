@@ -4,6 +4,8 @@ Decisions:
 
 - The page only reads; only ``GET`` is supported. ``guard`` decides which requests are allowed. ``/healthz``, which
   reveals nothing about the run, is open to all.
+- Every address needs a token, loopback too: all users of a machine can reach it. If the user has set none, each start
+  makes one, which is in the printed URL and nowhere else.
 - State is sent as server-sent events, one a second and the same for all clients. Rates and charts come from the board.
 - Texts of models are escaped here. In addition the Content-Security-Policy allows only the page's own script.
 """
@@ -11,6 +13,7 @@ Decisions:
 import asyncio
 import ipaddress
 import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -66,13 +69,16 @@ class Address(NamedTuple):
 async def served(
     observer: "asyncio.Future[Observer]", address: Address, env: Mapping[str, str] = os.environ
 ) -> AsyncIterator[str]:
-    """Serve the page while the context is open. Yields its URL on this machine, with ``$W2W_PAGE_TOKEN`` as the token.
+    """Serve the page while the context is open.
+
+    Yields its URL on this machine, with the token: ``$W2W_PAGE_TOKEN``, by this name, or one made for this start.
 
     Raises:
         ConfigError: the address cannot be used, or needs a token.
     """
-    token = env.get(TOKEN, "")
-    if not address.is_loopback and not token:
+    given = env.get(TOKEN, "")
+    token = given or secrets.token_urlsafe(16)
+    if not address.is_loopback and not given:
         raise ConfigError(
             f"--page {address.host}:{address.port}: other machines could see it; set {TOKEN} to a secret value first"
         )
@@ -95,7 +101,7 @@ async def served(
         port = runner.addresses[0][1]
         here = _WILDCARDS.get(address.host, address.host)
         here = f"[{here}]" if ":" in here else here
-        yield f"http://{here}:{port}/" + (f"?token=${TOKEN}" if token else "")
+        yield f"http://{here}:{port}/?token=" + (f"${TOKEN}" if given else token)
     finally:
         page.closing.set()
         await runner.cleanup()

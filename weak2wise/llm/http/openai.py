@@ -47,7 +47,7 @@ class OpenAIModel(Endpoint):
         endpoint = self._endpoint = settings
         self._budget = self.parts.budget
         self._replicas = Replicas(name, chat_urls(endpoint), endpoint.outage_patience)
-        self._transport = Transport(name, endpoint, self.parts.env)
+        self._transport = Transport(name, endpoint, self.parts.env, self.redact)
         self._most_tokens = endpoint.longest_answer
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}

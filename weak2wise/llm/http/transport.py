@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import date
 from typing import Any, Self
@@ -21,7 +21,7 @@ from weak2wise.llm.http.proxy import proxies_for, proxy_refusal, proxy_secrets
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import Completion
-from weak2wise.telemetry.plain import redactor
+from weak2wise.telemetry.redaction import message_redactor
 
 LONGEST_MESSAGE = 400
 """Characters that are kept of an error's message. Secrets are removed first: half a key would not be recognised."""
@@ -60,13 +60,19 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Transport:
-    """One endpoint's connections; open it with ``async with``."""
+    """One endpoint's connections; open it with ``async with``.
 
-    def __init__(self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str]) -> None:
+    ``redact`` removes the endpoint's secrets from a text.
+    """
+
+    def __init__(
+        self, name: str, endpoint: OpenAIEndpoint, env: Mapping[str, str], redact: Callable[[str], str]
+    ) -> None:
         self._name = name
         self._endpoint = endpoint
         secrets = {header: env[variable] for header, variable in endpoint.secrets().items() if variable in env}
-        self._redact = redactor([*secrets.values(), *proxy_secrets(env)])
+        proxy = message_redactor(proxy_secrets(env))
+        self._redact: Callable[[str], str] = lambda text: redact(proxy(text))
         self._headers = {"Content-Type": "application/json"} | endpoint.headers
         self._headers |= {k: v if k in endpoint.headers else f"Bearer {v}" for k, v in secrets.items()}
         self._proxies = proxies_for([*chat_urls(endpoint), models_url(endpoint)], env)

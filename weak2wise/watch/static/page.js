@@ -256,7 +256,7 @@ function follow() {
     if (refused) reconnect(5);
     document.body.classList.add("lost");
     const status = refused ? await fetch("/page.css", { method: "HEAD" }).then((reply) => reply.status, () => 0) : 0;
-    if (status === 401) say("locked", "The engine needs another token now: open its page with ?token= and the value of W2W_PAGE_TOKEN.");
+    if (status === 401) say("locked", "The engine needs another token now: open its page with ?token= and the value of W2W_PAGE_TOKEN, or under the URL it printed.");
     else say("lost", "The engine is gone. This page shows its last state and tries to reconnect.");
   });
 }
