@@ -24,10 +24,26 @@ _LONG = 20_000
 """Characters; a longer question is searched on a thread."""
 
 
+_MARKS = re.compile(r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){31,}")
+"""Where more than ``_MOST_MARKS`` marks may follow each other: no mark is a letter, but for two of Japanese."""
+_MOST_MARKS = 30
+_JOINER = "\u034f"
+
+
 def words(text: str) -> list[str]:
     """The text's normalised words; a text without any is itself one word."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
+    normal = unicodedata.normalize("NFKC", _MARKS.sub(_stream_safe, text)).casefold()
     return _WORD.findall(normal) or ["".join(normal.split())]
+
+
+def _stream_safe(run: re.Match[str]) -> str:
+    """At most 30 marks in a row, as no language has more: normalising sorts them, in quadratic time (UAX #15, 13)."""
+    safe, marks = [], 0
+    for character in run[0]:
+        is_mark = unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
+        marks = marks % _MOST_MARKS + 1 if is_mark else 0
+        safe.append(_JOINER + character if marks == 1 else character)
+    return "".join(safe)
 
 
 class Overlap:
