@@ -17,6 +17,7 @@ with blockbuster_ctx(["weak2wise", "workers"]) as found:
     for function in found.functions.values():
         function.can_block_in("weak2wise/telemetry/log.py", {"write", "flush"})
         function.can_block_in("weak2wise/ledger/files.py", {"locked"})
+        function.can_block_in("weak2wise/outputs/claim.py", {"on"})
         function.can_block_in("weak2wise/run/engine.py", {"_check_writable", "_logged", "_named"})
     run_command_line()
 """

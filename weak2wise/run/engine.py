@@ -208,8 +208,7 @@ class Engine:
         await self._write_in_thread(self._input.fetch, self._resume)
         with naming_setting("dataset.input_path"):
             await asyncio.to_thread(self._input.note)
-        if self._resume == "never" or not (self.work_dir / "manifest.json").exists():
-            await asyncio.to_thread(self._input.check_rows)
+        await asyncio.to_thread(self._check_rows)
         overlap = await self._write_in_thread(read_overlap, self.config, keep)
         changed = await self._write_in_thread(
             settle,
@@ -378,6 +377,11 @@ class Engine:
                 tempfile.TemporaryFile(dir=path).close()
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
+
+    def _check_rows(self) -> None:
+        """Check the input's first rows, unless an earlier run has begun with them. Blocks; raises ``ConfigError``."""
+        if self._resume == "never" or not (self.work_dir / "manifest.json").exists():
+            self._input.check_rows()
 
     def _check_outputs(self) -> None:
         """Check that no file of somebody else would be replaced, and remove what a killed run left. Blocks."""
