@@ -40,9 +40,12 @@ def _stream_safe(run: re.Match[str]) -> str:
     """At most 30 marks in a row, as no language has more: normalising sorts them, in quadratic time (UAX #15, 13)."""
     safe, marks = [], 0
     for character in run[0]:
-        is_mark = unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
-        marks = marks % _MOST_MARKS + 1 if is_mark else 0
-        safe.append(_JOINER + character if marks == 1 else character)
+        is_mark = unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) > 0
+        if is_mark and marks == _MOST_MARKS:
+            safe.append(_JOINER)
+            marks = 0
+        marks = marks + 1 if is_mark else 0
+        safe.append(character)
     return "".join(safe)
 
 

@@ -62,6 +62,7 @@ Kind = Literal[
     "length",
     "empty_length",
     "content_filter",
+    "stuck",
     # Refusals.
     "redirect",
     "400",

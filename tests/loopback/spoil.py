@@ -30,6 +30,7 @@ from tests.loopback.replies import (
 
 HUGE = 100 << 20
 """Bytes of white space in front of the answer, in the huge body and in the unpacked gzip bomb."""
+STUCK = "!" * 60_000 + "x" + "." * 60_000 + "x\n"
 _MEGABYTE = b" " * (1 << 20)
 
 _TOO_MANY = (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests.")
@@ -264,6 +265,13 @@ def _content_filter(exchange: Exchange, _fault: Fault) -> Reply:
     return _answering(exchange, replace(exchange.answer, content="", reasoning=None), "content_filter")
 
 
+def _stuck(exchange: Exchange, _fault: Fault) -> Reply:
+    """A model that repeats one character until its tokens are used up, in its text and in its thinking."""
+    answer = exchange.answer
+    thinking = None if answer.reasoning is None else answer.reasoning + STUCK
+    return whole_reply(replace(exchange, answer=replace(answer, content=STUCK + answer.content, reasoning=thinking)))
+
+
 def _broken_off(exchange: Exchange, _fault: Fault) -> Reply:
     """DeepSeek's word for an answer that it could not finish."""
     answer = exchange.answer
@@ -310,6 +318,7 @@ _SPOILERS: dict[Kind, Callable[[Exchange, Fault], Reply]] = {
     "duplicate_id": _duplicate_id,
     "no_usage": _no_usage,
     "length": _length,
+    "stuck": _stuck,
     "content_filter": _content_filter,
     "redirect": _redirect,
 }

@@ -15,7 +15,7 @@ import pytest
 from tests.loopback import Fault, Match, Mix, answer_to, make_question, serve
 from tests.loopback.asking import chat, events_of, message_in, post
 from tests.loopback.faults import KINDS, Faults, read_script
-from tests.loopback.spoil import HUGE
+from tests.loopback.spoil import HUGE, STUCK
 
 QUESTION, ANSWER = make_question(12)
 
@@ -79,6 +79,7 @@ ODD: dict[str, Callable[[bytes], bool]] = {
     "gzip_bomb": lambda body: len(body) > HUGE and message_in(body)["content"] == SAID.content,
     "huge_body": lambda body: len(body) > HUGE and message_in(body)["content"] == SAID.content,
     "length": lambda body: b'"finish_reason":"length"' in body and message_in(body)["content"] in SAID.content,
+    "stuck": lambda body: message_in(body)["content"] == STUCK + SAID.content,
     "content_filter": lambda body: b'"finish_reason":"content_filter"' in body and not message_in(body)["content"],
     "slow_drip": lambda body: message_in(body)["content"] == SAID.content,
     "broken_sse": lambda body: is_broken_json(body.split(b"\n\n")[-1].removeprefix(b"data: ")),
@@ -90,7 +91,16 @@ ODD: dict[str, Callable[[bytes], bool]] = {
 }
 ELSEWHERE = {"502", "redirect", "429_storm", "429_words", "403_moderation", "latin1_error", "sse_reset_at_end"}
 STILL_WHOLE = {
-    *("parts_content", "length", "slow_drip", "sse_without_done", "sse_keep_alive", "duplicate_id", "no_usage"),
+    *(
+        "parts_content",
+        "length",
+        "stuck",
+        "slow_drip",
+        "sse_without_done",
+        "sse_keep_alive",
+        "duplicate_id",
+        "no_usage",
+    ),
     *("empty_content", "empty_length", "content_filter", "sse_reset_at_end", "sse_error_at_end"),
 }
 

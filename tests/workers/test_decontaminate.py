@@ -1,6 +1,8 @@
 """Questions of an evaluation set stay out of the training data, in disguise too, and nothing else is taken for one."""
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,9 @@ def test_a_set_that_cannot_be_read_is_told_in_a_line(
     assert says in said
     assert said.strip().endswith("(dataset.decontaminate)")
     assert len(said.strip().splitlines()) == 1
+
+
+def test_marks_are_normalised_as_ever_unless_there_are_more_than_any_language_has() -> None:
+    ordinary = "Việt \u0061\u0327\u0301 か\u3099 " + "a" + "\u0301\u0327" * 15 + "—" * 40 + "é"
+    assert words(ordinary) == re.findall(r"\w+", unicodedata.normalize("NFKC", ordinary).casefold())
+    assert words("a" + "\u0301\u0327" * 16)[0] == "á"

@@ -1,0 +1,167 @@
+"""Every way by which text of a model, a provider or the input enters code of ours that searches it.
+
+Each reader takes the text whole, or puts it where a bounded part of it is read. Those of the parsing tier
+(``workers.answers.algebra``) are missing: it runs in a process that can be killed.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from weak2wise.config import Columns
+from weak2wise.dataset.rows import parse_row
+from weak2wise.dataset.sources import Written
+from weak2wise.llm.errors import Transient
+from weak2wise.llm.http.error_mapping import error_for
+from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
+from weak2wise.llm.http.responses import parse_reply
+from weak2wise.llm.http.stream import Stream
+from weak2wise.llm.thinking import split_thinking
+from weak2wise.outputs.report import text as report
+from weak2wise.outputs.report.traces import end_of_prefix
+from weak2wise.telemetry.plain import plain, redactor
+from workers.answers import (
+    bare_reference,
+    first_sentence_with,
+    in_brief,
+    normalised,
+    quick_verdict,
+    worth_parsing,
+)
+from workers.answers.compare import quick_compare
+from workers.answers.extract import find_final, has_no_answer
+from workers.answers.number import read_number
+from workers.answers.text import LONGEST, clean, plain as plain_answer
+from workers.decontaminate import Overlap, words
+from workers.judge import yes_or_no
+from workers.scorers.masking import hint
+from workers.scorers.stepmask import majority
+from workers.trace_steps import split_steps
+from workers.truncate import _checked, anchor_end
+
+_ANSWER = LONGEST - 20
+"""Characters of a text that, with what is put around it, still counts as an answer."""
+_NUMBER = 150
+_HEADER = 8000
+"""A longer header is refused before we see it."""
+_REDACT = redactor(["sk-aaaaaaaaaaaaaaaa", "1111111111111111"])
+_COLUMNS = Columns()
+
+Reader = Callable[[str], Any]
+
+
+def _reply(text: str) -> None:
+    body = {"choices": [{"message": {"content": text, "reasoning_content": None}, "finish_reason": text}]}
+    parse_reply(msgspec.json.encode(body), "strong")
+
+
+def _streamed(text: str) -> None:
+    stream = Stream("strong")
+    with suppress(Transient):
+        stream.feed(b"data: " + text.encode() + b"\n\n")
+
+
+def _refused(text: str) -> None:
+    details = [{"retryDelay": "1" + text}]
+    error_for(429, msgspec.json.encode({"error": {"message": text, "code": text, "details": details}}), "strong")
+    for status in (None, 400, 403, 429):
+        said = {"message": f"try again in 1{text}", "code": text[:3]}
+        error_for(status, msgspec.json.encode({"error": said}), "strong")
+
+
+def _headers(text: str) -> None:
+    text = text[:_HEADER]
+    retry_after({"Retry-After": text, "Date": text})
+    remaining({"x-ratelimit-remaining-tokens": "1", "x-ratelimit-reset-tokens": "1" + text}, "tokens")
+
+
+def _row(text: str) -> None:
+    for fields in ({"question": text, "answer": text, "id": text}, {text: text}):
+        parse_row(Written(1, msgspec.json.encode(fields)), _COLUMNS)
+
+
+def _traced(text: str) -> None:
+    hint(split_steps(f"## Read\n{text}\n## Final Answer\n7"), 1, 4)
+
+
+def _boxed(text: str) -> Reader:
+    """Reads an attempt whose box has the hostile text next to it and, cut to an answer's length, inside."""
+    return lambda hostile: quick_verdict(text.format(hostile=hostile, inside=hostile[:_ANSWER]), "7")
+
+
+def _compared(answer: str, reference: str) -> Reader:
+    def read(hostile: str) -> None:
+        inside = hostile[:_ANSWER]
+        quick_compare(answer.replace("@", inside), reference.replace("@", inside))
+
+    return read
+
+
+def _located(reference: str) -> Reader:
+    return lambda text: first_sentence_with(text, reference)
+
+
+_PREFIX = "A first sentence. "
+
+READERS: Mapping[str, Reader] = {
+    "a final answer": find_final,
+    "a missing answer": has_no_answer,
+    "an attempt in brief": in_brief,
+    "a reference that is a solution": lambda text: bare_reference("#### " + text),
+    "a box inside text": _boxed(r"{hostile} \boxed{{{inside}}} {hostile}"),
+    "text before and after a box": _boxed(r"{hostile}\boxed{{5}}{hostile}"),
+    "a box in brackets": _boxed(r"x = (\boxed{{5}}{hostile})"),
+    "a box without braces": _boxed(r"\boxed {hostile}"),
+    "a unit after a box": _boxed(r"\boxed{{5}} cm{hostile}"),
+    "a marked unit after a box": _boxed(r"\boxed{{x}} \text{{cm}} {hostile}"),
+    "a closing phrase": _boxed("so the answer is 5 because {hostile}"),
+    "a closing phrase after text": _boxed("{hostile} the answer is {inside}."),
+    "a cut-off attempt": lambda text: quick_verdict(text, "7", cut_off=True),
+    "a hostile reference": lambda text: quick_verdict("\\boxed{5}\n\n" + "so " * 40 + "\n\n\\boxed{7}", text),
+    "worth parsing": lambda text: worth_parsing("\\boxed{x^2}", text[:_ANSWER]),
+    "an answer against a number": _compared("@", "7"),
+    "an equation": _compared("x = @", "x = @1"),
+    "a sum": _compared("@ + 1 = 7", "7"),
+    "a based number": _compared("10_{2}", "@_3"),
+    "an option's letter": _compared("(A) @", "(A)"),
+    "an option against its text": _compared("A", "(A) @"),
+    "words": _compared("x @", "y @"),
+    "a number": lambda text: read_number("5 " + text[:_NUMBER]),
+    "a number with a unit": lambda text: read_number(f"5 \\text{{ {text[:_NUMBER]} }}"),
+    "a vote": lambda text: majority([text, text + "x", "\\boxed{5}"]),
+    "a vote's spelling": lambda text: normalised(text[:_ANSWER]),
+    "clean": clean,
+    "one spelling": plain_answer,
+    "a sentence with a number": _located("7"),
+    "a sentence with a percentage": _located("5%"),
+    "a sentence with a pair": _located("(1, 2)"),
+    "a sentence with a letter": _located("(C)"),
+    "a sentence with a formula": _located(r"\frac{\sqrt{3}}{2}"),
+    "a sentence with words": lambda text: first_sentence_with(f"= {text} Ada Lovelace", "Ada Lovelace"),
+    "a sentence with a spelled number": lambda text: first_sentence_with(f"= {text} seven", "7"),
+    "a text's own anchor": lambda text: anchor_end(text, text[: len(text) // 2]),
+    "a short anchor": lambda text: anchor_end(text, text[:40]),
+    "a fenced anchor": lambda text: anchor_end(_PREFIX + text, f"```\n- {text}\n```"),
+    "a rewritten text": lambda text: _checked("rewrite", text, text[:-1], "7"),
+    "the steps of a trace": _traced,
+    "words of a question": words,
+    "an evaluation set": lambda text: Overlap([("set", [text])]).find(text),
+    "a judge's reply": yes_or_no,
+    "a reply": _reply,
+    "a stream": _streamed,
+    "thinking": split_thinking,
+    "a refusal": _refused,
+    "a refusal that is no JSON": lambda text: error_for(502, text.encode(), "strong"),
+    "headers": _headers,
+    "an input row": _row,
+    "a log line": lambda text: plain(_REDACT(text)),
+    "a title": report.title,
+    "a line": report.line,
+    "an escaped text": report.escape,
+    "a text in the report": report.prose,
+    "a formula in the report": lambda text: report.prose(f"$x{text[:300]}$ \\[{text[:300]}\\]"),
+    "an answer in the report": lambda text: report.answer("\\x" + text[:900]),
+    "where a trace was cut": lambda text: end_of_prefix(text, text[:-2] + "y"),
+}
