@@ -146,7 +146,7 @@ class Engine:
         """
         began = time.monotonic()
         with locked(self.work_dir) as self._lock:
-            self._folder = HeldFolder(self.work_dir)
+            self._folder = await asyncio.to_thread(HeldFolder, self.work_dir)
             async with self._logged():
                 overlap = await self._prepare()
                 async with self._open(overlap) as work:
