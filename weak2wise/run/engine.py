@@ -159,7 +159,7 @@ class Engine:
         began = time.monotonic()
         with ExitStack() as stack:
             self._locks.append(stack.enter_context(locked(self.work_dir)))
-            self._folder = HeldFolder(self.work_dir)
+            self._folder = await asyncio.to_thread(HeldFolder, self.work_dir)
             if self._steps[-1] is METHOD[-1]:
                 self._claim = stack.enter_context(Claim.on(self._output, self.work_dir))
                 self._locks.append(self._claim.lock)

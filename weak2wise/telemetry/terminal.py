@@ -21,7 +21,7 @@ UNREAD_SECONDS = 2.0
 
 
 class QueuedStream(io.TextIOBase):
-    """A text stream whose ``write`` never blocks: a thread writes to ``stream``'s file descriptor.
+    """A text stream whose ``write`` never blocks: a thread writes to ``stream``'s file descriptor, if it has one.
 
     ``write`` and ``drained`` raise ``OSError`` once the thread could not write. The thread never takes Python's lock of
     the stream, so it cannot hold up the end of the program.
@@ -29,7 +29,10 @@ class QueuedStream(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._fd = stream.fileno()
+        try:
+            self._fd = stream.fileno()
+        except OSError:  # it is in memory, so it never blocks
+            self._fd = -1
         self._changed = threading.Condition()  # it is re-entrant: a signal handler may write, too
         self._waiting: deque[bytes] = deque()
         self._size = 0
@@ -49,11 +52,11 @@ class QueuedStream(io.TextIOBase):
 
     def fileno(self) -> int:
         """The stream's."""
-        return self._fd
+        return self._stream.fileno()
 
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""
-        return os.isatty(self._fd)
+        return self._stream.isatty()
 
     def writable(self) -> bool:
         """It is."""
@@ -66,6 +69,8 @@ class QueuedStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Have it written, or left out if too much waits. Raises ``OSError``."""
+        if self._fd < 0:
+            return self._stream.write(text)
         data = text.encode(self.encoding, self.errors or "strict")
         with self._changed:
             if self._error:
