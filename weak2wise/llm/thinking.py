@@ -48,14 +48,19 @@ def split_thinking(text: str) -> tuple[str | None, str]:
             body = body.lstrip()
     if thoughts:
         return "\n\n".join(filter(None, thoughts)), body
+    return _split_at_close(body) or (None, text)
+
+
+def _split_at_close(body: str) -> tuple[str, str] | None:
+    """Split at the first closing tag; ``None`` without one, or if it is quoted inside the text with its opening tag."""
     if "/" not in body or not any(mark in body for mark in _CLOSE_MARKS):  # much faster than a search for each tag
-        return None, text
+        return None
     closes = [(at, close) for close in _OPEN_OF if (at := body.find(close)) >= 0]
     if not closes:
-        return None, text
+        return None
     at, close = min(closes)
-    if _OPEN_OF[close] in body[:at]:  # quoted inside the text, not at its start
-        return None, text
+    if _OPEN_OF[close] in body[:at]:
+        return None
     return body[:at].strip(), body[at + len(close) :].lstrip()
 
 
