@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
-from weak2wise.llm.http.odd_json import UNREADABLE
-from weak2wise.llm.http.rate_limit_headers import wait_in
-from weak2wise.llm.http.refusals import (
+from weak2wise.llm.http.credit import (
     AMBIGUOUS_CODE,
     NO_CREDIT_CODES,
     WAIT_CODES,
@@ -21,6 +19,8 @@ from weak2wise.llm.http.refusals import (
     is_alibaba,
     minimax_error,
 )
+from weak2wise.llm.http.odd_json import UNREADABLE
+from weak2wise.llm.http.rate_limit_headers import wait_in
 from weak2wise.llm.http.reported_usage import usage_of
 from weak2wise.llm.model import Usage
 
