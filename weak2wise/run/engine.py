@@ -209,7 +209,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
             await self._write_in_thread(store.open)
-            for file, size in store.cut.items():
+            for file, size in store.torn.items():
                 log.warning(
                     "ledger.cut", file=file, bytes=size, effect="an unfinished last line; its work is done again"
                 )
@@ -289,7 +289,7 @@ class Engine:
             output=str(self._file_of(last)),
             this_start=ThisStart(
                 seconds=round(time.monotonic() - began, 1),
-                cut=work.store.cut,
+                torn=work.store.torn,
                 replayed=dict(work.store.journal.replayed),
                 endpoints=_uses(work.endpoints),
                 verdicts=dict(work.counters.verdicts),
