@@ -33,6 +33,7 @@ def test_what_one_start_counted_is_labelled_and_the_totals_are_of_all_starts(tmp
         "verdicts": {},
         "cuts": {},
         "bits": {},
+        "torn": {},
     }
     assert before == after
     assert first.index("this start: ") < first.index("Step-Mask bits: ")

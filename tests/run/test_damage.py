@@ -115,7 +115,7 @@ def test_repair_of_answers_says_what_is_asked_again_and_at_what_cost_and_the_run
         said = finish(tmp_path, command="repair")
         costs = [line["cost_usd"] for number, line in answers if number in strong[2:]]
         average = sum(costs) / len(costs)
-        assert "ledger/journal/00000.jsonl: 3 damaged lines set kept_in" in said
+        assert "ledger/journal/00000.jsonl: 3 damaged lines set aside" in said
         assert "at most 2 answers (2 of strong/strong-a)" in said
         assert f"for about {2 * average:,.4f} US dollars" in said
         (kept_in,) = (tmp_path / "work").glob("damaged-*.jsonl")
@@ -143,7 +143,7 @@ def test_repair_of_an_outcome_asks_nothing_again(finished: FinishedRun, tmp_path
     flip(folder / "work" / "ledger" / "input" / "00000.jsonl", 1)
     said = finish(folder, command="repair")
     assert "No answer has to be asked for again" in said
-    assert said.count("1 damaged line set kept_in") == 6
+    assert said.count("1 damaged line set aside") == 6
     finish(folder, code=1)
     assert outputs(folder) == before
 
@@ -196,7 +196,7 @@ def test_a_torn_end_is_cut_and_told_in_the_log_and_the_summary(finished: Finishe
     assert f"cut off ledger/sft/00000.jsonl: an unfinished last line of {cut:,} bytes" in said
     (event,) = (event for event in lines(folder / "work" / "run.log") if event["event"] == "ledger.cut")
     assert (event["file"], event["bytes"]) == ("sft/00000.jsonl", cut)
-    assert json.loads((folder / "work" / "summary.json").read_text())["this_start"]["cut"] == {"sft/00000.jsonl": cut}
+    assert json.loads((folder / "work" / "summary.json").read_text())["this_start"]["torn"] == {"sft/00000.jsonl": cut}
     assert path.read_bytes().count(b"\n") == content.count(b"\n")
     assert outputs(folder) == outputs(finished.folder)
 

@@ -51,8 +51,8 @@ class ThisStart(Struct, frozen=True, kw_only=True):
     characters of the traces that were ``kept``."""
     bits: dict[str, int]
     """Step-Mask's bits: asked, spared by racing, asked but not needed (``in_vain``), hint too long for the weak LLM."""
-    cut: dict[str, int] = {}
-    """Bytes of unfinished last lines that were cut off the ledgers at the start, by file."""
+    torn: dict[str, int] = {}
+    """Bytes of torn ends that were cut off the ledgers at the start, by file."""
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ def show(summary: Summary, console: Console) -> None:
 def _of_this_start(start: ThisStart) -> Iterator[str]:
     replayed = sum(start.replayed.values())
     yield f"this start: {start.seconds:,.1f} s" + (f", {replayed:,} answers from the journal" if replayed else "")
-    for file, size in start.cut.items():
+    for file, size in start.torn.items():
         yield f"  cut off ledger/{file}: an unfinished last line of {size:,} bytes, whose work was done again"
     yield from (f"  {line}" for line in _counters(start))
 

@@ -237,7 +237,7 @@ class Engine:
             assert manifest is not None  # settled just now
             self._input.expect(manifest.input)
             await self._write_in_thread(store.open, manifest.settings)
-            for file, size in store.cut.items():
+            for file, size in store.torn.items():
                 log.warning(
                     "ledger.cut", file=file, bytes=size, effect="an unfinished last line; its work is done again"
                 )
@@ -331,7 +331,7 @@ class Engine:
             output=str(self._file_of(last)),
             this_start=ThisStart(
                 seconds=round(time.monotonic() - began, 1),
-                cut=work.store.cut,
+                torn=work.store.torn,
                 replayed=dict(work.store.journal.replayed),
                 endpoints=_uses(work.endpoints),
                 verdicts=dict(work.counters.verdicts),

@@ -48,10 +48,10 @@ class RunStore:
         self.journal.open(self.is_pending)
 
     @property
-    def cut(self) -> dict[str, int]:
+    def torn(self) -> dict[str, int]:
         """What ``open`` has cut off: bytes by file, as in ``journal/00000.jsonl``."""
-        torn = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut) if end]
-        return {f"{end.path.parent.name}/{end.path.name}": end.size for end in torn}
+        ends = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut) if end]
+        return {f"{end.path.parent.name}/{end.path.name}": end.size for end in ends}
 
     def is_pending(self, row: int, role: str) -> bool:
         """Whether a row may still need a role's answers."""
