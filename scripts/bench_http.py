@@ -25,6 +25,7 @@ from tests.loopback.answers import make_question
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.drain import Drain
+from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.model import Message, Prompt
@@ -50,14 +51,19 @@ async def bare(base_url: str, requests: int, in_flight: int) -> None:
 
 
 async def endpoint(base_url: str, requests: int, in_flight: int) -> None:
-    """What the engine does: prompt, retries, limits, typed completion, journal."""
-    settings = OpenAIEndpoint(model_id="weak", base_url=base_url, max_concurrent_requests=in_flight)
+    """What the engine does: prompt, retries, limits, typed completion without secrets, journal."""
+    settings = OpenAIEndpoint(
+        model_id="weak", base_url=base_url, max_concurrent_requests=in_flight, api_key_env="BENCH_KEY"
+    )
+    parts = HostParts(env={"BENCH_KEY": "sk-" + "0123456789abcdef" * 3})
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), max_bytes=1 << 28, fsync_seconds=1.0)
         journal.open(lambda _row, _role: True)
-        async with OpenAIModel("bench", settings) as model:
+        async with OpenAIModel("bench", settings, parts) as model:
             retried = Retried(model, max_retries=6)
-            journaled = Journaled(retried, journal, role="weak", endpoint="bench", settings={})
+            journaled = Journaled(
+                retried, journal, role="weak", endpoint="bench", settings={}, redact=model.redact_answer
+            )
 
             drain = Drain()  # one for all calls, as in a run
 

@@ -136,7 +136,7 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         for key in structs.fields(type(self)):
             try:
                 msgspec.json.encode(getattr(self, key.name))
-            except (TypeError, ValueError, OverflowError) as error:
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 raise ConfigError(
                     f"{self._key(key.encode_name)}: expected a value that YAML can hold: {error}"
                 ) from None

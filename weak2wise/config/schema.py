@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from weak2wise.config.endpoints import EndpointSettings, LimitSettings, decode_endpoint
-from weak2wise.config.section import Count, Name, Natural, Positive, Section, Share, Temperature, nearest
+from weak2wise.config.section import (
+    Count,
+    Name,
+    Natural,
+    Positive,
+    Section,
+    Share,
+    Temperature,
+    check_file_name,
+    nearest,
+)
 from weak2wise.errors import ConfigError
 
 
@@ -108,6 +118,10 @@ class Dataset(Section, frozen=True, kw_only=True):
         """Check each key. Raises ``ConfigError``."""
         super().__post_init__()
         self._expand_user("input_path", "work_dir", "finetune_out", "decontaminate")
+        for key in ("input_path", "work_dir", "finetune_out"):
+            check_file_name(getattr(self, key) or "", self._key(key))
+        for path in self.decontaminate:
+            check_file_name(path, self._key("decontaminate"))
 
 
 class PromptTexts(Section, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ It is checked when it is made, from a file or in code, so the same mistake gets 
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,16 +17,21 @@ from weak2wise.errors import ConfigError
 
 T = TypeVar("T")
 
-Count = Annotated[int, Meta(ge=1)]
+LARGEST = 10**15
+"""Of any number: more, infinity included, is a mistake, and would overflow somewhere."""
+Count = Annotated[int, Meta(ge=1, le=LARGEST)]
 """At least one."""
-Natural = Annotated[int, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
+Natural = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[float, Meta(gt=0, le=LARGEST)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
-Price = Annotated[float, Meta(ge=0)]
+Price = Annotated[float, Meta(ge=0, le=LARGEST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*(\?[^\s#]*)?$")]
 """A base URL; a path is added to it, before its query. No user and password: they would be secrets in a file."""
+
+MOST_BYTES, MOST_PART_BYTES = 4000, 255
+"""Bytes of a path, with room for the files of a work_dir, and of each part of it."""
 
 _AT = re.compile(r" - at (?P<is_key>`key` in )?`\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<key>[^`]*)`")
@@ -75,6 +81,19 @@ def expand_user(path: str, key: str) -> str:
         raise ConfigError(f"{key}: {path}: there is no such user") from None
 
 
+def check_file_name(path: str, key: str) -> None:
+    """Raise ``ConfigError`` if no file can have this name."""
+    problem = None
+    if "\0" in path or any("\ud800" <= c < "\udc80" or "\udcff" < c <= "\udfff" for c in path):
+        problem = "holds a character that no file name can"
+    elif len(os.fsencode(path)) > MOST_BYTES or any(
+        len(os.fsencode(part)) > MOST_PART_BYTES for part in path.split("/")
+    ):
+        problem = "too long for a file name"
+    if problem:
+        raise ConfigError(f"{key}: {problem}")
+
+
 def convert(value: object, kind: type[T], key: str) -> T:
     """Convert a value to its type and check its bounds.
 
@@ -90,6 +109,8 @@ def convert(value: object, kind: type[T], key: str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         message = str(error)
+    except (UnicodeEncodeError, RecursionError):
+        raise ConfigError(f"{key}: expected a value that YAML can hold") from None
     at = _AT.search(message)
     inside = at["path"] if at else ""
     path = key + inside

@@ -7,6 +7,7 @@ only affects speed, and never holds a secret: long or free-form values are kept 
 import hashlib
 import time
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +87,9 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
+_SET_ASIDE = ("ledger", "manifest.json")
+
+
 def settle(
     work_dir: Path,
     shape: dict[str, Any],
@@ -114,8 +118,13 @@ def settle(
         work_dir, shape, input_path, resume, defaults=defaults, may_start_over=may_start_over
     )
     if resume == "never":
+<<<<<<< HEAD
         aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
         for name in ("ledger", "manifest.json", "side_costs.jsonl"):
+=======
+        aside = _free_suffix(work_dir)
+        for name in _SET_ASIDE:
+>>>>>>> h-keys
             if (work_dir / name).exists():
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
     if old is None or changed or current != old.input:
@@ -201,3 +210,10 @@ def load_manifest(path: Path) -> Manifest | None:
         raise ConfigError(
             f"{path}: cannot be read as a manifest: {error}; restore it or pick another work_dir"
         ) from None
+
+
+def _free_suffix(work_dir: Path) -> str:
+    """Names the moment at which a run is set aside, and its number among those set aside in the same second."""
+    second = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
+    suffixes = (second + (f"-{number}" if number > 1 else "") for number in count(1))
+    return next(s for s in suffixes if not any((work_dir / f"{name}{s}").exists() for name in _SET_ASIDE))

@@ -86,6 +86,8 @@ class RunLog:
         if self._redact(line) is not line:  # hardly ever
             clean = {key: value if key in _OURS else self._clean(value) for key, value in event.items()}
             line = json.dumps(clean, ensure_ascii=False)
+        if not line.isascii():  # a path that is no UTF-8 holds half surrogates, which no file and no reader takes
+            line = line.encode(errors="backslashreplace").decode().replace("\\udc", "\\\\udc")
         with self._lock, suppress(OSError, ValueError):
             self._file.write(f"{line}\n")
             self._file.flush()
