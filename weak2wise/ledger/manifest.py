@@ -87,7 +87,7 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-_SET_ASIDE = ("ledger", "manifest.json")
+_SET_ASIDE = ("ledger", "manifest.json", "side_costs.jsonl")
 
 
 def settle(
@@ -118,13 +118,8 @@ def settle(
         work_dir, shape, input_path, resume, defaults=defaults, may_start_over=may_start_over
     )
     if resume == "never":
-<<<<<<< HEAD
-        aside = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
-        for name in ("ledger", "manifest.json", "side_costs.jsonl"):
-=======
         aside = _free_suffix(work_dir)
         for name in _SET_ASIDE:
->>>>>>> h-keys
             if (work_dir / name).exists():
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
     if old is None or changed or current != old.input:
