@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from weak2wise.config import Columns
+from weak2wise.dataset.raw import Written
 from weak2wise.dataset.rows import parse_row
-from weak2wise.dataset.sources import Written
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
@@ -21,7 +21,8 @@ from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.thinking import split_thinking
 from weak2wise.outputs.report import text as report
 from weak2wise.outputs.report.traces import end_of_prefix
-from weak2wise.telemetry.plain import plain, redactor
+from weak2wise.telemetry.plain import plain
+from weak2wise.telemetry.redaction import answer_redactor, message_redactor
 from workers.answers import (
     bare_reference,
     first_sentence_with,
@@ -46,7 +47,8 @@ _ANSWER = LONGEST - 20
 _NUMBER = 150
 _HEADER = 8000
 """A longer header is refused before we see it."""
-_REDACT = redactor(["sk-aaaaaaaaaaaaaaaa", "1111111111111111"])
+_SECRETS = ["sk-aaaaaaaaaaaaaaaa", "1111111111111111"]
+_REDACT, _REDACT_ANSWER = message_redactor(_SECRETS), answer_redactor(_SECRETS)
 _COLUMNS = Columns()
 
 Reader = Callable[[str], Any]
@@ -144,7 +146,7 @@ READERS: Mapping[str, Reader] = {
     "a text's own anchor": lambda text: anchor_end(text, text[: len(text) // 2]),
     "a short anchor": lambda text: anchor_end(text, text[:40]),
     "a fenced anchor": lambda text: anchor_end(_PREFIX + text, f"```\n- {text}\n```"),
-    "a rewritten text": lambda text: _checked("rewrite", text, text[:-1], "7"),
+    "a rewritten text": lambda text: _checked("rewrite", text, text[:-1], "7", RULES),
     "the steps of a trace": _traced,
     "words of a question": words,
     "an evaluation set": lambda text: Overlap([("set", [text])]).find(text),
