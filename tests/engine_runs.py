@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from tests.loopback import make_question
+from weak2wise.ledger.lines import sealed
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = {"weak": "weak", "strong-a": "strong-a", "strong-b": "strong-a-two", "judge": "judge", "trunc": "trunc"}
@@ -91,3 +92,9 @@ def finish(folder: Path, *arguments: str, command: str = "run", code: int = 0) -
 def lines(path: Path) -> list[dict[str, Any]]:
     """A JSONL file's objects."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def rewrite(shard: Path, rows: list[dict[str, Any]]) -> None:
+    """Write other lines into a shard of a ledger, each with its checksum."""
+    bare = ({key: value for key, value in row.items() if key != "xxh64"} for row in rows)
+    shard.write_bytes(b"".join(sealed(json.dumps(row).encode()) for row in bare))

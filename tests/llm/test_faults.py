@@ -77,6 +77,7 @@ TABLE: dict[str, tuple[str, int]] = {
     "sse_error_at_end": AT_ONCE,
     "duplicate_id": AT_ONCE,
     "no_usage": AT_ONCE,
+    "stuck": AT_ONCE,
     "length": ("cut short", 1),
     "content_filter": ("empty", 1),
     "redirect": ("stops", 1),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine_runs import ROOT, lines
+from tests.engine_runs import ROOT, lines, rewrite
 from tests.finished_run import SUBJECTS, FinishedRun, command
 from weak2wise.outputs.choice import shares
 from weak2wise.outputs.layouts import LAYOUTS
@@ -117,7 +117,7 @@ def test_a_mark_that_comes_late_is_read_by_who_guesses_types_from_the_first_rows
     (shard,) = (work / "ledger" / "select").glob("*.jsonl")
     *before, last = lines(shard)
     last["record"]["winner"]["marks"] = ["length", "unfaithful"]
-    shard.write_text("".join(json.dumps(line) + "\n" for line in [*before, last]))
+    rewrite(shard, [*before, last])
     out = tmp_path / "train.jsonl"
     assert command("export", work, "--out", out, "--provenance") == 0
     rows = datasets.load_dataset(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.browser import opened
-from tests.engine_runs import finish, lines
+from tests.engine_runs import finish, lines, rewrite
 from tests.finished_run import FinishedRun, command
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
     for paid in journal[2:5]:
         paid["completion"]["usage"] = {"prompt_tokens": 10, "completion_tokens": 10, "estimated": True}
     lost = journal[0] | {"key": "", "cost_usd": 0.0042}
-    shard.write_text("".join(json.dumps(paid) + "\n" for paid in [*journal, lost]))
+    rewrite(shard, [*journal, lost])
     assert command("report", tmp_path / "work") == 0
     with opened(browser, tmp_path / "work" / "report.html") as view:
         said = view.page.locator("section:has(h2:text-is('Tokens')) > p").inner_text()

@@ -135,11 +135,13 @@ def test_a_set_that_cannot_be_read_is_told_in_a_line(
     if content is not None:
         (tmp_path / "set.jsonl").write_text(content)
     sets = f"dataset.decontaminate=[{tmp_path / 'set.jsonl'}]"
-    assert command("check", "--config", tmp_path / "config.yaml", "--set", sets) == 2
+    assert command("preview", "--config", tmp_path / "config.yaml", "--set", sets) == 2
     said = capsys.readouterr().err
     assert says in said
     assert said.strip().endswith("(dataset.decontaminate)")
     assert len(said.strip().splitlines()) == 1
+    assert command("check", "--config", tmp_path / "config.yaml", "--set", sets) == 2
+    assert says in capsys.readouterr().out
 
 
 def test_marks_are_normalised_as_ever_unless_there_are_more_than_any_language_has() -> None:

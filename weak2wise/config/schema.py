@@ -10,6 +10,7 @@ from msgspec import Meta, field
 
 from weak2wise.config.endpoints import EndpointSettings, LimitSettings, decode_endpoint
 from weak2wise.config.section import (
+    LARGEST,
     Count,
     Name,
     Natural,
@@ -170,7 +171,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     race_width: Count | None = None
     queue_size: Count = 32
     shard_mb: Count = 256
-    fsync_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    fsync_seconds: Annotated[float, Meta(ge=0, le=LARGEST)] = 1.0
     salvage_rounds: Natural = 1
     max_engine_restarts: Natural = 3
     max_error_rate: Share = 0.9
