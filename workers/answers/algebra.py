@@ -89,8 +89,9 @@ def _carefully(given: str, wanted: str) -> bool | None:
     result = _compare(one, other, compare)
     if result is not False:
         return result
-    several = len(one.items) != len(other.items) and (may_join_digits(given) or may_join_digits(wanted))
-    return None if several or _may_be_list(one, other) else False
+    alike = len(one.items) != len(other.items) or _digits(one) == _digits(other)
+    grouped = alike and (may_join_digits(given) or may_join_digits(wanted))
+    return None if grouped or _may_be_list(one, other) else False
 
 
 def _may_be_list(one: _Shape, other: _Shape) -> bool:

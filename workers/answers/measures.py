@@ -61,10 +61,10 @@ kg s^-2 A^-1: *T *tesla 1; gauss 1/10000
 kg m^2 s^-2 A^-2: *H *henry 1
 m^2 s^-2: *Gy *gray 1; *Sv *sievert 1
 $: cent ¢ 1/100; dollar $ usd USD buck 1
-€: € euro eur EUR 1
+€: € euro eur EUR 1; eurocent 1/100
 £: £ gbp GBP 1; pence penny 1/100
 ₹: ₹ rupee INR 1; paise 1/100
-¥: ¥ yen yuan rmb RMB 1
+¥: ¥ yen yuan rmb RMB 1; fen 1/100
 """
 _TEMPERATURES = {
     "celsius": (Fraction(1), Fraction(27315, 100)),

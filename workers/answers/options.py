@@ -33,7 +33,7 @@ _DENIED = re.compile(
     r"(?:\b(?:not|never|cannot|if|whether|either|neither|maybe|perhaps|might|could)\b|n't\b)[^,.;]{0,24}\Z",
     re.IGNORECASE,
 )
-_HEDGED = re.compile(r"[ )]{0,3}(?:or\b|,?\s*(?:(?:is|was)\s+)?(?:not|wrong|incorrect|false)\b|fails\b)", re.IGNORECASE)
+_HEDGED = re.compile(r"[ )]{0,3}(?:or\b|,? ?(?:(?:is|was) )?(?:not|wrong|incorrect|false)\b|fails\b)", re.IGNORECASE)
 _LOOK_BACK = 24
 
 

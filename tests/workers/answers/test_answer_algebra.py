@@ -127,6 +127,38 @@ MISREAD = [
 ]
 
 
+NO_ARITHMETIC = [
+    ("e4", "4e", UNSURE),
+    ("12AB", "AB12", UNSURE),
+    ("1e9+7", "1000000007", UNSURE),
+    ("+1-555-1234", "-1788", UNSURE),
+    ("2024/01/05", "2024/05/01", UNSURE),
+    ("2-1, 3-0", "1, 3", UNSURE),
+    (r"10-5-2\text{ cm}", r"3\text{ cm}", UNSURE),
+    (r"4\times 6\text{ cm}", r"24\text{ cm}", UNSURE),
+    (r"8.5 \times 11", r"11 \times 8.5", UNSURE),
+    ("4*6", "24", UNSURE),
+    (r"4 \cdot 6", "24", YES),
+    (r"3 \times 10^{5}", "300000", YES),
+    ("[1,2,3]", "[3,2,1]", UNSURE),
+    ("[1,2,3]", "(3,2,1)", UNSURE),
+    ("[1,2,3]", "[1,2,4]", NO),
+    ("(1,2,3)", "(3,2,1)", NO),
+    ("(1,250, 3)", "(1250,3)", YES),
+    ("(1,250,3)", "(1250,3)", UNSURE),
+    ("(1,250, 300)", "(1, 250,300)", UNSURE),
+    (r"\{1,000, 2,000\}", r"\{1000, 2000\}", YES),
+    (r"(5\text{ MeV}, 3)", r"(5\text{ meV}, 3)", UNSURE),
+    (r"E = 5\text{ MeV}", r"5\text{ meV}", UNSURE),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "expected"), NO_ARITHMETIC)
+def test_labels_dates_sizes_and_lists_are_no_arithmetic(answer: str, reference: str, expected: bool | None) -> None:
+    check(answer, reference, expected)
+    check(reference, answer, expected)
+
+
 @pytest.mark.parametrize(("answer", "reference", "expected"), LARGE_AND_SMALL)
 def test_nothing_is_too_large_or_too_small_to_matter(answer: str, reference: str, expected: bool | None) -> None:
     check(answer, reference, expected)

@@ -100,6 +100,41 @@ SCALED = [
     ("5 thousands", "5000", UNSURE),
 ]
 
+MEASURES = [
+    (r"5\text{ MeV}", r"5\text{ meV}", UNSURE),
+    (r"5\text{ Gpa}", r"5\text{ GPa}", YES),
+    (r"36\text{ km/h}", r"10\text{ m/s}", YES),
+    ("9.8 N/kg", "9.8 m/s^2", YES),
+    (r"9.8\text{ m s}^{-2}", "9.8", YES),
+    ("8 Mbps", "1 MBps", UNSURE),
+    ("1 GB", "1024 MB", UNSURE),
+    (r"100\text{ kN}", "100000", UNSURE),
+    ("1 acre", "43560", UNSURE),
+    ("5 miles", "8", UNSURE),
+    ("5 miles", "8 km", UNSURE),
+    (r"1\text{ Xq}", "1000", UNSURE),
+    ("£5", "500", UNSURE),
+    ("€5", "$5", UNSURE),
+    ("20°C", "68°F", YES),
+    ("20°C", "68", UNSURE),
+    ("0°C", "32", UNSURE),
+    ("20°C", "25", NO),
+    (r"37^\circ\text{C}", r"40^\circ\text{C}", NO),
+    ("5°C", "5°F", UNSURE),
+    (r"5\text{ m}", r"5\text{ m}^2", UNSURE),
+    ("50 cm", "51", NO),
+    ("3 h", "190 min", UNSURE),
+    (r"3\text{ h}", r"180\text{ min}", YES),
+    (r"3\text{ h}", r"100\text{ min}", NO),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "expected"), MEASURES)
+def test_units_know_capitals_and_dimensions(answer: str, reference: str, expected: bool | None) -> None:
+    check(answer, reference, expected)
+    check(reference, answer, expected)
+
+
 CHANGING_WORDS = """
 lakh, crore, k, M, grand, dozens, pairs, score, halves, quarters, thirds, sevenths, twelfths, hundredths, tens, March,
 May, Dec, pm, a.m., BC, below zero, degrees below, loss, fewer, more, short, squared, doubled, factorial, root,
