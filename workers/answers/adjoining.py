@@ -23,9 +23,7 @@ _OPENED = re.compile(
     r"(?:\s|(?<!\\)\$|\\[\[(]|(?:(?<=\s)|\A)[*_]{1,3}|[\"`]|(?:(?<=\s)|\A)\(|"
     r"(?:\\(?:text|textbf|textit|mathbf|mathrm|bm|boldsymbol|underline|[lL]arge|[hH]uge|color\{\w+\})\s*|(?<![\w}^_\\]))\{)+\Z"
 )
-_CLOSED = re.compile(
-    r"(?:\s|(?<!\\)\$|\\[\])]|[*_]|[\"`]|\\(?:qed|blacksquare|square|checkmark)(?![A-Za-z])|[✓✅■□])*"
-)
+_CLOSED = re.compile(r"(?:\s|(?<!\\)\$|\\[\])]|[*_]|[\"`]|\\(?:qed|blacksquare|square|checkmark)(?![A-Za-z])|[✓✅■□])*")
 _LINE_END = re.compile(r"\n|\\\\|\\end\{|&")
 _WORD = re.compile(r"(?<![\\A-Za-z])(?:[A-Za-z]{2,}|a)\Z")
 _CHANGES_ANSWER = re.compile(
