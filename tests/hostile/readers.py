@@ -37,6 +37,7 @@ from workers.answers.number import read_number
 from workers.answers.text import LONGEST, clean, plain as plain_answer
 from workers.decontaminate import Overlap, words
 from workers.judge import yes_or_no
+from workers.rules import RULES
 from workers.scorers.masking import hint
 from workers.scorers.stepmask import majority
 from workers.trace_steps import split_steps
@@ -159,6 +160,7 @@ READERS: Mapping[str, Reader] = {
     "headers": _headers,
     "an input row": _row,
     "a log line": lambda text: plain(_REDACT(text)),
+    "an answer to be redacted": _REDACT_ANSWER,
     "a title": report.title,
     "a line": report.line,
     "an escaped text": report.escape,

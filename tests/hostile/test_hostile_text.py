@@ -42,7 +42,6 @@ NOT_HOSTILE = {
     "weak2wise/commands/say.py": "the user's own command line",
     "weak2wise/config/endpoints.py": "keys of the user's own config",
     "weak2wise/config/section.py": "messages about the user's own config",
-    "weak2wise/ledger/shards.py": "names of files",
     "weak2wise/llm/vllm/engine_log.py": "the last 16 KiB of the engine's log, each line matched from its start",
     "workers/answers/algebra.py": "runs only in a process that can be killed",
 }

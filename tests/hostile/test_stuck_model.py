@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.engine_runs import ROOT, lines, run_in
 from tests.loopback import Fault, LoopbackProcess, Match
+from tests.watch.looking import below, page_of
 
 SLOWEST = 3.0
 """Seconds within which the service answers on a busy machine; the stuck answers held it up for half a minute each."""
@@ -26,7 +27,7 @@ def stuck_run(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str, Loop
         with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
             try:
                 assert engine.stderr
-                yield engine, engine.stderr.readline().removeprefix("The page: ").strip(), server
+                yield engine, page_of(engine), server
             finally:
                 engine.kill()
 
@@ -40,7 +41,7 @@ def test_the_service_stays_healthy_and_the_run_ends(tmp_path: Path) -> None:
         looks = 0
         while engine.poll() is None:
             try:
-                assert urllib.request.urlopen(f"{url}healthz", timeout=SLOWEST).status == 200
+                assert urllib.request.urlopen(below(url, "healthz"), timeout=SLOWEST).status == 200
                 looks += 1
             except urllib.error.URLError as error:
                 assert isinstance(error.reason, ConnectionError), error  # it is just ending

@@ -97,6 +97,7 @@ def test_repair_of_answers_says_what_is_asked_again_and_at_what_cost_and_the_run
         finish(tmp_path)
         needed, calm = asked_of(server), outputs(tmp_path)
         shutil.rmtree(tmp_path / "work")
+        (tmp_path / "out.jsonl").unlink()
         finish(tmp_path, "--up-to-step", "2")
         ledger = tmp_path / "work" / "ledger"
         (ledger / "generate" / "00000.jsonl").write_bytes(b"")  # as a power cut may leave it; the answers are kept

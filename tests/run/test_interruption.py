@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.engine_runs import ROOT, config_for, write_run
 from weak2wise.config import load_config
 from weak2wise.ledger.files import holder
+from weak2wise.ledger.manifest import settle
 from weak2wise.run.engine import Engine
 
 GIGABYTE = 1 << 30
@@ -40,14 +42,21 @@ def test_ctrl_c_does_not_wait_for_a_large_input_to_be_read(tmp_path: Path) -> No
     assert said.startswith("Interrupted; everything that had arrived is kept. Go on with: ")
 
 
-async def test_the_work_dir_is_held_until_nothing_writes_there_any_more(tmp_path: Path) -> None:
+async def test_the_work_dir_is_held_until_nothing_writes_there_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The manifest is written by the thread that reads the input, though nobody waits for it any more."""
-    work = tmp_path / "work"
+    work, reading = tmp_path / "work", asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def settle_now(*args: Any, **options: Any) -> Any:
+        loop.call_soon_threadsafe(reading.set)
+        return settle(*args, **options)
+
+    monkeypatch.setattr("weak2wise.run.engine.settle", settle_now)
     engine = Engine(load_config(large_input(tmp_path, GIGABYTE // 4)))
     running = asyncio.create_task(engine.run())
-    while not (work / "run.log").exists():
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await reading.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -49,7 +49,9 @@ def test_no_room_for_the_next_shard_is_a_stop_that_can_be_resumed(tmp_path: Path
 def test_a_summary_that_cannot_be_written_is_a_stop_too(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)
-        (tmp_path / "work" / "summary.json").mkdir(parents=True)
+        finish(tmp_path, "--up-to-step", "1")
+        (tmp_path / "work" / "summary.json").unlink()
+        (tmp_path / "work" / "summary.json").mkdir()
         said = finish(tmp_path, code=3)
         assert "Move what is at that path somewhere else" in said
         assert "Traceback" not in said

@@ -7,6 +7,7 @@ to the file keeps two runs from writing it at once, also two of one process.
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, replacing, write_atomic
@@ -105,7 +106,8 @@ class Claim:
         """Keep the digests that the file may have from now on."""
         known = tuple(filter(None, digests))
         record = _Written(str(self._work_dir.resolve()), str(self._output.resolve()), known)
-        write_atomic(self._work_dir / _RECORD, [msgspec.json.encode(record), b"\n"])
+        # Not by msgspec: a path need not be UTF-8.
+        write_atomic(self._work_dir / _RECORD, [json.dumps(structs.asdict(record)).encode(), b"\n"])
 
 
 def check_owner(output: Path, work_dir: Path) -> None:
@@ -166,10 +168,10 @@ def _wrote_before(output: Path, work_dir: Path) -> bool:
 def _record(work_dir: Path) -> _Written | None:
     path = work_dir / _RECORD
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Written)
+        return msgspec.convert(json.loads(path.read_bytes()), _Written)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}; restore it, or remove it and {_ADVICE}") from None
 
 
