@@ -33,12 +33,13 @@ class Deadline:
         self._handle: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout(None)
-        await self._timeout.__aenter__()
-        self.renew()
         if self._seconds < math.inf:
-            self._look_again(monotonic())
+            self._loop = asyncio.get_running_loop()
+            self._timeout = asyncio.timeout(None)
+            await self._timeout.__aenter__()
+            now = monotonic()
+            self._end = now + self._seconds
+            self._look_again(now)
         return self
 
     async def __aexit__(
@@ -46,7 +47,7 @@ class Deadline:
     ) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
+            await self._timeout.__aexit__(kind, error, trace)
 
     def renew(self) -> None:
         """Begin again: what was waited for shows signs of life."""

@@ -206,3 +206,22 @@ async def test_probes_that_only_hang_end_the_wait_of_all_calls() -> None:
             assert time.monotonic() - began < 2 + 4 + 5
             assert sum(isinstance(end, Down) for end in ends) >= 25
             assert {type(end) for end in ends} <= {Down, Transient}
+
+
+async def test_a_connection_that_is_not_made_in_time_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue of the listening socket is full, so nobody answers."""
+    monkeypatch.setattr(transport, "CONNECT_SECONDS", 0.3)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        settings = OpenAIEndpoint(base_url=f"http://127.0.0.1:{address[1]}/v1", model_id="strong-a")
+        async with OpenAIModel("a", settings) as model:
+            with pytest.raises(Transient, match=r"cannot connect within 0\.3 s"):
+                await model.complete(PROMPT)
+        for each in waiting:
+            each.close()

@@ -53,10 +53,10 @@ def _url(base_url: str, path: str) -> str:
 
 
 class _Connector(aiohttp.TCPConnector):
-    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
-        """Give a connection, a new one within ``CONNECT_SECONDS``. Raises ``TimeoutError``."""
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Connect within ``CONNECT_SECONDS``. Raises ``TimeoutError``, of which aiohttp makes an error of its own."""
         async with Deadline(CONNECT_SECONDS):
-            return await super().connect(*args, **kwargs)
+            return await super()._create_connection(*args, **kwargs)
 
 
 class Transport:
