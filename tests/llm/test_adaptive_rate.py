@@ -175,6 +175,7 @@ def test_a_day_s_quota_is_waited_out_and_not_taken_for_a_rate() -> None:
 def test_a_minute_s_pause_is_taken_for_a_rate() -> None:
     before, after = after_a_pause(60.0)
     assert before == pytest.approx(91, rel=0.05)
+    assert before is not None
     assert after is not None
     assert after < before
 

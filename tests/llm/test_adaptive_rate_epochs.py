@@ -46,7 +46,7 @@ def test_a_refusal_that_arrives_after_the_pause_does_not_begin_another_one() -> 
 
 
 def test_a_pause_that_was_too_short_is_no_epoch() -> None:
-    """All that was sent after it was refused. One epoch that ends early afterwards is the first, and teaches nothing."""
+    """All sent after it was refused. An epoch that ends early afterwards is the first one, and teaches nothing."""
     adaptive = learned()
     refused(adaptive, adaptive.send(11.0), 11.1, 100.0)
     adaptive.send(100.0)

@@ -1,7 +1,8 @@
 """One stage: what it stores of a provider's words, and how many failures it takes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ KEY = "sk-A1b2C3d4E5f6G7h8I9j0"
 
 
 def stage(
-    folder: Path, worker: Callable[[Item], Awaitable[Item]], *, max_error_rate: float = 1.0, secret: str = KEY
+    folder: Path, worker: Callable[[Item], Coroutine[Any, Any, Item]], *, max_error_rate: float = 1.0, secret: str = KEY
 ) -> Stage[Item]:
     ledger = Ledger("a", folder, Item, max_bytes=1 << 20, fsync_seconds=0.01)
     ledger.open()

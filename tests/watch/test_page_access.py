@@ -106,9 +106,8 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
         for path in (b"//evil.example/x", b"/trace/1", b"/"):
             status, fields = await _raw(url, b"Host: localhost", target=path + b"?token=open-sesame")
             assert (status, fields.get("location")) == (303, "/"), path
-            cookie, *attributes = fields["set-cookie"].split("; ")
-            assert {"HttpOnly", "SameSite=Strict"} <= set(attributes)
-            assert "open-sesame" not in cookie
+            assert {"HttpOnly", "SameSite=Strict"} <= set(fields["set-cookie"].split("; "))
+            assert "open-sesame" not in fields["set-cookie"]
         cookie = fields["set-cookie"].partition(";")[0].encode()
         status, fields = await _raw(url, b"Host: localhost", b"Cookie: " + cookie, target=b"/nothing")
         assert (status, fields["x-content-type-options"]) == (404, "nosniff")

@@ -23,7 +23,6 @@ from workers.seeds import seed_of
 from workers.select import Select
 from workers.truncate import Truncate
 
-
 FILTER, JUDGE, TRUNCATE = 417549341, 23086331, 1057493407
 GENERATE = [595473614, 920631523, 1709269498, 1722709045]
 """By model and sample."""
