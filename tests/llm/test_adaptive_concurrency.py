@@ -37,3 +37,13 @@ def test_a_limit_of_slow_answers_grows_while_nothing_is_refused() -> None:
     assert concurrency.size == 64
     concurrency.cut(64)
     assert concurrency.overdue(1e6) == math.inf
+
+
+def test_a_second_cut_goes_down_from_the_limit_although_more_are_still_in_flight() -> None:
+    """Those in flight since before the first cut are not allowed any more."""
+    concurrency = AdaptiveConcurrency(0.0, ceiling=1000, first=400)
+    concurrency.cut(400)
+    concurrency.cut(390)
+    assert concurrency.size == 225
+    concurrency.cut(100)
+    assert concurrency.size == 75, "fewer in flight than allowed: what was refused counts"

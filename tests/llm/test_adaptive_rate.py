@@ -147,10 +147,44 @@ def test_refusals_that_do_not_follow_the_rate_do_not_bring_it_down_for_ever() ->
     assert rates[-1] is None or rates[-1] > 10, rates[-1]
 
 
+def after_a_pause(seconds: float) -> tuple[float | None, float | None]:
+    """The rate before a refusal that asks for so long a pause, and once something is sent after it.
+
+    100 requests a second were learned before.
+    """
+    adaptive = AdaptiveRate(0.0)
+    now = 0.0
+    for _ in range(2):
+        for number in range(1000):
+            epoch = adaptive.send(now + number / 100)
+        before = adaptive.rate
+        adaptive.refused(epoch)
+        now += 10 + (1.0 if before is None else seconds)
+        adaptive.end_epoch(now - (1.0 if before is None else seconds), until=now)
+    adaptive.send(now)
+    return before, adaptive.rate
+
+
 def test_a_day_s_quota_is_waited_out_and_not_taken_for_a_rate() -> None:
+    """What was learned before is forgotten, too: it was another limit's, or of a time long past."""
+    before, after = after_a_pause(LONGEST_WINDOW + 1)
+    assert before == pytest.approx(91, rel=0.05)
+    assert after is None
+
+
+def test_a_minute_s_pause_is_taken_for_a_rate() -> None:
+    before, after = after_a_pause(60.0)
+    assert before == pytest.approx(91, rel=0.05)
+    assert before is not None
+    assert after is not None
+    assert after < before
+
+
+def test_without_a_rate_so_far_a_day_s_quota_teaches_none() -> None:
     adaptive = AdaptiveRate(0.0)
     for number in range(50):
         adaptive.send(number / 10)
     adaptive.refused(adaptive.send(5))
     adaptive.end_epoch(5, until=5 + LONGEST_WINDOW + 1)
+    adaptive.send(5 + LONGEST_WINDOW + 1)
     assert adaptive.rate is None

@@ -216,7 +216,7 @@ def test_an_answer_that_says_nothing_is_paid_for_once(tmp_path: Path, fault: Kin
         (role,) = (role for role in summary(tmp_path)["roles"] if role["role"] == "strong/strong-a")
         assert (role["calls"], role["wasted_usd"]) == (3, 0)
         finish(tmp_path)
-        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.asked_each_once()
         assert server.stats().models["strong-a"].received == 4
     assert len(lines(tmp_path / "out.jsonl")) == 3
 
@@ -241,7 +241,7 @@ def test_a_cap_is_never_passed_nor_left_far_below_and_the_run_goes_on_when_it_is
         finish(capped, "--set", f"engine.max_cost_usd={whole / 2}", code=3)
         assert sum(request.asked for request in server.requests().values()) == asked
         finish(capped, "--set", f"engine.max_cost_usd={2 * whole}")
-        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.asked_each_once()
     assert lines(capped / "out.jsonl") == lines(free / "out.jsonl")
     assert sum(role["cost_usd"] for role in summary(capped)["roles"]) == pytest.approx(whole)
 

@@ -220,3 +220,16 @@ def test_anthropics_names_for_what_remains() -> None:
     headers = {"anthropic-ratelimit-tokens-remaining": "5", "anthropic-ratelimit-tokens-reset": "2027-01-15T08:00:09Z"}
     assert remaining({**headers, "Date": DATE}, "tokens") == (5, 9)
     assert remaining(headers, "tokens") is None
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 498, 500, 502, 503, 504, 529])
+def test_a_server_in_trouble_is_asked_again_when_it_says(status: int) -> None:
+    """By its header, or by its body; where it says nothing, nothing is made up."""
+    error = {"message": "overloaded", "details": [{"retryDelay": "27s"}]}
+    for header, expected in ((7.0, 7.0), (None, 27.0)):
+        found = error_for(status, msgspec.json.encode({"error": error}), "e", header)
+        assert isinstance(found, Transient)
+        assert found.retry_after == expected
+    silent = refused(status, {"message": "overloaded"})
+    assert isinstance(silent, Transient)
+    assert silent.retry_after is None

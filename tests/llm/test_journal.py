@@ -6,6 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.journal import Answer, Journal, Journaled
@@ -143,4 +144,24 @@ async def test_who_waits_for_an_answer_still_gets_it_if_the_one_who_asked_is_can
     counting.may_answer.set()
     assert (await second).text == "2: a"
     assert first.cancelled()
+    await journal.close()
+
+
+@pytest.mark.parametrize("cancelled", [1, 3])
+async def test_of_many_who_wait_for_an_answer_one_asks_again_if_the_one_who_asked_is_cancelled(
+    tmp_path: Path, cancelled: int
+) -> None:
+    """Also when that one is cancelled in turn. All others still wait: the answer is paid for once."""
+    counting, journal, model = holding_back(tmp_path)
+    with calling(Call(row=1)):
+        calls = [asyncio.create_task(model.complete(ask("a"))) for _ in range(8)]
+    for asking in calls[:cancelled]:
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking])
+    await asyncio.sleep(0.01)
+    counting.may_answer.set()
+    answers = await asyncio.gather(*calls[cancelled:])
+    assert {answer.text for answer in answers} == {f"{cancelled + 1}: a"}
+    assert counting.asked == cancelled + 1
     await journal.close()

@@ -1,6 +1,7 @@
 """What may be asked at once and per minute: configured limits hold together, 429s and nothing else teach the rest."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -216,3 +217,66 @@ async def test_tokens_used_up_by_the_headers_count_too_and_old_news_does_not() -
     await asyncio.sleep(0.02)
     slot.note_quota((0, 0.01), None)  # that was over before we heard of it
     assert not await is_held_back(over)
+
+
+async def test_a_later_429_of_a_burst_prolongs_the_pause_and_never_shortens_it() -> None:
+    """Each provider of a group, or each window that it counts in, may say another time."""
+    limits = Limits(in_flight=100)
+    slots = await taken(limits, 4)
+    answer(slots[:1])
+    now = time.monotonic()
+    assert [slot.refused(wait) for slot, wait in zip(slots[1:], (2.0, 30.0, 5.0), strict=True)] == [True, False, False]
+    assert 29.0 < limits.pause_left <= 30.0
+    assert limits.rate.resumes_at >= now + 29.0, "the rate is not measured over the pause"
+
+
+async def test_who_goes_elsewhere_because_a_pause_became_long_leaves_the_line_at_once() -> None:
+    limits = Limits(in_flight=100)
+    first, second = await taken(limits, 2)
+    first.refused(1.0)
+    waiting = asyncio.create_task(limits.acquire(wanted=lambda: limits.pause_left < 60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    second.refused(600.0)
+    async with asyncio.timeout(20):
+        assert await waiting is None
+    assert limits.in_flight == 2
+
+
+async def test_a_request_that_nobody_wants_when_its_turn_comes_is_not_sent() -> None:
+    limits = Limits(in_flight=1)
+    (first,) = await taken(limits, 1)
+    unwanted = asyncio.create_task(limits.acquire(wanted=lambda: False))
+    wanted = asyncio.create_task(leave(limits))
+    await asyncio.sleep(0)
+    first.release()
+    assert await unwanted is None
+    (await wanted).release()
+    assert limits.in_flight == 0
+
+
+class Closed:
+    """A throttle that lets nobody through."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    async def acquire(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_who_gives_up_waiting_for_the_configured_rate_gives_the_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one in the throttle, and those that wait for their turn there."""
+    monkeypatch.setattr("weak2wise.llm.limits.limits.Throttler", Closed)
+    limits = Limits(in_flight=3, requests_per_minute=60_000)
+    waiting = [asyncio.create_task(leave(limits)) for _ in range(3)]
+    async with asyncio.timeout(20):
+        while limits.in_flight < 3:
+            await asyncio.sleep(0.001)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert all(task.cancelled() for task in waiting)
+    assert limits.in_flight == 0

@@ -96,3 +96,21 @@ async def test_a_server_in_trouble_that_says_when_is_not_asked_before() -> None:
     began = loop.time()
     await Retried(Scripted(error), max_retries=1, first_wait=0.001, longest_wait=5).complete(PROMPT)
     assert loop.time() - began >= 0.19
+
+
+async def test_a_server_that_wants_to_be_left_alone_for_a_day_is_asked_again_after_the_longest_wait() -> None:
+    loop = asyncio.get_running_loop()
+    error = fault()
+    error.retry_after = 86_400.0
+    model, began = Scripted(error), loop.time()
+    async with asyncio.timeout(20):
+        await Retried(model, max_retries=1, first_wait=0.001, longest_wait=0.1).complete(PROMPT)
+    assert loop.time() - began >= 0.09
+    assert model.asked == 2
+
+
+async def test_rate_limits_with_a_fault_between_them_are_not_in_a_row() -> None:
+    some = [limited() for _ in range(MOST_RATE_LIMITED - 1)]
+    model = Scripted(*some, fault(), *some)
+    assert (await retried(model).complete(PROMPT)).text == "at last"
+    assert model.asked == 2 * MOST_RATE_LIMITED

@@ -117,3 +117,20 @@ def test_a_stream_that_ended_without_a_word_is_an_answer() -> None:
 def test_an_event_may_take_several_lines_and_other_fields_say_nothing() -> None:
     lines = b'event: message\nid: 7\nretry: 10\ndata: {"choices": [{"delta":\ndata:{"content": "4"}}]}\n\n'
     assert read(lines, END).text == "4"
+
+
+def test_a_later_chunk_without_usage_does_not_erase_it() -> None:
+    counted = event({"content": "4"}, usage={"prompt_tokens": 9, "completion_tokens": 5})
+    for later in (event({}, "stop", usage=None), event({}, "stop", x_groq={"id": "x"}), event({}, "stop", usage={})):
+        assert read(counted, later, DONE).usage == Usage(9, 5)
+
+
+def test_a_line_break_that_is_cut_in_two_is_one() -> None:
+    """Two would end the event in the middle of its data."""
+    lines = b'data: {"choices": [{"delta":\r\ndata:{"content": "4"}}]}\r\n\r\n'
+    for place in range(len(lines)):
+        assert read(lines[:place], lines[place:], END).text == "4", place
+
+
+def test_the_name_of_an_event_without_data_does_not_pass_to_the_next_one() -> None:
+    assert read(b"event: error\n\n", event({"content": "4"}), END, DONE).text == "4"

@@ -92,6 +92,11 @@ class LoopbackProcess:
         """Every request body's digest, and how often it was asked and answered."""
         return self.stats().requests
 
+    def asked_each_once(self) -> bool:
+        """Whether something was asked, and nothing twice."""
+        counts = [request.asked for request in self.requests().values()]
+        return counts != [] and set(counts) == {1}
+
 
 def _flags(settings: Settings) -> list[str]:
     """The command line that says these settings."""

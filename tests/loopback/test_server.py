@@ -230,3 +230,14 @@ def test_the_process_ends_with_the_one_that_started_it() -> None:
     while not gone(pid):
         assert time.monotonic() < deadline, "the server outlived its parent"
         time.sleep(0.02)
+
+
+async def test_asked_each_once_means_that_something_was_asked(session: aiohttp.ClientSession) -> None:
+    """A server that nobody asked is no proof that nothing is asked twice."""
+    with LoopbackProcess() as server:
+        assert not await asyncio.to_thread(server.asked_each_once)
+        for seed in (1, 2):
+            await post(session, server.base_url, chat("weak", QUESTION, seed=seed))
+            assert await asyncio.to_thread(server.asked_each_once)
+        await post(session, server.base_url, chat("weak", QUESTION, seed=2))
+        assert not await asyncio.to_thread(server.asked_each_once)

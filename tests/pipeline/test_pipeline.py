@@ -280,3 +280,17 @@ async def test_what_may_pass_is_tried_again_after_all_the_others_and_fails_only_
     assert [row for row in statuses if statuses[row] is RowStatus.FAILED] == [3, 4]
     assert sorted(line.finished) == [1, 2, 3, 4, 5, 6]
     assert line.stages[0].counts["done"] == 6, "a step that is done is not done again"
+
+
+async def test_an_unreadable_row_is_written_down_once_however_often_the_input_is_read(tmp_path: Path) -> None:
+    """In every salvage round, and at each later start."""
+
+    async def down(_item: Item) -> Item:
+        raise Transient("timeout", "no answer", endpoint="e")
+
+    for _ in range(2):
+        line = Line(tmp_path, {"a": down}, salvage_rounds=2)
+        await line.go(range(1, 5), bad=frozenset({2, 3}))
+        assert line.read == 3 * 4, "the input was read in each round"
+    written = b"".join(path.read_bytes() for path in (tmp_path / "input").iterdir())
+    assert written.count(b"not_json") == written.count(b"\n") == 2

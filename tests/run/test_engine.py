@@ -147,7 +147,7 @@ def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(
         assert (tmp_path / "work" / "candidates.jsonl").exists()
         assert not (tmp_path / "out.jsonl").exists()
         finish(tmp_path)
-        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.asked_each_once()
         before = outputs(tmp_path)
         asked = sum(request.asked for request in server.requests().values())
         finish(tmp_path)
@@ -169,9 +169,9 @@ def test_a_run_stops_after_so_many_questions_and_a_later_one_goes_on_as_if_it_ne
         assert totals["emitted"] + sum(totals["dropped"].values()) == 3
         assert {line["row"] for line in lines(limited / "work" / "s_prime.jsonl")} <= {1, 2, 3}
         finish(limited, "--limit", "3")
-        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.asked_each_once()
         finish(limited, code=1)
-        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.asked_each_once()
         finish(whole, code=1)
     assert outputs(limited) == outputs(whole)
     assert lines(limited / "work" / "failed.jsonl") == lines(whole / "work" / "failed.jsonl")

@@ -163,7 +163,7 @@ def test_a_model_that_says_nothing_is_wrong_unclear_or_done_without(
     with LoopbackProcess(faults=(Fault("empty_length", Match(model=silent), times=None),)) as server:
         write_run(tmp_path, small_config(tmp_path, server.base_url, judge_mode="llm"), 3)
         finish(tmp_path)
-        assert all(request.asked == 1 for request in server.requests().values())
+        assert server.asked_each_once()
     summary = json.loads((tmp_path / "work" / "summary.json").read_text())
     assert told.items() <= summary["this_start"][counter].items()
     assert len(lines(tmp_path / "out.jsonl")) == 3

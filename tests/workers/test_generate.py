@@ -1,12 +1,16 @@
 """Strong traces: marked where they end somewhere else than at the answer, and kept from scoring if so configured."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.contexts import context
 from weak2wise.config import Params, PromptTexts
-from weak2wise.llm.model import Completion, Prompt
+from weak2wise.errors import RecordError
+from weak2wise.llm.errors import Rejected, Transient
+from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.process_pool import KillablePool
-from weak2wise.worker import Drop
+from weak2wise.worker import Drop, Partial
 from workers.answer_policy import flaws
 from workers.answers import warm_up
 from workers.generate import Generate
@@ -97,3 +101,55 @@ async def test_a_trace_that_a_limit_or_a_loop_ended_is_marked_as_cut_off(
     """An embedded engine ends an answer that only repeats itself."""
     completion = await Saying("4", finish_reason).complete(Prompt(messages=(), temperature=0.6, seed=0))
     assert flaws(completion) == marks
+
+
+class Failing:
+    """A strong model that fails every time."""
+
+    def __init__(self, error: RecordError) -> None:
+        self.error = error
+
+    async def complete(self, _prompt: Prompt, /) -> Completion:
+        raise self.error
+
+
+def refused() -> RecordError:
+    return Rejected("bad_request", "a: HTTP 400", endpoint="a")
+
+
+def down() -> RecordError:
+    return Transient("timeout", "b: no answer", endpoint="b")
+
+
+@pytest.mark.parametrize("least", [None, 1])
+@pytest.mark.parametrize(
+    ("errors", "kind"),
+    [
+        ((refused, down), "timeout"),
+        ((down, refused), "timeout"),
+        ((refused, refused, down), "timeout"),
+        ((refused, refused), "bad_request"),
+    ],
+)
+async def test_a_question_that_may_still_succeed_fails_for_what_may_pass(
+    errors: tuple[Callable[[], RecordError], ...], kind: str, least: int | None
+) -> None:
+    """Whichever model failed first: it is tried again, and fails for good only in the last round."""
+    models: dict[str, Model] = {f"m{number}": Failing(error()) for number, error in enumerate(errors)}
+    models["good"] = Saying(r"\boxed{4}")
+    generate = Generate(
+        models,
+        Judge(prompts=PROMPTS, pool=KillablePool(), mode="rule"),
+        PROMPTS,
+        Params(samples_per_model=1, min_candidates=least),
+    )
+    unsolved = Unsolved(question=Question(row=1, id=None, text="What is 2 + 2?", answer="4"), weak_attempt=None)
+    if least:
+        made = await generate(unsolved)
+        assert isinstance(made, Partial)
+        assert made.because.kind == kind
+        assert [candidate.m_strong for candidate in made.record.candidates] == ["good"]
+    else:
+        with pytest.raises(RecordError) as caught:
+            await generate(unsolved)
+        assert caught.value.kind == kind

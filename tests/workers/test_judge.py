@@ -140,7 +140,7 @@ async def test_a_lost_worker_is_a_doubt_and_no_verdict(error: Exception) -> None
 async def test_a_pair_that_no_process_could_compare_is_not_tried_again() -> None:
     failing = Failing(PoolTimeout("late"))
     decide = judge(Scripted("Yes", "Yes"), failing)
-    for attempt in (r"\boxed{\sqrt{5}}", r"\boxed{3} is wrong.\n\nAgain: \boxed{\sqrt{5}}"):
+    for attempt in (r"\boxed{\sqrt{5}}", r"Let me see. It is \boxed{\sqrt{5}}."):
         assert (await decide("q", attempt, r"\sqrt{7}", seed=1)).by == "llm"
     assert failing.calls == 1
 
@@ -219,3 +219,31 @@ def test_mode_llm_needs_a_model() -> None:
 )
 def test_the_verdict_is_the_last_line_and_nothing_else(reply: str, verdict: bool | None) -> None:
     assert yes_or_no(reply) is verdict
+
+
+@pytest.mark.parametrize("cut_off", [(True, False), (False, True), (True, True)])
+async def test_a_boxed_answer_is_judged_once_whether_or_not_its_attempt_was_cut_off_behind_it(
+    cut_off: tuple[bool, bool],
+) -> None:
+    """Only the box is judged, and it is whole."""
+    model = Scripted("Yes")
+    decide = judge(model)
+    given: Given = {}
+    attempts = (r"So it is \boxed{about a dozen}. Now let me", r"Hence \boxed{about a dozen}. Then I che")
+    for attempt, cut in zip(attempts, cut_off, strict=True):
+        assert (await decide("q", attempt, "12", seed=1, cut_off=cut, given=given)).correct
+        assert await decide.needs_no_call(attempt, "12", cut_off=not cut, given=given)
+    assert len(model.asked) == 1
+
+
+async def test_memory_of_pairs_that_no_process_could_compare_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.judge._MAX_HOPELESS", 3)
+    failing = Failing(PoolTimeout("late"))
+    decide = judge(None, failing)
+    for number in range(2, 12):
+        assert await decide.rule(rf"\boxed{{\sqrt{{{number}}}}}", r"\sqrt{77}") is None
+        assert 1 <= len(decide._hopeless) <= 3
+    calls = failing.calls
+    assert calls == 10
+    assert await decide.rule(r"\boxed{\sqrt{11}}", r"\sqrt{77}") is None
+    assert failing.calls == calls, "the latest is remembered"

@@ -158,3 +158,31 @@ def test_a_heading_in_a_code_fence_is_no_step() -> None:
 
 def test_a_fence_that_never_closes_hides_no_step() -> None:
     assert len(split_steps(FENCED.replace("\n```\nso", "\nso"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("level", "n", "length", "kept"), [(11, 20, 100, 44), (11, 20, 200, 89), (9, 11, 77, 13), (7, 12, 108, 44)]
+)
+def test_a_mask_cuts_one_character_more_where_the_reference_s_floating_point_does(
+    level: int, n: int, length: int, kept: int
+) -> None:
+    """11 / 20 * 100 is 55.00000000000001 there, and 56 characters are cut."""
+    step = "# " + "x" * (length - 2)
+    assert mask_step(step, level, n) == step[:kept] + CONTINUED
+
+
+@given(st.lists(st.sampled_from([0, 1, None]), min_size=1, max_size=12), st.floats(0, 1), modes)
+def test_an_open_bit_counts_as_reached_so_the_score_is_an_upper_bound(
+    s_list: list[int | None], beta: float, mode: Normalization
+) -> None:
+    found = score(s_list, beta=beta, normalization=mode)
+    at_most = score([1 if bit is None else bit for bit in s_list], beta=beta, normalization=mode)
+    assert (found.score, found.savg, found.sew) == (at_most.score, at_most.savg, at_most.sew)
+    assert found.s_list == tuple(s_list), "what is not known stays so"
+    assert (found.is_bound, at_most.is_bound) == (None in s_list, False)
+
+
+def test_an_open_bit_is_worth_its_published_share() -> None:
+    found = score((None, 0, 0, 0, 0, None), beta=0.5, normalization="reference")
+    assert found.score == pytest.approx(0.086458 + 0.133333, abs=1e-6)
+    assert found.is_bound

@@ -216,3 +216,15 @@ def test_bits_are_weighed_by_the_number_of_levels_that_were_scored() -> None:
     for bits in ((1, 0), (0, 1), (1, 1)):
         score = Score(score=0.0, s_list=bits)
         assert scored_with.rank(candidate, score) == ranked_with.rank(candidate, score)
+
+
+async def test_attempts_under_way_when_a_race_over_http_ends_are_not_judged() -> None:
+    """They are paid for already; the judge LLM would be paid for a verdict that nobody needs."""
+    alone, together = JudgeModel(), JudgeModel()
+    one_by_one = Weak(100, prose=True)
+    expected = await scored(one_by_one, step_mask(one_by_one, model=alone, width=1, embedded=False), questions=6)
+    weak = Weak(100, prose=True)
+    worker = step_mask(weak, model=together, width=12, embedded=False)
+    assert await scored(weak, worker, questions=6) == expected
+    assert worker.context.bits["in_vain"] > 10
+    assert sorted(together.asked) == sorted(alone.asked) != []

@@ -7,7 +7,7 @@ import pytest
 from tests.contexts import context
 from weak2wise.config import Params
 from weak2wise.llm.model import Completion, Prompt
-from workers.records import Candidate, Question, Traced
+from workers.records import Candidate, Question, Score, Traced
 from workers.scorers.stepmask import Scoring, StepMask
 from workers.select import select
 
@@ -52,3 +52,13 @@ async def test_among_ties_the_shortest_wins_and_none_without_thinking_against_on
         scorer = StepMask(replace(context(Params(scoring=scoring), Solver()), rules=rules))
         scores = await scorer(Traced(question=question, candidates=candidates))
         assert select(candidates, scores, scorer)[0].sample == expected
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_tie_is_one_by_the_decimals_that_beta_is_written_with(first: int) -> None:
+    """With 0.3 as the nearest binary fraction the first four levels and the next three would not be worth the same."""
+    rows = [(1, 1, 1, 1, 0, 0, 0, 0), (0, 0, 0, 0, 1, 1, 1, 0)]
+    scores = [Score(score=0.5, s_list=row) for row in (rows[first], rows[1 - first])]
+    scorer = StepMask(context(Params(n_mask=8, beta=0.3)))
+    for candidates, winner in ((tied(("a", "b"), ("a", "b c")), 0), (tied(("a", "b c"), ("a", "b")), 1)):
+        assert select(candidates, scores, scorer)[0].sample == winner
