@@ -108,3 +108,35 @@ def test_the_learned_rate_is_reached_again_after_a_minute_at_most() -> None:
     assert adaptive.rate == pytest.approx(rate * (1 - 0.04 / 8), rel=1e-3)
     sent(adaptive, 631.0, 3000)
     assert adaptive.rate == pytest.approx(rate, rel=1e-3)
+
+
+def early_refusals(adaptive: AdaptiveRate, now: float, count: int) -> float:
+    """So many epochs of 30 requests and a single refusal; returns when the last one's pause is over."""
+    for _ in range(count):
+        refused(adaptive, sent(adaptive, now, 30), now + 0.3, now + 1.0)
+        now += 1.0
+    adaptive.send(now)
+    return now
+
+
+def test_refusals_that_were_disregarded_before_a_long_pause_count_again_after_it() -> None:
+    """Another limit may hold by then; two epochs that end early teach again."""
+    adaptive = learned()
+    now = early_refusals(adaptive, 11.0, 20)
+    refused(adaptive, sent(adaptive, now, 100), now + 1.0, now + 1001.0)
+    adaptive.send(now + 1001.0)
+    assert adaptive.rate is None
+    refused(adaptive, sent(adaptive, now + 1001.0, 1000), now + 1011.0, now + 1012.0)
+    early_refusals(adaptive, now + 1012.0, 2)
+    assert adaptive.rate == pytest.approx(30, rel=0.1)
+
+
+def test_refusals_go_on_being_disregarded_after_a_short_pause() -> None:
+    """So the test above has something to forget."""
+    adaptive = learned()
+    now = early_refusals(adaptive, 11.0, 20)
+    before = adaptive.rate
+    early_refusals(adaptive, now, 2)
+    assert before is not None
+    assert adaptive.rate is not None
+    assert adaptive.rate >= before

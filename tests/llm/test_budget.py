@@ -168,3 +168,21 @@ def test_where_no_limit_is_sent_or_kept_to_the_longest_answer_seen_counts_and_it
         assert worst.usd(0) == after
     assert [event["event"] for event in events] == ["money.no_bound"]
     assert events[0]["endpoint"] == "a"
+
+
+async def test_a_call_that_takes_exactly_what_is_left_is_sent() -> None:
+    """At once, and after it has waited for the others."""
+    budget = CostBudget(1.0)
+    first = budget.reservation("a", 0.5)
+    assert first.take()
+    second = budget.reservation("b", 0.5)
+    assert second.take()
+    first.settle(0.0)
+    last, task = waiting(budget, "a", 1.0)
+    await settled()
+    assert not task.done()
+    second.settle(0.0)
+    await asyncio.wait_for(task, 20)
+    last.settle(1.0)
+    assert (budget.spent, budget.exhausted.is_set()) == (1.0, False)
+    assert not budget.reservation("a", 0.001).take()

@@ -3,12 +3,18 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.engine_runs import ROOT, config_for, finish, lines, write_run
 from tests.finished_run import FinishedRun, command
 from tests.loopback import LoopbackProcess
+from weak2wise.errors import ConfigError
+from weak2wise.outputs.target import Target
+from weak2wise.outputs.work_dir import WorkDir
+from workers.method import METHOD
 
 
 def test_the_entries_of_other_data_sets_stay(
@@ -113,3 +119,38 @@ def test_a_readme_of_somebody_elses_is_left_alone(
     assert "--no-card" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     assert command("export", finished.work, "--out", tmp_path, "--no-card") == 0
+
+
+@pytest.mark.parametrize("name", ["golden.jsonl", "golden.md", "dataset_info.json"])
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("input", "is the run's input"),
+        ("sets", "is an evaluation set of the run"),
+        ("output", "is the run's training data"),
+    ],
+)
+def test_none_of_the_files_of_an_export_may_be_one_that_the_run_names(
+    tmp_path: Path, name: str, kind: str, says: str
+) -> None:
+    """A card or an entry of LLaMA-Factory's is written, too, unless it is left out."""
+    path = str(tmp_path / name)
+    named = {"input": None, "sets": [], "output": None, kind: [path] if kind == "sets" else path}
+    work = cast("WorkDir", SimpleNamespace(folder=tmp_path / "work", history=SimpleNamespace(**named)))
+    target = Target.of(tmp_path / "golden.jsonl")
+    with pytest.raises(ConfigError, match=says):
+        target.check(work, card=True)
+    if name == "golden.jsonl":
+        with pytest.raises(ConfigError, match=says):
+            target.check(work, card=False)
+    else:
+        target.check(work, card=False)
+
+
+def test_the_training_data_in_the_work_dir_is_known_by_any_of_its_names(tmp_path: Path) -> None:
+    """Here by a link from elsewhere; the config names no other output."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "golden.jsonl").symlink_to(tmp_path / "work" / METHOD[-1].file)
+    work = SimpleNamespace(folder=tmp_path / "work", history=SimpleNamespace(input=None, sets=[], output=None))
+    with pytest.raises(ConfigError, match="is the run's training data"):
+        Target.of(tmp_path / "golden.jsonl").check(cast("WorkDir", work), card=False)

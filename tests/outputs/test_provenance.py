@@ -1,6 +1,8 @@
 """After ``--resume force`` ledger, manifest, card, report and provenance say which settings made which rows."""
 
+import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -8,9 +10,11 @@ import pytest
 import yaml
 
 from tests.engine_runs import config_for, finish, lines, write_run
-from tests.finished_run import command
+from tests.finished_run import FinishedRun, command
 from tests.loopback import LoopbackProcess, make_question
 from weak2wise.config.shape import default_shape
+from weak2wise.llm.journal import Answer, Journal
+from weak2wise.llm.model import Completion
 from weak2wise.outputs.work_dir import WorkDir
 from workers.method import METHOD
 
@@ -122,3 +126,31 @@ def test_every_setting_that_shapes_results_belongs_to_a_step(tmp_path: Path) -> 
     for key in shape:
         steps = [step.name for step in METHOD if step.depends_on(key, [shape])]
         assert 0 < len(steps) < len(METHOD), key
+
+
+def test_an_answer_that_was_paid_for_and_lost_costs_its_row_money_and_is_no_verdict(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(finished.work, work)
+
+    def exported() -> dict[int, tuple[int, float]]:
+        """By row: verdicts by the judge LLM and US dollars."""
+        assert command("export", work, "--out", tmp_path / "train.jsonl", "--provenance") == 0
+        found = [line["provenance"] for line in lines(tmp_path / "train.jsonl")]
+        return {one["row"]: (one["judge_llm_calls"], one["cost_usd"]) for one in found}
+
+    async def pay(row: int, key: str) -> None:
+        journal = Journal(work / "ledger", max_bytes=1 << 30, fsync_seconds=1)
+        journal.open(lambda _row, _role: False)
+        await journal.record(Answer(row, key, "judge", "judge", Completion(text="No"), cost_usd=0.25))
+        await journal.close()
+
+    before = exported()
+    lost, judged, *_ = before
+    asyncio.run(pay(lost, ""))
+    asyncio.run(pay(judged, "0123456789abcdef" * 2))
+    calls, cost = before[lost]
+    assert exported()[lost] == (calls, pytest.approx(cost + 0.25))
+    calls, cost = before[judged]
+    assert exported()[judged] == (calls + 1, pytest.approx(cost + 0.25))
