@@ -33,6 +33,7 @@ def refused(status: int | None, error: dict[str, Any], **more: Any) -> ModelErro
         ),
         (400, {"message": "Please enable billing on project 1.", "status": "FAILED_PRECONDITION", "code": 400}),
         (402, {"message": "Insufficient Balance"}),
+        (429, {"message": "Your account has insufficient balance."}),
         (403, {"message": "Your team has used all available credits or reached its monthly spending limit."}),
         (403, {"message": "Use the paid tier.", "code": "AllocationQuota.FreeTierOnly"}),
         (403, {"message": "The request failed.", "code": "AccountOverdueError"}),

@@ -36,6 +36,11 @@ def body(content: bytes, finish_reason: bytes = b'"stop"', more: bytes = b"") ->
     return b'{"choices": [' + choice + b"]" + more + b"}"
 
 
+def test_an_answer_of_300_000_tokens_may_be_odd_json_too() -> None:
+    said = "word " * 300_000
+    assert parse_reply(body(json.dumps(said).encode(), more=b', "cost": NaN'), "e").text == said
+
+
 def test_a_stream_with_done_and_no_finish_reason_is_an_answer() -> None:
     completion = read(EVENT, DONE)
     assert (completion.text, completion.finish_reason) == ("4", None)

@@ -102,6 +102,20 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_stage_says_how_many_records_it_works_on(tmp_path: Path) -> None:
+    seen = []
+
+    async def step(item: Item) -> Item:
+        await turns()
+        seen.append(line.stages[0].busy)
+        return item
+
+    line = Line(tmp_path, {"only": step}, concurrency=3)
+    await line.go(range(6))
+    assert max(seen) == 3
+    assert line.stages[0].busy == 0
+
+
 async def test_every_row_ends_once_and_the_totals_balance(tmp_path: Path) -> None:
     async def second(item: Item) -> Item | Drop:
         if item.row % 5 == 0:

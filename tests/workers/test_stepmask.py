@@ -145,6 +145,21 @@ async def test_races_keep_the_engine_full_as_long_as_there_is_work(questions: in
     assert sum(inside[50:]) >= 0.95 * 40 * len(inside[50:])
 
 
+async def test_a_race_alone_takes_a_single_free_place_too() -> None:
+    weak = Weak(2)
+    race = asyncio.create_task(step_mask(weak)(traced(0)))
+    await settle()
+    assert (len(weak.under_way), weak.waiting) == (2, 0)
+    race.cancel()
+    await asyncio.gather(race, return_exceptions=True)
+
+
+async def test_attempts_are_sampled_at_the_temperature_of_the_method() -> None:
+    weak = Weak(4)
+    await scored(weak, step_mask(weak))
+    assert {prompt.temperature for prompt in weak.asked} == {0.6}
+
+
 async def test_with_enough_questions_no_race_asks_ahead() -> None:
     weak = Weak(8)
     worker = step_mask(weak)
