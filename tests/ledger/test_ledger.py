@@ -187,6 +187,7 @@ async def test_a_rows_last_outcome_counts_and_survives_reopening(tmp_path: Path)
 async def test_only_a_row_s_last_record_is_passed_on_and_only_failures_count_as_such(tmp_path: Path) -> None:
     ledger = ledger_in(tmp_path)
     await ledger.append(Done(1, Thing("first")))
+    await ledger.append(Failed(row=2, stage="things", kind="bad_request", message="refused"))
     await ledger.append(Failed(row=2, stage="things", kind="timeout", message="no answer"))
     await ledger.append(Done(2, Thing("later")))
     await ledger.append(Done(1, Thing("second")))

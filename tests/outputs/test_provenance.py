@@ -151,6 +151,6 @@ def test_an_answer_that_was_paid_for_and_lost_costs_its_row_money_and_is_no_verd
     asyncio.run(pay(lost, ""))
     asyncio.run(pay(judged, "0123456789abcdef" * 2))
     calls, cost = before[lost]
-    assert exported()[lost] == (calls, pytest.approx(cost + 0.25))
+    assert exported()[lost] == pytest.approx((calls, cost + 0.25))
     calls, cost = before[judged]
-    assert exported()[judged] == (calls + 1, pytest.approx(cost + 0.25))
+    assert exported()[judged] == pytest.approx((calls + 1, cost + 0.25))

@@ -113,6 +113,21 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
         assert (status, fields["x-content-type-options"]) == (404, "nosniff")
 
 
+async def test_runs_on_two_ports_of_a_host_neither_overwrite_nor_open_each_other_by_their_cookies() -> None:
+    """Browsers send a host's cookies to all its ports; here both runs have the same token."""
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(nobody, Address.of("0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+        given = {}
+        for port in (8000, 8001):
+            _, fields = await _raw(url, f"Host: localhost:{port}".encode(), target=b"/?token=open-sesame")
+            given[port] = fields["set-cookie"].partition(";")[0].partition("=")
+        (name, _, value), (other_name, _, other_value) = given[8000], given[8001]
+        assert (name != other_name, value != other_value) == (True, True)
+        for one, status in ((value, 200), (other_value, 401)):
+            cookie = f"Cookie: {name}={one}; {other_name}={other_value}".encode()
+            assert (await _raw(url, b"Host: localhost:8000", cookie))[0] == status
+
+
 async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
     observer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(observer, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
