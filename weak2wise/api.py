@@ -14,7 +14,7 @@ from msgspec import structs
 
 from weak2wise.config import Config
 from weak2wise.dataset.given import Questions, kept_questions
-from weak2wise.errors import FORMATS, ConfigError, RunStopped
+from weak2wise.errors import FORMATS, ConfigError, RunStopped, single_errors
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.manifest import Resume
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, RowStatus, columns_of
@@ -205,8 +205,8 @@ async def asynthesize(
         await _run_until_cancelled(engine)
     except BaseExceptionGroup as group:
         for kind in (ConfigError, RunStopped):
-            if (found := group.subgroup(kind)) is not None:
-                raise _first(found) from group
+            if found := [error for error in single_errors(group) if isinstance(error, kind)]:
+                raise found[0] from group
         raise
     return await asyncio.to_thread(Run, engine.work_dir)
 
@@ -244,9 +244,3 @@ def _loop_is_running() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The first single error inside the groups that TaskGroups wrap around it."""
-    inner: BaseException = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from weak2wise.errors import ConfigError, RunStopped
+from weak2wise.errors import ConfigError, RunStopped, single_errors
 from weak2wise.telemetry.log import log
 
 
@@ -33,6 +33,7 @@ def log_ending(error: BaseException) -> None:
 
 def _cause(error: BaseException | None) -> BaseException | None:
     """The error inside the groups that TaskGroups add; a ``RunStopped`` is preferred."""
-    while isinstance(error, BaseExceptionGroup):
-        error = next((e for e in error.exceptions if isinstance(e, RunStopped)), error.exceptions[0])
-    return error
+    if error is None:
+        return None
+    causes = single_errors(error)
+    return next((cause for cause in causes if isinstance(cause, RunStopped)), causes[0])
