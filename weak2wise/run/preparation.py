@@ -10,7 +10,7 @@ from weak2wise.config.shape import default_shape
 from weak2wise.dataset import keep, naming_setting
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, remove_temporary
-from weak2wise.ledger.manifest import Manifest, load_manifest, settle
+from weak2wise.ledger.manifest import Manifest, settle
 from weak2wise.outputs.claim import Claim, check_work_dir
 from weak2wise.paths import OWN
 from weak2wise.run.held_files import HeldFiles
@@ -46,7 +46,7 @@ async def prepare(plan: Plan, held: HeldFiles) -> Prepared:
         await asyncio.to_thread(plan.input.note)
     await asyncio.to_thread(_check_rows, plan)
     overlap = await held.write_in_thread(read_overlap, plan.config, keep)
-    changed = await held.write_in_thread(
+    manifest, changed = await held.write_in_thread(
         settle,
         plan.work_dir,
         plan.shape(overlap),
@@ -56,7 +56,11 @@ async def prepare(plan: Plan, held: HeldFiles) -> Prepared:
         defaults=default_shape(),
         may_start_over=plan.retry is None,
     )
-    manifest = await asyncio.to_thread(_settled, plan)
+    if manifest.rules > RULES:
+        raise ConfigError(
+            f"{plan.manifest_file}: the run was begun with rules {manifest.rules}, and this version of weak2wise knows "
+            f"{RULES}; install the version that began it, or choose another dataset.work_dir"
+        )
     plan.input.expect(manifest.input)
     if plan.keep:
         await held.write_in_thread(keep_config, plan.config)
@@ -88,15 +92,3 @@ def _check_rows(plan: Plan) -> None:
     """Check the input's first rows, unless an earlier run has begun with them. Blocks; raises ``ConfigError``."""
     if plan.resume == "never" or not plan.manifest_file.exists():
         plan.input.check_rows()
-
-
-def _settled(plan: Plan) -> Manifest:
-    """The manifest, which ``settle`` has written. Raises ``ConfigError`` if the run's rules are not known here."""
-    manifest = load_manifest(plan.manifest_file)
-    assert manifest is not None
-    if manifest.rules > RULES:
-        raise ConfigError(
-            f"{plan.manifest_file}: the run was begun with rules {manifest.rules}, and this version of weak2wise knows "
-            f"{RULES}; install the version that began it, or choose another dataset.work_dir"
-        )
-    return manifest
