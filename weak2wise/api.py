@@ -7,17 +7,17 @@ for golden in run.golden(): ...
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvloop
 from msgspec import structs
 
 from weak2wise.config import Config
 from weak2wise.dataset.given import Questions, kept_questions
-from weak2wise.errors import FORMATS, ConfigError, RunStopped
+from weak2wise.errors import FORMATS, ConfigError, RunStopped, single_errors
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.manifest import Resume
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, RowStatus, columns_of
+from weak2wise.ledger.outcomes import Dropped, Failed, columns_of
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import GRACE_SECONDS, Engine
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-T = TypeVar("T")
 Table = Literal["golden", "candidates", "scores", "failed", "dropped"]
 
 
@@ -71,15 +70,15 @@ class Run:
 
     def golden(self) -> Iterator[Golden]:
         """The winning trace of each question, cut where the answer is first derived, in input order."""
-        return self._made(Golden)
+        return self._work.made(Golden).records()
 
     def candidates(self) -> Iterator[Traced]:
         """Each question with its traces, in input order."""
-        return self._made(Traced)
+        return self._work.made(Traced).records()
 
     def scores(self) -> Iterator[Scored]:
         """Each question with its traces and, in the same order, their scores, in input order."""
-        return self._made(Scored)
+        return self._work.made(Scored).records()
 
     def failed(self) -> Iterator[Failed]:
         """The rows that failed, in input order, with the step, the kind and the message."""
@@ -113,14 +112,6 @@ class Run:
             raise ConfigError(f"to_dataset needs datasets: {FORMATS}") from None
         return ds.Dataset.from_list(list(self._rows(table)))
 
-    def _made(self, record: type[T]) -> Iterator[T]:
-        ledger = self._work.made(record)
-        for row in ledger.rows():
-            if ledger.status(row) is RowStatus.DONE:
-                outcome = ledger.read(row)
-                assert isinstance(outcome, Done)
-                yield outcome.record
-
     def _rows(self, table: Table) -> Iterator[dict[str, Any]]:
         """The rows of a table, flat: the question's columns, then those of the trace, or of the failure or drop."""
         match table:
@@ -138,7 +129,7 @@ class Run:
                 raise ConfigError(f"{table!r}: no such table; there are golden, candidates, scores, failed, dropped")
 
     def _lines(self, record: type[Any]) -> Iterator[dict[str, Any]]:
-        for made in self._made(record):
+        for made in self._work.made(record).records():
             # An output line leaves out an id that is not there; a table has the same columns in each row.
             yield from ({"row": made.row, "id": made.id} | line for line in step_making(record).lines(made))
 
@@ -205,8 +196,8 @@ async def asynthesize(
         await _run_until_cancelled(engine)
     except BaseExceptionGroup as group:
         for kind in (ConfigError, RunStopped):
-            if (found := group.subgroup(kind)) is not None:
-                raise _first(found) from group
+            if found := [error for error in single_errors(group) if isinstance(error, kind)]:
+                raise found[0] from group
         raise
     return await asyncio.to_thread(Run, engine.work_dir)
 
@@ -244,9 +235,3 @@ def _loop_is_running() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The first single error inside the groups that TaskGroups wrap around it."""
-    inner: BaseException = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

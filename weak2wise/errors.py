@@ -83,3 +83,10 @@ class RunStopped(Exception):
         super().__init__(message)
         self.hint = hint
         self.same_command = same_command
+
+
+def single_errors(error: BaseException) -> list[BaseException]:
+    """The error, or the single ones inside the groups that TaskGroups make, however deep, in order."""
+    if isinstance(error, BaseExceptionGroup):
+        return [single for inner in error.exceptions for single in single_errors(inner)]
+    return [error]

@@ -71,10 +71,10 @@ def test_retry_failed_advises_what_it_can_do_and_tells_failed_from_unfinished(tm
 
 def test_a_bug_is_told_in_a_line_and_its_traceback_is_in_the_log(tmp_path: Path) -> None:
     code = (
-        "import weak2wise.run.engine\n"
+        "import weak2wise.run.conclusion\n"
         "from weak2wise.commands import run_command_line\n"
         "def broken(*_): raise ZeroDivisionError('as a test')\n"
-        "weak2wise.run.engine.write_output_files = broken\n"
+        "weak2wise.run.conclusion.write_output_files = broken\n"
         "run_command_line()\n"
     )
     with LoopbackProcess() as server:

@@ -18,7 +18,7 @@ with blockbuster_ctx(["weak2wise", "workers"]) as found:
         function.can_block_in("weak2wise/telemetry/log.py", {"write", "flush"})
         function.can_block_in("weak2wise/ledger/files.py", {"locked"})
         function.can_block_in("weak2wise/outputs/claim.py", {"on"})
-        function.can_block_in("weak2wise/run/engine.py", {"_check_writable", "_logged", "_named"})
+        function.can_block_in("weak2wise/run/engine.py", {"_logged"})
     run_command_line()
 """
 """The engine, with blocking calls on the event loop made errors. Lines for the log are few and short; before the run

@@ -53,7 +53,7 @@ async def test_the_work_dir_is_held_until_nothing_writes_there_any_more(
         loop.call_soon_threadsafe(reading.set)
         return settle(*args, **options)
 
-    monkeypatch.setattr("weak2wise.run.engine.settle", settle_now)
+    monkeypatch.setattr("weak2wise.run.preparation.settle", settle_now)
     engine = Engine(load_config(large_input(tmp_path, GIGABYTE // 4)))
     running = asyncio.create_task(engine.run())
     await reading.wait()

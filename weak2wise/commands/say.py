@@ -12,7 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
-from weak2wise.errors import ConfigError, RunStopped
+from weak2wise.errors import ConfigError, RunStopped, single_errors
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import write_line
 
@@ -38,7 +38,7 @@ def explain(
     the run's secrets from what is printed.
     """
     advice = "Nothing that had arrived is lost. Go on with" if kept else "Try again with"
-    causes = _leaves(error)
+    causes = single_errors(error)
     for cause in causes:
         if isinstance(cause, ConfigError):
             say(redact(str(cause)))
@@ -60,13 +60,6 @@ def explain(
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {redact(str(causes[0]))}. The traceback is {where}.")
     say(f"{advice}: {resume_command}")
     return os.EX_SOFTWARE
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The single errors inside the groups that TaskGroups wrap around them."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
 
 
 def say(text: str) -> None:

@@ -99,17 +99,17 @@ def settle(
     rules: int = 1,
     defaults: Mapping[str, Any] = _NONE,
     may_start_over: bool = True,
-) -> list[str]:
+) -> tuple[Manifest, list[str]]:
     """Decide whether the work_dir's earlier run continues, and write the manifest.
 
     ``auto`` continues if nothing that affects results has changed. ``force`` continues anyway: finished rows stay as
     they are, unfinished rows get the new settings; the input may only have new lines at its end. ``never`` starts over;
-    the earlier ledger is renamed, not deleted. ``rules``: the version that a new run
-    gets; an earlier run keeps its own. ``defaults``: the values of keys that an older manifest lacks.
-    ``may_start_over``: whether the error message suggests ``never`` or another work_dir.
+    the earlier ledger is renamed, not deleted. ``rules``: the version that a new run gets; an old one keeps its own.
+    ``defaults``: the values of keys that an older manifest lacks. ``may_start_over``: whether the error suggests
+    ``never`` or another work_dir.
 
     Returns:
-        The keys that changed, where ``force`` continued anyway.
+        The manifest as it is now, and the keys that changed, where ``force`` continued anyway.
 
     Raises:
         ConfigError: the run may not continue; the message names the keys.
@@ -122,24 +122,25 @@ def settle(
         for name in _SET_ASIDE:
             if (work_dir / name).exists():
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
-    if old is None or changed or current != old.input:
-        created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        number, earlier = old.settings if old else 0, dict(old.earlier) if old else {}
-        if old and changed:
-            earlier[number] = {**defaults, **old.shape}
-            number += 1
-        elif old is None and resume == "force" and _has_ledger(work_dir):
-            number = int(time.time())  # the manifest is lost: a number that no outcome has yet
-        manifest = Manifest(
-            created=created,
-            rules=old.rules if old else rules,
-            shape=shape,
-            input=current,
-            settings=number,
-            earlier=earlier,
-        )
-        write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
-    return changed
+    if old and not changed and current == old.input:
+        return old, []
+    created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    number, earlier = old.settings if old else 0, dict(old.earlier) if old else {}
+    if old and changed:
+        earlier[number] = {**defaults, **old.shape}
+        number += 1
+    elif old is None and resume == "force" and _has_ledger(work_dir):
+        number = int(time.time())  # the manifest is lost: a number that no outcome has yet
+    manifest = Manifest(
+        created=created,
+        rules=old.rules if old else rules,
+        shape=shape,
+        input=current,
+        settings=number,
+        earlier=earlier,
+    )
+    write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
+    return manifest, changed
 
 
 def compare(

@@ -3,7 +3,7 @@
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -149,6 +149,14 @@ class Ledger(Generic[T]):
         """
         outcome: Outcome[T] = self._shards.read(self._index[row] & _LOCATION, self._decoder.decode)
         return outcome
+
+    def records(self) -> Iterator[T]:
+        """The record of every row that is done, in input order. Blocks; raises as ``read``."""
+        for row in self.rows():
+            if self.status(row) is RowStatus.DONE:
+                outcome = self.read(row)
+                assert isinstance(outcome, Done)
+                yield outcome.record
 
     def each_done(self, kind: type[K], on_done: Callable[[Done[K]], None]) -> None:
         """Call ``on_done`` for every row that is done, in the order written, with its record decoded as ``kind``.

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from weak2wise.errors import RunStopped
 from weak2wise.ledger.files import fix_hint, make_private, sync_folder
@@ -45,6 +45,10 @@ Group = list[tuple[bytes, "asyncio.Future[int]"]]
 
 class DiskError(RunStopped):
     """A write to the disk failed; everything acknowledged before is safe."""
+
+
+READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
+"""The options of shards, ledgers and a journal to which nothing is added."""
 
 
 class Shards:

@@ -1,7 +1,7 @@
 """The context of the calls that are made while a row is processed.
 
-A stage sets it for its row; the journal adapts it for each call. It is a context variable so
-that the workers in between need not pass it on. Tasks started inside inherit it.
+A stage sets it for its row; the journal adapts it for each call. It is a context variable so that the workers in
+between need not pass it on. Tasks started inside inherit it.
 """
 
 from collections.abc import Awaitable, Callable

@@ -64,7 +64,7 @@ def dataset_card(
     selection: str,
     columns: Mapping[str, str],
     earlier: Mapping[str, Any],
-    changed: Sequence[Share] = (),
+    changed: Sequence[Share],
 ) -> str:
     """The text of the dataset card, the ``README.md`` of a data set on the Hub.
 

@@ -35,7 +35,7 @@ class _Written(Struct, frozen=True):
 
 
 class Claim:
-    """The claim of one run on its output file. Open it with ``claimed``."""
+    """The claim of one run on its output file. Open it with ``on``."""
 
     def __init__(self, output: Path, work_dir: Path, lock: int) -> None:
         self.lock = lock

@@ -1,6 +1,6 @@
 """The output files of a finished run: one for each step, and the list of failures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.outcomes import Done, Failed, Ledger, RowStatus, columns_of
+from weak2wise.ledger.outcomes import Failed, columns_of
 from weak2wise.outputs.claim import Claim
 from workers.method import METHOD, Step
 
@@ -30,7 +30,7 @@ def write_output_files(files: Mapping[Path, Step], account: Account, failures: P
     """
     encode = msgspec.json.Encoder().encode
     for path, step in files.items():
-        records = _records(account.steps[step.name])
+        records = account.steps[step.name].records()
         lines = (encode(line) + b"\n" for record in records for line in step.lines(record))
         if claim is not None and step is METHOD[-1]:
             claim.write(lines)
@@ -38,14 +38,6 @@ def write_output_files(files: Mapping[Path, Step], account: Account, failures: P
             write_atomic(path, lines)
     failed = (_failed_line(end) for end in account.ends() if isinstance(end, Failed))
     write_atomic(failures, (encode(line) + b"\n" for line in failed))
-
-
-def _records(ledger: Ledger[Any]) -> Iterator[Any]:
-    for row in ledger.rows():
-        if ledger.status(row) is RowStatus.DONE:
-            outcome = ledger.read(row)
-            assert isinstance(outcome, Done)
-            yield outcome.record
 
 
 def _failed_line(failed: Failed) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from weak2wise.ledger.account import INPUT, Account, Totals
 from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger, RowStatus
+from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.journal import Journal, Spent
 from weak2wise.outputs.history import read_history
 from weak2wise.outputs.summary import RoleUse, Summary
@@ -25,8 +26,6 @@ from workers.method import METHOD, step_making, step_named
 from workers.scorers import Scorer, describer
 
 T = TypeVar("T")
-
-_READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
 
 
 def model_in(shape: Mapping[str, Any], endpoint: str) -> str:
@@ -62,12 +61,12 @@ class WorkDir:
         self.intake = self.ledger(INPUT, object)
         self.intake.look()
         self.account = Account(self.intake, self.steps)
-        self.journal = Journal(folder / "ledger", **_READ_ONLY)
+        self.journal = Journal(folder / "ledger", **READ_ONLY)
         self.history = read_history(folder / "run.log")
 
     def ledger(self, name: str, kind: type[Any]) -> Ledger[Any]:
         """The ledger of one stage, with records decoded as ``kind``. Call its ``look`` before use."""
-        return Ledger(name, self.folder / "ledger", kind, **_READ_ONLY)
+        return Ledger(name, self.folder / "ledger", kind, **READ_ONLY)
 
     def made(self, record: type[T]) -> Ledger[T]:
         """The ledger of the step that makes these records."""

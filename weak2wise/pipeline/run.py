@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
-from weak2wise.errors import ConfigError, RunStopped
+from weak2wise.errors import ConfigError, RunStopped, single_errors
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.ledger.shards import DiskError
@@ -143,7 +143,8 @@ class _StageRunner:
         try:
             outcome = await self.stage.process(record, final=self.salvage.last)
         except BaseException as error:
-            if causes := _stops(error):
+            # The group that a worker's own TaskGroup makes may hold several.
+            if causes := [cause for cause in single_errors(error) if isinstance(cause, RunStopped)]:
                 lost = any(isinstance(cause, DiskError) for cause in causes)  # no answer can be stored any more
                 await self.drain.drain(0 if lost else PAID_ANSWERS_SECONDS)
             raise
@@ -153,10 +154,3 @@ class _StageRunner:
         self.salvage.end(record.row, aside=outcome is None)
         if outcome is not None:
             self.finished(record.row)
-
-
-def _stops(error: BaseException) -> list[RunStopped]:
-    """The ``RunStopped`` behind an error, alone or in the group that a worker's own TaskGroup makes of it."""
-    if isinstance(error, BaseExceptionGroup):
-        return [cause for inner in error.exceptions for cause in _stops(inner)]
-    return [error] if isinstance(error, RunStopped) else []

@@ -1,8 +1,7 @@
-"""Monitors that run beside the pipeline: progress lines, the cost cap, and how the run ended."""
+"""Monitors that run beside the pipeline: the cost cap, the place of the work_dir, and the progress line."""
 
 import asyncio
 
-from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.run.held_folder import HeldFolder
@@ -33,38 +32,6 @@ async def stop_when_moved(folder: HeldFolder, drain: Drain) -> None:
         if not await asyncio.to_thread(folder.is_in_place):
             await drain.drain(PAID_ANSWERS_SECONDS)
             raise folder.moved()
-
-
-def ending_of(error: BaseException | None) -> str:
-    """How a run ended, in words, by the error that ended it."""
-    match cause := _cause(error):
-        case None:
-            return "finished"
-        case asyncio.CancelledError():
-            return "interrupted"
-        case RunStopped() | ConfigError():
-            return f"stopped: {cause}"
-    return f"stopped by a bug: {type(cause).__name__}: {cause}"
-
-
-def log_ending(error: BaseException) -> None:
-    """Log why a run ends early; a ``ConfigError`` is shown to the user only."""
-    match cause := _cause(error):
-        case asyncio.CancelledError():
-            log.info("run.interrupted")
-        case RunStopped():
-            log.error("run.stopped", reason=str(cause))
-        case ConfigError():
-            pass
-        case _:
-            log.error("run.broken", exc_info=error)
-
-
-def _cause(error: BaseException | None) -> BaseException | None:
-    """The error inside the groups that TaskGroups add; a ``RunStopped`` is preferred."""
-    while isinstance(error, BaseExceptionGroup):
-        error = next((e for e in error.exceptions if isinstance(e, RunStopped)), error.exceptions[0])
-    return error
 
 
 async def progress(observer: Observer) -> None:

@@ -8,7 +8,6 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -19,11 +18,11 @@ from weak2wise.ledger.lines import packed, sealed
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.ledger.reading import Damage
 from weak2wise.ledger.repair import kept_in_file, take_out
+from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.journal import Answer, Journal, Spent
 from weak2wise.llm.model import Completion, Usage
 from workers.method import METHOD, last_asking
 
-_READ_ONLY: dict[str, Any] = {"max_bytes": 0, "fsync_seconds": 0}
 _WHOSE = re.compile(rb'"row":(\d{1,15}),"key":"[^"\\]{0,99}","role":"([^"\\]{1,200})","endpoint":"([^"\\]{1,200})"')
 """The beginning of an answer's line: whose it was, where that part is whole."""
 
@@ -96,9 +95,9 @@ def repair(work_dir: Path) -> Repaired | None:
         DiskError: the files cannot be read.
     """
     folder = work_dir / "ledger"
-    ledgers = [Ledger(INPUT, folder, object, **_READ_ONLY)]
-    ledgers += [Ledger(step.name, folder, step.makes, **_READ_ONLY) for step in METHOD]
-    journal, averages = Journal(folder, **_READ_ONLY), _Averages()
+    ledgers = [Ledger(INPUT, folder, object, **READ_ONLY)]
+    ledgers += [Ledger(step.name, folder, step.makes, **READ_ONLY) for step in METHOD]
+    journal, averages = Journal(folder, **READ_ONLY), _Averages()
     instead: dict[Path, dict[int, bytes]] = {}
     all_lost: list[Lost] = []
     kept_in = _unused(work_dir)

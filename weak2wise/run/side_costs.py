@@ -15,6 +15,7 @@ from msgspec import Struct
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, locked
+from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal, Receipt
 
@@ -72,7 +73,7 @@ def _journaled_usd(work_dir: Path) -> float:
         nonlocal total
         total += receipt.cost_usd
 
-    Journal(work_dir / "ledger", max_bytes=0, fsync_seconds=0).look(add)
+    Journal(work_dir / "ledger", **READ_ONLY).look(add)
     return total
 
 

@@ -66,11 +66,11 @@ class OpenAIModel(Endpoint):
 
     async def open(self) -> None:
         """Open the session."""
-        await self._transport.__aenter__()
+        await self._transport.open()
 
     async def close(self) -> None:
         """Close the session."""
-        await self._transport.__aexit__()
+        await self._transport.close()
 
     async def offers(self) -> Mapping[str, date | None]:
         """The list at ``/models``."""

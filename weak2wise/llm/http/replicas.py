@@ -75,7 +75,7 @@ class Replicas:
         """Whether a replica can take a call."""
         return self._choice(time.monotonic()) is not None
 
-    async def ready(self, *, wait: bool = True) -> None:
+    async def ready(self, *, wait: bool) -> None:
         """Wait until a replica can take a call; without ``wait``, only check.
 
         Raises:

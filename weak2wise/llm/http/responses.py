@@ -36,7 +36,7 @@ _STANDARD_REASON = {other: word for word, others in _SYNONYMS.items() for other 
 _BROKEN_OFF = {"error", "abort", "aborted", "cancelled", "insufficient_system_resource", "model_error", "network_error"}
 
 
-class Choice(Struct):
+class _Choice(Struct):
     """One answer and why it ended; OpenRouter sets ``error`` if it broke off, Moonshot reports ``usage`` here."""
 
     message: Message | None = None
@@ -48,7 +48,7 @@ class Choice(Struct):
 class _First(Struct, array_like=True):
     """The first of a list of choices. The others, which nobody asked for, are skipped."""
 
-    choice: Choice | None = None
+    choice: _Choice | None = None
 
 
 class _Reply(Struct):

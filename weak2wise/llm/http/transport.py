@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import date
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
@@ -60,7 +60,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Transport:
-    """One endpoint's connections; open it with ``async with``.
+    """One endpoint's connections; ``open`` it before the first request.
 
     ``redact`` removes the endpoint's secrets from a text.
     """
@@ -80,7 +80,8 @@ class Transport:
         self._host_found = False
         self._first_try_at: float | None = None
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> None:
+        """Open the session."""
         # Connections are bounded by the in-flight limit, not by the connector. aiohttp's own time-outs are off: after
         # the process stood still they would fire before the answers that have arrived are read.
         self._session = aiohttp.ClientSession(
@@ -89,9 +90,9 @@ class Transport:
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def close(self) -> None:
+        """Close the session, if it is open."""
         if self._session:
             await self._session.close()
 
