@@ -89,7 +89,7 @@ def test_nothing_is_said_of_a_pace_that_nobody_has_seen(tmp_path: Path) -> None:
     assert all(step.unknown for step in found.steps)
 
 
-def test_the_pace_is_the_usual_one_of_the_last_start(tmp_path: Path) -> None:
+def test_the_pace_is_the_best_one_of_the_last_start(tmp_path: Path) -> None:
     began = datetime(2026, 1, 1, tzinfo=UTC)
 
     def event(name: str, seconds: int, **fields: Any) -> str:
@@ -105,7 +105,7 @@ def test_the_pace_is_the_usual_one_of_the_last_start(tmp_path: Path) -> None:
         event("progress", 50, **progress, strong_per_minute=3.0),
     ]
     (tmp_path / "run.log").write_text("\n".join(log) + "\n")
-    assert read_history(tmp_path / "run.log").pace() == Pace({"strong": 100.0}, {"weak": 10.0})
+    assert read_history(tmp_path / "run.log").pace() == Pace({"strong": 120.0}, {"weak": 10.0})
 
 
 def test_check_tells_the_time_and_puts_the_verdict_and_the_total_first(

@@ -1,7 +1,7 @@
 """Forecast of the time that the remaining calls take, by step, and what sets the pace.
 
-An endpoint's pace is the one that it kept in the last run of the work_dir, if the log has it. Otherwise it follows from
-the configured limits and from how long a call takes: as long, a token, as the small question that ``check`` asked.
+An endpoint's pace is the best that it had in the last start of the work_dir, if the log has it. Otherwise it follows
+from the configured limits and from how long a call takes: as long, a token, as the small question that ``check`` asked.
 Steps run side by side, so the whole takes as long as the endpoint that is busy longest.
 """
 

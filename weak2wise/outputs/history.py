@@ -1,10 +1,9 @@
 """A run's history from its log: the last start, its input, its progress, and how it ended."""
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -60,10 +59,10 @@ class History(Struct, kw_only=True):
         return {step: 60 * (last.outcomes[step] - first.outcomes[step]) / seconds for step in self.steps}
 
     def pace(self) -> Pace:
-        """The usual (median) pace of each endpoint in the last ten minutes of the start."""
+        """The best pace of each endpoint in the last ten minutes of the start: it was not always busy."""
         return Pace(
-            _medians([progress.pace.per_minute for progress in self.progress]),
-            _medians([progress.pace.tokens_per_second for progress in self.progress]),
+            _highest([progress.pace.per_minute for progress in self.progress]),
+            _highest([progress.pace.tokens_per_second for progress in self.progress]),
         )
 
     def seconds_left(self, now: datetime) -> float | None:
@@ -140,9 +139,9 @@ def _ending_in(suffix: str, fields: dict[str, Any]) -> dict[str, float]:
     return {key.removesuffix(suffix): float(fact) for key, fact in fields.items() if key.endswith(suffix) and fact}
 
 
-def _medians(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    found = defaultdict[str, list[float]](list)
+def _highest(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
     for one in facts:
         for name, fact in one.items():
-            found[name].append(fact)
-    return {name: median(values) for name, values in found.items()}
+            found[name] = max(fact, found.get(name, 0.0))
+    return found
