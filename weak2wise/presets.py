@@ -18,6 +18,8 @@ class KnownPrices(Struct, frozen=True, forbid_unknown_fields=True):
     input: float
     output: float
     cached_input: float | None = None
+    off_peak: dict[str, Any] | None = None
+    """As ``prices.off_peak`` of a config."""
 
 
 class KnownModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

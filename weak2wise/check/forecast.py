@@ -159,7 +159,7 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
                 completion_tokens=round(number * answer),
                 most_tokens=maximum * longest,
                 measured=measured,
-                cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
+                cost_usd=_expected_cost(config, role, number * prompt, number * cached, number * answer),
                 most_usd=_cost(config, endpoint, maximum * prompt, 0, maximum * longest),
             )
         )
@@ -168,6 +168,7 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
     while not place.exists():
         place = place.parent
     disk = Disk(shutil.disk_usage(place).free, needed)
+    assumed += _off_peak_said(config)
     return Outlook(source.pending.total(), parts, assumed, disk, steps)
 
 
@@ -228,6 +229,16 @@ def _expected(
     return rates, assumed
 
 
+def _off_peak_said(config: Config) -> list[str]:
+    """What is assumed of endpoints whose prices depend on the hour, in words."""
+    waiting = config.models.mstrong if config.engine.wait_for_off_peak else ()
+    return [
+        f"calls to {name} are spread over the week, of which {hours.share:.0%} is off-peak"
+        for name in dict.fromkeys(config.roles().values())
+        if (hours := config.endpoints[name].off_peak) and name not in waiting
+    ]
+
+
 def _unaided(config: Config) -> int:
     """Calls of the weak LLM for a question in the first step, without a hint: 0 or 1."""
     return 0 if config.params.skip_filter else 1
@@ -284,6 +295,13 @@ def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float 
     solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in work.account.ends())
     kept = work.steps[FIRST].tally[RowStatus.DONE]
     return spent, per_question, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
+
+
+def _expected_cost(config: Config, role: str, prompt: float, cached: float, answer: float) -> float | None:
+    name = config.roles()[role]
+    cost = _cost(config, name, prompt, cached, answer)
+    waits = config.engine.wait_for_off_peak and role.startswith("strong/")
+    return None if cost is None else cost * config.endpoints[name].expected_factor(off_peak=waits)
 
 
 def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:

@@ -85,18 +85,21 @@ def _hours(
     """The place that is busy longest: an endpoint, or several that share limits."""
     places = defaultdict[str, dict[str, _Work]](dict)
     limits: dict[str, LimitSettings] = {}
+    longer: dict[str, float] = {}
     for name, parts in works.items():
         settings = config.endpoints[name].limits
         place = settings.limit_group or name
         limits[place] = settings
         places[place][name] = _Work(*map(sum, zip(*parts, strict=True)))
-    times, unknown = [], []
+        longer[place] = max(longer.get(place, 1.0), _longer(config, name))
+    times: list[tuple[float, str]] = []
+    unknown = []
     for place, by_name in places.items():
-        times += [(seconds, f"{place}: {limit}") for seconds, limit in _limited(limits[place], by_name.values())]
+        found = [*_limited(limits[place], by_name.values())]
         asking = 0.0
         for name, work in by_name.items():
             if seconds := _as_before(name, work, pace):
-                times.append((seconds, f"{name}: as fast as in the last run"))
+                found.append((seconds, "as fast as in the last run"))
             elif name in taken:
                 asking += _asking(work, taken[name])
             else:
@@ -106,9 +109,19 @@ def _hours(
             said = (
                 f"max_concurrent_requests {at_once:,}" if at_once else f"{FIRST_CONCURRENCY} requests at once, at first"
             )
-            times.append((asking / (at_once or FIRST_CONCURRENCY), f"{place}: {said}"))
-    seconds, limit = max(times, default=(None, ""))
-    return Hours(step=step, hours=None if seconds is None else seconds / 3600, limit=limit, unknown=unknown)
+            found.append((asking / (at_once or FIRST_CONCURRENCY), said))
+        times += [(seconds * longer[place], f"{place}: {limit}") for seconds, limit in found]
+    if not times:
+        return Hours(step=step, hours=None, limit="", unknown=unknown)
+    longest, limit = max(times)
+    return Hours(step=step, hours=longest / 3600, limit=limit, unknown=unknown)
+
+
+def _longer(config: Config, name: str) -> float:
+    """How many times as long it takes because calls wait for off-peak hours."""
+    hours = config.endpoints[name].off_peak
+    waits = config.engine.wait_for_off_peak and name in config.models.mstrong
+    return 1 / hours.share if hours and waits else 1.0
 
 
 def _limited(limits: LimitSettings, works: Iterable[_Work]) -> Iterator[tuple[float, str]]:

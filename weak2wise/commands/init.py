@@ -57,7 +57,7 @@ model_endpoints:
     # max_requests_per_minute: 600 # what your account allows; left out: learned from replies
     # max_tokens_per_minute: 2000000
 {helper_endpoint}
-params:
+{_engine(chosen)}params:
   samples_per_model: 3 # traces for each question from each strong model
   n_mask: 6 # mask levels at which each trace is tried
   # skip_filter: true # also keep the questions that the weak LLM already solves
@@ -67,6 +67,17 @@ dataset:
   # columns: {{ question: problem, answer: solution }} # if the input has other field names
   work_dir: data/work # ledgers (to resume from), output files and log
   finetune_out: data/finetune.jsonl
+"""
+
+
+def _engine(preset: Preset) -> str:
+    """The choice to wait for lower prices, where there are any."""
+    if not (preset.strong.prices and preset.strong.prices.off_peak):
+        return ""
+    return """engine:
+  wait_for_off_peak: false # true: strong calls wait for the cheaper hours; everything else goes on
+  # max_cost_usd: 20 # a cap
+
 """
 
 
@@ -88,6 +99,8 @@ def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
         prices = msgspec.to_builtins(model.prices) | {"as_of": str(preset.looked_up)}
         shown = _flow({key: value for key, value in prices.items() if value is not None})
         lines.append(f"prices: {shown} # US dollars per million tokens; source: {model.source}")
+        if model.prices.off_peak:
+            lines[-1] += "; less outside the peak hours"
     elif preset.key:
         lines.append("# prices: { input: 0.00, cached_input: 0.00, output: 0.00 } # look them up, for the forecast")
     return "".join(f"    {line}\n" for line in lines)
@@ -95,7 +108,12 @@ def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
 
 def _flow(value: dict[str, object]) -> str:
     """A mapping as YAML on one line; JSON is YAML, but for the look of the keys."""
-    return "{ " + ", ".join(f"{key}: {msgspec.json.encode(item).decode()}" for key, item in value.items()) + " }"
+    parts = (f"{key}: {_flow(item) if isinstance(item, dict) else _json(item)}" for key, item in value.items())
+    return "{ " + ", ".join(parts) + " }"
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _listed() -> str:

@@ -26,7 +26,8 @@ from weak2wise.telemetry.plain import plain
 class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
-    ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``side_costs_usd``: what previews and
+    ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``held``: calls that wait for off-peak
+    hours, by endpoint. ``side_costs_usd``: what previews and
     checks have spent. ``output``: the file that the last step of the run writes when it has finished.
     """
 
@@ -41,6 +42,7 @@ class RunStatus(Struct, kw_only=True):
     steps: dict[str, dict[str, int]]
     per_minute: dict[str, float]
     seconds_left: float | None
+    held: dict[str, str]
     spending: Spending
     side_costs_usd: float
     output: str
@@ -88,6 +90,7 @@ def run_status(work: WorkDir) -> RunStatus:
         steps=counts,
         per_minute=rates,
         seconds_left=history.seconds_left(datetime.now(UTC)) if state == "running" else None,
+        held=history.progress[-1].held if state == "running" and history.progress else {},
         spending=spending(work),
         side_costs_usd=side_costs_usd(work.folder),
         output=work.output,
@@ -115,6 +118,8 @@ def _show(found: RunStatus, console: Console) -> None:
         console.print(Text(f"  failed: {kind}: {count:,}"))
     if found.seconds_left is not None:
         console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
+    for name, held in found.held.items():
+        console.print(Text(f"{name}: held for off-peak prices: {held}"))
     _show_spending(found, console)
     written = "" if found.state == "finished" else " (written when the run has finished)"
     console.print(Text(f"output: {found.output}{written}"), soft_wrap=True)

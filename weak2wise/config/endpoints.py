@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 from msgspec import Meta, field, structs
 
+from weak2wise.config.off_peak import OffPeak
 from weak2wise.config.section import Count, Name, Natural, Positive, Price, Section, Share, Temperature, Url, convert
 from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
@@ -87,7 +88,8 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
 class Prices(Section, frozen=True, kw_only=True):
     """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set.
 
-    ``as_of``: when they were looked up (2026-11-26); ``check`` warns when that is long ago.
+    ``off_peak``: the hours at which less is charged. ``as_of``: when they were looked up (2026-11-26); ``check`` warns
+    when that is long ago.
     """
 
     section = "model_endpoints.*.prices"
@@ -95,10 +97,11 @@ class Prices(Section, frozen=True, kw_only=True):
     input: Price = 0.0
     cached_input: Price | None = None
     output: Price = 0.0
+    off_peak: OffPeak | None = None
     as_of: date | None = None
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
-        """US dollars for one call; ``prompt_tokens`` include the cached ones."""
+        """US dollars for one call in peak hours; ``prompt_tokens`` include the cached ones."""
         cached = self.input if self.cached_input is None else self.cached_input
         fresh = prompt_tokens - cached_tokens
         return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
@@ -184,7 +187,19 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         return self.generation_kwargs.max_new_tokens or DEFAULT_NEW_TOKENS
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:  # noqa: ARG002
-        """US dollars for one call; ``prompt_tokens`` include the cached ones. ``None`` if there are no prices."""
+        """US dollars for one call; ``prompt_tokens`` include the cached ones. ``None`` if there are no prices.
+
+        Where prices depend on the hour, it is the highest.
+        """
+        return None
+
+    def expected_factor(self, *, off_peak: bool) -> float:  # noqa: ARG002
+        """The share of that cost that is expected on average; ``off_peak``: if calls wait for off-peak hours."""
+        return 1.0
+
+    @property
+    def off_peak(self) -> OffPeak | None:
+        """The hours at which it costs less."""
         return None
 
     @property
@@ -303,6 +318,18 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
         if self.prices == NO_PRICES:
             return None
         return self.prices.cost(prompt_tokens, cached_tokens, completion_tokens)
+
+    @property
+    def off_peak(self) -> OffPeak | None:
+        """The hours at which it costs less."""
+        return self.prices.off_peak
+
+    def expected_factor(self, *, off_peak: bool) -> float:
+        """As of ``prices.off_peak``; calls that do not wait for it are spread evenly over the week."""
+        hours = self.prices.off_peak
+        if hours is None:
+            return 1.0
+        return hours.factor if off_peak else hours.share * hours.factor + 1 - hours.share
 
     @property
     def answer_timeout(self) -> float:

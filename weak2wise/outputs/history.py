@@ -23,13 +23,15 @@ class Pace(Struct, frozen=True):
 class Progress(Struct, frozen=True):
     """One ``progress`` event: its time, the outcomes of each step so far, and the estimated seconds left.
 
-    ``pace``: of the endpoints that answered in the minute before.
+    ``pace``: of the endpoints that answered in the minute before. ``held``: of each endpoint that waits for off-peak
+    hours, the number of calls and until when, in words.
     """
 
     at: datetime
     outcomes: dict[str, int]
     seconds_left: float | None = None
     pace: Pace = Pace({}, {})
+    held: dict[str, str] = {}
 
 
 class History(Struct, kw_only=True):
@@ -121,7 +123,9 @@ def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History
             outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
             left = fields.get("seconds_left")
             pace = Pace(_ending_in("_per_minute", fields), _ending_in("_tokens_per_second", fields))
-            history.progress.append(Progress(event.timestamp, outcomes, None if left is None else float(left), pace))
+            held = {key.removesuffix("_held"): str(fact) for key, fact in fields.items() if key.endswith("_held")}
+            left = None if left is None else float(left)
+            history.progress.append(Progress(event.timestamp, outcomes, left, pace, held))
             if isinstance(rows := fields.get("rows"), int):
                 history.rows = rows
         case "run.finished":

@@ -25,6 +25,7 @@ from weak2wise.llm.http.transport import Transport, chat_urls, models_url
 from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
+from weak2wise.llm.off_peak import OffPeakGate, utc_now
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.worst_case import WorstCase
 from weak2wise.telemetry.log import host_log
@@ -56,6 +57,11 @@ class OpenAIModel(Endpoint):
         """By role."""
         self._encoder = msgspec.json.Encoder()
         self._counts_tokens = True
+        self._off_peak = endpoint.prices.off_peak
+        self._gate: OffPeakGate | None = None
+        """For calls to strong models, if they wait for off-peak hours."""
+        if self.parts.wait_for_off_peak and self._off_peak:
+            self._gate = OffPeakGate(name, self._off_peak)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -102,6 +108,11 @@ class OpenAIModel(Endpoint):
                 if call.drain.started:
                     reservation.release()
                     await call.drain.wait_for_cancellation()
+                if self._is_held(call):
+                    assert self._gate
+                    reservation.release()
+                    await self._gate.wait()
+                    continue
                 if not call.waits and (pause := self.limits.pause_left) > PAUSE_AS_OUTAGE:
                     raise Down(f"{self.name}: asks for a pause of {pause:,.0f} s", endpoint=self.name)
                 if not self._replicas.available:
@@ -118,16 +129,19 @@ class OpenAIModel(Endpoint):
                         await reservation.wait()
                     continue
                 try:
-                    if not call.drain.started and (visit := self._replicas.take()):
+                    if not (call.drain.started or self._is_held(call)) and (visit := self._replicas.take()):
                         return await self._ask(visit, prompt, body, slot, call, reservation=reservation)
                 finally:
                     slot.release()
         finally:
             reservation.release()
 
+    def _is_held(self, call: Call) -> bool:
+        return self._gate is not None and call.role.startswith("strong/") and self._gate.opens is not None
+
     def _may_go(self, call: Call) -> bool:
         paused = not call.waits and self.limits.pause_left > PAUSE_AS_OUTAGE
-        return self._replicas.available and not paused and not call.drain.started
+        return self._replicas.available and not (paused or call.drain.started or self._is_held(call))
 
     async def _ask(
         self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call, *, reservation: Reservation
@@ -135,6 +149,7 @@ class OpenAIModel(Endpoint):
         await call.drain.enter()
         self.meter.sent += 1
         began = time.monotonic()
+        factor = self._off_peak.factor_at(utc_now()) if self._off_peak else 1.0
         replied: bool | None = None
         cause = ""
         try:
@@ -147,6 +162,7 @@ class OpenAIModel(Endpoint):
             if isinstance(error, RateLimited) and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
             if usage := error.usage or self._maybe_charged(prompt, error):
+                usage = structs.replace(usage, price_factor=factor)
                 reservation.settle(self.cost(usage))
                 slot.tokens = usage.tokens
                 await call.charge(usage)
@@ -165,6 +181,8 @@ class OpenAIModel(Endpoint):
                 )
             said = len(completion.text) + len(completion.reasoning or "")
             completion = structs.replace(completion, usage=self._estimated(prompt, said))
+        if factor != 1:
+            completion = structs.replace(completion, usage=structs.replace(completion.usage, price_factor=factor))
         reservation.settle(self.cost(completion.usage))
         self.worst_case.note(len(body), completion.usage)
         slot.answered(completion.usage.tokens)
@@ -176,7 +194,15 @@ class OpenAIModel(Endpoint):
         limit = int(limits.concurrency.size)
         rate = limits.rate.rate if limits.in_flight < limit else None
         paced = None if rate is None else round(60 * rate, 1)
-        return Load(in_flight=limits.in_flight, limit=limit, down=self._replicas.down_for, paced=paced)
+        held = self._gate.held if self._gate else 0
+        return Load(
+            in_flight=limits.in_flight,
+            limit=limit,
+            down=self._replicas.down_for,
+            paced=paced,
+            held=held,
+            held_until=self._gate.opens if self._gate and held else None,
+        )
 
     def hint(self, error: RecordError) -> str:
         """The addresses that were tried, after a connection error."""
