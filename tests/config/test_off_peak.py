@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weak2wise.config.off_peak import OffPeak
+from weak2wise.config.prices import OffPeak
 from weak2wise.errors import ConfigError
 
 DEEPSEEK = OffPeak(factor=0.5, peak=("mon-fri 01:00-04:00", "mon-fri 06:00-10:00"))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.loopback import LoopbackProcess, make_question
 from weak2wise.config import OpenAIEndpoint
-from weak2wise.config.off_peak import OffPeak
+from weak2wise.config.prices import OffPeak
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.drain import Drain

@@ -89,6 +89,8 @@ def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
     lines += [f"model_id: {model.model}", f"max_tokens: {tokens} # of one answer, its thinking included"]
     if model.stream:
         lines.append("stream: true # it thinks only where the answer is streamed")
+    for name, lane in preset.lanes.items():
+        lines.append(f"# lane: {name} # slower, for {lane.factor:.0%} of the prices")
     if body := model.extra_body(tokens):
         left_out = ", ".join((*model.refuses, *model.renames))
         lines.append(

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from weak2wise.config.off_peak import OffPeak
+from weak2wise.config.prices import OffPeak
 from weak2wise.telemetry.log import host_log
 
 LONGEST_TIMER = 300.0

@@ -1,14 +1,14 @@
-"""The hours at which a provider asks less: ``prices.off_peak`` of an endpoint."""
+"""What an endpoint charges: ``prices``, and the hours at which it is less, ``prices.off_peak``."""
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from msgspec import Meta
 
-from weak2wise.config.section import Name, Section
+from weak2wise.config.section import Name, Price, Section
 from weak2wise.errors import ConfigError
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -63,6 +63,31 @@ class OffPeak(Section, frozen=True, kw_only=True):
     def share(self) -> float:
         """The part of a week that is off-peak."""
         return 1 - len(_peak(self.peak)) / _IN_WEEK
+
+
+class Prices(Section, frozen=True, kw_only=True):
+    """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set.
+
+    ``off_peak``: the hours at which less is charged. ``as_of``: when they were looked up (2026-11-26); ``check`` warns
+    when that is long ago.
+    """
+
+    section = "model_endpoints.*.prices"
+
+    input: Price = 0.0
+    cached_input: Price | None = None
+    output: Price = 0.0
+    off_peak: OffPeak | None = None
+    as_of: date | None = None
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
+        """US dollars for one call in peak hours; ``prompt_tokens`` include the cached ones."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
+
+
+NO_PRICES = Prices()
 
 
 @cache
