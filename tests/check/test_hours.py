@@ -13,13 +13,13 @@ from tests.loopback import LoopbackProcess
 from weak2wise.check.forecast import Source, forecast
 from weak2wise.check.hours import Taken, Timetable, timetable
 from weak2wise.config import load_config
-from weak2wise.outputs.history import Pace, read_history
+from weak2wise.outputs.history import Speed, read_history
 
-UNKNOWN = Pace({}, {})
+UNKNOWN = Speed({}, {})
 QUESTIONS = 100
 
 
-def table(folder: Path, taken: dict[str, Taken], pace: Pace = UNKNOWN, **endpoints: dict[str, Any]) -> Timetable:
+def table(folder: Path, taken: dict[str, Taken], speed: Speed = UNKNOWN, **endpoints: dict[str, Any]) -> Timetable:
     """Of a run of so many questions, with these keys for endpoints."""
     config = config_for(folder, "http://127.0.0.1:9/v1")
     for name, keys in endpoints.items():
@@ -28,7 +28,7 @@ def table(folder: Path, taken: dict[str, Taken], pace: Pace = UNKNOWN, **endpoin
     loaded = load_config(folder / "config.yaml")
     source = Source(good=QUESTIONS, characters=100 * QUESTIONS)
     source.pending["filter"] = QUESTIONS
-    return timetable(loaded, forecast(loaded, source, None), taken, pace)
+    return timetable(loaded, forecast(loaded, source, None), taken, speed)
 
 
 def hours(found: Timetable) -> dict[str, float | None]:
@@ -74,8 +74,8 @@ def test_an_endpoint_that_serves_several_steps_is_busy_for_all_of_them(tmp_path:
 
 
 def test_the_pace_of_the_last_run_counts_more_than_the_small_question(tmp_path: Path) -> None:
-    pace = Pace({"strong-a": 50.0}, {"strong-b": 2000.0})
-    found = table(tmp_path, {"strong-a": Taken(9.0, 10)}, pace)
+    speed = Speed({"strong-a": 50.0}, {"strong-b": 2000.0})
+    found = table(tmp_path, {"strong-a": Taken(9.0, 10)}, speed)
     generate = next(step for step in found.steps if step.step == "generate")
     by_rate, by_tokens = 60 * QUESTIONS / 50, QUESTIONS * 4000 / 2000
     assert (generate.hours or 0) * 3600 == pytest.approx(max(by_rate, by_tokens))
@@ -105,7 +105,7 @@ def test_the_pace_is_the_best_one_of_the_last_start(tmp_path: Path) -> None:
         event("progress", 50, **progress, strong_per_minute=3.0),
     ]
     (tmp_path / "run.log").write_text("\n".join(log) + "\n")
-    assert read_history(tmp_path / "run.log").pace() == Pace({"strong": 120.0}, {"weak": 10.0})
+    assert read_history(tmp_path / "run.log").speed() == Speed({"strong": 120.0}, {"weak": 10.0})
 
 
 def test_check_tells_the_time_and_puts_the_verdict_and_the_total_first(

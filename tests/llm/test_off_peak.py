@@ -15,7 +15,7 @@ from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Message, Prompt
-from weak2wise.llm.off_peak import OffPeakGate
+from weak2wise.llm.off_peak import OffPeakBarrier
 
 OFF_PEAK = {"factor": 0.25, "peak": ["01:00-04:00"]}
 PEAK, CHEAP = datetime(2026, 11, 27, 2, 0, tzinfo=UTC), datetime(2026, 11, 27, 5, 0, tzinfo=UTC)
@@ -79,7 +79,7 @@ async def test_calls_to_strong_models_wait_and_hold_nothing_while_others_are_sen
     began = asyncio.get_running_loop().time()
     start = clock.now
     async with model(server, CostBudget(10.0), waits=True) as asked:
-        asked._gate = OffPeakGate("s", asked.settings.prices.off_peak, clock)
+        asked._barrier = OffPeakBarrier("s", asked.settings.prices.off_peak, clock)
 
         async def ask(role: str) -> Any:
             with calling(Call(role=role)):
@@ -101,22 +101,22 @@ async def test_calls_to_strong_models_wait_and_hold_nothing_while_others_are_sen
 
 async def test_a_clock_that_jumped_back_holds_the_calls_again() -> None:
     clock = Clock(CHEAP - timedelta(hours=1, milliseconds=50))
-    gate = OffPeakGate("s", OffPeak(**OFF_PEAK), clock)  # type: ignore[arg-type]
-    waiting = asyncio.create_task(gate.wait())
+    barrier = OffPeakBarrier("s", OffPeak(**OFF_PEAK), clock)  # type: ignore[arg-type]
+    waiting = asyncio.create_task(barrier.wait())
     await asyncio.sleep(0)
     clock.now = PEAK
     await asyncio.sleep(0.1)
     assert not waiting.done()
-    assert gate.held == 1
+    assert barrier.held == 1
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert gate.held == 0
+    assert barrier.held == 0
 
 
 async def test_a_call_that_is_held_when_the_run_stops_is_never_sent(server: LoopbackProcess) -> None:
     clock, drain = Clock(CHEAP - timedelta(hours=1, milliseconds=100)), Drain()
     async with model(server, waits=True) as asked:
-        asked._gate = OffPeakGate("s", asked.settings.prices.off_peak, clock)
+        asked._barrier = OffPeakBarrier("s", asked.settings.prices.off_peak, clock)
         with calling(Call(role="strong/s", drain=drain)):
             held = asyncio.create_task(asked.complete(PROMPT))
         await asyncio.sleep(0.02)

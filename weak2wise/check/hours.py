@@ -1,6 +1,6 @@
-"""Forecast of the time that the remaining calls take, by step, and what sets the pace.
+"""Forecast of the time that the remaining calls take, by step, and what sets the speed.
 
-An endpoint's pace is the best that it had in the last start of the work_dir, if the log has it. Otherwise it follows
+An endpoint's speed is the best that it had in the last start of the work_dir, if the log has it. Otherwise it follows
 from the configured limits and from how long a call takes: as long, a token, as the small question that ``check`` asked.
 Steps run side by side, so the whole takes as long as the endpoint that is busy longest.
 """
@@ -15,7 +15,7 @@ from weak2wise.check.forecast import Outlook
 from weak2wise.config import Config
 from weak2wise.config.endpoints import LimitSettings
 from weak2wise.llm.limits.limits import FIRST_CONCURRENCY
-from weak2wise.outputs.history import Pace
+from weak2wise.outputs.history import Speed
 
 
 class Taken(Struct, frozen=True):
@@ -28,8 +28,8 @@ class Taken(Struct, frozen=True):
 class Hours(Struct, frozen=True, kw_only=True):
     """How long a step, or the whole run, takes.
 
-    ``hours``: at least; ``None`` if nothing is known. ``limit``: what sets the pace, in words. ``unknown``: endpoints
-    whose pace is not known, so that it may take longer.
+    ``hours``: at least; ``None`` if nothing is known. ``limit``: what sets the speed, in words. ``unknown``: endpoints
+    whose speed is not known, so that it may take longer.
     """
 
     step: str
@@ -54,14 +54,14 @@ class _Work(NamedTuple):
     """Tokens of all prompts, and of all answers."""
 
 
-def timetable(config: Config, outlook: Outlook, taken: Mapping[str, Taken], pace: Pace) -> Timetable:
+def timetable(config: Config, outlook: Outlook, taken: Mapping[str, Taken], speed: Speed) -> Timetable:
     """How long the steps and the whole run take.
 
     Args:
         config: the run.
         outlook: its forecast.
         taken: by endpoint, how long the small question took.
-        pace: of the work_dir's last start.
+        speed: of the work_dir's last start.
     """
     roles = config.roles()
     each = {part.role: part for part in outlook.parts if part.calls}
@@ -75,12 +75,12 @@ def timetable(config: Config, outlook: Outlook, taken: Mapping[str, Taken], pace
                 works[roles[role]].append(work)
                 whole[roles[role]].append(work)
         if works:
-            found.append(_hours(step, config, works, taken, pace))
-    return Timetable(found, _hours("all", config, whole, taken, pace))
+            found.append(_hours(step, config, works, taken, speed))
+    return Timetable(found, _hours("all", config, whole, taken, speed))
 
 
 def _hours(
-    step: str, config: Config, works: Mapping[str, list[_Work]], taken: Mapping[str, Taken], pace: Pace
+    step: str, config: Config, works: Mapping[str, list[_Work]], taken: Mapping[str, Taken], speed: Speed
 ) -> Hours:
     """The place that is busy longest: an endpoint, or several that share limits."""
     places = defaultdict[str, dict[str, _Work]](dict)
@@ -98,7 +98,7 @@ def _hours(
         found = [*_limited(limits[place], by_name.values())]
         asking = 0.0
         for name, work in by_name.items():
-            if seconds := _as_before(name, work, pace):
+            if seconds := _as_before(name, work, speed):
                 found.append((seconds, "as fast as in the last run"))
             elif name in taken:
                 asking += _asking(work, taken[name])
@@ -133,11 +133,11 @@ def _limited(limits: LimitSettings, works: Iterable[_Work]) -> Iterator[tuple[fl
         yield 60 * (total.prompt + total.answer) / tokens, f"max_tokens_per_minute {tokens:,.0f}"
 
 
-def _as_before(name: str, work: _Work, pace: Pace) -> float | None:
-    """Seconds at the pace of the last run; ``None`` if its log has none for this endpoint."""
-    if calls := pace.per_minute.get(name):
+def _as_before(name: str, work: _Work, speed: Speed) -> float | None:
+    """Seconds at the speed of the last run; ``None`` if its log has none for this endpoint."""
+    if calls := speed.per_minute.get(name):
         return 60 * work.calls / calls
-    if tokens := pace.tokens_per_second.get(name):
+    if tokens := speed.tokens_per_second.get(name):
         return work.answer / tokens
     return None
 

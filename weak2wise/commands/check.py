@@ -159,7 +159,7 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
         (round(sum(usd or 0 for usd in column), 2) for column in zip(*costs, strict=True)) if costs else (None,) * 2
     )
     taken = {finding.about.removeprefix("endpoint "): finding.taken for finding in findings.all if finding.taken}
-    pace = (work.history if work else History()).pace()
+    speed = (work.history if work else History()).speed()
     return Checked(
         ok=ok,
         findings=findings.all,
@@ -169,7 +169,7 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
         cost_usd=cost,
         most_usd=most,
         cap_usd=config.engine.max_cost_usd,
-        time=timetable(config, outlook, taken, pace),
+        time=timetable(config, outlook, taken, speed),
     )
 
 
@@ -295,4 +295,4 @@ def _footnotes(checked: Checked) -> Iterator[str]:
     if free := [part.role for part in checked.forecast if part.cost_usd is None]:
         yield f"Without prices, so counted as free: {', '.join(free)} (model_endpoints.NAME.prices)."
     if checked.time.whole.unknown:
-        yield "A pace that is not known yet is seen in the first minutes of a run; then check again."
+        yield "A speed that is not known yet is seen in the first minutes of a run; then check again."

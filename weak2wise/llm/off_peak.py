@@ -20,7 +20,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class OffPeakGate:
+class OffPeakBarrier:
     """Shut in peak hours.
 
     Args:

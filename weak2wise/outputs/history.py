@@ -13,7 +13,7 @@ RECENT = 60
 """Number of progress events kept: those of the last ten minutes."""
 
 
-class Pace(Struct, frozen=True):
+class Speed(Struct, frozen=True):
     """By endpoint: answers a minute of those over HTTP, answer tokens a second of embedded ones; only where known."""
 
     per_minute: dict[str, float]
@@ -23,14 +23,14 @@ class Pace(Struct, frozen=True):
 class Progress(Struct, frozen=True):
     """One ``progress`` event: its time, the outcomes of each step so far, and the estimated seconds left.
 
-    ``pace``: of the endpoints that answered in the minute before. ``held``: of each endpoint that waits for off-peak
+    ``speed``: of the endpoints that answered in the minute before. ``held``: of each endpoint that waits for off-peak
     hours, the number of calls and until when, in words.
     """
 
     at: datetime
     outcomes: dict[str, int]
     seconds_left: float | None = None
-    pace: Pace = Pace({}, {})
+    speed: Speed = Speed({}, {})
     held: dict[str, str] = {}
 
 
@@ -60,11 +60,11 @@ class History(Struct, kw_only=True):
             return {}
         return {step: 60 * (last.outcomes[step] - first.outcomes[step]) / seconds for step in self.steps}
 
-    def pace(self) -> Pace:
-        """The best pace of each endpoint in the last ten minutes of the start: it was not always busy."""
-        return Pace(
-            _highest([progress.pace.per_minute for progress in self.progress]),
-            _highest([progress.pace.tokens_per_second for progress in self.progress]),
+    def speed(self) -> Speed:
+        """The best speed of each endpoint in the last ten minutes of the start: it was not always busy."""
+        return Speed(
+            _highest([progress.speed.per_minute for progress in self.progress]),
+            _highest([progress.speed.tokens_per_second for progress in self.progress]),
         )
 
     def seconds_left(self, now: datetime) -> float | None:
@@ -122,10 +122,10 @@ def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
             outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
             left = fields.get("seconds_left")
-            pace = Pace(_ending_in("_per_minute", fields), _ending_in("_tokens_per_second", fields))
+            speed = Speed(_ending_in("_per_minute", fields), _ending_in("_tokens_per_second", fields))
             held = {key.removesuffix("_held"): str(fact) for key, fact in fields.items() if key.endswith("_held")}
             left = None if left is None else float(left)
-            history.progress.append(Progress(event.timestamp, outcomes, left, pace, held))
+            history.progress.append(Progress(event.timestamp, outcomes, left, speed, held))
             if isinstance(rows := fields.get("rows"), int):
                 history.rows = rows
         case "run.finished":

@@ -26,7 +26,7 @@ from weak2wise.llm.http.transport import Transport, chat_urls, models_url
 from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
-from weak2wise.llm.off_peak import OffPeakGate, utc_now
+from weak2wise.llm.off_peak import OffPeakBarrier, utc_now
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.worst_case import WorstCase
 from weak2wise.telemetry.log import host_log
@@ -61,10 +61,10 @@ class OpenAIModel(Endpoint):
         self._encoder = msgspec.json.Encoder()
         self._counts_tokens = True
         self._off_peak = endpoint.prices.off_peak
-        self._gate: OffPeakGate | None = None
+        self._barrier: OffPeakBarrier | None = None
         """For calls to strong models, if they wait for off-peak hours."""
         if self.parts.wait_for_off_peak and self._off_peak:
-            self._gate = OffPeakGate(name, self._off_peak)
+            self._barrier = OffPeakBarrier(name, self._off_peak)
         self._ordinary = self._without_lane() if settings.lane and settings.lane_fallback == "ordinary" else None
         """Asked where the lane has no capacity."""
 
@@ -72,7 +72,7 @@ class OpenAIModel(Endpoint):
         """The same endpoint in its ordinary lane; limits and counts are shared."""
         settings = structs.replace(self.settings, lane=None, lane_fallback="wait")
         ordinary = OpenAIModel(self.name, settings, replace(self.parts, limits=self.limits))
-        ordinary.meter, ordinary._gate = self.meter, self._gate
+        ordinary.meter, ordinary._barrier = self.meter, self._barrier
         return ordinary
 
     async def __aenter__(self) -> Self:
@@ -133,9 +133,9 @@ class OpenAIModel(Endpoint):
                     reservation.release()
                     await call.drain.wait_for_cancellation()
                 if self._is_held(call):
-                    assert self._gate
+                    assert self._barrier
                     reservation.release()
-                    await self._gate.wait()
+                    await self._barrier.wait()
                     continue
                 if not call.waits and (pause := self.limits.pause_left) > PAUSE_AS_OUTAGE:
                     raise Down(f"{self.name}: asks for a pause of {pause:,.0f} s", endpoint=self.name)
@@ -161,7 +161,7 @@ class OpenAIModel(Endpoint):
             reservation.release()
 
     def _is_held(self, call: Call) -> bool:
-        return self._gate is not None and call.role.startswith("strong/") and self._gate.opens is not None
+        return self._barrier is not None and call.role.startswith("strong/") and self._barrier.opens is not None
 
     def _may_go(self, call: Call) -> bool:
         paused = not call.waits and self.limits.pause_left > PAUSE_AS_OUTAGE
@@ -220,14 +220,14 @@ class OpenAIModel(Endpoint):
         limit = int(limits.concurrency.size)
         rate = limits.rate.rate if limits.in_flight < limit else None
         paced = None if rate is None else round(60 * rate, 1)
-        held = self._gate.held if self._gate else 0
+        held = self._barrier.held if self._barrier else 0
         return Load(
             in_flight=limits.in_flight,
             limit=limit,
             down=self._replicas.down_for,
             paced=paced,
             held=held,
-            held_until=self._gate.opens if self._gate and held else None,
+            held_until=self._barrier.opens if self._barrier and held else None,
         )
 
     def hint(self, error: RecordError) -> str:
