@@ -4,6 +4,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -18,6 +19,21 @@ class KnownPrices(Struct, frozen=True, forbid_unknown_fields=True):
     input: float
     output: float
     cached_input: float | None = None
+    off_peak: dict[str, Any] | None = None
+    """As ``prices.off_peak`` of a config."""
+
+
+class Lane(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A slower way to send the same calls; the keys are described in ``presets.toml``."""
+
+    factor: float
+    request_timeout: float
+    source: str
+    body: dict[str, Any] = field(default_factory=dict)
+    base_url: str | None = None
+    stream: bool | None = None
+    hosts: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
 
 
 class KnownModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +69,7 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     helper: KnownModel
     key: str | None = None
     retired: dict[str, date] = field(default_factory=dict)
+    lanes: dict[str, Lane] = field(default_factory=dict)
 
     def known(self, model: str) -> KnownModel | None:
         """What is known of one of its models."""
@@ -64,6 +81,15 @@ def presets() -> dict[str, Preset]:
     """All providers by name."""
     text = (files("weak2wise") / "presets.toml").read_bytes()
     return msgspec.toml.decode(text, type=dict[str, Preset])
+
+
+def lane_for(base_url: str, name: str) -> Lane | None:
+    """A lane of the provider that is asked at an address, if it is known to have it."""
+    if (preset := preset_for(base_url)) and name in preset.lanes:
+        return preset.lanes[name]
+    host = urlsplit(base_url).hostname or ""
+    lanes = (found for preset in presets().values() if (found := preset.lanes.get(name)))
+    return next((lane for lane in lanes if lane.hosts and host.endswith(lane.hosts)), None)
 
 
 def preset_for(base_url: str) -> Preset | None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
+from weak2wise.llm.errors import ModelError, NoCapacity, RateLimited, Rejected, Transient, Unusable
 from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.http.responses import parse_reply
@@ -94,7 +94,8 @@ def test_a_host_or_a_time_to_wait_shows_that_a_quota_comes_back() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "expected", "kind"),
     [
-        (498, {"message": "over capacity", "code": "capacity_exceeded"}, Transient, "server_error"),
+        (498, {"message": "over capacity", "code": "capacity_exceeded"}, NoCapacity, "rate_limited"),
+        (429, {"message": "no capacity", "code": "resource_unavailable"}, NoCapacity, "rate_limited"),
         (403, {"message": "Input too long: context length is 4096"}, Rejected, "context_overflow"),
         (400, {"message": "x", "code": "1261"}, Rejected, "context_overflow"),
         (400, {"message": "x", "code": "1301"}, Rejected, "content_filter"),

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,15 @@ def test_the_limit_shown_is_the_one_that_holds_requests_back() -> None:
     said = drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [paced, full], []), 80, 24)
     limits = {line.split()[0]: line.split()[2] for line in said if line.startswith(("paced", "full"))}
     assert limits == {"paced": "≤348/min", "full": "71"}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_calls_that_wait_for_off_peak_hours_are_shown_with_the_time(width: int) -> None:
+    until = datetime(2026, 11, 27, 4, 0, tzinfo=UTC)
+    held = EndpointFacts("strong", 0, 64, 9, 9, {}, 0, 0, 9, 0.0, held=1200, held_until=until)
+    other = EndpointFacts("weak", 1, 64, 9, 9, {}, 5, 4, 9, 0.0)
+    said = drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [held, other], []), width, 24)
+    assert "strong: 1,200 calls wait for off-peak hours, Fri 04:00 UTC" in "\n".join(said)
 
 
 def test_what_costs_nothing_has_no_price_in_the_terminal() -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from weak2wise.check.forecast import Source
+from weak2wise.check.hours import Taken
 from weak2wise.check.provider_notes import provider_notes, shutdown_notes
 from weak2wise.config import Config, environment_problems
 from weak2wise.deadline import Deadline
@@ -39,11 +40,15 @@ _SHOWN_MODELS = 8
 
 
 class Finding(Struct, frozen=True):
-    """The result of one check. A ``bad`` one means that a run would not work. ``said``: the details in words."""
+    """The result of one check. A ``bad`` one means that a run would not work. ``said``: the details in words.
+
+    ``taken``: what the small question took, where one was answered.
+    """
 
     about: str
     verdict: Literal["good", "warning", "bad"]
     said: str
+    taken: Taken | None = None
 
 
 def input_finding(source: Source) -> Finding:
@@ -138,7 +143,8 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
         waits = config.endpoints[endpoint.name].answer_timeout
         patience = "wait longer" if waits is None else f"wait {waits:g} s for each"
         said = f"no answer to a small question within {ASK_SECONDS:g} s; a run would {patience}"
-        return Finding(f"endpoint {endpoint.name}", "bad", said)
+        slow = getattr(endpoint.settings, "lane", None)  # its answers may well take longer
+        return Finding(f"endpoint {endpoint.name}", "warning" if slow else "bad", said)
     except Exception as error:  # noqa: BLE001 - a class loaded by import path may raise anything
         said = endpoint.redact(f"a bug in {type(endpoint).__qualname__}: {type(error).__name__}: {error}")
         return Finding(f"endpoint {endpoint.name}", "bad", said)
@@ -151,7 +157,7 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
         ]
         if not notes or answered.verdict == "bad":
             return answered
-        return Finding(answered.about, "warning", "; ".join((answered.said, *notes)))
+        return Finding(answered.about, "warning", "; ".join((answered.said, *notes)), answered.taken)
     finally:
         await endpoint.close()
 
@@ -190,7 +196,8 @@ def _refused(
 
 def _answered(endpoint: Endpoint, config: Config, completion: Completion, began: float) -> Finding:
     name, text = endpoint.name, endpoint.redact_answer(completion.text)
-    said = f"answered {plain(text.strip())[:40]!r} in {time.monotonic() - began:.1f} s"
+    taken = Taken(time.monotonic() - began, completion.usage.completion_tokens)
+    said = f"answered {plain(text.strip())[:40]!r} in {taken.seconds:.1f} s"
     if completion.usage.completion_tokens:
         said += f", {completion.usage.completion_tokens:,} tokens"
     if completion.says_nothing:
@@ -199,4 +206,4 @@ def _answered(endpoint: Endpoint, config: Config, completion: Completion, began:
     if name in config.models.mstrong:
         thinks = "shows its thinking" if completion.reasoning else "shows no thinking: its steps are used instead"
         said += f"; {thinks}"
-    return Finding(f"endpoint {name}", "good", said)
+    return Finding(f"endpoint {name}", "good", said, None if endpoint.embedded else taken)

@@ -56,7 +56,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
     ``most_calls``: if the weak LLM solves no question beforehand, races spare no attempt and the rule decides nothing.
     ``most_tokens`` and ``most_usd``: if, in addition, every answer has its greatest length. Neither counts retries.
-    ``basis`` says where the number of tokens comes from.
+    ``measured``: whether the tokens of a call are those of the work_dir so far; else they are assumed.
     """
 
     role: str
@@ -66,7 +66,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     most_tokens: int
-    basis: str
+    measured: bool
     cost_usd: float | None
     most_usd: float | None
 
@@ -83,12 +83,16 @@ class Disk(Struct, frozen=True):
 
 
 class Outlook(Struct, frozen=True):
-    """The questions left, the forecast of each role, the assumptions in words, and the disk space."""
+    """The questions left, the forecast of each role, the assumptions in words, and the disk space.
+
+    ``steps``: the expected calls of each step by role, in the method's order.
+    """
 
     left: int
     parts: list[Forecast]
     assumed: list[str]
     disk: Disk
+    steps: dict[str, dict[str, float]]
 
 
 async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) -> Source:
@@ -127,10 +131,11 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
     """
     spent, per_question, kept = _measured(work) if work else ({}, {}, None)
     expected, assumed = _expected(config, source, per_question, kept)
-    calls, most = _calls(config, source, expected), _calls(config, source, _maximum(config))
+    steps = _calls(config, source, expected)
+    calls, most = _by_role(steps), _by_role(_calls(config, source, _maximum(config)))
     question = source.characters / max(1, source.pending.total()) / CHARACTERS_PER_TOKEN
-    steps = ASSUMED["strong"] * 0.25  # the steps of a trace; hints are made of them
-    prompts = {"weak": question + steps / 2, "strong": question + 100, "judge": question + ASSUMED["weak"] + 150}
+    solution = ASSUMED["strong"] * 0.25  # the steps of a trace; hints are made of them
+    prompts = {"weak": question + solution / 2, "strong": question + 100, "judge": question + ASSUMED["weak"] + 150}
     prompts["truncation"] = ASSUMED["strong"] + 150
     parts = []
     for role, endpoint in config.roles().items():
@@ -153,8 +158,8 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
                 prompt_tokens=round(number * prompt),
                 completion_tokens=round(number * answer),
                 most_tokens=maximum * longest,
-                basis=f"{'as' if measured else 'assumed'} {answer:,.0f} an answer{' so far' if measured else ''}",
-                cost_usd=_cost(config, endpoint, number * prompt, number * cached, number * answer),
+                measured=measured,
+                cost_usd=_expected_cost(config, role, number * prompt, number * cached, number * answer),
                 most_usd=_cost(config, endpoint, maximum * prompt, 0, maximum * longest),
             )
         )
@@ -162,7 +167,9 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
     place = Path(config.dataset.work_dir).resolve()
     while not place.exists():
         place = place.parent
-    return Outlook(source.pending.total(), parts, assumed, Disk(shutil.disk_usage(place).free, needed))
+    disk = Disk(shutil.disk_usage(place).free, needed)
+    assumed += _off_peak_said(config)
+    return Outlook(source.pending.total(), parts, assumed, disk, steps)
 
 
 class _Rates(Struct):
@@ -222,22 +229,43 @@ def _expected(
     return rates, assumed
 
 
+def _off_peak_said(config: Config) -> list[str]:
+    """What is assumed of endpoints whose prices depend on the hour, in words."""
+    waiting = config.models.mstrong if config.engine.wait_for_off_peak else ()
+    return [
+        f"calls to {name} are spread over the week, of which {hours.share:.0%} is off-peak"
+        for name in dict.fromkeys(config.roles().values())
+        if (hours := config.endpoints[name].off_peak) and name not in waiting
+    ]
+
+
 def _unaided(config: Config) -> int:
     """Calls of the weak LLM for a question in the first step, without a hint: 0 or 1."""
     return 0 if config.params.skip_filter else 1
 
 
-def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, float]:
-    """The remaining calls by role."""
+def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, dict[str, float]]:
+    """The remaining calls of each step, by role."""
     reach, rows = {}, 0.0
     for step in METHOD:
         rows += source.pending[step.name]
         reach[step.name] = rows
         rows *= rates.kept if step.name == FIRST else 1
-    unaided, hinted = _unaided(config) * reach[FIRST], rates.attempts * reach[last_asking("weak").name]
-    calls = {role: each * reach[last_asking(role).name] for role, each in rates.traces.items()}
-    calls |= {"weak": unaided + hinted, "judge": rates.judged * (unaided + hinted / config.params.majority)}
-    return calls | {"truncation": rates.cuts * reach[last_asking("truncation").name]}
+    written, scored, cut = (last_asking(role).name for role in ("strong", "weak", "truncation"))
+    unaided, hinted = _unaided(config) * reach[FIRST], rates.attempts * reach[scored]
+    return {
+        FIRST: {"weak": unaided, "judge": rates.judged * unaided},
+        written: {role: each * reach[written] for role, each in rates.traces.items()},
+        scored: {"weak": hinted, "judge": rates.judged * hinted / config.params.majority},
+        cut: {"truncation": rates.cuts * reach[cut]},
+    }
+
+
+def _by_role(steps: Mapping[str, Mapping[str, float]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for calls in steps.values():
+        total.update(calls)
+    return total
 
 
 def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | None]:
@@ -267,6 +295,13 @@ def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float 
     solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in work.account.ends())
     kept = work.steps[FIRST].tally[RowStatus.DONE]
     return spent, per_question, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
+
+
+def _expected_cost(config: Config, role: str, prompt: float, cached: float, answer: float) -> float | None:
+    name = config.roles()[role]
+    cost = _cost(config, name, prompt, cached, answer)
+    waits = config.engine.wait_for_off_peak and role.startswith("strong/")
+    return None if cost is None else cost * config.endpoints[name].expected_factor(off_peak=waits)
 
 
 def _cost(config: Config, name: str, prompt: float, cached: float, answer: float) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 
 from weak2wise.config import Config, OpenAIEndpoint
-from weak2wise.presets import STALE_DAYS, KnownModel, Preset, preset_for
+from weak2wise.presets import STALE_DAYS, KnownModel, Preset, lane_for, preset_for
 
 SENT = ("temperature", "seed", "max_tokens")
 """The parameters that a request has of itself."""
@@ -23,6 +23,9 @@ def provider_notes(name: str, config: Config, today: date) -> Iterator[str]:
         return
     if (as_of := settings.prices.as_of) and (today - as_of).days > STALE_DAYS:
         yield f"prices are of {as_of}: look them up again, then change prices.as_of (model_endpoints.{name}.prices)"
+    if settings.lane and (lane := lane_for(settings.base_url, settings.lane)):
+        for fact in lane.unverified:
+            yield f"not verified, of lane {settings.lane}: {fact}"
     preset = preset_for(settings.base_url)
     if preset is None or settings.base_urls:
         return

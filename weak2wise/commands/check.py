@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Annotated, TypeVar, cast
 
@@ -22,10 +22,13 @@ from weak2wise.check.findings import (
     work_dir_finding,
 )
 from weak2wise.check.forecast import MEASURED_FROM, Forecast, Source, forecast, survey
+from weak2wise.check.hours import Hours, Timetable, timetable
 from weak2wise.commands.say import report_errors
+from weak2wise.commands.tables import dollars, duration, new_table, short
 from weak2wise.config import Config, environment_problems, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import Resume, load_manifest
+from weak2wise.outputs.history import History
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import Engine
 from weak2wise.run.host import Host
@@ -41,7 +44,7 @@ class Checked(Struct, frozen=True):
     """What ``--json`` prints. ``left``: questions that need more work; the forecast is for those.
 
     ``assumed``: what the forecast assumes. ``cost_usd`` and ``most_usd``: the expected and the highest possible cost of
-    the endpoints that have ``prices``.
+    the endpoints that have ``prices``. ``cap_usd``: ``engine.max_cost_usd``.
     """
 
     ok: bool
@@ -51,6 +54,8 @@ class Checked(Struct, frozen=True):
     assumed: list[str]
     cost_usd: float | None
     most_usd: float | None
+    cap_usd: float | None
+    time: Timetable
 
 
 class _Findings:
@@ -153,7 +158,19 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
     cost, most = (
         (round(sum(usd or 0 for usd in column), 2) for column in zip(*costs, strict=True)) if costs else (None,) * 2
     )
-    return Checked(ok, findings.all, outlook.left, outlook.parts, outlook.assumed, cost, most)
+    taken = {finding.about.removeprefix("endpoint "): finding.taken for finding in findings.all if finding.taken}
+    speed = (work.history if work else History()).speed()
+    return Checked(
+        ok=ok,
+        findings=findings.all,
+        left=outlook.left,
+        forecast=outlook.parts,
+        assumed=outlook.assumed,
+        cost_usd=cost,
+        most_usd=most,
+        cap_usd=config.engine.max_cost_usd,
+        time=timetable(config, outlook, taken, speed),
+    )
 
 
 def _engine(config: Config) -> Engine:
@@ -193,28 +210,89 @@ def _show_finding(finding: Finding, console: Console) -> None:
 
 
 def _show_forecast(checked: Checked, console: Console) -> None:
-    def line(text: str, style: str = "") -> None:
-        console.print(Text(text, style), soft_wrap=True)
-
-    if checked.left:
-        line(f"\nStill to ask, for {checked.left:,} questions:", "bold")
-        for part in checked.forecast:
-            tokens = f"{_short(part.prompt_tokens)} prompt and {_short(part.completion_tokens)} answer tokens"
-            cost = "" if part.cost_usd is None else f", {part.cost_usd:,.2f} US dollars"
-            most = "" if part.most_usd is None else f", {part.most_usd:,.2f} US dollars"
-            line(f"  {part.role} on {part.endpoint}: about {part.calls:,} calls, {tokens} ({part.basis}){cost}")
-            line(f"    at most {part.most_calls:,} calls, {_short(part.most_tokens)} answer tokens{most}")
-        if checked.cost_usd is None:
-            line("  To see the cost, set model_endpoints.NAME.prices.")
-        else:
-            line(f"  together about {checked.cost_usd:,.2f} US dollars, at most {checked.most_usd:,.2f}")
-        if checked.assumed:
-            line(f"  Assumed until {MEASURED_FROM} questions are done: {'; '.join(checked.assumed)}.")
-        line("  At most: no question is solved beforehand, no attempt is spared, no verdict is decided by rule, and")
-        line("    every answer takes all of its max_tokens.")
-    ready = "Ready to run." if checked.left else "Nothing is left to ask: every question is emitted or dropped."
-    line(f"\n{ready}" if checked.ok else "\nNot ready: fix what is marked ✗ and check again.")
+    """The verdict and the total first, then a table by role and one by step."""
+    console.print()
+    console.print(Text(_verdict(checked), "bold"))
+    if not checked.left:
+        return
+    console.print()
+    _show_roles(checked, console)
+    console.print()
+    _show_hours(checked.time, console)
+    console.print()
+    for line in _footnotes(checked):
+        console.print(Text(line))
 
 
-def _short(number: int) -> str:
-    return f"{number / 1e6:,.1f} M" if number >= 1e6 else f"{number / 1e3:,.1f} k"
+def _verdict(checked: Checked) -> str:
+    if not checked.left:
+        ready = "Nothing is left to ask: every question is emitted or dropped."
+    else:
+        ready = f"Ready to run {checked.left:,} questions: {_total(checked)}."
+    if checked.ok:
+        return ready
+    said = "Not ready: fix what is marked ✗ and check again."
+    return f"{said} Then, for {checked.left:,} questions: {_total(checked)}." if checked.left else said
+
+
+def _total(checked: Checked) -> str:
+    cost = "cost not known (no prices)"
+    if checked.cost_usd is not None:
+        cost = f"about {dollars(checked.cost_usd)} US dollars, at most {dollars(checked.most_usd)}"
+        if checked.cap_usd is not None and checked.cap_usd < (checked.most_usd or 0.0):
+            cost += f" (engine.max_cost_usd stops it at {dollars(checked.cap_usd)}, earlier starts included)"
+    return f"{cost}; {_time(checked.time.whole)}"
+
+
+def _time(found: Hours) -> str:
+    if found.hours is None:
+        return "time not known"
+    return f"{'at least' if found.unknown else 'about'} {duration(found.hours)}"
+
+
+def _show_roles(checked: Checked, console: Console) -> None:
+    priced = checked.cost_usd is not None
+    last = ("US dollars", "at most") if priced else ("at most out",)
+    table = new_table("role", "calls", "tokens in", "tokens out", *last)
+
+    def add(name: str, parts: list[Forecast], costs: tuple[float | None, float | None], style: str = "") -> None:
+        calls, into, out, most = (
+            sum(getattr(part, key) for part in parts)
+            for key in ("calls", "prompt_tokens", "completion_tokens", "most_tokens")
+        )
+        end = [dollars(cost) for cost in costs] if priced else [short(most)]
+        table.add_row(Text(name), f"{calls:,}", short(into), short(out), *end, style=style)
+
+    add("all", checked.forecast, (checked.cost_usd, checked.most_usd), "bold")
+    for part in checked.forecast:
+        add(part.role, [part], (part.cost_usd, part.most_usd))
+    console.print(table)
+
+
+def _show_hours(found: Timetable, console: Console) -> None:
+    table = new_table("step", "time", "set by", words=3)
+    for step in (found.whole, *found.steps):
+        held_back = step.limit
+        if step.unknown:
+            unknown = f"not known yet: {', '.join(step.unknown)}"
+            held_back += f"; {unknown}" if held_back else unknown
+        table.add_row(Text(step.step), Text(_time(step)), Text(held_back), style="bold" if step is found.whole else "")
+    console.print(table)
+
+
+def _footnotes(checked: Checked) -> Iterator[str]:
+    for measured, how in ((True, "as so far"), (False, "assumed")):
+        asked = [part for part in checked.forecast if part.calls and part.measured == measured]
+        if asked:
+            said = ", ".join(f"{part.role} {part.completion_tokens / part.calls:,.0f}" for part in asked)
+            yield f"Tokens of an answer, {how}: {said}."
+    if checked.assumed:
+        yield f"Assumed until {MEASURED_FROM} questions are done: {'; '.join(checked.assumed)}."
+    yield (
+        "At most: no question is solved beforehand, no attempt is spared, no verdict is decided by rule, and every "
+        "answer takes all of its max_tokens. Retries are not counted."
+    )
+    if free := [part.role for part in checked.forecast if part.cost_usd is None]:
+        yield f"Without prices, so counted as free: {', '.join(free)} (model_endpoints.NAME.prices)."
+    if checked.time.whole.unknown:
+        yield "A speed that is not known yet is seen in the first minutes of a run; then check again."

@@ -57,7 +57,7 @@ model_endpoints:
     # max_requests_per_minute: 600 # what your account allows; left out: learned from replies
     # max_tokens_per_minute: 2000000
 {helper_endpoint}
-params:
+{_engine(chosen)}params:
   samples_per_model: 3 # traces for each question from each strong model
   n_mask: 6 # mask levels at which each trace is tried
   # skip_filter: true # also keep the questions that the weak LLM already solves
@@ -70,6 +70,17 @@ dataset:
 """
 
 
+def _engine(preset: Preset) -> str:
+    """The choice to wait for lower prices, where there are any."""
+    if not (preset.strong.prices and preset.strong.prices.off_peak):
+        return ""
+    return """engine:
+  wait_for_off_peak: false # true: strong calls wait for the cheaper hours; everything else goes on
+  # max_cost_usd: 20 # a cap
+
+"""
+
+
 def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
     """The keys of an endpoint, a line each."""
     lines = ["type: openai", f"base_url: {preset.base_url}"]
@@ -78,6 +89,8 @@ def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
     lines += [f"model_id: {model.model}", f"max_tokens: {tokens} # of one answer, its thinking included"]
     if model.stream:
         lines.append("stream: true # it thinks only where the answer is streamed")
+    for name, lane in preset.lanes.items():
+        lines.append(f"# lane: {name} # slower, for {lane.factor:.0%} of the prices")
     if body := model.extra_body(tokens):
         left_out = ", ".join((*model.refuses, *model.renames))
         lines.append(
@@ -88,6 +101,8 @@ def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
         prices = msgspec.to_builtins(model.prices) | {"as_of": str(preset.looked_up)}
         shown = _flow({key: value for key, value in prices.items() if value is not None})
         lines.append(f"prices: {shown} # US dollars per million tokens; source: {model.source}")
+        if model.prices.off_peak:
+            lines[-1] += "; less outside the peak hours"
     elif preset.key:
         lines.append("# prices: { input: 0.00, cached_input: 0.00, output: 0.00 } # look them up, for the forecast")
     return "".join(f"    {line}\n" for line in lines)
@@ -95,7 +110,12 @@ def _endpoint(preset: Preset, model: KnownModel, tokens: int) -> str:
 
 def _flow(value: dict[str, object]) -> str:
     """A mapping as YAML on one line; JSON is YAML, but for the look of the keys."""
-    return "{ " + ", ".join(f"{key}: {msgspec.json.encode(item).decode()}" for key, item in value.items()) + " }"
+    parts = (f"{key}: {_flow(item) if isinstance(item, dict) else _json(item)}" for key, item in value.items())
+    return "{ " + ", ".join(parts) + " }"
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _listed() -> str:

@@ -15,14 +15,17 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from weak2wise.check.forecast import survey
 from weak2wise.commands.carry_out import make_engine, supervise
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
+from weak2wise.commands.tables import dollars, short
 from weak2wise.config import Config, Dataset, input_of, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.journal import Spent
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.host import Host
@@ -37,6 +40,8 @@ from workers.scorers.masking import hint
 
 _SHOWN = 600
 """Characters shown of one text."""
+_FEW = 10
+"""Questions; fewer are a poor sample of what all cost."""
 
 
 def preview(
@@ -69,8 +74,12 @@ def preview(
                     if runner.run(_run(small, questions, budget)) is None:
                         say("Interrupted.")
                         return INTERRUPTED
+                questions_in_all = runner.run(_count(loaded))
             wait_for_reader()
-            return show(WorkDir(Path(name)), Console())
+            work, console = WorkDir(Path(name)), Console()
+            code = show(work, console)
+            show_costs(work, questions_in_all, console)
+            return code
     except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
         return explain(error, command_line(), kept=False, redact=redact)
 
@@ -94,7 +103,10 @@ async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questio
     if not rows:
         raise ConfigError(f"{path}: no line is a valid question (dataset.input_path)")
     small = structs.replace(
-        config, dataset=Dataset(work_dir=work_dir), params=structs.replace(config.params, skip_filter=True)
+        config,
+        dataset=Dataset(work_dir=work_dir),
+        params=structs.replace(config.params, skip_filter=True),
+        engine=structs.replace(config.engine, wait_for_off_peak=False),  # somebody waits for it
     )
     return small, [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
 
@@ -102,6 +114,40 @@ async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questio
 async def _run(config: Config, questions: Questions, budget: CostBudget) -> Summary | None:
     async with Host(config, budget=budget) as host:
         return await supervise(make_engine(config, questions=questions, host=host))
+
+
+async def _count(config: Config) -> int:
+    """The input's questions that a run would ask about."""
+    overlap = await asyncio.to_thread(read_overlap, config)
+    source = await survey(config, overlap, None)
+    return source.good - source.contaminated
+
+
+def show_costs(work: WorkDir, questions: int, console: Console) -> None:
+    """Print what the previewed questions cost, and what ``questions`` of their kind would, as a range."""
+    spent: dict[int, Spent] = {}
+    work.journal.look(lambda receipt: spent.setdefault(receipt.row, Spent()).add(receipt))
+    if not spent:
+        return
+    costs = sorted(one.cost_usd for one in spent.values())
+    tokens = sorted(one.prompt_tokens + one.completion_tokens for one in spent.values())
+    here = f"{len(spent):,} questions" if len(spent) > 1 else "1 question"
+    used = f"{short(sum(tokens))} tokens"
+    if sum(costs):
+        line = f"Cost of {here}: {dollars(sum(costs))} US dollars, {used}."
+        mean, least, most, unit = sum(costs) / len(costs), dollars(questions * costs[0]), costs[-1], "US dollars"
+        about, highest = dollars(questions * mean), dollars(questions * most)
+    else:
+        line = f"{here} took {used}; what they cost is not known (model_endpoints.NAME.prices)."
+        least, highest, unit = short(questions * tokens[0]), short(questions * tokens[-1]), "tokens"
+        about = short(questions * sum(tokens) / len(tokens))
+    console.print(Text(line))
+    line = f"All {questions:,} questions of the input, at this rate: about {about} {unit}"
+    if len(spent) > 1:
+        line += f", from {least} (if all were like the cheapest of these) to {highest} (like the dearest)"
+    console.print(Text(f"{line}. Fewer where the filter, which a preview skips, drops questions."))
+    if len(spent) < _FEW:
+        console.print(Text(f"A few questions say little: preview -n {_FEW} says more.", style="dim"))
 
 
 def show(work: WorkDir, console: Console) -> int:

@@ -10,21 +10,25 @@ import cyclopts
 import msgspec
 from msgspec import Struct
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from weak2wise.commands.say import program, report_errors, say
+from weak2wise.commands.tables import dollars, new_table, short
 from weak2wise.commands.where import work_dir_of
 from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
+from weak2wise.outputs.spending import KNOWN_FROM, Spending, spending
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.telemetry.plain import plain
 
 
 class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
-    ``per_minute``: recent outcomes a minute of each step, while the run goes on.
+    ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``held``: calls that wait for off-peak
+    hours, by endpoint. ``side_costs_usd``: what previews and
+    checks have spent. ``output``: the file that the last step of the run writes when it has finished.
     """
 
     work_dir: str
@@ -38,6 +42,10 @@ class RunStatus(Struct, kw_only=True):
     steps: dict[str, dict[str, int]]
     per_minute: dict[str, float]
     seconds_left: float | None
+    held: dict[str, str]
+    spending: Spending
+    side_costs_usd: float
+    output: str
 
 
 @report_errors
@@ -82,6 +90,10 @@ def run_status(work: WorkDir) -> RunStatus:
         steps=counts,
         per_minute=rates,
         seconds_left=history.seconds_left(datetime.now(UTC)) if state == "running" else None,
+        held=history.progress[-1].held if state == "running" and history.progress else {},
+        spending=spending(work),
+        side_costs_usd=side_costs_usd(work.folder),
+        output=work.output,
     )
 
 
@@ -90,10 +102,7 @@ def _show(found: RunStatus, console: Console) -> None:
     reason = f": {plain(found.reason)}" if found.reason and found.state == "stopped" else ""
     since = f", last event {found.last_event:%Y-%m-%d %H:%M:%S} UTC" if found.last_event else ""
     console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"), soft_wrap=True)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("step")
-    for column in ("done", "dropped", "failed", *(["a minute"] if found.per_minute else [])):
-        table.add_column(column, justify="right")
+    table = new_table("step", "done", "dropped", "failed", *(["a minute"] if found.per_minute else []))
     for step, counts in found.steps.items():
         rate = [f"{found.per_minute[step]:,.1f}"] if found.per_minute else []
         table.add_row(step, *(f"{counts[column]:,}" for column in ("done", "dropped", "failed")), *rate)
@@ -109,6 +118,49 @@ def _show(found: RunStatus, console: Console) -> None:
         console.print(Text(f"  failed: {kind}: {count:,}"))
     if found.seconds_left is not None:
         console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
+    for name, held in found.held.items():
+        console.print(Text(f"{name}: held for off-peak prices: {held}"))
+    _show_spending(found, console)
+    written = "" if found.state == "finished" else " (written when the run has finished)"
+    console.print(Text(f"output: {found.output}{written}"), soft_wrap=True)
+
+
+def _show_spending(found: RunStatus, console: Console) -> None:
+    """What was spent, and what is still to come: the totals in words, then a table by role."""
+    spent, to_come = found.spending.roles, found.spending.to_come
+    if not spent:
+        return
+    usd = found.spending.cost_usd + found.side_costs_usd
+    by_role = dict.fromkeys(use.role for use in spent)
+    left = {part.role: part for part in to_come or ()}
+    said = [f"spent: {dollars(usd)} US dollars"] if usd else []
+    if found.side_costs_usd:
+        said[-1] += f", {dollars(found.side_costs_usd)} of it by previews and checks"
+    if wasted := sum(use.wasted_usd for use in spent):
+        said[-1] += f", {dollars(wasted)} of it for answers that could not be used"
+    if to_come is None:
+        said.append(f"what is still to come is known when {KNOWN_FROM} questions are through")
+    elif usd and to_come:
+        said.append(f"about {dollars(sum(part.cost_usd for part in to_come))} still to come")
+    console.print()
+    if said:
+        console.print(Text("; ".join(said)))
+    last = [*(["US dollars"] if usd else []), *(["still to come"] if to_come != [] else [])]
+    table = new_table("role", "calls", "tokens in", "tokens out", *last)
+    for role in ("all", *by_role):
+        uses = [use for use in spent if role in ("all", use.role)]
+        sums = [sum(getattr(use, key) for use in uses) for key in ("calls", "prompt_tokens", "completion_tokens")]
+        parts = [part for name, part in left.items() if role in ("all", name)]
+        if to_come is None:
+            more = "?"
+        elif usd:
+            more = dollars(sum(part.cost_usd for part in parts))
+        else:
+            more = f"{short(sum(part.prompt_tokens + part.completion_tokens for part in parts))} tokens"
+        cost = [dollars(sum(use.cost_usd for use in uses))] if usd else []
+        cells = (f"{sums[0]:,}", *map(short, sums[1:]), *cost, *([more] if to_come != [] else []))
+        table.add_row(Text(role), *cells, style="bold" if role == "all" else "")
+    console.print(table)
 
 
 def _advise(found: RunStatus, work: WorkDir) -> None:

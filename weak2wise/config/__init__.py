@@ -7,11 +7,11 @@ from weak2wise.config.endpoints import (
     LimitSettings,
     OpenAIEndpoint,
     PluginEndpoint,
-    Prices,
     TransformersEndpoint,
     VllmEndpoint,
 )
 from weak2wise.config.load import check_environment, environment_problems, load_config, load_work_dir
+from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.schema import (
     AnswerPolicy,
     Columns,
@@ -37,6 +37,7 @@ __all__ = [
     "Lanes",
     "LimitSettings",
     "Models",
+    "OffPeak",
     "OpenAIEndpoint",
     "Params",
     "PluginEndpoint",

@@ -5,16 +5,17 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Meta, field, structs
 
-from weak2wise.config.section import Count, Name, Natural, Positive, Price, Section, Share, Temperature, Url, convert
+from weak2wise.config.prices import NO_PRICES, OffPeak, Prices
+from weak2wise.config.section import Count, Name, Natural, Positive, Section, Share, Temperature, Url, convert
 from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
+from weak2wise.presets import lane_for, presets
 
 DEFAULT_NEW_TOKENS = 8192
 """Most tokens of one answer, if neither ``max_new_tokens`` nor the kind of endpoint sets another value. The reference's
@@ -82,29 +83,6 @@ class GenerationKwargs(Section, frozen=True, kw_only=True):
     top_k: int | None = None
     min_p: Share | None = None
     repetition_penalty: Positive | None = None
-
-
-class Prices(Section, frozen=True, kw_only=True):
-    """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set.
-
-    ``as_of``: when they were looked up (2026-11-26); ``check`` warns when that is long ago.
-    """
-
-    section = "model_endpoints.*.prices"
-
-    input: Price = 0.0
-    cached_input: Price | None = None
-    output: Price = 0.0
-    as_of: date | None = None
-
-    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
-        """US dollars for one call; ``prompt_tokens`` include the cached ones."""
-        cached = self.input if self.cached_input is None else self.cached_input
-        fresh = prompt_tokens - cached_tokens
-        return (fresh * self.input + cached_tokens * cached + completion_tokens * self.output) / 1e6
-
-
-NO_PRICES = Prices()
 
 
 class LimitSettings(NamedTuple):
@@ -184,7 +162,19 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
         return self.generation_kwargs.max_new_tokens or DEFAULT_NEW_TOKENS
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float | None:  # noqa: ARG002
-        """US dollars for one call; ``prompt_tokens`` include the cached ones. ``None`` if there are no prices."""
+        """US dollars for one call; ``prompt_tokens`` include the cached ones. ``None`` if there are no prices.
+
+        Where prices depend on the hour, it is the highest.
+        """
+        return None
+
+    def expected_factor(self, *, off_peak: bool) -> float:  # noqa: ARG002
+        """The share of that cost that is expected on average; ``off_peak``: if calls wait for off-peak hours."""
+        return 1.0
+
+    @property
+    def off_peak(self) -> OffPeak | None:
+        """The hours at which it costs less."""
         return None
 
     @property
@@ -218,6 +208,9 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
     endpoint is down, calls wait for it, but at most ``outage_patience`` seconds. ``max_retries`` limits the retries of
     one call after transport faults; waiting because of a 429 does not count.
 
+    ``lane: flex`` sends the same calls in the provider's slower and mostly cheaper lane, as ``presets.toml`` describes
+    it. Where that has no capacity, ``lane_fallback`` says what a call does: ``wait``, or go the ``ordinary`` way.
+
     ``extra_body`` is merged into the request last; a null in it removes a key that would be sent (``seed``,
     ``max_tokens``). A header value ``$NAME`` is read from the environment.
     ``device`` and ``tokenizer_kwargs`` are accepted, as in the reference's config, but have no effect over HTTP.
@@ -241,6 +234,8 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
     outage_patience: Positive = 600.0
     max_tokens: Count = 8192
     prices: Prices = Prices()
+    lane: Literal["flex"] | None = None
+    lane_fallback: Literal["wait", "ordinary"] = "wait"
     extra_body: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -252,6 +247,7 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
             key = self._key("api_key_env")
             raise ConfigError(f"{key}: expected the name of an environment variable, not a key itself")
         self._check_queries()
+        self._check_lane()
         variables = self.secrets()
         for header in self.headers:
             if _SECRET_HEADER.search(header) and header not in variables:
@@ -267,6 +263,40 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
                         f"{self._key(key)}: expected no key in the address (its parameter {parameter}); "
                         "set api_key_env, or set a header to $NAME of an environment variable"
                     )
+
+    def _check_lane(self) -> None:
+        if self.lane is None:
+            if self.lane_fallback != "wait":
+                raise ConfigError(f"{self._key('lane_fallback')}: has no effect without lane: flex")
+            return
+        if self.base_urls or (lane := lane_for(self.base_url, self.lane)) is None:
+            have = ", ".join(name for name, preset in presets().items() if self.lane in preset.lanes)
+            where = "base_urls" if self.base_urls else self.base_url
+            raise ConfigError(
+                f"{self._key('lane')}: no lane {self.lane} is known at {where}; providers that have one: {have}. For "
+                "another one set its parameters in extra_body, and what it charges in prices"
+            )
+        for parameter in lane.body.keys() & self.extra_body.keys():
+            raise ConfigError(
+                f"{self._key(f'extra_body.{parameter}')}: lane: {self.lane} sets it; leave out one of them"
+            )
+
+    def in_lane(self) -> "tuple[OpenAIEndpoint, float]":
+        """The settings with which a call is sent in its lane, and the share of the prices that is then charged."""
+        lane = lane_for(self.base_url, self.lane) if self.lane else None
+        if lane is None:
+            return self, 1.0
+        sent = structs.replace(
+            self,
+            lane=None,
+            lane_fallback="wait",
+            base_url=lane.base_url or self.base_url,
+            stream=self.stream if lane.stream is None else lane.stream,
+            request_timeout=max(self.request_timeout, lane.request_timeout),
+            idle_timeout=max(self.idle_timeout, lane.request_timeout),
+            extra_body=self.extra_body | lane.body,
+        )
+        return sent, lane.factor
 
     @property
     def model(self) -> str:
@@ -305,9 +335,22 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
         return self.prices.cost(prompt_tokens, cached_tokens, completion_tokens)
 
     @property
+    def off_peak(self) -> OffPeak | None:
+        """The hours at which it costs less."""
+        return self.prices.off_peak
+
+    def expected_factor(self, *, off_peak: bool) -> float:
+        """As of ``lane`` and ``prices.off_peak``; calls that do not wait for it are spread evenly over the week."""
+        hours, lane = self.prices.off_peak, self.in_lane()[1]
+        if hours is None:
+            return lane
+        return lane * (hours.factor if off_peak else hours.share * hours.factor + 1 - hours.share)
+
+    @property
     def answer_timeout(self) -> float:
         """The longest silence where the answer is streamed, else the time for all of it."""
-        return self.idle_timeout if self.stream else self.request_timeout
+        sent, _ = self.in_lane()
+        return sent.idle_timeout if sent.stream else sent.request_timeout
 
     @property
     def limits(self) -> LimitSettings:

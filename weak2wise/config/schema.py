@@ -162,7 +162,8 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     ``max_engine_restarts``: how often a run restarts an embedded engine that has died. ``max_error_rate``: the run
     stops if a larger share of the last 100 calls failed, on every endpoint of one role; 1 never stops it.
     ``max_cost_usd``: a cap for all runs of the work_dir together, with ``preview`` and ``check``. A call is sent only
-    if the most that it may cost fits under it; the run stops when no call that waits does.
+    if the most that it may cost fits under it; the run stops when no call that waits does. ``wait_for_off_peak``:
+    calls to a strong model whose ``prices`` have ``off_peak`` are sent at those hours only; all others go on.
     """
 
     section = "engine"
@@ -176,6 +177,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     max_engine_restarts: Natural = 3
     max_error_rate: Share = 0.9
     max_cost_usd: Positive | None = None
+    wait_for_off_peak: bool = False
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -200,6 +202,11 @@ class Config(Section, frozen=True, kw_only=True):
         in_use = (self.endpoints[name] for name in self.roles().values())
         if self.engine.max_cost_usd is not None and not any(endpoint.cost(1, 0, 1) for endpoint in in_use):
             raise ConfigError("engine.max_cost_usd: no endpoint in use has a price; set model_endpoints.….prices")
+        strong = (self.endpoints[name] for name in self.models.mstrong)
+        if self.engine.wait_for_off_peak and not any(end.off_peak for end in strong):
+            raise ConfigError(
+                "engine.wait_for_off_peak: no strong model has off-peak hours; set model_endpoints.….prices.off_peak"
+            )
 
     def _checked(self, name: str, kind: Any, key: str) -> Any:
         if name != "endpoints":

@@ -120,7 +120,7 @@ def convert(value: object, kind: type[T], key: str) -> T:
     if unknown := _UNKNOWN.search(body):
         raise ConfigError(unknown_key(f"{path}.{unknown['key']}", _fields_at(kind, inside))) from None
     if "enum value" in body:
-        body = f"expected one of {', '.join(get_args(_type_at(kind, inside)))}"
+        body = f"expected one of {', '.join(_words(_type_at(kind, inside)))}"
     if "matching regex" in body:
         body = "expected http:// or https:// and a host, with no user or password"
     body = body.replace("`", "").replace("Expected", "expected", 1).replace("Invalid", "invalid", 1)
@@ -153,6 +153,11 @@ def _type_at(kind: Any, path: str) -> Any:
     for key in filter(None, path.split(".")):
         kind = _fields_at(kind, "").get(key)
     return kind
+
+
+def _words(kind: Any) -> list[str]:
+    """The words that a type allows, also beside other types."""
+    return [word for part in get_args(kind) for word in ([part] if isinstance(part, str) else _words(part))]
 
 
 def _fields_at(kind: Any, path: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -47,6 +47,8 @@ class HostParts:
     budget: CostBudget = field(default_factory=CostBudget)
     log_file: Path | None = None
     """Where an embedded engine's output goes."""
+    wait_for_off_peak: bool = False
+    """``engine.wait_for_off_peak``."""
     env: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
@@ -54,7 +56,7 @@ class Load(NamedTuple):
     """How busy an endpoint is: calls ``in_flight`` of at most ``limit``, and calls ``waiting`` for a free place.
 
     ``down``: seconds for which it has been down, ``None`` if it is up. ``paced``: requests a minute if that rate, and
-    not ``limit``, is what holds calls back.
+    not ``limit``, is what holds calls back. ``held``: calls held back until ``held_until``, for off-peak prices.
     """
 
     in_flight: int = 0
@@ -62,6 +64,8 @@ class Load(NamedTuple):
     waiting: int = 0
     down: float | None = None
     paced: float | None = None
+    held: int = 0
+    held_until: datetime | None = None
 
 
 class Inspection(Struct, frozen=True):
@@ -146,7 +150,8 @@ class Endpoint(ABC):
 
     def cost(self, usage: Usage) -> float:
         """US dollars for a call."""
-        return self.settings.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) or 0.0
+        full = self.settings.cost(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) or 0.0
+        return full * usage.price_factor if full else 0.0
 
     def load(self) -> Load:
         """How busy it is now. An embedded endpoint that knows better says so itself."""

@@ -8,6 +8,7 @@ type             for example                                                what
 ===============  =========================================================  ==========================
 ``Transient``    5xx, reset, time-out, incomplete or malformed body         retried in place
 ``RateLimited``  429                                                        the limiter pauses, then retried
+``NoCapacity``   498, 429 of a lane that is full                            the same, or sent in the ordinary lane
 ``Down``         no reply for longer than calls may wait                    fails this record
 ``Rejected``     400, context overflow, prompt refused                      fails this record
 ``Unusable``     401, 402, 403, 404, unknown model                          stops the run
@@ -46,6 +47,10 @@ class RateLimited(ModelError):
     def __init__(self, message: str, *, endpoint: str, retry_after: float | None) -> None:
         super().__init__("rate_limited", message, endpoint=endpoint)
         self.retry_after = retry_after
+
+
+class NoCapacity(RateLimited):
+    """The lane has no room at present, whatever was asked before. It is not charged."""
 
 
 class Down(ModelError):

@@ -36,12 +36,16 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens of one call as the endpoint reported them; ``cached_tokens`` is the part of the prompt it had cached.
 
     ``estimated``: it reported none, so they are estimated from the length of the texts that arrived.
+    ``price_factor``: the share of the endpoint's prices that was charged, by the hour and the lane. ``tier``: the lane
+    that served it, in the provider's words (``service_tier``).
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     estimated: bool = False
+    price_factor: float = 1.0
+    tier: str = ""
 
     @property
     def tokens(self) -> int:

@@ -1,6 +1,7 @@
 """A run's history from its log: the last start, its input, its progress, and how it ended."""
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,25 @@ RECENT = 60
 """Number of progress events kept: those of the last ten minutes."""
 
 
+class Speed(Struct, frozen=True):
+    """By endpoint: answers a minute of those over HTTP, answer tokens a second of embedded ones; only where known."""
+
+    per_minute: dict[str, float]
+    tokens_per_second: dict[str, float]
+
+
 class Progress(Struct, frozen=True):
-    """One ``progress`` event: its time, the outcomes of each step so far, and the estimated seconds left."""
+    """One ``progress`` event: its time, the outcomes of each step so far, and the estimated seconds left.
+
+    ``speed``: of the endpoints that answered in the minute before. ``held``: of each endpoint that waits for off-peak
+    hours, the number of calls and until when, in words.
+    """
 
     at: datetime
     outcomes: dict[str, int]
     seconds_left: float | None = None
+    speed: Speed = Speed({}, {})
+    held: dict[str, str] = {}
 
 
 class History(Struct, kw_only=True):
@@ -45,6 +59,13 @@ class History(Struct, kw_only=True):
         if seconds <= 0:
             return {}
         return {step: 60 * (last.outcomes[step] - first.outcomes[step]) / seconds for step in self.steps}
+
+    def speed(self) -> Speed:
+        """The best speed of each endpoint in the last ten minutes of the start: it was not always busy."""
+        return Speed(
+            _highest([progress.speed.per_minute for progress in self.progress]),
+            _highest([progress.speed.tokens_per_second for progress in self.progress]),
+        )
 
     def seconds_left(self, now: datetime) -> float | None:
         """The run's last estimate minus the time since then; ``None`` if it had no estimate."""
@@ -101,7 +122,10 @@ def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}
             outcomes[history.steps[0]] += int(fields["dropped"])  # nearly all drops are the first step's
             left = fields.get("seconds_left")
-            history.progress.append(Progress(event.timestamp, outcomes, None if left is None else float(left)))
+            speed = Speed(_ending_in("_per_minute", fields), _ending_in("_tokens_per_second", fields))
+            held = {key.removesuffix("_held"): str(fact) for key, fact in fields.items() if key.endswith("_held")}
+            left = None if left is None else float(left)
+            history.progress.append(Progress(event.timestamp, outcomes, left, speed, held))
             if isinstance(rows := fields.get("rows"), int):
                 history.rows = rows
         case "run.finished":
@@ -112,3 +136,16 @@ def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History
         case _:
             history.stopped = str(fields.get("reason") or "a bug; the traceback is in run.log")
     return history
+
+
+def _ending_in(suffix: str, fields: dict[str, Any]) -> dict[str, float]:
+    """The facts about endpoints with this suffix, by endpoint."""
+    return {key.removesuffix(suffix): float(fact) for key, fact in fields.items() if key.endswith(suffix) and fact}
+
+
+def _highest(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in facts:
+        for name, fact in one.items():
+            found[name] = max(fact, found.get(name, 0.0))
+    return found

@@ -101,6 +101,13 @@ class WorkDir:
         """The names of the steps that the last start was to run; all if the log does not say."""
         return [step for step in self.steps if step in self.history.steps] or list(self.steps)
 
+    @property
+    def output(self) -> str:
+        """The file that the last step of the last start writes."""
+        step = step_named(self.through[-1])
+        own = str(self.folder / step.file)
+        return self.history.output or own if step is METHOD[-1] else own
+
     def input_path(self) -> Path:
         """The input of the run's last start.
 
@@ -141,7 +148,7 @@ class WorkDir:
             totals=self.totals()[0],
             through=through,
             roles=[RoleUse(role=role, endpoint=name, **structs.asdict(used)) for (role, name), used in spent.items()],
-            output=self.history.output or str(self.folder / step_named(through).file),
+            output=self.output,
             this_start=last.this_start if last else None,
             shortfalls=last.shortfalls if last else [],
             warnings=last.warnings if last else [],

@@ -32,7 +32,8 @@ class Host:
     """Opens each endpoint when a run first needs it, and closes them all at the end. Use it with ``async with``.
 
     Args:
-        config: its endpoints, ``engine.max_cost_usd`` and ``engine.max_engine_restarts`` hold for all runs together.
+        config: its endpoints, and its ``engine.max_cost_usd``, ``max_engine_restarts`` and ``wait_for_off_peak``, hold
+            for all runs together.
         env: where API keys are looked up.
         budget: what the runs may spend, if some is spent already; ``None``: one with the config's cap.
 
@@ -90,7 +91,7 @@ class Host:
                 raise ConfigError(f"model_endpoints.{name}: not among the endpoints in use of the host's config")
             if config.endpoints[name] != self.config.endpoints[name]:
                 raise ConfigError(f"model_endpoints.{name}: differs from the host's config; runs on a host share it")
-        for key in ("max_cost_usd", "max_engine_restarts"):
+        for key in ("max_cost_usd", "max_engine_restarts", "wait_for_off_peak"):
             if getattr(config.engine, key) != getattr(self.config.engine, key):
                 raise ConfigError(f"engine.{key}: differs from the host's config; it holds for all runs on a host")
 
@@ -106,7 +107,9 @@ class Host:
         """
         async with self._opening[name]:
             if name not in self._opened:
-                parts = HostParts(self._limits.get(name), self.budget, log_file, self._env)
+                parts = HostParts(
+                    self._limits.get(name), self.budget, log_file, self.config.engine.wait_for_off_peak, self._env
+                )
                 endpoint = self._classes[name](name, self.config.endpoints[name], parts)
                 self._stack.push_async_callback(endpoint.close)
                 await endpoint.open()

@@ -48,6 +48,8 @@ async def progress(observer: Observer) -> None:
         for endpoint in board.endpoints:
             facts |= {f"{endpoint.name}_per_minute": endpoint.per_minute} if endpoint.per_minute else {}
             facts |= {f"{endpoint.name}_faults": endpoint.faults} if endpoint.faults else {}
+            if endpoint.held_until:
+                facts[f"{endpoint.name}_held"] = f"{endpoint.held} until {endpoint.held_until.isoformat()}"
             facts |= {} if endpoint.down is None else {f"{endpoint.name}_down": round(endpoint.down)}
         for engine in board.engines:
             facts[f"{engine.name}_tokens_per_second"] = engine.tokens_per_second

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -49,7 +50,7 @@ class EndpointFacts(Struct, frozen=True):
     """One HTTP endpoint in this run; its tokens and US dollars are those of all runs.
 
     ``down``: seconds since it stopped answering. ``paced``: allowed requests a minute, if the rate limits them and not
-    ``limit``, the number in flight.
+    ``limit``, the number in flight. ``held``: calls held back until ``held_until``, for off-peak prices.
     """
 
     name: str
@@ -64,6 +65,8 @@ class EndpointFacts(Struct, frozen=True):
     cost_usd: float
     down: float | None = None
     paced: float | None = None
+    held: int = 0
+    held_until: datetime | None = None
 
 
 class EngineFacts(Struct, frozen=True):
@@ -267,6 +270,8 @@ class Observer:
             cost_usd=sum(s.cost_usd for s in spent),
             down=load.down,
             paced=load.paced,
+            held=load.held,
+            held_until=load.held_until,
         )
 
     def _engine(self, name: str, model: Endpoint, tokens_per_second: float) -> EngineFacts:

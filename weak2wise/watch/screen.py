@@ -75,9 +75,13 @@ class Picture:
             yield Text(f"The other stages wait for {board.bottleneck}.", style="bold")
         yield Text()
         if board.endpoints:
-            fixed = len(board.stages) + len(board.engines) + 7
+            held = [e for e in board.endpoints if e.held_until]
+            fixed = len(board.stages) + len(board.engines) + len(held) + 7
             shown, unshown = _busiest(board.endpoints, max(1, console.height - fixed))
             yield _endpoints(shown, width)
+            for e in held:
+                until = f"{e.held_until:%a %H:%M} UTC"
+                yield Text(f"{_short(e.name, width - 45)}: {e.held:,} calls wait for off-peak hours, {until}")
             if unshown:
                 yield Text(f"and {unshown:,} more endpoints, less busy", style="dim")
         for engine in board.engines:

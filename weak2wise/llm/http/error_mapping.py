@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from weak2wise.llm.errors import ModelError, RateLimited, Rejected, Transient, Unusable
+from weak2wise.llm.errors import ModelError, NoCapacity, RateLimited, Rejected, Transient, Unusable
 from weak2wise.llm.http.credit import (
     AMBIGUOUS_CODE,
     NO_CREDIT_CODES,
@@ -44,6 +44,7 @@ _FILTERED = re.compile(
     re.IGNORECASE,
 )
 _FILTERED_CODES = {"content_filter", "1301"}
+_NO_CAPACITY_CODES = {"resource_unavailable", "capacity_exceeded"}
 _OUT_OF_CREDIT = re.compile(r"\bcredits\b|spending limit|overdue|good standing|balance", re.IGNORECASE)
 
 _OURS = ("temperature", "max_tokens", "seed", "top_p", "top_k", "min_p", "repetition_penalty", "stream_options")
@@ -126,6 +127,8 @@ def _no_credit(refusal: Refusal) -> Unusable | None:
 
 
 def _too_much(refusal: Refusal) -> RateLimited | None:
+    if refusal.status == 498 or (refusal.status in {429, 503} and refusal.codes & _NO_CAPACITY_CODES):
+        return NoCapacity(refusal.message, endpoint=refusal.name, retry_after=refusal.wait)
     if refusal.status in {402, 429} or (refusal.status == 400 and refusal.codes & WAIT_CODES):
         return RateLimited(refusal.message, endpoint=refusal.name, retry_after=refusal.wait)
     return None
@@ -163,7 +166,7 @@ def _misconfigured(refusal: Refusal) -> Unusable | None:
 
 def _passing(refusal: Refusal) -> Transient | None:
     status = refusal.status
-    if status not in {408, 409, 425, 498} and status < 500:
+    if status not in {408, 409, 425} and status < 500:
         return None
     fault = Transient("timeout" if status in {408, 504} else "server_error", refusal.message, endpoint=refusal.name)
     fault.retry_after = refusal.wait

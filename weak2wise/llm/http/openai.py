@@ -7,6 +7,7 @@ journal are wrapped around this; limits are inside, so that waiting for them nev
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any, Self
@@ -19,12 +20,13 @@ from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.cost import Reservation
 from weak2wise.llm.endpoint import Endpoint, HostParts, Load
-from weak2wise.llm.errors import Down, ModelError, RateLimited, Unusable
+from weak2wise.llm.errors import Down, ModelError, NoCapacity, RateLimited, Unusable
 from weak2wise.llm.http.replicas import Replicas, Visit
 from weak2wise.llm.http.transport import Transport, chat_urls, models_url
 from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import Slot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
+from weak2wise.llm.off_peak import OffPeakBarrier, utc_now
 from weak2wise.llm.retry import Retried
 from weak2wise.llm.worst_case import WorstCase
 from weak2wise.telemetry.log import host_log
@@ -39,12 +41,14 @@ class OpenAIModel(Endpoint):
     """An endpoint over HTTP with its own session.
 
     What a request may cost is reserved, and whether the run is stopping is checked, right before it is sent, however
-    long it waited.
+    long it waited. A call for which its lane has no capacity is asked in the ordinary one if the settings say so.
     """
 
     def __init__(self, name: str, settings: OpenAIEndpoint, parts: HostParts | None = None) -> None:
         super().__init__(name, settings, parts)
-        endpoint = self._endpoint = settings
+        endpoint, self._lane_factor = settings.in_lane()
+        self._endpoint = endpoint
+        self._lane_tier = endpoint.extra_body.get("service_tier") if settings.lane else None
         self._budget = self.parts.budget
         self._replicas = Replicas(name, chat_urls(endpoint), endpoint.outage_patience)
         self._transport = Transport(name, endpoint, self.parts.env, self.redact)
@@ -56,6 +60,20 @@ class OpenAIModel(Endpoint):
         """By role."""
         self._encoder = msgspec.json.Encoder()
         self._counts_tokens = True
+        self._off_peak = endpoint.prices.off_peak
+        self._barrier: OffPeakBarrier | None = None
+        """For calls to strong models, if they wait for off-peak hours."""
+        if self.parts.wait_for_off_peak and self._off_peak:
+            self._barrier = OffPeakBarrier(name, self._off_peak)
+        self._ordinary = self._without_lane() if settings.lane and settings.lane_fallback == "ordinary" else None
+        """Asked where the lane has no capacity."""
+
+    def _without_lane(self) -> "OpenAIModel":
+        """The same endpoint in its ordinary lane; limits and counts are shared."""
+        settings = structs.replace(self.settings, lane=None, lane_fallback="wait")
+        ordinary = OpenAIModel(self.name, settings, replace(self.parts, limits=self.limits))
+        ordinary.meter, ordinary._barrier = self.meter, self._barrier
+        return ordinary
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -67,10 +85,14 @@ class OpenAIModel(Endpoint):
     async def open(self) -> None:
         """Open the session."""
         await self._transport.open()
+        if self._ordinary:
+            await self._ordinary.open()
 
     async def close(self) -> None:
         """Close the session."""
         await self._transport.close()
+        if self._ordinary:
+            await self._ordinary.close()
 
     async def offers(self) -> Mapping[str, date | None]:
         """The list at ``/models``."""
@@ -91,6 +113,14 @@ class OpenAIModel(Endpoint):
         Raises:
             ModelError, Unusable: see ``weak2wise.llm.errors``.
         """
+        try:
+            return await self._complete(prompt)
+        except NoCapacity:
+            if self._ordinary is None:
+                raise
+        return await self._ordinary.complete(prompt)
+
+    async def _complete(self, prompt: Prompt) -> Completion:
         body = self._encoder.encode(self._body(prompt))
         call = current_call()
         # JSON is no shorter than the texts in it.
@@ -102,6 +132,11 @@ class OpenAIModel(Endpoint):
                 if call.drain.started:
                     reservation.release()
                     await call.drain.wait_for_cancellation()
+                if self._is_held(call):
+                    assert self._barrier
+                    reservation.release()
+                    await self._barrier.wait()
+                    continue
                 if not call.waits and (pause := self.limits.pause_left) > PAUSE_AS_OUTAGE:
                     raise Down(f"{self.name}: asks for a pause of {pause:,.0f} s", endpoint=self.name)
                 if not self._replicas.available:
@@ -118,16 +153,19 @@ class OpenAIModel(Endpoint):
                         await reservation.wait()
                     continue
                 try:
-                    if not call.drain.started and (visit := self._replicas.take()):
+                    if not (call.drain.started or self._is_held(call)) and (visit := self._replicas.take()):
                         return await self._ask(visit, prompt, body, slot, call, reservation=reservation)
                 finally:
                     slot.release()
         finally:
             reservation.release()
 
+    def _is_held(self, call: Call) -> bool:
+        return self._barrier is not None and call.role.startswith("strong/") and self._barrier.opens is not None
+
     def _may_go(self, call: Call) -> bool:
         paused = not call.waits and self.limits.pause_left > PAUSE_AS_OUTAGE
-        return self._replicas.available and not paused and not call.drain.started
+        return self._replicas.available and not (paused or call.drain.started or self._is_held(call))
 
     async def _ask(
         self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call, *, reservation: Reservation
@@ -135,6 +173,7 @@ class OpenAIModel(Endpoint):
         await call.drain.enter()
         self.meter.sent += 1
         began = time.monotonic()
+        by_hour = self._off_peak.factor_at(utc_now()) if self._off_peak else 1.0
         replied: bool | None = None
         cause = ""
         try:
@@ -144,9 +183,11 @@ class OpenAIModel(Endpoint):
             if isinstance(error, ModelError):
                 self.meter.faults[error.kind] += 1
                 replied, cause = error.kind not in DEAD, str(error)
-            if isinstance(error, RateLimited) and slot.refused(error.retry_after):
+            elsewhere = isinstance(error, NoCapacity) and self._ordinary is not None
+            if isinstance(error, RateLimited) and not elsewhere and slot.refused(error.retry_after):
                 self._log_limits(error.retry_after)
             if usage := error.usage or self._maybe_charged(prompt, error):
+                usage = self._priced(usage, by_hour)
                 reservation.settle(self.cost(usage))
                 slot.tokens = usage.tokens
                 await call.charge(usage)
@@ -164,7 +205,10 @@ class OpenAIModel(Endpoint):
                     "endpoint.no_usage", endpoint=self.name, tokens="estimated from the length of the texts"
                 )
             said = len(completion.text) + len(completion.reasoning or "")
-            completion = structs.replace(completion, usage=self._estimated(prompt, said))
+            estimated = structs.replace(self._estimated(prompt, said), tier=completion.usage.tier)
+            completion = structs.replace(completion, usage=estimated)
+        if by_hour * self._lane_factor != 1:
+            completion = structs.replace(completion, usage=self._priced(completion.usage, by_hour))
         reservation.settle(self.cost(completion.usage))
         self.worst_case.note(len(body), completion.usage)
         slot.answered(completion.usage.tokens)
@@ -176,7 +220,15 @@ class OpenAIModel(Endpoint):
         limit = int(limits.concurrency.size)
         rate = limits.rate.rate if limits.in_flight < limit else None
         paced = None if rate is None else round(60 * rate, 1)
-        return Load(in_flight=limits.in_flight, limit=limit, down=self._replicas.down_for, paced=paced)
+        held = self._barrier.held if self._barrier else 0
+        return Load(
+            in_flight=limits.in_flight,
+            limit=limit,
+            down=self._replicas.down_for,
+            paced=paced,
+            held=held,
+            held_until=self._barrier.opens if self._barrier and held else None,
+        )
 
     def hint(self, error: RecordError) -> str:
         """The addresses that were tried, after a connection error."""
@@ -188,6 +240,11 @@ class OpenAIModel(Endpoint):
             f". Tried: {', '.join(urls)} (model_endpoints.{self.name}.{key}): is the host misspelt, its server not "
             "up yet, or https written for http?"
         )
+
+    def _priced(self, usage: Usage, by_hour: float) -> Usage:
+        """The usage with the share of the prices that is charged: the ordinary one if another lane served the call."""
+        in_lane = self._lane_tier is None or usage.tier in ("", self._lane_tier)
+        return structs.replace(usage, price_factor=by_hour * (self._lane_factor if in_lane else 1.0))
 
     def _estimated(self, prompt: Prompt, said: int) -> Usage:
         """The usage of a call whose endpoint reports none; ``said``: characters of the answer.

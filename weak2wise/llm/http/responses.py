@@ -9,7 +9,7 @@ that is billed. The method decides what to do with it. A reply that ended becaus
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from weak2wise.errors import Kind
 from weak2wise.llm.errors import Transient
@@ -55,6 +55,7 @@ class _Reply(Struct):
     choices: _First | None = None
     usage: Raw = Raw()
     x_groq: Raw = Raw()
+    service_tier: Raw = Raw()
     error: Raw = Raw()
     base_resp: Raw = Raw()
     """MiniMax reports errors here."""
@@ -85,7 +86,13 @@ def parse_reply(body: bytes, name: str) -> Completion:
     text, inline = content_in(message.content, name)
     thoughts = [thinking_in(raw, name) for field in THINKING_FIELDS if (raw := getattr(message, field))]
     reason = broken_off(choice.error) or reason_in(choice.finish_reason, name)
-    return completion_of(text, (*thoughts, inline), reason, usage, name)
+    return completion_of(text, (*thoughts, inline), reason, with_tier(usage, reply.service_tier, name), name)
+
+
+def with_tier(usage: Usage | None, tier: Raw, name: str) -> Usage | None:
+    """The usage with the lane that a provider says has served the call."""
+    said = string_in(tier, name)
+    return structs.replace(usage or Usage(), tier=said[:100]) if said else usage
 
 
 def broken_off(error: Raw) -> str | None:

@@ -14,7 +14,7 @@ from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.http.message import THINKING_FIELDS, Message, content_in, thinking_in
 from weak2wise.llm.http.odd_json import decode, says_something
 from weak2wise.llm.http.reported_usage import usage_in
-from weak2wise.llm.http.responses import BOM, broken_off, completion_of, reason_in
+from weak2wise.llm.http.responses import BOM, broken_off, completion_of, reason_in, with_tier
 from weak2wise.llm.model import Completion, Usage
 
 
@@ -34,6 +34,7 @@ class _Chunk(Struct):
     choices: _First | None = None
     usage: Raw = Raw()
     x_groq: Raw = Raw()
+    service_tier: Raw = Raw()
     error: Raw = Raw()
 
 
@@ -58,6 +59,7 @@ class Stream:
         self._content: list[str] = []
         self._thinking: dict[str, list[str]] = {field: [] for field in (*THINKING_FIELDS, "content")}
         self._finish_reason: str | None = None
+        self._tier = Raw()
 
     @property
     def characters(self) -> int:
@@ -114,6 +116,7 @@ class Stream:
         chunk = decode(_CHUNK, event, self._name)
         if says_something(chunk.error):
             raise error_for(None, event, self._name)
+        self._tier = chunk.service_tier or self._tier
         piece = chunk.choices.piece if chunk.choices else None
         if chunk.usage or chunk.x_groq or (piece and piece.usage):
             self.usage = usage_in(chunk.usage, piece.usage if piece else Raw(), chunk.x_groq) or self.usage
@@ -148,7 +151,8 @@ class Stream:
         if not self.whole and not self.done:
             raise self._broken_off()
         thoughts = ["".join(pieces) for pieces in self._thinking.values()]
-        completion = completion_of("".join(self._content), thoughts, self._finish_reason, self.usage, self._name)
+        usage = with_tier(self.usage, self._tier, self._name)
+        completion = completion_of("".join(self._content), thoughts, self._finish_reason, usage, self._name)
         if not self.whole and not completion.text.strip():
             raise self._broken_off()
         return completion

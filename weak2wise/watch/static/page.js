@@ -76,7 +76,7 @@ function tables(board) {
     ...board.endpoints.map((e) => {
       const limited = e.faults.rate_limited || 0;
       const errors = Object.values(e.faults).reduce((sum, n) => sum + n, 0) - limited;
-      const limit = e.paced === null ? whole.format(e.limit) : `≤${whole.format(e.paced)}/min`; // requests in flight, or their rate
+      const limit = e.held_until ? `held until ${e.held_until.slice(11, 16)} UTC` : e.paced === null ? whole.format(e.limit) : `≤${whole.format(e.paced)}/min`; // requests in flight, or their rate
       return row([e.name, [whole.format(errors), errors > 0], ...[limited, e.per_minute, e.tokens_per_minute, e.in_flight].map((n) => whole.format(n)), limit, e.cost_usd ? dollars(e.cost_usd) : "–"]);
     }),
   );
