@@ -18,9 +18,8 @@ def split_steps(step_reasoning: str, rules: int = RULES) -> tuple[str, ...]:
 
     In a code fence such a line is a comment or a heading of something else.
     """
-    starts = (match.start() for match in _SUBTITLE.finditer(step_reasoning))
-    if rules >= 2:
-        starts = outside(fences(step_reasoning), starts)
+    inside = fences(step_reasoning) if rules >= 2 else []
+    starts = outside(inside, (match.start() for match in _SUBTITLE.finditer(step_reasoning)))
     return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
 
 

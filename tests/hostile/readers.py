@@ -113,6 +113,13 @@ def _traced(text: str) -> None:
     hint(split_steps(f"## Read\n{text}\n## Final Answer\n7"), 1, 4)
 
 
+def _anchored(text: str) -> None:
+    """Reads a quote of half the text, and one that is nowhere, as the first may be found at once or late."""
+    half = text[: len(text) // 2]
+    anchor_end(text, half)
+    anchor_end(text, half + "@")
+
+
 def _computed(text: str) -> None:
     for read in (may_be_no_arithmetic, may_join_digits, with_braced_index, with_joined_digits):
         read(text[:_ANSWER])
@@ -177,7 +184,7 @@ READERS: Mapping[str, Reader] = {
     "a sentence with a formula": _located(r"\frac{\sqrt{3}}{2}"),
     "a sentence with words": lambda text: first_sentence_with(f"= {text} Ada Lovelace", "Ada Lovelace"),
     "a sentence with a spelled number": lambda text: first_sentence_with(f"= {text} seven", "7"),
-    "a text's own anchor": lambda text: anchor_end(text, text[: len(text) // 2]),
+    "a text's own anchor": _anchored,
     "a short anchor": lambda text: anchor_end(text, text[:40]),
     "a fenced anchor": lambda text: anchor_end(_PREFIX + text, f"```\n- {text}\n```"),
     "a rewritten text": lambda text: _checked("rewrite", text, text[:-1], "7", RULES),
