@@ -1,6 +1,7 @@
 """Code fences in a text: what stands in one is code, whatever it looks like."""
 
 import re
+from collections.abc import Iterable, Iterator
 
 _MARK = re.compile(r"^[ ]{0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
@@ -17,6 +18,16 @@ def fences(text: str) -> list[tuple[int, int]]:
             spans.append((opened.start(), mark.end()))
             opened = None
     return spans
+
+
+def outside(spans: list[tuple[int, int]], places: Iterable[int]) -> Iterator[int]:
+    """The offsets, of several in ascending order, that are in none of the fences."""
+    fence, following = (0, 0), iter(spans)
+    for at in places:
+        while at >= fence[1] and (later := next(following, None)):
+            fence = later
+        if not fence[0] < at < fence[1]:
+            yield at
 
 
 def past_fence(text: str, at: int) -> int:

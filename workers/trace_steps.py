@@ -1,9 +1,9 @@
 """The steps of a trace: what its ``##`` subtitles divide it into."""
 
 import re
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 
-from workers.fences import fences
+from workers.fences import fences, outside
 from workers.rules import RULES
 
 _SUBTITLE = re.compile(r"^## ", re.MULTILINE)
@@ -19,8 +19,7 @@ def split_steps(step_reasoning: str, rules: int = RULES) -> tuple[str, ...]:
     In a code fence such a line is a comment or a heading of something else.
     """
     inside = fences(step_reasoning) if rules >= 2 else []
-    found = (match.start() for match in _SUBTITLE.finditer(step_reasoning))
-    starts = [at for at in found if not any(start < at < end for start, end in inside)]
+    starts = outside(inside, (match.start() for match in _SUBTITLE.finditer(step_reasoning)))
     return tuple(step_reasoning[a:b].strip() for a, b in pairwise([*starts, len(step_reasoning)]))
 
 
@@ -32,10 +31,9 @@ def states_answer(step: str, rules: int = RULES) -> bool:
 
 def _is_final(subtitle: str) -> bool:
     """Whether a subtitle says "final answer" in other dress: bold, numbered, with more white space, in Chinese."""
-    words = [word for word in _DRESS.split(subtitle.removeprefix("## ").lower()) if word]
-    while words and (words[0] in _LEADS or _NUMBER.fullmatch(words[0])):
-        del words[0]
-    return subtitle.startswith("## ") and _FINAL.match(" ".join(words)) is not None
+    words = filter(None, _DRESS.split(subtitle.removeprefix("## ").lower()))
+    bare = dropwhile(lambda word: word in _LEADS or _NUMBER.fullmatch(word), words)
+    return subtitle.startswith("## ") and _FINAL.match(" ".join(bare)) is not None
 
 
 def has_final_answer(step_reasoning: str, rules: int = RULES) -> bool:

@@ -129,3 +129,22 @@ async def test_parquet_text_in_columns_of_bytes_is_text(tmp_path: Path) -> None:
     texts = {key: [row[key].encode() for row in ROWS] for key in ("question", "answer")}
     (tmp_path / "in.parquet").write_bytes(as_parquet(texts))
     assert await read(tmp_path / "in.parquet") == WANTED
+
+
+@pytest.mark.parametrize("bad", [b"9" * 5000, b"-" + b"9" * 5000, b"[" + b"9" * 5000 + b"]"])
+async def test_an_element_of_thousands_of_digits_is_reported_and_the_next_goes_through(
+    tmp_path: Path, bad: bytes
+) -> None:
+    (tmp_path / "in.json").write_bytes(b"[" + bad + b", " + json.dumps(ROWS[0]).encode() + b"]")
+    first, second = await read(tmp_path / "in.json")
+    assert isinstance(first, Failed)
+    assert first.kind == "not_json"
+    assert second == InputRow(2, None, ROWS[0]["question"], ROWS[0]["answer"])
+
+
+@pytest.mark.parametrize(("name", "form"), [("in.json", b"[%b]"), ("in.jsonl", b"%b\n")])
+async def test_an_answer_of_thousands_of_digits_is_read_from_an_array_as_from_a_line(
+    tmp_path: Path, name: str, form: bytes
+) -> None:
+    (tmp_path / name).write_bytes(form % (b'{"question": "10 ** 5000 - 1?", "answer": ' + b"9" * 5000 + b"}"))
+    assert await read(tmp_path / name) == [InputRow(1, None, "10 ** 5000 - 1?", "9" * 5000)]

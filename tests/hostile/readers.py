@@ -4,15 +4,19 @@ Each reader takes the text whole, or puts it where a bounded part of it is read.
 (``workers.answers.algebra``) are missing: it runs in a process that can be killed.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from weak2wise.config import Columns
+from weak2wise.dataset.json_text import array
 from weak2wise.dataset.raw import Written
 from weak2wise.dataset.rows import parse_row
+from weak2wise.ledger.reading import Damage
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
@@ -21,6 +25,7 @@ from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.thinking import split_thinking
 from weak2wise.outputs.report import text as report
 from weak2wise.outputs.report.traces import end_of_prefix
+from weak2wise.run.repair import _lost
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.redaction import answer_redactor, message_redactor
 from workers.answers import (
@@ -32,6 +37,7 @@ from workers.answers import (
     worth_parsing,
 )
 from workers.answers.compare import quick_compare
+from workers.answers.doubts import may_be_no_arithmetic, may_join_digits, with_braced_index, with_joined_digits
 from workers.answers.extract import find_final, has_no_answer
 from workers.answers.number import read_number
 from workers.answers.text import LONGEST, clean, plain as plain_answer
@@ -40,16 +46,18 @@ from workers.judge import yes_or_no
 from workers.rules import RULES
 from workers.scorers.masking import hint
 from workers.scorers.stepmask import majority
-from workers.trace_steps import split_steps
+from workers.trace_steps import split_steps, states_answer
 from workers.truncate import _checked, anchor_end
 
 _ANSWER = LONGEST - 20
 """Characters of a text that, with what is put around it, still counts as an answer."""
 _NUMBER = 150
+_SECRET = 100
 _HEADER = 8000
 """A longer header is refused before we see it."""
 _SECRETS = ["sk-aaaaaaaaaaaaaaaa", "1111111111111111"]
 _REDACT, _REDACT_ANSWER = message_redactor(_SECRETS), answer_redactor(_SECRETS)
+_REDACT_WORDS = message_redactor(["7", "not"])
 _COLUMNS = Columns()
 
 Reader = Callable[[str], Any]
@@ -74,6 +82,10 @@ def _refused(text: str) -> None:
         error_for(status, msgspec.json.encode({"error": said}), "strong")
 
 
+def _refused_by_code(status: int, code: str) -> Reader:
+    return lambda text: error_for(status, msgspec.json.encode({"error": {"message": text, "code": code}}), "strong")
+
+
 def _headers(text: str) -> None:
     text = text[:_HEADER]
     retry_after({"Retry-After": text, "Date": text})
@@ -85,8 +97,33 @@ def _row(text: str) -> None:
         parse_row(Written(1, msgspec.json.encode(fields)), _COLUMNS)
 
 
+def _file(begin: str) -> Reader:
+    """Reads a file that the hostile text follows in."""
+
+    def read(text: str) -> None:
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            file.write((begin + text).encode())
+            file.flush()
+            list(array(Path(file.name)))
+
+    return read
+
+
 def _traced(text: str) -> None:
     hint(split_steps(f"## Read\n{text}\n## Final Answer\n7"), 1, 4)
+
+
+def _anchored(text: str) -> None:
+    """Reads a quote of half the text, and one that is nowhere, as the first may be found at once or late."""
+    half = text[: len(text) // 2]
+    anchor_end(text, half)
+    anchor_end(text, half + "@")
+
+
+def _computed(text: str) -> None:
+    for read in (may_be_no_arithmetic, may_join_digits, with_braced_index, with_joined_digits):
+        read(text[:_ANSWER])
+        read(f"1, {text[:_ANSWER]}-")
 
 
 def _boxed(text: str) -> Reader:
@@ -112,6 +149,8 @@ READERS: Mapping[str, Reader] = {
     "a final answer": find_final,
     "a missing answer": has_no_answer,
     "an attempt in brief": in_brief,
+    "a tagged answer": lambda text: find_final(f"{text}<answer>{text[:500]}</answer>"),
+    "an answer to be computed": _computed,
     "a reference that is a solution": lambda text: bare_reference("#### " + text),
     "a box inside text": _boxed(r"{hostile} \boxed{{{inside}}} {hostile}"),
     "text before and after a box": _boxed(r"{hostile}\boxed{{5}}{hostile}"),
@@ -141,24 +180,35 @@ READERS: Mapping[str, Reader] = {
     "a sentence with a percentage": _located("5%"),
     "a sentence with a pair": _located("(1, 2)"),
     "a sentence with a letter": _located("(C)"),
+    "a sentence that chooses an option": lambda text: first_sentence_with(f"{text} answer (C) {text}", "(C)"),
     "a sentence with a formula": _located(r"\frac{\sqrt{3}}{2}"),
     "a sentence with words": lambda text: first_sentence_with(f"= {text} Ada Lovelace", "Ada Lovelace"),
     "a sentence with a spelled number": lambda text: first_sentence_with(f"= {text} seven", "7"),
-    "a text's own anchor": lambda text: anchor_end(text, text[: len(text) // 2]),
+    "a text's own anchor": _anchored,
     "a short anchor": lambda text: anchor_end(text, text[:40]),
     "a fenced anchor": lambda text: anchor_end(_PREFIX + text, f"```\n- {text}\n```"),
     "a rewritten text": lambda text: _checked("rewrite", text, text[:-1], "7", RULES),
-    "the steps of a trace": _traced,
+    "the steps of a trace": split_steps,
+    "a masked trace": _traced,
+    "a subtitle": lambda text: states_answer("## " + text),
     "words of a question": words,
     "an evaluation set": lambda text: Overlap([("set", [text])]).find(text),
     "a judge's reply": yes_or_no,
     "a reply": _reply,
     "a stream": _streamed,
     "thinking": split_thinking,
+    "channels": lambda text: split_thinking(f"<|channel|>{text}<|message|>{text}"),
     "a refusal": _refused,
+    "a refusal for lack of credit": _refused_by_code(429, "insufficient_quota"),
+    "a refused parameter": _refused_by_code(400, "unsupported_parameter"),
     "a refusal that is no JSON": lambda text: error_for(502, text.encode(), "strong"),
     "headers": _headers,
     "an input row": _row,
+    "an input file's beginning": _file('{ "data" '),
+    "an input file": _file("["),
+    "a damaged line of the ledger": lambda text: _lost(Damage(Path("0"), 1, "", f'"row":1{text}'.encode())),
+    "a secret": lambda text: answer_redactor([text[:_SECRET]]),
+    "a log line with short secrets": _REDACT_WORDS,
     "a log line": lambda text: plain(_REDACT(text)),
     "an answer to be redacted": _REDACT_ANSWER,
     "a title": report.title,

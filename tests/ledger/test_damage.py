@@ -70,7 +70,13 @@ def test_a_whole_line_whose_line_break_is_damaged_is_not_torn(tmp_path: Path, mo
     assert f"00000.jsonl: line {4 if old else 3} is damaged" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("cut", [b"", b"{", b'{"row"', b'{"row":3,"key":"\xc3', b'{"status":"do', b'{"xxh64":"01'])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        *(b"", b"{", b'{"row"', b'{"row":3,"key":"\xc3', b'{"status":"do', b'{"xxh64":"01'),
+        pytest.param(b'{"row":' + b"9" * 5000, id="digits"),
+    ],
+)
 @pytest.mark.parametrize("zeros", [0, 1, 5000])
 def test_the_beginning_of_a_line_and_zeros_are_cut_and_reported(tmp_path: Path, cut: bytes, zeros: int) -> None:
     asyncio.run(write(tmp_path, range(3)))

@@ -82,7 +82,7 @@ def _head(source: Path) -> bytes:
 
 def _elements(text: str, at: int, file: TextIO, closing: str) -> Rows:
     """The elements of an array whose text continues in a file; ``closing`` may follow the array."""
-    decoder, number = json.JSONDecoder(), 1
+    decoder, number = json.JSONDecoder(parse_int=str), 1  # an integer of thousands of digits would be refused
     while True:
         while at < len(text) and text[at] in " \t\r\n,":
             at += 1

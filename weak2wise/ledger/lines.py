@@ -61,7 +61,7 @@ def is_torn(end: bytes) -> bool:
         return False
     try:
         text = getincrementaldecoder("utf-8")().decode(begun)  # a character may be cut in two, too
-        return min(text, default=" ") >= " " and json.JSONDecoder().raw_decode(text)[1] == len(text)
+        return min(text, default=" ") >= " " and json.JSONDecoder(parse_int=str).raw_decode(text)[1] == len(text)
     except json.JSONDecodeError:
         return True
     except (UnicodeDecodeError, RecursionError):

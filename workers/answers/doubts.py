@@ -11,7 +11,8 @@ _COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
 _LABEL = re.compile(r"[A-Za-z]\d")
 """A letter before a digit: ``A1``, ``x2``, the exponent of ``1e9``, or the square of a chess board."""
 _CHAIN = re.compile(r"\+?\(?\d[\d.]{0,9}\)?(?: ?- ?\d[\d.]{0,9})+|\d{1,9}(?: ?/ ?\d{1,9}){2,}")
-_SIZE = re.compile(r"(?:\d[\d.,]{0,9})?[A-Za-z]?(?: ?(?:\\times|\*) ?(?:\d[\d.,]{0,9})?[A-Za-z]?)+")
+_SIZE = re.compile(r"(?:\d[\d.,]{0,9})?[A-Za-z]?(?: ?(?:\\times|\*) ?+(?:\d[\d.,]{0,9})?[A-Za-z]?)+")
+"""The space behind a sign belongs to it alone, so that ``* * *`` has one reading: two a sign take exponential time."""
 _ROOT = re.compile(r"\\sqrt ?\[ ?(\d) ?\]")
 _TIGHT_LOG = re.compile(r"\\log ?_ ?\d\d")
 """The logarithm to the base 2 of 8, or to the base 28?"""

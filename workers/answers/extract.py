@@ -30,8 +30,8 @@ _PHRASE = re.compile(
     r"^[ \t]*\#{1,6}[ \t*_]*final[ ]answer[ \t*_:]*\n+[ \t*_]*(\S[^\n]{0,200})",
     re.IGNORECASE | re.MULTILINE,
 )
-_STOP = re.compile(r"[.!?](?=\s|$)|\s+(?:because|since|as)\s")
-_REASON = re.compile(r"\s+(?:because|since|as)\s[^\n]*")
+_STOP = re.compile(r"[.!?](?=\s|$)|(?<!\s)\s++(?:because|since|as)\s")
+_REASON = re.compile(r"\s++(?:because|since|as)\s[^\n]*")
 _SENTENCE_START = re.compile(r"[.!?\n]")
 _LEAD = re.compile(
     r"[\W_]*(?:(?:so|thus|hence|therefore|finally|then|and|in conclusion|we conclude|we find|this means|that|the|final|"

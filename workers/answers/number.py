@@ -24,7 +24,7 @@ _MOST_DIGITS = 400
 _DIGITS = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
 _INT = r"\d+"
 _NUMBER = re.compile(
-    rf"""(?P<sign>[+-]?)\s*(?P<money>[$€£¥₹]?)\s*(?P<sign2>[+-]?)\s*
+    rf"""(?P<sign>[+-]?)\s*+(?P<money>[$€£¥₹]?)\s*+(?P<sign2>[+-]?)\s*+
     (?:
         (?:(?P<whole>{_INT})\s*)?\\frac\s*(?:\{{\s*(?P<top>-?\s*{_DIGITS})\s*\}}|\s*(?P<top1>\d))
                              \s*(?:\{{\s*(?P<bottom>-?\s*{_DIGITS})\s*\}}|(?P<bottom1>\d))
@@ -32,13 +32,13 @@ _NUMBER = re.compile(
       | (?P<decimal>{_DIGITS})
         (?:[eE](?P<exp>[+-]?\d+)|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{{\s*(?P<exp2>[+-]?\s*\d+)\s*\}}|(?P<exp3>[+-]?\d)))?
     )
-    \s*(?:(?P<scale>(?i:hundred|thousand|million|billion|trillion))\b)?""",
+    \s*+(?:(?P<scale>(?i:hundred|thousand|million|billion|trillion))\b)?""",
     re.VERBOSE,
 )
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _MARKED_SCALE = re.compile(r"\\text\{\s*((?i:hundred|thousand|million|billion|trillion))\b\s*")
 _POWERS = {Fraction(10) ** power for power in range(-12, 13)}
-_PERCENT = re.compile(r"(?:%|(?:\\text\{)?\s*per\s?cent\s*\}?)", re.IGNORECASE)
+_PERCENT = re.compile(r"(?:%|(?:\\text\{)?\s*+per\s?cent\s*+\}?)", re.IGNORECASE)
 _MARKED = re.compile(r"\\text\{\s*(?P<unit>[^{}]+?)\s*\}(?P<power>\s*\^\s*\{?\s*[23]\s*\}?)?")
 _MARKED_POWER = re.compile(r"\\text\{(?P<unit>[^{}]+)\}(?P<power>\s*\^\s*\{?\s*-?\s*\d\s*\}?)?")
 
