@@ -12,7 +12,7 @@ from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
 from workers.records import Candidate, Question, Score, Traced
-from workers.scorers.stepmask import Scoring, StepMask
+from workers.scorers.stepmask import Scoring, StepMask, majority
 
 
 def drawn(prompt: Prompt, among: int) -> int:
@@ -231,3 +231,17 @@ def test_bits_are_weighed_by_the_number_of_levels_that_were_scored() -> None:
     for bits in ((1, 0), (0, 1), (1, 1)):
         score = Score(score=0.0, s_list=bits)
         assert scored_with.rank(candidate, score) == ranked_with.rank(candidate, score)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "representative"),
+    [
+        ((r"\boxed{6}", r"So \boxed{5}", r"\boxed{5}"), 1),
+        ((r"\boxed{6}", r"\boxed{5}"), 0),
+        (("No idea", "None", r"\boxed{5}"), 2),
+        (("No idea", "None"), 0),
+        ((r"\boxed{7}",), 0),
+    ],
+)
+def test_the_first_of_the_attempts_that_agree_speaks_for_all(attempts: tuple[str, ...], representative: int) -> None:
+    assert majority(attempts) == representative
