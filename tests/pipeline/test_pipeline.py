@@ -13,12 +13,12 @@ from msgspec import Struct
 
 from weak2wise.errors import RecordError, RunStopped
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.outcomes import Dropped, Failed, Ledger, RowStatus
+from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
 from weak2wise.ledger.shards import DiskError
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.errors import Transient
 from weak2wise.pipeline import Stage, run
-from weak2wise.worker import Drop
+from weak2wise.worker import Drop, Partial
 
 
 class Item(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Item(Struct, frozen=True):
         return f"item {self.row}"
 
 
-Step = Callable[[Item], Awaitable[Item | Drop]]
+Step = Callable[[Item], Awaitable[Item | Partial[Item] | Drop]]
 
 
 def through(name: str) -> Step:
@@ -308,3 +308,20 @@ async def test_an_unreadable_row_is_written_down_once_however_often_the_input_is
         assert line.read == 3 * 4, "the input was read in each round"
     written = b"".join(path.read_bytes() for path in (tmp_path / "input").iterdir())
     assert written.count(b"not_json") == written.count(b"\n") == 2
+
+
+async def test_an_incomplete_record_is_used_only_where_trying_again_would_not_help(tmp_path: Path) -> None:
+    tried: list[int] = []
+    faults = {1: Transient("timeout", "no answer", endpoint="e"), 2: RecordError("context_overflow", "too long")}
+
+    async def incomplete(item: Item) -> Item | Partial[Item]:
+        tried.append(item.row)
+        return Partial(Item(item.row, (f"try {tried.count(item.row)}",)), faults[item.row])
+
+    line = Line(tmp_path, {"a": incomplete}, salvage_rounds=2)
+    await line.go(range(1, 3))
+    assert tried == [1, 2, 1, 1], "what may pass is tried to the last round"
+    line = Line(tmp_path, {"a": incomplete})
+    kept = [await line.stages[0].ledger.fetch(row) for row in (1, 2)]
+    assert [outcome.record.trail for outcome in kept if isinstance(outcome, Done)] == [("try 3",), ("try 1",)]
+    await line.go(range(0))

@@ -159,10 +159,13 @@ def test_a_flawed_trace_is_accepted_with_a_mark_asked_for_again_or_failed_as_con
 def test_a_model_that_says_nothing_is_wrong_unclear_or_done_without(
     tmp_path: Path, silent: str, counter: str, told: dict[str, int]
 ) -> None:
-    """No question fails for the weak LLM, the judge or the truncation model thinking up to their token limits."""
+    """No question fails for the weak LLM, the judge or the truncation model thinking up to their token limits.
+
+    But a role of which nothing came is no success of the run.
+    """
     with LoopbackProcess(faults=(Fault("empty_length", Match(model=silent), times=None),)) as server:
         write_run(tmp_path, small_config(tmp_path, server.base_url, judge_mode="llm"), 3)
-        finish(tmp_path)
+        finish(tmp_path, code=1)
         assert server.asked_each_once()
     summary = json.loads((tmp_path / "work" / "summary.json").read_text())
     assert told.items() <= summary["this_start"][counter].items()
@@ -176,7 +179,7 @@ def test_a_trace_of_nothing_is_done_without_where_that_will_do(tmp_path: Path) -
         config = small_config(tmp_path, server.base_url, min_candidates=1)
         config["models"]["mstrong"] = ["strong-a", "strong-b"]
         write_run(tmp_path, config, 3)
-        finish(tmp_path)
+        assert "the role 'strong/strong-b' answered none of 3 calls" in finish(tmp_path, code=1)
         assert server.stats().models["strong-a-two"].received == 3
     assert [line["m_strong"] for line in lines(tmp_path / "work" / "candidates.jsonl")] == ["strong-a"] * 3
 
@@ -216,7 +219,8 @@ def test_a_dead_strong_model_stops_no_other_and_in_the_end_is_done_without_if_so
         config["models"]["mstrong"] = ["strong-a", "strong-b"]
         config["engine"]["salvage_rounds"] = 2
         write_run(tmp_path, config, 5)
-        finish(tmp_path, code=0 if least else 1)
+        said = finish(tmp_path, code=1)
+        assert "the role 'strong/strong-b' answered none of 15 calls" in said
         asked = {name: count.received for name, count in server.stats().models.items()}
     assert (asked["strong-a"], asked["strong-a-two"]) == (5, 5 * 3)
     if least:

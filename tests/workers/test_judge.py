@@ -190,6 +190,37 @@ async def test_an_attempt_cut_off_before_its_answer_needs_no_model() -> None:
     assert (await judge(None)("q", "The answer is 5", "5", seed=1, cut_off=True)).by == "rule_unsure"
 
 
+@pytest.mark.parametrize(
+    ("attempt", "needs_none", "known"),
+    [
+        (r"\boxed{5}", True, [Verdict(True, "rule")]),
+        (r"\boxed{6}", True, [Verdict(False, "rule")]),
+        ("  ", True, [Verdict(False, "rule")]),
+        ("About five", False, []),
+    ],
+)
+async def test_what_needs_no_call_is_known_from_then_on(attempt: str, needs_none: bool, known: list[Verdict]) -> None:
+    model, given = Scripted("No"), Given()
+    decide = judge(model)
+    assert await decide.needs_no_call(attempt, "5", cut_off=False, given=given) is needs_none
+    assert [verdict.result() for verdict in given.values()] == known
+    by = (await decide("q", attempt, "5", seed=1, given=given)).by
+    assert by == ("rule" if needs_none else "llm")
+
+
+async def test_a_clear_box_is_judged_by_itself_except_where_the_model_is_asked_every_time() -> None:
+    attempt = "We count them.\n\n\\boxed{\\text{a dozen eggs}}"
+    shown = []
+    for mode in ("cascade", "llm"):
+        model = Scripted("Yes")
+        await judge(model, mode=mode)("q", attempt, "twelve", seed=1)
+        shown.append(model.asked[0].messages[0].content)
+    assert shown == [
+        "Q=q A=The final answer is \\boxed{\\text{a dozen eggs}}. R=twelve",
+        f"Q=q A={attempt} R=twelve",
+    ]
+
+
 async def test_a_judge_that_refuses_condemns_the_record() -> None:
     with pytest.raises(RecordError):
         await judge(Refusing())("q", "prose", "5", seed=1)

@@ -142,3 +142,8 @@ def test_a_loser_is_left_as_soon_as_it_cannot_win() -> None:
         race.learn(wanted[0], 1)
     assert race.s_list(1) == (1,) * 6
     assert race.s_list(0) == (None,) * 6
+
+
+def test_a_candidate_without_steps_wins_a_tie_at_0_as_any_other() -> None:
+    assert Race([0], [2, 1], [["bit"], []]).wanted() == []
+    assert Race([0], [1, 2], [["bit"], []]).wanted() == ["bit"]

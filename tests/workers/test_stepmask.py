@@ -12,7 +12,7 @@ from weak2wise.llm.model import Completion, Prompt
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
 from workers.records import Candidate, Question, Score, Traced
-from workers.scorers.stepmask import Scoring, StepMask
+from workers.scorers.stepmask import Scoring, StepMask, majority
 
 
 def drawn(prompt: Prompt, among: int) -> int:
@@ -243,3 +243,17 @@ async def test_attempts_under_way_when_a_race_over_http_ends_are_not_judged() ->
     assert await scored(weak, worker, questions=6) == expected
     assert worker.context.bits["in_vain"] > 10
     assert sorted(together.asked) == sorted(alone.asked) != []
+
+
+@pytest.mark.parametrize(
+    ("attempts", "representative"),
+    [
+        ((r"\boxed{6}", r"So \boxed{5}", r"\boxed{5}"), 1),
+        ((r"\boxed{6}", r"\boxed{5}"), 0),
+        (("No idea", "None", r"\boxed{5}"), 2),
+        (("No idea", "None"), 0),
+        ((r"\boxed{7}",), 0),
+    ],
+)
+def test_the_first_of_the_attempts_that_agree_speaks_for_all(attempts: tuple[str, ...], representative: int) -> None:
+    assert majority(attempts) == representative

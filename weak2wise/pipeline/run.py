@@ -41,8 +41,8 @@ async def run(
     account: Account,
     drain: Drain,
     finished: Callable[[int], None],
+    salvage_rounds: int,
     only: Container[int] | None = None,
-    salvage_rounds: int = 0,
 ) -> None:
     """Take every row of the source through the stages.
 
@@ -53,8 +53,8 @@ async def run(
         account: where each row stands, in the ledgers of the input and of these stages by name.
         drain: awaited before the run stops, so that calls under way can still finish.
         finished: called with each row that needs no more work in this run.
-        only: the rows to work on; the others stay as they are. ``None``: all rows.
         salvage_rounds: how often rows that failed for a temporary reason are tried again, after all the others.
+        only: the rows to work on; the others stay as they are. ``None``: all rows.
 
     Raises:
         ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run, or the ``ConfigError`` of
