@@ -93,6 +93,7 @@ class Crasher:
 
     def _prepare(self, server: LoopbackProcess) -> None:
         shutil.rmtree(self._folder / "work", ignore_errors=True)
+        (self._folder / "out.jsonl").unlink(missing_ok=True)  # another work_dir's output would be refused
         config = config_for(self._folder, server.base_url, n_mask=3)
         for endpoint in config["model_endpoints"].values():
             endpoint["max_concurrent_requests"], endpoint["request_timeout"] = IN_FLIGHT, TIME_OUT
@@ -176,7 +177,7 @@ class Crasher:
             if hit:
                 self._signal(process.pid, how)
             said, _ = process.communicate(timeout=120)
-        assert hit or process.returncode == 0
+        assert hit or process.returncode == 0, said
         if "Fatal Python error: init_" in (
             said or ""
         ):  # the interpreter itself was interrupted, before any of our code
