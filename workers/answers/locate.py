@@ -155,7 +155,7 @@ def _spelling_finder(needle: str) -> _Finder:
 def _collection_finder(whole: _Finder, bare: str) -> _Finder:
     """The whole answer, or else a sentence that derives each of its numbers: "x = 1 and y = 2" for "(1, 2)"."""
     brackets = _BRACKETS.fullmatch(bare)
-    numbers = [read_number(part) for part in split_top(brackets[1] or brackets[2])] if brackets else []
+    numbers = [read_number(part) for part in split_top(brackets[1] or brackets[2] or "")] if brackets else []
     if not 2 <= len(numbers) <= _MOST_ELEMENTS or None in numbers:
         return whole
     elements = [_number_finder(number.value, percent=number.percent) for number in numbers if number]

@@ -122,3 +122,8 @@ def test_no_text_upsets_the_search_for_the_answer(text: str, reference: str) -> 
 def test_an_empty_fraction_is_no_accident(fraction: str) -> None:
     assert first_sentence_with(f"So {fraction} it is.", r"\frac{\pi}{2}") is None
     assert first_sentence_with("Nothing here.", fraction) is None
+
+
+@pytest.mark.parametrize("reference", [r"(\right)", "()", "[]", r"\left(\right)"])
+def test_empty_brackets_are_no_accident(reference: str) -> None:
+    assert first_sentence_with("Nothing here.", reference) is None
