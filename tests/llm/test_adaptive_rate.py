@@ -100,6 +100,33 @@ def test_one_early_refusal_teaches_nothing_and_two_do() -> None:
         now += 1.0
 
 
+def test_a_stray_refusal_hardly_lowers_the_rate_and_another_one_does() -> None:
+    """Of 100 requests a second for ten seconds one was refused, and what followed it was accepted, or nothing did."""
+    rates = []
+    for followers in (10, 0):
+        epoch = Epoch(0.0)
+        epoch.sent, epoch.refused, epoch.followers = 1000, 1, followers
+        epoch.sending_rate, epoch.ended = 100.0, 13.0
+        rates.append(epoch.rate)
+    assert rates == [98.0, pytest.approx(0.7 * 100 + 0.3 * 999 / 13)]
+
+
+def test_refusals_that_were_disregarded_count_again_once_several_come_at_once() -> None:
+    adaptive, now = AdaptiveRate(0.0), 0.0
+    rates: list[float] = []
+    for number in range(60):
+        for _ in range(30):
+            now = max(now + 0.001, now + adaptive.wait(now))
+            epoch = adaptive.send(now)
+        rates.append(adaptive.rate or math.inf)
+        for _ in range(1 if number < 40 else 3):
+            adaptive.refused(epoch)
+        adaptive.end_epoch(now, now + 0.1)
+        now += 0.1
+    assert rates[20:41] == sorted(rates[20:41]), "refused singly however slowly one asks: faster and faster"
+    assert rates[-1] < rates[40] / 2
+
+
 @pytest.mark.parametrize("chance", [0.001, 0.002, 0.005])
 def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance: float) -> None:
     """Over 75% of what could be sent between the pauses is, on an average."""

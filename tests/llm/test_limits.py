@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.logs import captured_logs
 from weak2wise.llm.limits.call_sizes import CallSizes
 from weak2wise.llm.limits.limits import FIRST_CONCURRENCY, Limits, Slot
 
@@ -122,6 +123,19 @@ async def test_a_cooldown_also_holds_back_who_waits_for_a_configured_rate() -> N
     refused.refused(60)
     refused.release()
     assert await is_held_back(limits)
+
+
+async def test_a_long_pause_is_logged_once_and_a_short_one_never() -> None:
+    with captured_logs() as events:
+        (refused,) = await taken(Limits(in_flight=100), 1)
+        refused.refused(3)
+        slots = await taken(Limits(in_flight=100), 3)
+        for slot, seconds in zip(slots, (60, 65, 90), strict=True):
+            slot.refused(seconds)
+    assert [(event["event"], event["seconds"]) for event in events] == [
+        ("endpoint.pauses", 60),
+        ("endpoint.pauses", 90),  # much longer than was said
+    ]
 
 
 async def test_of_a_burst_of_429s_one_cuts() -> None:

@@ -58,6 +58,13 @@ async def test_a_proxy_that_repeats_its_password_is_not_quoted() -> None:
         assert part not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [408, 429, 502, 503])
+async def test_a_proxy_that_cannot_connect_now_is_tried_again(status: int) -> None:
+    async with saying(http(b"", status=status)) as proxy:
+        with pytest.raises(Transient, match=f"the proxy answers HTTP {status}"):
+            await ask("https://api.example/v1", {"HTTPS_PROXY": proxy.url.removesuffix("/v1")})
+
+
 async def test_a_proxy_that_is_not_there_is_named() -> None:
     env = {"HTTPS_PROXY": f"http://{USER_INFO}@127.0.0.1:9"}
     with pytest.raises(Transient, match=r"cannot connect to the proxy 127\.0\.0\.1") as caught:
