@@ -54,8 +54,8 @@ TESTS = {
         "tests/llm/test_odd_replies.py tests/llm/test_proxy.py tests/llm/test_faults.py tests/llm/test_replies.py "
         "tests/llm/test_reply_memory.py tests/llm/test_open_files.py tests/llm/test_outages.py",
     "weak2wise/llm/":
-        "tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_drain.py tests/llm/test_several_runs.py "
-        "tests/llm/test_deadline.py tests/llm/test_outages.py tests/llm/test_faults.py "
+        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_drain.py "
+        "tests/llm/test_several_runs.py tests/llm/test_deadline.py tests/llm/test_outages.py tests/llm/test_faults.py "
         "tests/run/test_nothing_achieved.py",
     "weak2wise/pipeline/":
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",

@@ -124,6 +124,22 @@ async def test_a_call_that_can_never_be_paid_blocks_nobody_and_stops_the_run_onl
     assert not budget.exhausted.is_set(), "a later run on this host may have calls that fit"
 
 
+async def test_the_stop_names_a_cap_with_which_the_next_call_is_sent() -> None:
+    budget = CostBudget(1.0)
+    await spend(budget, "weak", 0.5, 0.45678)
+    tasks = [waiting(budget, endpoint, usd)[1] for endpoint, usd in (("strong", 2.5), ("judge", 1.5))]
+    await asyncio.wait_for(budget.exhausted.wait(), 1)
+    hint = budget.stop().hint
+    assert "0.4568 US dollars are spent, and the next call (to judge) may cost 1.5000" in hint
+    assert "raise engine.max_cost_usd to more than 1.9568" in hint
+    for task in tasks:
+        task.cancel()
+    await settled()
+    raised = CostBudget(1.9568)
+    raised.pay(0.45678)
+    assert raised.reservation("judge", 1.5).take()
+
+
 async def test_one_that_is_cancelled_in_the_moment_it_is_served_keeps_nothing() -> None:
     budget = CostBudget(1.0)
     running = budget.reservation("a", 1.0)
