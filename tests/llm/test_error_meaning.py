@@ -84,6 +84,11 @@ def test_too_much_at_once_waits_although_it_may_mention_quota(
     assert isinstance(refused(status, error, **more), RateLimited)
 
 
+@pytest.mark.parametrize("raw", ["[" * 100_000, "no JSON", '"text"', "1"])
+def test_a_relayed_error_that_cannot_be_read_says_nothing(raw: str) -> None:
+    assert isinstance(refused(429, {"message": "Provider returned error", "metadata": {"raw": raw}}), RateLimited)
+
+
 def test_a_host_or_a_time_to_wait_shows_that_a_quota_comes_back() -> None:
     body = msgspec.json.encode({"error": {"message": QUOTA, "code": "insufficient_quota"}})
     assert isinstance(error_for(429, body, "e", host="dashscope.aliyuncs.com"), RateLimited)

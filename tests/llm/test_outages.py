@@ -61,7 +61,7 @@ async def test_who_can_ask_another_model_does_not_wait_for_a_dead_one_while_its_
             ends = await asyncio.gather(*asking, return_exceptions=True)
             assert all(isinstance(end, RecordError) for end in ends)
             async with asyncio.timeout(0.5):
-                with pytest.raises(Down):
+                with pytest.raises(Down, match=r"^a: down for [01] s; "):
                     await coming_again(model, journal, 20)
             alone = coming_again(model, journal, 21, one_of_several=False)
             await asyncio.sleep(0.5)

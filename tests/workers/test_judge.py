@@ -145,6 +145,13 @@ async def test_a_pair_that_no_process_could_compare_is_not_tried_again() -> None
     assert failing.calls == 1
 
 
+@pytest.mark.parametrize(("attempt", "by"), [("About five", "llm"), (r"\boxed{5}", "rule")])
+async def test_no_process_parses_where_that_would_tell_nothing(attempt: str, by: str) -> None:
+    failing = Failing(PoolTimeout("late"))
+    assert (await judge(Scripted("Yes"), failing)("q", attempt, "5", seed=1)).by == by
+    assert failing.calls == 0
+
+
 async def test_what_is_being_judged_is_not_judged_again() -> None:
     model = Slow("Yes")
     decide = judge(model)
