@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_with_the_file_that_has_no_room(finished: FinishedRu
 
 
 def test_a_report_of_a_run_that_goes_on_says_so(finished: FinishedRun, tmp_path: Path) -> None:
-    """The lock alone tells: whoever holds it runs."""
+    """The lock alone shows it: a process that holds it is running."""
     import fcntl  # noqa: PLC0415
 
     lock = os.open(finished.work / "lock", os.O_RDONLY)

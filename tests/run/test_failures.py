@@ -213,7 +213,7 @@ def test_an_answer_that_says_nothing_is_drawn_again_whatever_is_accepted(tmp_pat
 def test_a_dead_strong_model_stops_no_other_and_in_the_end_is_done_without_if_so_configured(
     tmp_path: Path, least: int | None
 ) -> None:
-    """Its candidates are owed until the last round; what the other model wrote is paid for once."""
+    """Its candidates stay pending until the last round; what the other model wrote is paid for once."""
     with LoopbackProcess(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
         config = small_config(tmp_path, server.base_url, min_candidates=least)
         config["models"]["mstrong"] = ["strong-a", "strong-b"]
