@@ -1,8 +1,10 @@
-"""The course of one batch, from its file of requests to the deletion of its files. It may begin anywhere: a start goes
-on with each batch where the last one stopped.
+"""The course of one batch, from its file of requests to the deletion of its files.
+
+It may begin anywhere: a start goes on with each batch where the last one stopped.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +25,13 @@ from weak2wise.llm.retry import persistently
 from weak2wise.telemetry.log import log
 
 SETTLE_SECONDS = 5.0
-"""How long a batch may take to appear in the listing after it was made; less where polls are more frequent."""
+"""How long a batch may take to appear in the listing after it was made."""
+LOOKS = 5
+"""In that time, and before something that is not there counts as gone."""
+FILES_SECONDS = 30.0
+"""How long the ids of result files may take after the end of a batch."""
+GRACE = 0.1
+"""The part of its window by which a batch may be late before it is cancelled."""
 TOO_MUCH = frozenset({"token_limit_exceeded"})
 """Codes of a batch that was accepted, then refused as too much at once."""
 
@@ -55,6 +63,7 @@ class Course:
         self._poll = sender.batch.poll_seconds
         self._fresh = fresh
         self._cancelled = False
+        self._tried_at = 0.0
         self._file = file_of(self._parts.work_dir, state.key)
 
     async def run(self, fetched: Callable[[], None]) -> None:
@@ -86,27 +95,31 @@ class Course:
         await self._parts.record.note(self.state)
 
     async def _upload(self) -> None:
-        if not self._fresh and (made := await self._look_for("")):
-            await self._is_out(made)
-            return
-        file_id = await persistently(lambda: self._wire.upload(self._file), "upload of a batch")
+        file_id: str | None = None
+        if not self._fresh:
+            if made := await self._look_for(""):
+                await self._is_out(made)
+                return
+            file_id = await self._wire.uploaded(self._file, self.state.size)
+        if file_id is None:
+            file_id = await persistently(lambda: self._wire.upload(self._file), "upload of a batch")
         await self._note(stage="uploaded", file_id=file_id)
 
     async def _make(self) -> None:
         """Make the batch, unless an earlier try has: that may have failed in words only."""
-        may_be_made = not self._fresh
+        may_be_made, self._tried_at = not self._fresh, self.state.at
         while True:
-            if may_be_made:
-                await asyncio.sleep(min(self._poll, SETTLE_SECONDS, self.state.at + SETTLE_SECONDS - time.time()))
-                if made := await self._look_for(self.state.file_id):
-                    break
+            if may_be_made and (made := await self._look_until_settled()):
+                break
             may_be_made = True
             await self._parts.drain.enter()
+            self._tried_at = time.time()
             try:
                 made = await self._wire.create(self.state.file_id, self.state.key, self.state.window)
                 break
             except (Transient, RateLimited) as error:
                 log.warning("batch.not_made", endpoint=self._sender.name, message=str(error)[:200])
+                self._tried_at = time.time()
                 await asyncio.sleep(min(error.retry_after or 0.0, self._poll))
             except Rejected as error:
                 hint = f"Correct model_endpoints.{self._sender.name}, or leave out its batch, then start again."
@@ -114,6 +127,16 @@ class Course:
             finally:
                 self._parts.drain.leave()
         await self._is_out(made)
+
+    async def _look_until_settled(self) -> Remote | None:
+        """Look for a batch that may have been made, until it would be in the listing."""
+        while True:
+            waited = time.time() - self._tried_at
+            if made := await self._look_for(self.state.file_id):
+                return made
+            if waited >= SETTLE_SECONDS:
+                return None
+            await asyncio.sleep(SETTLE_SECONDS / LOOKS)
 
     async def _look_for(self, file_id: str) -> Remote | None:
         """The batch that an earlier try has made. If there are several, one is kept and the others are cancelled."""
@@ -142,21 +165,40 @@ class Course:
         """Wait for its end; ``None`` if the provider does not know it any more."""
         if self._fresh:
             await asyncio.sleep(self._poll)
+        missed, ended_at = 0, math.inf
         while True:
             try:
                 remote = await persistently(lambda: self._wire.look(self.state.batch_id), "look at a batch")
+                missed = 0
             except Missing:
-                self._check_account()
-                return None
+                missed += 1
+                if missed >= LOOKS and not await self._look_for(self.state.file_id):
+                    self._check_account()
+                    return None
+                await asyncio.sleep(self._poll)
+                continue
             if (remote.word, remote.done, remote.results) != (self.state.status, self.state.done, self.state.results):
                 await self._note(status=remote.word, done=remote.done, results=remote.results)
             if remote.is_final:
-                return remote
-            if self._late and not self._cancelled:
-                self._cancelled = True
-                accepted = await persistently(lambda: self._wire.cancel(self.state.batch_id), "cancel of a batch")
-                log.warning("batch.late", endpoint=self._sender.name, batch=self.state.batch_id, cancelled=accepted)
+                ended_at = min(ended_at, time.time())
+                if remote.results or remote.word == "failed" or time.time() - ended_at > FILES_SECONDS:
+                    return remote
+            elif (late := self._late or self._overdue) and not self._cancelled:
+                self._cancelled = await persistently(
+                    lambda: self._wire.cancel(self.state.batch_id), "cancel of a batch"
+                )
+                log.warning(
+                    "batch.late", endpoint=self._sender.name, batch=self.state.batch_id, cancelled=self._cancelled
+                )
+                if not (self._cancelled or remote.is_known) and late:
+                    return remote  # it has ended, in a status that nobody knows
             await asyncio.sleep(self._poll)
+
+    @property
+    def _overdue(self) -> bool:
+        """Whether it should have ended by itself long ago."""
+        window = self._sender.batch.window_seconds
+        return time.time() - self.state.sent > window + max(GRACE * window, LOOKS * self._poll)
 
     def _check_account(self) -> None:
         """Raise ``RunStopped`` if the batch was sent with another key or to another address."""

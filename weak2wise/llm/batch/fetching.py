@@ -18,6 +18,8 @@ from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Usage
 from weak2wise.llm.retry import persistently
 from weak2wise.telemetry.log import log
 
+LOOKS = 3
+"""Before a file that is not there counts as gone."""
 _ROLES = {"w": "weak", "j": "judge", "t": "truncation"}
 
 
@@ -64,9 +66,7 @@ class Fetching:
     async def read(self, files: Iterable[str]) -> Fetched:
         """Read the files of results, the answers first. Raises ``DiskError``."""
         for file_id in files:
-            try:
-                await persistently(lambda file_id=file_id: self._read_file(file_id), "results of a batch")  # type: ignore[misc]
-            except Missing:
+            if not await self._read_file(file_id):
                 self.found.gone += 1
         if self.found.gone:
             log.warning(
@@ -79,8 +79,16 @@ class Fetching:
         self.found.left -= self.found.errors.keys()
         return self.found
 
-    async def _read_file(self, file_id: str) -> None:
-        await self._sender.wire.lines(file_id, self._take)
+    async def _read_file(self, file_id: str) -> bool:
+        """Read one file; returns whether the provider has it."""
+        for _ in range(LOOKS):
+            try:
+                await persistently(lambda: self._sender.wire.lines(file_id, self._take), "results of a batch")
+            except Missing:
+                await asyncio.sleep(self._sender.batch.poll_seconds)
+            else:
+                return True
+        return False
 
     async def _take(self, lines: list[bytes]) -> None:
         answers: dict[Asker, Completion] = {}

@@ -24,6 +24,7 @@ MOST_PAGES = 200
 METADATA = "weak2wise"
 """The key under which a batch's own name is kept in its metadata."""
 _FINAL = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
+_ON_ITS_WAY = frozenset({"validating", "in_progress", "finalizing", "cancelling", "canceling"})
 _NOT_READY = frozenset({"pending", "running", "processing", "importing", "validating"})
 _MOST = 64 << 20
 """Bytes of a small reply, and of one line of results."""
@@ -75,6 +76,11 @@ class Remote(Struct):
         return self.word in _FINAL
 
     @property
+    def is_known(self) -> bool:
+        """Whether the status is one of OpenAI's."""
+        return self.is_final or self.word in _ON_ITS_WAY
+
+    @property
     def done(self) -> int:
         """Requests that it says it has worked off; for people only."""
         counts = self.request_counts or _Counts()
@@ -111,10 +117,20 @@ class _Page(Struct):
 class _File(Struct):
     id: str
     status: Any = None
+    filename: Any = None
+    bytes: Any = None
 
 
-_REMOTE, _MADE, _PAGE, _FILE = (msgspec.json.Decoder(kind) for kind in (Remote, _Made, _Page, _File))
+class _Files(Struct):
+    data: list[_File] = field(default_factory=list)
+
+
+_REMOTE = msgspec.json.Decoder(Remote)
+_MADE = msgspec.json.Decoder(_Made)
+_PAGE = msgspec.json.Decoder(_Page)
 _LIST = msgspec.json.Decoder(list[Remote])
+_FILE = msgspec.json.Decoder(_File)
+_FILES = msgspec.json.Decoder(_Files)
 
 
 class BatchWire:
@@ -143,6 +159,20 @@ class BatchWire:
             )
         finally:
             await asyncio.to_thread(file.close)
+        return await self._ready(made)
+
+    async def uploaded(self, path: Path, size: int) -> str | None:
+        """The id of a file that an earlier try has uploaded; ``None`` if there is none, or no list of files."""
+        try:
+            reply = await self._small("GET", f"files?purpose={self._api.purpose}&limit=1000", may_miss=True)
+            found = decode(_FILES, reply, self._name).data
+        except (Missing, ModelError):
+            return None
+        files = [one for one in found if one.filename == path.name and one.bytes == size]
+        return await self._ready(files[0]) if files else None
+
+    async def _ready(self, made: _File) -> str:
+        """Wait until the provider has read a file (Azure); its id."""
         while str(made.status).casefold() in _NOT_READY:  # Azure
             await asyncio.sleep(READY_SECONDS)
             made = decode(_FILE, await self._small("GET", f"files/{made.id}"), self._name)
@@ -230,7 +260,7 @@ class BatchWire:
                 await take([last])
 
     async def cancel(self, batch_id: str) -> bool:
-        """Cancel a batch; returns whether the provider will. It refuses where the batch has ended, or where it cannot."""
+        """Cancel a batch; returns whether the provider will: not where it has ended, or cannot be cancelled."""
         try:
             await self._small("POST", f"batches/{batch_id}/cancel", may_miss=True)
         except Missing:

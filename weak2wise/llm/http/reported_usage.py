@@ -37,12 +37,11 @@ def usage_of(reported: Any) -> Usage | None:
     """Tokens as reported, or as reported in its ``usage``; ``None`` if there are none."""
     if not isinstance(reported, dict):
         return None
-    return _counted(reported.get("usage")) or _counted(reported)
+    inner = reported.get("usage")
+    return (_counted(inner) if isinstance(inner, dict) else None) or _counted(reported)
 
 
-def _counted(reported: Any) -> Usage | None:
-    if not isinstance(reported, dict):
-        return None
+def _counted(reported: dict[str, Any]) -> Usage | None:
     prompt = _count(reported.get("prompt_tokens"))
     completion = _count(reported.get("completion_tokens"))
     details = reported.get("prompt_tokens_details")
