@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from weak2wise.check.forecast import Outlook
 from weak2wise.config import Config
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits.limits import FIRST_CONCURRENCY
 from weak2wise.outputs.history import Speed
 

@@ -52,6 +52,11 @@ class Reservation:
         if not self.held:
             await self._budget.wait(self)
 
+    def insist(self) -> None:
+        """Reserve it whether it fits or not: the call was sent already, by an earlier start."""
+        if not self.held:
+            self._budget.insist(self)
+
     def settle(self, usd: float) -> None:
         """The attempt is over and cost this much."""
         self._budget.pay(usd)
@@ -106,6 +111,10 @@ class CostBudget:
             return False
         self._hold(one)
         return True
+
+    def insist(self, one: Reservation) -> None:
+        """Reserve, whether it fits or not."""
+        self._hold(one)
 
     async def wait(self, one: Reservation) -> None:
         """Wait until it is reserved."""

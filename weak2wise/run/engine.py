@@ -171,6 +171,7 @@ class Engine:
                 group.create_task(work.observer.watch()),
                 group.create_task(progress(work.observer)),
                 group.create_task(stop_when_moved(folder, self.drain)),
+                group.create_task(work.batches.run()),
             ]
             await run(
                 self._plan.input.questions,
@@ -180,7 +181,9 @@ class Engine:
                 finished=work.store.journal.release,
                 only=work.only,
                 salvage_rounds=self.config.engine.salvage_rounds,
+                outstanding=work.batches.outstanding,
             )
+            await work.batches.settle()
             for monitor in monitors:
                 monitor.cancel()
 
