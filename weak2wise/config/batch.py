@@ -20,7 +20,7 @@ def seconds_of(text: object, key: str) -> float:
 
 
 class Batch(Section, frozen=True, kw_only=True):
-    """Calls are sent as files of requests, for the lower price of the provider's batch API (OpenAI's files and batches).
+    """Calls are sent as files of requests, for the price of the provider's batch API (OpenAI's files and batches).
 
     A batch is sent when it has ``max_requests``, when its first request has waited for ``max_wait``, or when the run
     can go on with nothing else. It is looked at every ``poll``. ``window``: what the provider is asked to keep to, as

@@ -35,7 +35,7 @@ class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
     ``lane: flex`` sends the same calls in the provider's slower and mostly cheaper lane, as ``presets.toml`` describes
     it. Where that has no capacity, ``lane_fallback`` says what a call does: ``wait``, or go the ``ordinary`` way.
 
-    ``batch`` sends the calls in batches. Like ``lane`` it changes what a call costs and how long it takes, but no answer.
+    ``batch`` sends the calls in batches. Like ``lane`` it changes what a call costs and how long it takes, no answer.
 
     ``extra_body`` is merged into the request last; a null in it removes a key that would be sent (``seed``,
     ``max_tokens``). A header value ``$NAME`` is read from the environment.

@@ -37,8 +37,11 @@ async def persistently(ask: Callable[[], Awaitable[T]], what: str) -> T:
         log.info("call.retried", what=what, kind=error.kind, attempt=state.attempt_number, message=str(error)[:200])
         return max(wait(state), min(error.retry_after or 0.0, LONGEST_WAIT))
 
+    async def attempt() -> T:
+        return await ask()
+
     retrying = AsyncRetrying(retry=retry_if_exception_type((Transient, RateLimited)), wait=pause, reraise=True)
-    return await retrying(ask)
+    return await retrying(attempt)
 
 
 class Retried:

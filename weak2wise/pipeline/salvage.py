@@ -1,8 +1,8 @@
-"""Rows put aside: after a temporary fault, to be tried again once all the others are through; or parked, while a batch
-that holds their calls is out.
+"""Rows put aside after a temporary fault, to be tried again once all the others are through; and parked rows.
 
-Only their row numbers are kept in memory, and where their answers are on disk. Their records are read from the ledgers
-again, as after a restart, and the answers that they have got come from the journal.
+A row is parked while a batch that holds its calls is out. Only row numbers are kept in memory, and where the answers are
+on disk. The records are read from the ledgers again, as after a restart, and the answers that a row has got come from
+the journal.
 """
 
 import asyncio

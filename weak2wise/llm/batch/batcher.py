@@ -1,9 +1,10 @@
 """Collects the calls to one endpoint into batches, sends them, and knows what became of each call."""
 
 import asyncio
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from contextlib import suppress
 from uuid import uuid4
 
 from weak2wise.errors import RunStopped
@@ -14,6 +15,7 @@ from weak2wise.llm.batch.requests_file import Asker, RequestsFile, file_of
 from weak2wise.llm.batch.sender import RunParts, Sender
 from weak2wise.llm.batch.wire import Remote
 from weak2wise.llm.call import Call
+from weak2wise.llm.cost import Reservation
 from weak2wise.llm.errors import ModelError, RateLimited, Transient
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Prompt
@@ -21,8 +23,8 @@ from weak2wise.telemetry.log import log
 
 MOST_FRUITLESS = 3
 """So many batches in a row without a single answer stop the run."""
-LONGEST_PAUSE = 3600.0
-"""Seconds. The longest wait after the provider has refused a batch as too much at once."""
+LONGEST_PAUSE = 10
+"""Polls. The longest wait after the provider has refused a batch as too much at once."""
 
 Request = tuple[int, str]
 """A request by its row and its key in the journal."""
@@ -47,8 +49,10 @@ class Batcher:
         self._fruitless = 0
         self._pause = 0.0
         self._closed_until = 0.0
-        self._reopened = asyncio.Event()
+        self._changed = asyncio.Event()
         self._out = 0
+        self._room = math.inf
+        """How many batches may be out at once, as far as the provider has let us know."""
 
     def is_out(self, call: Call) -> bool:
         """Whether a batch that is out, or is being collected, holds this call."""
@@ -94,10 +98,11 @@ class Batcher:
             self.parts.spawn(self._send(file))
 
     async def _send(self, file: RequestsFile) -> None:
-        await self._until_open()
+        await self._until_room()
+        self._out += 1
         reservation = self._budget.reservation(self.name, file.usd)
-        await reservation.wait()
         try:
+            await reservation.wait()
             if self.parts.drain.started:
                 await self.parts.drain.wait_for_cancellation()
             await file.finish()
@@ -113,34 +118,34 @@ class Batcher:
                 at=time.time(),
             )
             await self.parts.record.note(state)
-            await self._follow(Course(self._sender, state, self._came_back, fresh=True), reservation.release)
+            await Course(self._sender, state, self._came_back, fresh=True).run(reservation.release)
         finally:
-            reservation.release()
+            self._left(reservation)
 
     async def take_up(self, state: BatchState) -> None:
-        """Go on with a batch of an earlier start; what it may cost is reserved, whether it fits under the cap or not."""
+        """Go on with a batch of an earlier start; what it may cost is reserved, also where the cap is lower now."""
+        self._out += 1
         reservation = self._budget.reservation(self.name, state.usd)
         if state.is_open:
             reservation.insist()
         try:
-            await self._follow(Course(self._sender, state, self._came_back, fresh=False), reservation.release)
+            await Course(self._sender, state, self._came_back, fresh=False).run(reservation.release)
         finally:
-            reservation.release()
+            self._left(reservation)
 
-    async def _follow(self, course: Course, fetched: Callable[[], None]) -> None:
-        self._out += 1
-        try:
-            await course.run(fetched)
-        finally:
-            self._out -= 1
+    def _left(self, reservation: Reservation) -> None:
+        reservation.release()
+        self._out -= 1
+        self._changed.set()
 
-    async def _until_open(self) -> None:
-        """Wait while the provider has refused a batch as too much at once."""
-        while (left := self._closed_until - time.monotonic()) > 0:
-            self._reopened.clear()
-            waking = asyncio.get_running_loop().call_later(left, self._reopened.set)
-            await self._reopened.wait()
-            waking.cancel()
+    async def _until_room(self) -> None:
+        """Wait while the provider would refuse a batch as too much at once."""
+        while self._out >= self._room or (left := self._closed_until - time.monotonic()) > 0:
+            self._changed.clear()
+            wait = None if self._out >= self._room else left
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     def _came_back(self, state: BatchState, fetched: Fetched, remote: Remote | None, *, late: bool) -> None:
         """A batch has ended: decide what becomes of the requests that it has not answered.
@@ -154,20 +159,7 @@ class Batcher:
         Raises:
             RunStopped: no further batch would be answered.
         """
-        again = set(fetched.left)
-        for asker, error in fetched.errors.items():
-            request = (asker.row, asker.key)
-            if isinstance(error, Transient):
-                self._attempts[request] += 1
-                error.attempts = self._attempts[request]
-                if self._attempts[request] <= self._sender.settings.max_retries:
-                    again.add(asker)
-                    continue
-            elif isinstance(error, RateLimited):
-                again.add(asker)
-                continue
-            self._attempts.pop(request, None)
-            self._failures[request] = error
+        again = fetched.left | {asker for asker, error in fetched.errors.items() if self._is_retried(asker, error)}
         if late and self.batch.finish_seconds is not None:
             self._stragglers |= {(asker.row, asker.key) for asker in again}
         if again:
@@ -180,14 +172,7 @@ class Batcher:
                 answered=fetched.answered,
                 again=len(again),
             )
-        if fetched.answered or fetched.known:
-            self._fruitless, self._pause, self._closed_until = 0, 0.0, 0.0
-            self._most = min(self.batch.max_requests, 2 * self._most)
-        elif fetched.too_much:
-            self._wait_for_room(state)
-        elif not fetched.errors:
-            self._fruitless += 1
-        self._reopened.set()
+        self._learn(state, fetched)
         if fetched.stop:
             raise fetched.stop
         if self._fruitless >= MOST_FRUITLESS:
@@ -198,14 +183,38 @@ class Batcher:
                 hint=f"Correct what the provider refuses, or leave out model_endpoints.{self.name}.batch.",
             )
 
+    def _is_retried(self, asker: Asker, error: ModelError) -> bool:
+        """Whether a request that failed goes into the next batch. If not, the row gets the error."""
+        request = (asker.row, asker.key)
+        if isinstance(error, RateLimited):
+            return True
+        if isinstance(error, Transient):
+            self._attempts[request] += 1
+            error.attempts = self._attempts[request]
+            if self._attempts[request] <= self._sender.settings.max_retries:
+                return True
+        self._attempts.pop(request, None)
+        self._failures[request] = error
+        return False
+
+    def _learn(self, state: BatchState, fetched: Fetched) -> None:
+        """What a batch that has come back says about the next ones."""
+        if fetched.answered or fetched.known:
+            self._fruitless, self._pause, self._closed_until = 0, 0.0, 0.0
+            self._room += 1
+        elif fetched.too_much:
+            self._wait_for_room(state)
+        elif not fetched.errors:
+            self._fruitless += 1
+
     def _wait_for_room(self, state: BatchState) -> None:
-        """Too much was asked for at once: send smaller batches, later. If others are out, one of them makes room."""
-        if self._out > 1:
-            self._closed_until = time.monotonic() + LONGEST_PAUSE
-        else:
+        """Too much was asked for at once: fewer batches, or if no other is out, smaller ones, and not at once."""
+        self._room = max(1, self._out - 1)
+        if self._out == 1:
             self._most = max(1, state.requests // 2)
-            self._pause = min(LONGEST_PAUSE, max(self.batch.poll_seconds, 2 * self._pause))
-            self._closed_until = time.monotonic() + self._pause
+        poll = self.batch.poll_seconds
+        self._pause = min(LONGEST_PAUSE * poll, max(poll, 2 * self._pause))
+        self._closed_until = time.monotonic() + self._pause
         log.warning("batch.too_much", endpoint=self.name, requests=state.requests, next=self._most)
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ class Batches:
             raise DiskError(f"{folder}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it while the run goes on; before ``run``, it waits for that."""
+        """Run it while the run goes on; before ``run``, it waits for that, and after it is given up by ``close``."""
         if self._group is None:
             self._waiting.append(work)
             return
@@ -108,7 +108,10 @@ class Batches:
             waiting, self._waiting = self._waiting, []
             for work in waiting:
                 self._spawn(work)
-            await asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
 
     def flush(self) -> None:
         """Send what is being collected."""

@@ -95,15 +95,19 @@ class Course:
         await self._parts.record.note(self.state)
 
     async def _upload(self) -> None:
-        file_id: str | None = None
-        if not self._fresh:
-            if made := await self._look_for(""):
-                await self._is_out(made)
-                return
-            file_id = await self._wire.uploaded(self._file, self.state.size)
-        if file_id is None:
-            file_id = await persistently(lambda: self._wire.upload(self._file), "upload of a batch")
-        await self._note(stage="uploaded", file_id=file_id)
+        may_be_there = not self._fresh
+        if may_be_there and (made := await self._look_for("")):
+            await self._is_out(made)
+            return
+
+        async def upload() -> str:
+            nonlocal may_be_there
+            if may_be_there and (known := await self._wire.uploaded(self._file, self.state.size)):
+                return known
+            may_be_there = True
+            return await self._wire.upload(self._file)
+
+        await self._note(stage="uploaded", file_id=await persistently(upload, "upload of a batch"))
 
     async def _make(self) -> None:
         """Make the batch, unless an earlier try has: that may have failed in words only."""

@@ -1,4 +1,4 @@
-"""The requests of one batch, one a line, in a file of the work_dir: what is uploaded, and what is ticked off at the end.
+"""The requests of one batch, one a line, in a file of the work_dir: what is uploaded, and ticked off at the end.
 
 A request's ``custom_id`` is made of what asks: role, row, and the answer's key in the journal. So a result proves what
 it is, also where the run has forgotten that it asked.

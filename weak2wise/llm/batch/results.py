@@ -52,35 +52,39 @@ def read_result(line: bytes, name: str) -> tuple[str, Outcome] | None:
         found = _RESULT.decode(line)
     except UNREADABLE:
         return None
+    return found.custom_id, _outcome(found, name)
+
+
+def _outcome(found: _Result, name: str) -> Outcome:
     response = found.response
     status = response.status_code if response and isinstance(response.status_code, int) else None
     body = _unwrapped(response.body) if response else b""
     if says_something(found.error):
         if _code(found.error) in _UNANSWERED:
-            return found.custom_id, NotWorkedOff()
+            return NotWorkedOff()
         if not body:
-            return found.custom_id, error_for(status or None, b'{"error":%b}' % bytes(found.error), name)
-    if body and (status == 200 or not status):
-        try:
-            return found.custom_id, parse_reply(body, name)
-        except (ModelError, Unusable) as error:
-            return found.custom_id, error
+            return error_for(status or None, b'{"error":%b}' % bytes(found.error), name)
     if not body:
-        said = f"{name}: a result without an answer (status {status})"
-        return found.custom_id, Transient("malformed", said, endpoint=name)
-    return found.custom_id, error_for(status, body, name)
+        return Transient("malformed", f"{name}: a result without an answer (status {status})", endpoint=name)
+    if status and status != 200:
+        return error_for(status, body, name)
+    try:
+        return parse_reply(body, name)
+    except (ModelError, Unusable) as error:
+        return error
 
 
 def _unwrapped(body: Raw) -> bytes:
     """The JSON of a body, also where it is written as a text; empty if it says nothing."""
     if not says_something(body):
         return b""
-    if bytes(body[:1]) != b'"':
-        return bytes(body)
+    plain = bytes(body)
+    if plain[:1] != b'"':
+        return plain
     try:
-        return _TEXT.decode(body).encode()
+        return _TEXT.decode(plain).encode()
     except UNREADABLE:
-        return bytes(body)
+        return plain
 
 
 def _code(error: Raw) -> str:

@@ -164,7 +164,7 @@ class BatchWire:
     async def uploaded(self, path: Path, size: int) -> str | None:
         """The id of a file that an earlier try has uploaded; ``None`` if there is none, or no list of files."""
         try:
-            reply = await self._small("GET", f"files?purpose={self._api.purpose}&limit=1000", may_miss=True)
+            reply = await self._small("GET", f"files?purpose={self._api.purpose}&limit={PAGE}", may_miss=True)
             found = decode(_FILES, reply, self._name).data
         except (Missing, ModelError):
             return None
