@@ -1,5 +1,6 @@
 """Whole runs against a provider of batches that misbehaves: each answer is paid once, and the file stays the same."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,6 @@ def config(base_url: str, *, batch: dict[str, Any] | None = None, **keys: Any) -
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of an ordinary run."""
-    import asyncio  # noqa: PLC0415
-
     async def run() -> bytes:
         work_dir = tmp_path_factory.mktemp("calm")
         async with serve() as server:
@@ -125,4 +124,25 @@ async def test_a_run_that_comes_back_after_results_were_deleted_says_so_and_asks
         await weak2wise.asynthesize(questions(COUNT), config(server.base_url, batch=BATCH), work_dir=tmp_path)
         assert {(line.charged, line.gone) for line in server.batches.lines.values()} == {(2, 1)}
     assert names(tmp_path)["batch.results_gone"] == 1
+    assert (tmp_path / "finetune.jsonl").read_bytes() == calm
+
+
+async def test_answers_that_arrived_before_a_stop_are_counted_once(tmp_path: Path, calm: bytes) -> None:
+    """Their rows are through before the rest of the batch is fetched, and forgotten by then."""
+    rules = (
+        Rule(at="content", fault="cut"),
+        Rule(at="content", fault="hang", nth=2, seconds=60.0),
+        Rule(at="retrieve", fault="hang", nth=2, seconds=1.5),
+    )
+    async with serve(batches=BatchSettings(seconds=0.0, faults=BatchFaults(rules=rules))) as server:
+        chosen = config(server.base_url, batch=BATCH)
+        first = asyncio.create_task(weak2wise.asynthesize(questions(COUNT), chosen, work_dir=tmp_path))
+        while "content:hang" not in server.batches.faults:
+            assert not first.done(), first
+            await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.wait([first])
+        run = await weak2wise.asynthesize(questions(COUNT), chosen, work_dir=tmp_path)
+        assert server.batches.charged == COUNT
+    assert [role.calls for role in run.summary.roles if role.endpoint == "strong-a"] == [COUNT]
     assert (tmp_path / "finetune.jsonl").read_bytes() == calm
