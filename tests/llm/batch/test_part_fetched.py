@@ -39,3 +39,21 @@ async def test_a_batch_is_made_when_the_provider_has_read_the_file(tmp_path: Pat
         assert paid_once(server.batches)
         assert server.batches.requests["create"] == len(server.batches.batches)
     assert (tmp_path / "run" / "out.jsonl").read_bytes() == calm
+
+
+async def test_a_batch_that_was_made_just_before_a_stop_is_waited_for_in_the_listing(tmp_path: Path) -> None:
+    """Its file was uploaded long before, as a first try to make it had failed."""
+    rules = (
+        Rule(at="create", fault="500"),
+        Rule(at="create", fault="hang_after", nth=2, seconds=60.0),
+        Rule(at="batch", fault="listed_late", seconds=0.8),
+    )
+    async with served(*rules) as server:
+        config = write(tmp_path, server.base_url, {}, batched=("strong-a",), models={"mstrong": ["strong-a"]})
+        first = asyncio.create_task(run(config))
+        await until(lambda: "create:hang_after" in server.batches.faults)
+        first.cancel()
+        await asyncio.wait([first])
+        await run(config)
+        assert len(server.batches.batches) == 1
+        assert paid_once(server.batches)

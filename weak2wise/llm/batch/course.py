@@ -111,7 +111,7 @@ class Course:
 
     async def _make(self) -> None:
         """Make the batch, unless an earlier try has: that may have failed in words only."""
-        may_be_made, self._tried_at = not self._fresh, self.state.at
+        may_be_made, self._tried_at = not self._fresh, time.time()  # an earlier start may have made it just now
         while True:
             if may_be_made and (made := await self._look_until_settled()):
                 break
