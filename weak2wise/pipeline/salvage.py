@@ -1,8 +1,7 @@
 """Rows put aside after a temporary fault, to be tried again once all the others are through; and parked rows.
 
-A row is parked while a batch that holds its calls is out. Only row numbers are kept in memory, and where the answers are
-on disk. The records are read from the ledgers again, as after a restart, and the answers that a row has got come from
-the journal.
+A row is parked while a batch that holds its calls is out. Only row numbers are kept in memory, and where the answers
+are on disk. The records are read from the ledgers again, as after a restart, and the answers from the journal.
 """
 
 import asyncio

@@ -169,7 +169,7 @@ class Engine:
             monitors = [
                 group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
                 group.create_task(work.observer.watch()),
-                group.create_task(progress(work.observer)),
+                group.create_task(progress(work.observer, work.batches.outstanding)),
                 group.create_task(stop_when_moved(folder, self.drain)),
                 group.create_task(work.batches.run()),
             ]

@@ -11,7 +11,7 @@ from weak2wise.errors import RunStopped
 from weak2wise.llm.batch.course import Course
 from weak2wise.llm.batch.fetching import Fetched
 from weak2wise.llm.batch.record import BatchState
-from weak2wise.llm.batch.requests_file import Asker, RequestsFile, file_of
+from weak2wise.llm.batch.requests_file import Asker, RequestsFile, askers_in, file_of
 from weak2wise.llm.batch.sender import RunParts, Sender
 from weak2wise.llm.batch.wire import Remote
 from weak2wise.llm.call import Call
@@ -42,8 +42,6 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._attempts: Counter[Request] = Counter()
         """How often a request has really failed."""
-        self._failures: dict[Request, ModelError] = {}
-        """What a row gets when it asks again for what will not be answered."""
         self._stragglers: set[Request] = set()
         """To be asked by ordinary calls, as their batch took too long."""
         self._fruitless = 0
@@ -59,8 +57,8 @@ class Batcher:
         return self.parts.outstanding.has(call.row, call.key)
 
     def failure(self, call: Call) -> ModelError | None:
-        """Why this call was not answered, if it is not to be sent again; told once."""
-        return self._failures.pop((call.row, call.key), None)
+        """Why this call was not answered, if it is not to be sent again."""
+        return self.parts.outstanding.failure(call.row, call.key)
 
     def is_ordinary(self, call: Call) -> bool:
         """Whether this call is not to be sent in a batch."""
@@ -100,9 +98,12 @@ class Batcher:
     async def _send(self, file: RequestsFile) -> None:
         await self._until_room()
         self._out += 1
-        reservation = self._budget.reservation(self.name, file.usd)
+        reservation = self._budget.reservation(self.name, file.usd, divisible=file.requests > 1)
         try:
             await reservation.wait()
+            if not reservation.held:
+                await self._give_back(file)
+                return
             if self.parts.drain.started:
                 await self.parts.drain.wait_for_cancellation()
             await file.finish()
@@ -121,6 +122,13 @@ class Batcher:
             await Course(self._sender, state, self._came_back, fresh=True).run(reservation.release)
         finally:
             self._left(reservation)
+
+    async def _give_back(self, file: RequestsFile) -> None:
+        """Too little money is left for all of these calls: let the rows ask again, for smaller batches."""
+        await file.finish()
+        for asker in await asyncio.to_thread(lambda: [*askers_in(file.path)]):
+            self.parts.outstanding.discard(asker.row, asker.key)
+        await asyncio.to_thread(file.path.unlink)
 
     async def take_up(self, state: BatchState) -> None:
         """Go on with a batch of an earlier start; what it may cost is reserved, also where the cap is lower now."""
@@ -194,7 +202,7 @@ class Batcher:
             if self._attempts[request] <= self._sender.settings.max_retries:
                 return True
         self._attempts.pop(request, None)
-        self._failures[request] = error
+        self.parts.outstanding.fail(asker.row, asker.key, error)
         return False
 
     def _learn(self, state: BatchState, fetched: Fetched) -> None:

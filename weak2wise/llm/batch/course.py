@@ -216,8 +216,8 @@ class Course:
         raise RunStopped(
             f"{name}: the provider does not know the batch {self.state.batch_id}, and it was sent with another key or "
             "to another address",
-            hint=f"Put back base_url and the key of model_endpoints.{name}; or, to ask again for what it holds, give "
-            "it up with weak2wise batch cancel.",
+            hint=f"Put back base_url and the key of model_endpoints.{name}; or, to ask again for what it holds, forget "
+            "it with weak2wise batch cancel --give-up.",
         )
 
     async def _fetch(self, remote: Remote | None) -> RunStopped | None:

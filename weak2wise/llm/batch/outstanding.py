@@ -3,6 +3,8 @@
 from array import array
 from collections.abc import Callable
 
+from weak2wise.llm.errors import ModelError
+
 _SHORT = 16
 _EMPTY = array("Q")
 
@@ -20,6 +22,8 @@ class Outstanding:
 
     def __init__(self) -> None:
         self._rows: dict[int, array[int]] = {}
+        self._failures: dict[int, dict[int, ModelError]] = {}
+        self._told: dict[int, set[int]] = {}
         self.count = 0
         self.back: Callable[[int], None] | None = None
         self.flush: Callable[[], None] = lambda: None
@@ -46,5 +50,27 @@ class Outstanding:
         self.count -= 1
         if not keys:
             del self._rows[row]
+            self._told.pop(row, None)
             if self.back:
                 self.back(row)
+
+    def fail(self, row: int, key: str, error: ModelError) -> None:
+        """A request will not be answered: its row gets this error when it is back."""
+        self._failures.setdefault(row, {})[_short(key)] = error
+
+    def failure(self, row: int, key: str) -> ModelError | None:
+        """Why a request was not answered, if it is not to be sent again.
+
+        Once the row has got it and comes again, without having been parked since, it is tried anew: the request is to
+        be sent.
+        """
+        short = _short(key)
+        if (error := self._failures.get(row, {}).get(short)) is None:
+            return None
+        told = self._told.setdefault(row, set())
+        if short not in told:
+            told.add(short)
+            return error
+        told.discard(short)
+        del self._failures[row][short]
+        return None

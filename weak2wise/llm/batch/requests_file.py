@@ -75,8 +75,8 @@ def askers_in(path: Path) -> Iterator[Asker]:
     else:
         return
     raise ConfigError(
-        f"{path}: {reason}. It has the requests of a batch that is out: restore it; or `weak2wise batch cancel` gives "
-        "the batch up, with the answers that are paid for"
+        f"{path}: {reason}. It holds requests of a batch that is out: restore it; or weak2wise batch cancel --give-up "
+        "forgets it, with the answers that are paid for"
     )
 
 
