@@ -94,10 +94,14 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class BatchFaults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A script: exact rules, then shares by place and kind, which add up to at most 1 a place."""
+    """A script: exact rules, then shares by place and kind, which add up to at most 1 a place.
+
+    ``seconds`` is that of all faults that are there by their share.
+    """
 
     rules: tuple[Rule, ...] = ()
     seed: int = 0
+    seconds: float | None = None
     mix: dict[Place, dict[str, Share]] = {}
 
     def __post_init__(self) -> None:
@@ -137,6 +141,6 @@ class BatchFaultsPlayed:
         drawn = unit("batches", str(self._script.seed), at, *key)
         for fault, share in shares.items():
             if drawn < share:
-                return Rule(at=at, fault=fault, share=drawn / share)
+                return Rule(at=at, fault=fault, seconds=self._script.seconds, share=drawn / share)
             drawn -= share
         return None

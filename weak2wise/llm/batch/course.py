@@ -72,6 +72,13 @@ class Course:
         Raises:
             RunStopped: it cannot go on until the user changes something; it stays where it is.
         """
+        try:
+            await self._go_on(fetched)
+        except RecordError as error:  # what is refused for good is no question's fault here
+            hint = f"Correct model_endpoints.{self._sender.name}, or leave out its batch, then start again."
+            raise Unusable(str(error), hint=hint) from None
+
+    async def _go_on(self, fetched: Callable[[], None]) -> None:
         stop: RunStopped | None = None
         if self.state.stage == "fetched":
             self._parts.ending.add(self.state.key)
@@ -111,7 +118,7 @@ class Course:
 
     async def _make(self) -> None:
         """Make the batch, unless an earlier try has: that may have failed in words only."""
-        may_be_made, self._tried_at = not self._fresh, self.state.at
+        may_be_made, self._tried_at = not self._fresh, time.time()  # an earlier start may have made it just now
         while True:
             if may_be_made and (made := await self._look_until_settled()):
                 break
@@ -125,9 +132,6 @@ class Course:
                 log.warning("batch.not_made", endpoint=self._sender.name, message=str(error)[:200])
                 self._tried_at = time.time()
                 await asyncio.sleep(min(error.retry_after or 0.0, self._poll))
-            except Rejected as error:
-                hint = f"Correct model_endpoints.{self._sender.name}, or leave out its batch, then start again."
-                raise Unusable(str(error), hint=hint) from None
             finally:
                 self._parts.drain.leave()
         await self._is_out(made)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from msgspec import structs
@@ -53,14 +53,15 @@ class Fetched:
 class Fetching:
     """Fetches the results of one batch."""
 
-    def __init__(self, sender: Sender, state: BatchState, asked: Iterable[Asker]) -> None:
+    def __init__(self, sender: Sender, state: BatchState, asked: Collection[Asker]) -> None:
         self._sender = sender
         self._state = state
         self._parts = sender.parts
         self.found = Fetched(set(asked))
         self._charged: set[Asker] = set()
-        for asker in [one for one in self.found.left if self._parts.journal.knows(one.row, one.key)]:
-            self._tick_off(asker)
+        # An earlier start may have fetched a part. The journal's index may have forgotten it: its rows may be through.
+        for asker in [one for one in asked if not self._parts.outstanding.has(one.row, one.key)]:
+            self.found.left.discard(asker)
             self.found.known += 1
 
     async def read(self, files: Iterable[str]) -> Fetched:
