@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tests.logs import captured_logs
+from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.run import monitors
 from weak2wise.watch.board import Board, EndpointFacts, Observer
 
