@@ -5,6 +5,7 @@ import math
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from uuid import uuid4
 
 from weak2wise.errors import RunStopped
@@ -93,7 +94,7 @@ class Batcher:
             self._timer.cancel()
         if file := self._collecting:
             self._collecting = self._timer = None
-            self.parts.spawn(self._send(file))
+            self.parts.spawn(partial(self._send, file))
 
     async def _send(self, file: RequestsFile) -> None:
         await self._until_room()
@@ -121,6 +122,7 @@ class Batcher:
             await self.parts.record.note(state)
             await Course(self._sender, state, self._came_back, fresh=True).run(reservation.release)
         finally:
+            file.close()
             self._left(reservation)
 
     async def _give_back(self, file: RequestsFile) -> None:

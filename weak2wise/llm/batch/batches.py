@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal
 from weak2wise.telemetry.log import log
 
+Work = Callable[[], Coroutine[Any, Any, None]]
 CLEAN_UP_SECONDS = 60.0
 """How long a finished run waits for the deletion of the last files."""
 
@@ -42,7 +44,7 @@ class Batches:
         self._work_dir = work_dir
         self._parts = RunParts(work_dir, record, self.outstanding, journal, drain, self._spawn)
         self._batchers: dict[str, Batcher] = {}
-        self._waiting: list[Coroutine[Any, Any, None]] = []
+        self._waiting: list[Work] = []
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -69,7 +71,7 @@ class Batches:
                     for asker in askers_in(file_of(self._work_dir, state.key)):
                         if not self._journal.knows(asker.row, asker.key):
                             self.outstanding.add(asker.row, asker.key)
-                self._spawn(batcher.take_up(state))
+                self._spawn(partial(batcher.take_up, state))
         self._remove_unsent()
 
     def _remove_unsent(self) -> None:
@@ -83,8 +85,8 @@ class Batches:
         except OSError as error:
             raise DiskError(f"{folder}: {error.strerror}", hint=f"{fix_hint(error)}.") from None
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it while the run goes on; before ``run``, it waits for that, and after it is given up by ``close``."""
+    def _spawn(self, work: Work) -> None:
+        """Run it while the run goes on: it waits for the beginning, and after the end nothing comes of it."""
         if self._group is None:
             self._waiting.append(work)
             return
@@ -92,9 +94,9 @@ class Batches:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Work) -> None:
         try:
-            await work
+            await work()
         except RunStopped as stop:
             if not self._drain.started and self._drain.under_way:
                 log.warning("run.stopping", why=str(stop)[:300], waiting_for=self._drain.under_way, at_once="Ctrl-C")
@@ -126,11 +128,9 @@ class Batches:
 
     def close(self) -> None:
         """Give up what was being collected, and say which batches are left running."""
-        for work in self._waiting:
-            work.close()
         for batcher in self._batchers.values():
             batcher.close()
-        if left := self._record.states():
+        if left := [state for state in self._record.states() if state.stage != "intent"]:
             log.warning("batch.left", **said_of(left))
 
 

@@ -28,7 +28,7 @@ class RunParts:
     outstanding: Outstanding
     journal: Journal
     drain: Drain
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
     ending: set[str] = field(default_factory=set)
 
 
