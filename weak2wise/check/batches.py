@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.errors import RecordError, RunStopped
-from weak2wise.llm.batch.wire import BatchWire
+from weak2wise.llm.batch.remote import RemoteBatches
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.http.openai import OpenAIModel
 
@@ -14,7 +14,7 @@ async def batch_said(endpoint: Endpoint) -> tuple[bool, str]:
     if not isinstance(endpoint, OpenAIModel) or (batch := endpoint.settings.batch) is None:
         return True, ""
     try:
-        await BatchWire(endpoint.name, endpoint.settings, endpoint.transport).page(limit=1)
+        await RemoteBatches(endpoint.name, endpoint.settings, endpoint.transport).page(limit=1)
     except (RecordError, RunStopped) as error:
         said = str(error).removeprefix(f"{endpoint.name}: ")
         return False, f"its batches cannot be listed, so none could be found again after a crash: {said}"

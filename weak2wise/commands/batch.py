@@ -22,7 +22,7 @@ from weak2wise.ledger.files import locked
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.batch.cancelling import cancel, give_up
 from weak2wise.llm.batch.record import BatchRecord, BatchState
-from weak2wise.llm.batch.wire import BatchWire
+from weak2wise.llm.batch.remote import RemoteBatches
 from weak2wise.llm.endpoint import HostParts
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.outputs.batches import BatchFacts, batches_out
@@ -105,19 +105,21 @@ async def _cancel_at(config: Config, name: str, record: BatchRecord, folder: Pat
     endpoint = OpenAIModel(name, settings, HostParts(env=os.environ))
     await endpoint.open()
     try:
-        wire = BatchWire(name, settings, endpoint.transport)
+        provider = RemoteBatches(name, settings, endpoint.transport)
         asked = True
         for state in record.states(name):
-            asked &= await _cancel_one(wire, record, state, folder, forget=forget)
+            asked &= await _cancel_one(provider, record, state, folder, forget=forget)
         return asked
     finally:
         await endpoint.close()
 
 
-async def _cancel_one(wire: BatchWire, record: BatchRecord, state: BatchState, folder: Path, *, forget: bool) -> bool:
+async def _cancel_one(
+    provider: RemoteBatches, record: BatchRecord, state: BatchState, folder: Path, *, forget: bool
+) -> bool:
     named = f"{state.endpoint}: {state.batch_id or state.key} ({state.requests:,} requests)"
     try:
-        said = await (give_up if forget else cancel)(wire, record, state, folder)
+        said = await (give_up if forget else cancel)(provider, record, state, folder)
     except RecordError as error:
         say(f"{named}: {error}")
         return False

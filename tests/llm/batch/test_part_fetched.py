@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.llm.batch.runs import QUESTIONS, Rule, ordinary, paid_once, quick, run, served, until, write
+from tests.llm.batch.runs import QUESTIONS, ordinary, paid_once, quick, run, served, until, write
+from tests.loopback.batch_faults import Rule
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.llm.batch.runs import Rule, paid_once, quick, run, served, write
+from tests.llm.batch.runs import paid_once, quick, run, served, write
+from tests.loopback.batch_faults import Rule
 from weak2wise.errors import RunStopped, single_errors
 
 

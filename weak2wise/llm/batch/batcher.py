@@ -12,9 +12,9 @@ from weak2wise.errors import RunStopped
 from weak2wise.llm.batch.course import Course
 from weak2wise.llm.batch.fetching import Fetched
 from weak2wise.llm.batch.record import BatchState
+from weak2wise.llm.batch.remote import RemoteBatch
 from weak2wise.llm.batch.requests_file import Asker, RequestsFile, askers_in, file_of
 from weak2wise.llm.batch.sender import RunParts, Sender
-from weak2wise.llm.batch.wire import Remote
 from weak2wise.llm.call import Call
 from weak2wise.llm.cost import Reservation
 from weak2wise.llm.errors import ModelError, RateLimited, Transient
@@ -157,7 +157,7 @@ class Batcher:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
 
-    def _came_back(self, state: BatchState, fetched: Fetched, remote: Remote | None, *, late: bool) -> None:
+    def _came_back(self, state: BatchState, fetched: Fetched, remote: RemoteBatch | None, *, late: bool) -> None:
         """A batch has ended: decide what becomes of the requests that it has not answered.
 
         Args:

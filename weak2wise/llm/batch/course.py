@@ -16,9 +16,9 @@ from msgspec import structs
 from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.batch.fetching import Fetched, Fetching
 from weak2wise.llm.batch.record import BatchState
+from weak2wise.llm.batch.remote import Missing, RemoteBatch, Trouble
 from weak2wise.llm.batch.requests_file import Asker, askers_in, file_of
 from weak2wise.llm.batch.sender import Sender
-from weak2wise.llm.batch.wire import Missing, Remote, Trouble
 from weak2wise.llm.errors import RateLimited, Rejected, Transient, Unusable
 from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.retry import persistently
@@ -39,7 +39,7 @@ TOO_MUCH = frozenset({"token_limit_exceeded"})
 class CameBack(Protocol):
     """Decides what becomes of the requests that a batch has not answered. Raises what stops the run."""
 
-    def __call__(self, state: BatchState, fetched: Fetched, remote: Remote | None, *, late: bool) -> None:
+    def __call__(self, state: BatchState, fetched: Fetched, remote: RemoteBatch | None, *, late: bool) -> None:
         """See ``Batcher``."""
         ...
 
@@ -58,7 +58,7 @@ class Course:
         self.state = state
         self._sender = sender
         self._came_back = came_back
-        self._wire = sender.wire
+        self._provider = sender.provider
         self._parts = sender.parts
         self._poll = sender.batch.poll_seconds
         self._fresh = fresh
@@ -109,10 +109,10 @@ class Course:
 
         async def upload() -> str:
             nonlocal may_be_there
-            if may_be_there and (known := await self._wire.uploaded(self._file, self.state.size)):
+            if may_be_there and (known := await self._provider.uploaded(self._file, self.state.size)):
                 return known
             may_be_there = True
-            return await self._wire.upload(self._file)
+            return await self._provider.upload(self._file)
 
         await self._note(stage="uploaded", file_id=await persistently(upload, "upload of a batch"))
 
@@ -126,7 +126,7 @@ class Course:
             await self._parts.drain.enter()
             self._tried_at = time.time()
             try:
-                made = await self._wire.create(self.state.file_id, self.state.key, self.state.window)
+                made = await self._provider.create(self.state.file_id, self.state.key, self.state.window)
                 break
             except (Transient, RateLimited) as error:
                 log.warning("batch.not_made", endpoint=self._sender.name, message=str(error)[:200])
@@ -136,7 +136,7 @@ class Course:
                 self._parts.drain.leave()
         await self._is_out(made)
 
-    async def _look_until_settled(self) -> Remote | None:
+    async def _look_until_settled(self) -> RemoteBatch | None:
         """Look for a batch that may have been made, until it would be in the listing."""
         while True:
             waited = time.time() - self._tried_at
@@ -146,19 +146,19 @@ class Course:
                 return None
             await asyncio.sleep(SETTLE_SECONDS / LOOKS)
 
-    async def _look_for(self, file_id: str) -> Remote | None:
+    async def _look_for(self, file_id: str) -> RemoteBatch | None:
         """The batch that an earlier try has made. If there are several, one is kept and the others are cancelled."""
-        found = await persistently(lambda: self._wire.find(file_id, self.state.key), "list of batches")
+        found = await persistently(lambda: self._provider.find(file_id, self.state.key), "list of batches")
         if not found:
             return None
         kept = next((one for one in found if one.word not in {"failed", "cancelled", "canceled"}), found[0])
         for other in found:
             if other.id != kept.id and not other.is_final:
                 log.warning("batch.twice", endpoint=self._sender.name, batch=kept.id, cancelled=other.id)
-                await persistently(lambda other=other: self._wire.cancel(other.id), "cancel of a batch")  # type: ignore[misc]
+                await persistently(lambda other=other: self._provider.cancel(other.id), "cancel of a batch")  # type: ignore[misc]
         return kept
 
-    async def _is_out(self, made: Remote) -> None:
+    async def _is_out(self, made: RemoteBatch) -> None:
         file_id = self.state.file_id or str(made.input_file_id or "")
         await self._note(stage="out", batch_id=made.id, file_id=file_id, sent=time.time(), status=made.word)
         self._sender.endpoint.meter.sent += self.state.requests
@@ -169,14 +169,14 @@ class Course:
         limit = self._sender.batch.finish_seconds
         return limit is not None and time.time() - self.state.sent > limit
 
-    async def _ended(self) -> Remote | None:
+    async def _ended(self) -> RemoteBatch | None:
         """Wait for its end; ``None`` if the provider does not know it any more."""
         if self._fresh:
             await asyncio.sleep(self._poll)
         missed, ended_at = 0, math.inf
         while True:
             try:
-                remote = await persistently(lambda: self._wire.look(self.state.batch_id), "look at a batch")
+                remote = await persistently(lambda: self._provider.look(self.state.batch_id), "look at a batch")
                 missed = 0
             except Missing:
                 missed += 1
@@ -193,7 +193,7 @@ class Course:
                     return remote
             elif (late := self._late or self._overdue) and not self._cancelled:
                 self._cancelled = await persistently(
-                    lambda: self._wire.cancel(self.state.batch_id), "cancel of a batch"
+                    lambda: self._provider.cancel(self.state.batch_id), "cancel of a batch"
                 )
                 log.warning(
                     "batch.late", endpoint=self._sender.name, batch=self.state.batch_id, cancelled=self._cancelled
@@ -220,7 +220,7 @@ class Course:
             "it with weak2wise batch cancel --give-up.",
         )
 
-    async def _fetch(self, remote: Remote | None) -> RunStopped | None:
+    async def _fetch(self, remote: RemoteBatch | None) -> RunStopped | None:
         """Take what came of it into the journal; returns what stops the run."""
         asked = await asyncio.to_thread(lambda: [*askers_in(self._file)])
         if remote is None:
@@ -275,7 +275,7 @@ class Course:
         files = [one for one in (self.state.file_id, *self.state.results) if one]
         for file_id in files:
             try:
-                await persistently(lambda file_id=file_id: self._wire.delete(file_id), "deletion of a file")  # type: ignore[misc]
+                await persistently(lambda file_id=file_id: self._provider.delete(file_id), "deletion of a file")  # type: ignore[misc]
             except (RecordError, Unusable) as error:
                 log.warning("batch.not_deleted", endpoint=self._sender.name, file=file_id, message=str(error)[:200])
         with suppress(OSError):

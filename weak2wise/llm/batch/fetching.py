@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from weak2wise.llm.batch.record import BatchState
+from weak2wise.llm.batch.remote import Missing
 from weak2wise.llm.batch.requests_file import Asker
 from weak2wise.llm.batch.results import NotWorkedOff, read_result
 from weak2wise.llm.batch.sender import Sender
-from weak2wise.llm.batch.wire import Missing
 from weak2wise.llm.errors import ModelError, Unusable
 from weak2wise.llm.journal import Answer, without_secrets
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Usage
@@ -84,7 +84,7 @@ class Fetching:
         """Read one file; returns whether the provider has it."""
         for _ in range(LOOKS):
             try:
-                await persistently(lambda: self._sender.wire.lines(file_id, self._take), "results of a batch")
+                await persistently(lambda: self._sender.provider.lines(file_id, self._take), "results of a batch")
             except Missing:
                 await asyncio.sleep(self._sender.batch.poll_seconds)
             else:

@@ -9,7 +9,7 @@ from typing import Any
 from weak2wise.config import Batch, OpenAIEndpoint
 from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.llm.batch.record import BatchRecord
-from weak2wise.llm.batch.wire import BatchWire
+from weak2wise.llm.batch.remote import RemoteBatches
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal
@@ -42,7 +42,7 @@ class Sender:
         self.settings: OpenAIEndpoint = endpoint.settings
         self.batch = self.settings.batch or Batch()
         self.api = self.settings.batch_api
-        self.wire = BatchWire(endpoint.name, self.settings, endpoint.transport)
+        self.provider = RemoteBatches(endpoint.name, self.settings, endpoint.transport)
         secrets = self.settings.secret_values(endpoint.parts.env)
         self.account = blake2b("\0".join((self.settings.base_url, *secrets)).encode(), digest_size=8).hexdigest()
         """A digest of the address and the key: a batch can be found under no others."""

@@ -12,8 +12,8 @@ from msgspec import structs
 
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.config.endpoints import decode_endpoint
+from weak2wise.llm.batch.remote import Missing, RemoteBatches
 from weak2wise.llm.batch.results import NotWorkedOff, read_result
-from weak2wise.llm.batch.wire import BatchWire, Missing
 from weak2wise.llm.errors import ModelError, RateLimited, Transient, Unusable
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Completion
@@ -47,10 +47,10 @@ class Provider:
 
 
 @asynccontextmanager
-async def wired(
+async def provided(
     replies: dict[str, Any], monkeypatch: pytest.MonkeyPatch, preset: str = "openai"
-) -> AsyncIterator[tuple[BatchWire, Provider]]:
-    """A provider of this kind, and its wire."""
+) -> AsyncIterator[tuple[RemoteBatches, Provider]]:
+    """A provider of this kind, and its remote."""
     provider = Provider(replies)
     app = web.Application()
     app.router.add_route("*", "/v1/{rest:.*}", provider.handle)
@@ -63,7 +63,7 @@ async def wired(
     assert isinstance(settings, OpenAIEndpoint)
     try:
         async with OpenAIModel("e", settings) as endpoint:
-            yield BatchWire("e", settings, endpoint.transport), provider
+            yield RemoteBatches("e", settings, endpoint.transport), provider
     finally:
         await runner.cleanup()
 
@@ -78,35 +78,38 @@ async def test_together_has_another_purpose_another_path_and_wraps_what_it_made(
         "GET batches/b": {"id": "b", "status": "COMPLETED", "progress": 100.0, "created_at": "2026-11-27T00:00:00Z"},
         "GET batches": [[{"id": "b", "status": "IN_PROGRESS", "input_file_id": "file-1"}]],
     }
-    async with wired(replies, monkeypatch, "together") as (wire, provider):
-        file_id = await wire.upload(tmp_path / "k.jsonl")
+    async with provided(replies, monkeypatch, "together") as (remote, provider):
+        file_id = await remote.upload(tmp_path / "k.jsonl")
         assert provider.asked[0][1]["purpose"] == "batch-api"
-        made = await wire.create(file_id, "k", "24h")
+        made = await remote.create(file_id, "k", "24h")
         assert (made.id, made.is_final) == ("b", False)
-        assert (await wire.look("b")).is_final
-        assert [one.id for one in await wire.find("file-1", "k")] == ["b"]
+        assert (await remote.look("b")).is_final
+        assert [one.id for one in await remote.find("file-1", "k")] == ["b"]
 
 
 async def test_azure_is_waited_for_until_it_has_read_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weak2wise.llm.batch.wire.READY_SECONDS", 0.01)
+    monkeypatch.setattr("weak2wise.llm.batch.remote.READY_SECONDS", 0.01)
     (tmp_path / "k.jsonl").write_bytes(b"{}\n")
     replies = {
         "POST files": {"id": "file-1", "status": "pending"},
         "GET files/file-1": [{"id": "file-1", "status": "running"}, {"id": "file-1", "status": "processed"}],
     }
-    async with wired(replies, monkeypatch) as (wire, provider):
-        assert await wire.upload(tmp_path / "k.jsonl") == "file-1"
+    async with provided(replies, monkeypatch) as (remote, provider):
+        assert await remote.upload(tmp_path / "k.jsonl") == "file-1"
         assert len(provider.asked) == 3
         provider.replies["GET files/file-1"] = {"id": "file-1", "status": "error"}
         with pytest.raises(Unusable, match="could not read"):
-            await wire.upload(tmp_path / "k.jsonl")
+            await remote.upload(tmp_path / "k.jsonl")
 
 
 async def test_zhipu_is_told_to_keep_the_file_and_has_another_address_in_the_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with wired({"POST batches": {"id": "b", "status": "validating"}}, monkeypatch, "zhipu") as (wire, provider):
-        await wire.create("file-1", "k", "24h")
+    async with provided({"POST batches": {"id": "b", "status": "validating"}}, monkeypatch, "zhipu") as (
+        remote,
+        provider,
+    ):
+        await remote.create("file-1", "k", "24h")
     assert provider.asked[0][1] == {
         "input_file_id": "file-1",
         "endpoint": "/v4/chat/completions",
@@ -126,22 +129,22 @@ async def test_a_batch_is_found_on_any_page_of_the_listing_by_its_file_or_its_na
 
     for file_id, key in (("file-b5", "other"), ("", "b5")):
         pages = [page("b1", "b2", more=True), page("b3", "b4", more=True), page("b5", more=False)]
-        async with wired({"GET batches": pages}, monkeypatch) as (wire, provider):
-            assert [one.id for one in await wire.find(file_id, key)] == ["b5"]
+        async with provided({"GET batches": pages}, monkeypatch) as (remote, provider):
+            assert [one.id for one in await remote.find(file_id, key)] == ["b5"]
             assert [query.get("after") for _, query in provider.asked] == [None, "b2", "b4"]
 
 
 async def test_what_is_not_there_is_told_from_what_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     replies = {"POST batches/late/cancel": 409, "POST batches/busy/cancel": 503, "POST batches/b/cancel": {"id": "b"}}
-    async with wired(replies, monkeypatch) as (wire, _):
+    async with provided(replies, monkeypatch) as (remote, _):
         with pytest.raises(Missing):
-            await wire.look("gone")
+            await remote.look("gone")
         with pytest.raises(Unusable, match="no list of batches"):
-            await wire.page()
-        await wire.delete("gone")
-        assert [await wire.cancel(one) for one in ("b", "late", "gone")] == [True, False, False]
+            await remote.page()
+        await remote.delete("gone")
+        assert [await remote.cancel(one) for one in ("b", "late", "gone")] == [True, False, False]
         with pytest.raises(Transient):
-            await wire.cancel("busy")
+            await remote.cancel("busy")
 
 
 GOOD = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}

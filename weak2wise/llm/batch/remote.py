@@ -52,7 +52,7 @@ class _Troubles(Struct):
     data: list[Trouble] | None = None
 
 
-class Remote(Struct):
+class RemoteBatch(Struct):
     """A batch as its provider describes it. A status that nobody knows is not final."""
 
     id: str = ""
@@ -105,11 +105,11 @@ class Remote(Struct):
 class _Made(Struct):
     """What making a batch answers: the batch, or (Together) the batch in ``job``."""
 
-    job: Remote | None = None
+    job: RemoteBatch | None = None
 
 
 class _Page(Struct):
-    data: list[Remote] = field(default_factory=list)
+    data: list[RemoteBatch] = field(default_factory=list)
     has_more: Any = None
     last_id: Any = None
 
@@ -125,15 +125,15 @@ class _Files(Struct):
     data: list[_File] = field(default_factory=list)
 
 
-_REMOTE = msgspec.json.Decoder(Remote)
+_REMOTE = msgspec.json.Decoder(RemoteBatch)
 _MADE = msgspec.json.Decoder(_Made)
 _PAGE = msgspec.json.Decoder(_Page)
-_LIST = msgspec.json.Decoder(list[Remote])
+_LIST = msgspec.json.Decoder(list[RemoteBatch])
 _FILE = msgspec.json.Decoder(_File)
 _FILES = msgspec.json.Decoder(_Files)
 
 
-class BatchWire:
+class RemoteBatches:
     """The batches of one endpoint. Each method is one try; errors are those of ``weak2wise.llm.errors``."""
 
     def __init__(self, name: str, settings: OpenAIEndpoint, transport: Transport) -> None:
@@ -183,7 +183,7 @@ class BatchWire:
             )
         return made.id
 
-    async def create(self, file_id: str, key: str, window: str) -> Remote:
+    async def create(self, file_id: str, key: str, window: str) -> RemoteBatch:
         """Make a batch of an uploaded file.
 
         Where this raises ``Transient``, the batch may have been made all the same: ``find`` it before another try.
@@ -200,18 +200,18 @@ class BatchWire:
             raise Transient("malformed", f"{self._name}: a batch was made that has no id", endpoint=self._name)
         return made
 
-    async def look(self, batch_id: str) -> Remote:
+    async def look(self, batch_id: str) -> RemoteBatch:
         """A batch as it is now. Raises ``Missing`` if there is no such batch."""
         with_job = await self._small("GET", f"batches/{batch_id}", may_miss=True)
         return decode(_MADE, with_job, self._name).job or decode(_REMOTE, with_job, self._name)
 
-    async def find(self, file_id: str, key: str) -> list[Remote]:
+    async def find(self, file_id: str, key: str) -> list[RemoteBatch]:
         """The batches that were made of this file or under this name, the oldest first.
 
         Raises:
             Unusable: the provider has no listing, so nobody can say.
         """
-        found: list[Remote] = []
+        found: list[RemoteBatch] = []
         after = ""
         for _ in range(MOST_PAGES):
             batches, after = await self.page(after)
@@ -220,7 +220,7 @@ class BatchWire:
                 break
         return found[::-1]
 
-    async def page(self, after: str = "", limit: int = PAGE) -> tuple[list[Remote], str]:
+    async def page(self, after: str = "", limit: int = PAGE) -> tuple[list[RemoteBatch], str]:
         """A page of the listing, newest first, and what to ask the next one with. Raises ``Unusable`` without one."""
         query = f"?limit={limit}" + (f"&after={after}" if after else "")
         try:
