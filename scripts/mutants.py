@@ -44,10 +44,12 @@ TESTS = {
         "tests/outputs/test_provenance.py",
     "weak2wise/llm/cost.py weak2wise/llm/worst_case.py weak2wise/llm/meter.py weak2wise/llm/thinking.py "
     "weak2wise/llm/limits/call_sizes.py":
-        "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_token_limit.py tests/llm/test_cost.py "
+        "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py tests/llm/test_token_limit.py "
+        "tests/llm/test_cost.py "
         "tests/run/test_cap.py",
     "weak2wise/llm/limits/":
-        "tests/llm/test_limits.py tests/llm/test_token_limit.py tests/llm/test_adaptive_concurrency.py "
+        "tests/llm/test_limits.py tests/llm/test_token_window.py tests/llm/test_token_limit.py "
+        "tests/llm/test_adaptive_concurrency.py "
         "tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
     "weak2wise/llm/http/":
         "tests/llm/test_error_meaning.py tests/llm/test_rate_limit_headers.py tests/llm/test_stream.py "
