@@ -35,10 +35,10 @@ class Stage(Generic[Out]):
         ledger: Ledger[Out],
         *,
         concurrency: int,
-        queue_size: int = 1,
+        queue_size: int,
+        max_error_rate: float,
         drain: Drain | None = None,
         redact: Callable[[str], str] = str,
-        max_error_rate: float = 1.0,
         emits: bool = False,
     ) -> None:
         self.name = name
