@@ -63,7 +63,7 @@ TESTS = {
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",
     "workers/scorers/masking.py workers/scorers/race.py workers/scorers/stepmask.py":
         "tests/workers/test_race.py tests/workers/test_stepmask.py tests/workers/test_scoring.py "
-        "tests/workers/test_ties.py tests/workers/test_seeds.py",
+        "tests/workers/test_ties.py tests/workers/test_places.py tests/workers/test_seeds.py",
     "workers/judge.py":
         "tests/workers/test_judge.py tests/workers/answers",
 }  # fmt: skip
