@@ -73,7 +73,7 @@ def test_a_whole_line_whose_line_break_is_damaged_is_not_torn(tmp_path: Path, mo
 @pytest.mark.parametrize(
     "cut",
     [
-        *(b"", b"{", b'{"row"', b'{"row":3,"key":"\xc3', b'{"status":"do', b'{"xxh64":"01'),
+        *(b"", b"{", b'{"row":3,"key":"a word, ', b'{"row"', b'{"row":3,"key":"\xc3', b'{"status":"do', b'{"xxh64":"01'),
         pytest.param(b'{"row":' + b"9" * 5000, id="digits"),
     ],
 )
@@ -131,7 +131,8 @@ def test_a_line_nested_too_deeply_is_damage(tmp_path: Path) -> None:
 def test_an_old_outcome_that_decodes_but_says_nothing_known_is_damage(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "things").mkdir()
     shard(tmp_path / "things").write_bytes(line + b"\n")
-    with pytest.raises(ConfigError, match=r"things/00000\.jsonl: line 1 is damaged"):
+    ways = f"`weak2wise repair {tmp_path.parent}` sets"
+    with pytest.raises(ConfigError, match=rf"things/00000\.jsonl: line 1 is damaged.*{re.escape(ways)}"):
         Ledger("things", tmp_path, Thing, max_bytes=MEGABYTE, fsync_seconds=1).look()
 
 
