@@ -9,7 +9,9 @@ from tests.logs import captured_logs
 from weak2wise.llm import cost
 from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.model import Usage
-from weak2wise.llm.worst_case import TEMPLATE_TOKENS, WorstCase
+from weak2wise.llm.worst_case import WorstCase
+
+TEMPLATE_TOKENS = 256
 
 
 @pytest.fixture(autouse=True)
