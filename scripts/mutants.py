@@ -44,8 +44,8 @@ TESTS = {
         "tests/outputs/test_provenance.py",
     "weak2wise/llm/cost.py weak2wise/llm/worst_case.py weak2wise/llm/meter.py weak2wise/llm/thinking.py "
     "weak2wise/llm/limits/call_sizes.py":
-        "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py tests/llm/test_token_limit.py "
-        "tests/llm/test_cost.py tests/run/test_cap.py",
+        "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py "
+        "tests/llm/test_token_limit.py tests/llm/test_cost.py tests/run/test_cap.py",
     "weak2wise/llm/limits/":
         "tests/llm/test_limits.py tests/llm/test_token_window.py tests/llm/test_adaptive_concurrency.py "
         "tests/llm/test_learned_rate.py tests/llm/test_adaptive_rate_epochs.py tests/llm/test_token_limit.py "
@@ -56,9 +56,9 @@ TESTS = {
         "tests/llm/test_thinking.py tests/llm/test_lanes.py tests/llm/test_off_peak.py tests/llm/test_faults.py "
         "tests/llm/test_reply_memory.py tests/llm/test_open_files.py tests/llm/test_outages.py tests/llm/test_cost.py",
     "weak2wise/llm/":
-        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_drain.py "
-        "tests/llm/test_off_peak.py tests/llm/test_several_runs.py tests/llm/test_deadline.py tests/llm/test_outages.py "
-        "tests/llm/test_admission.py tests/api/test_endpoint_plugin.py tests/llm/test_faults.py "
+        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_endpoint.py "
+        "tests/llm/test_admission.py tests/llm/test_drain.py tests/llm/test_off_peak.py tests/llm/test_several_runs.py "
+        "tests/llm/test_deadline.py tests/llm/test_outages.py tests/api/test_endpoint_plugin.py tests/llm/test_faults.py "
         "tests/run/test_nothing_achieved.py",
     "weak2wise/pipeline/":
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",

@@ -73,7 +73,15 @@ def test_a_whole_line_whose_line_break_is_damaged_is_not_torn(tmp_path: Path, mo
 @pytest.mark.parametrize(
     "cut",
     [
-        *(b"", b"{", b'{"row":3,"key":"a word, ', b'{"row"', b'{"row":3,"key":"\xc3', b'{"status":"do', b'{"xxh64":"01'),
+        *(
+            b"",
+            b"{",
+            b'{"row":3,"key":"a word, ',
+            b'{"row"',
+            b'{"row":3,"key":"\xc3',
+            b'{"status":"do',
+            b'{"xxh64":"01',
+        ),
         pytest.param(b'{"row":' + b"9" * 5000, id="digits"),
     ],
 )

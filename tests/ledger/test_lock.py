@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger.test_no_room import open_files
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder, is_temporary_of, locked, remove_temporary, replacing
 
@@ -40,11 +41,11 @@ def test_a_new_lock_is_the_owner_s_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_locked_leaves_no_file_open(tmp_path: Path) -> None:
     with locked(tmp_path):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(open_files())
         for _ in range(3):
             with pytest.raises(ConfigError), locked(tmp_path):
                 pass
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(open_files()) == before
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot be written: .*\(dataset\.work_dir\)"), locked(tmp_path / "file"):
         pass

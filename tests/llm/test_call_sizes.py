@@ -69,7 +69,7 @@ def test_shorter_answers_that_come_later_lower_the_mean() -> None:
 
 @pytest.mark.parametrize(("groups", "counted"), [(4, 2), (10, 5), (20, 8), (24, 8)])
 def test_a_few_short_answers_at_first_are_not_typical(groups: int, counted: int) -> None:
-    """Half of those that are answered count, up to eight groups (128 calls), although the first group's mean is lower."""
+    """Half of those that are answered count, up to eight groups (128), although the first group's mean is lower."""
     sizes = CallSizes(LONGEST)
     answered(sizes, *[100.0] * GROUP, *[800.0] * GROUP * (groups - 1))
     assert sizes.expect(0).mean == (GROUP * (100 + 800 * (counted - 1)) + 1000) / (counted * GROUP + 1)

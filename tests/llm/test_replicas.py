@@ -162,7 +162,8 @@ def test_a_probe_that_was_given_up_makes_room_for_another_at_once(clock: Clock) 
     assert is_probe(of)
 
 
-def test_a_call_from_before_a_replica_went_down_is_no_probe(clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_a_call_from_before_a_replica_went_down_is_no_probe() -> None:
     """Neither where it fails, nor where it is given up; but where it is answered, the replica is back."""
     of = fleet()
     fine, given_up, failed = taken(of), taken(of), taken(of)

@@ -7,8 +7,9 @@ import pytest
 from weak2wise.errors import RecordError
 from weak2wise.llm.errors import RateLimited, Rejected, Transient, Unusable
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.llm.retry import MOST_RATE_LIMITED, Retried
+from weak2wise.llm.retry import Retried
 
+MOST_RATE_LIMITED = 100
 PROMPT = Prompt(messages=(), temperature=0.0, seed=0)
 
 

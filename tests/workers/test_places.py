@@ -25,7 +25,7 @@ class Solver:
         self.too_long = too_long
         self.kind = kind
 
-    async def complete(self, prompt: Prompt, /) -> Completion:
+    async def complete(self, _prompt: Prompt, /) -> Completion:
         self.asked += 1
         if self.asked <= self.too_long:
             raise Rejected(self.kind, f"call {self.asked}", endpoint="weak")  # type: ignore[arg-type]
