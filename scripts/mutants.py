@@ -58,8 +58,8 @@ TESTS = {
     "weak2wise/llm/":
         "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_endpoint.py "
         "tests/llm/test_admission.py tests/llm/test_drain.py tests/llm/test_off_peak.py tests/llm/test_several_runs.py "
-        "tests/llm/test_deadline.py tests/llm/test_outages.py tests/api/test_endpoint_plugin.py tests/llm/test_faults.py "
-        "tests/run/test_nothing_achieved.py",
+        "tests/llm/test_journal_costs.py tests/llm/test_deadline.py tests/llm/test_outages.py "
+        "tests/api/test_endpoint_plugin.py tests/llm/test_faults.py tests/run/test_nothing_achieved.py",
     "weak2wise/pipeline/":
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",
     "workers/scorers/masking.py workers/scorers/race.py workers/scorers/stepmask.py":
