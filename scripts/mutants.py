@@ -47,7 +47,8 @@ TESTS = {
         "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py "
         "tests/llm/test_token_limit.py tests/llm/test_cost.py tests/run/test_cap.py",
     "weak2wise/llm/limits/":
-        "tests/llm/test_limits.py tests/llm/test_token_window.py tests/llm/test_adaptive_concurrency.py "
+        "tests/llm/test_limits.py tests/llm/test_pauses.py tests/llm/test_token_window.py "
+        "tests/llm/test_adaptive_concurrency.py "
         "tests/llm/test_learned_rate.py tests/llm/test_adaptive_rate_epochs.py tests/llm/test_token_limit.py "
         "tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
     "weak2wise/llm/http/":
