@@ -53,7 +53,8 @@ TESTS = {
         "tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
     "weak2wise/llm/http/":
         "tests/llm/test_error_meaning.py tests/llm/test_refusals.py tests/llm/test_reply_bounds.py "
-        "tests/llm/test_rate_limit_headers.py tests/llm/test_openai_model.py tests/llm/test_stream.py "
+        "tests/llm/test_rate_limit_headers.py tests/llm/test_stream.py tests/llm/test_openai_model.py "
+        "tests/llm/test_transport.py "
         "tests/llm/test_replicas.py tests/llm/test_odd_replies.py tests/llm/test_proxy.py tests/llm/test_replies.py "
         "tests/llm/test_thinking.py tests/llm/test_lanes.py tests/llm/test_off_peak.py tests/llm/test_faults.py "
         "tests/llm/test_reply_memory.py tests/llm/test_open_files.py tests/llm/test_outages.py tests/llm/test_cost.py",
