@@ -59,7 +59,8 @@ TESTS = {
         "tests/llm/test_thinking.py tests/llm/test_lanes.py tests/llm/test_off_peak.py tests/llm/test_faults.py "
         "tests/llm/test_reply_memory.py tests/llm/test_open_files.py tests/llm/test_outages.py tests/llm/test_cost.py",
     "weak2wise/llm/":
-        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_endpoint.py "
+        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_single_flight.py tests/llm/test_retry.py "
+        "tests/llm/test_endpoint.py "
         "tests/llm/test_admission.py tests/llm/test_drain.py tests/llm/test_off_peak.py tests/llm/test_several_runs.py "
         "tests/llm/test_journal_costs.py tests/llm/test_deadline.py tests/llm/test_outages.py "
         "tests/api/test_endpoint_plugin.py tests/llm/test_faults.py tests/run/test_nothing_achieved.py",
@@ -67,7 +68,8 @@ TESTS = {
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",
     "workers/scorers/masking.py workers/scorers/race.py workers/scorers/stepmask.py":
         "tests/workers/test_race.py tests/workers/test_stepmask.py tests/workers/test_scoring.py "
-        "tests/workers/test_ties.py tests/workers/test_places.py tests/workers/test_seeds.py",
+        "tests/workers/test_ties.py tests/workers/test_places.py tests/workers/test_seeds.py "
+        "tests/workers/test_scorers.py",
     "workers/judge.py":
         "tests/workers/test_judge.py tests/workers/answers",
 }  # fmt: skip
