@@ -48,22 +48,21 @@ TESTS = {
         "tests/llm/test_token_limit.py tests/llm/test_cost.py tests/run/test_cap.py",
     "weak2wise/llm/limits/":
         "tests/llm/test_limits.py tests/llm/test_pauses.py tests/llm/test_token_window.py "
-        "tests/llm/test_adaptive_concurrency.py "
-        "tests/llm/test_learned_rate.py tests/llm/test_adaptive_rate_epochs.py tests/llm/test_token_limit.py "
-        "tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
+        "tests/llm/test_adaptive_concurrency.py tests/llm/test_learned_rate.py tests/llm/test_adaptive_rate_epochs.py "
+        "tests/llm/test_token_limit.py tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
     "weak2wise/llm/http/":
         "tests/llm/test_error_meaning.py tests/llm/test_refusals.py tests/llm/test_reply_bounds.py "
         "tests/llm/test_rate_limit_headers.py tests/llm/test_stream.py tests/llm/test_openai_model.py "
-        "tests/llm/test_transport.py "
-        "tests/llm/test_replicas.py tests/llm/test_odd_replies.py tests/llm/test_proxy.py tests/llm/test_replies.py "
-        "tests/llm/test_thinking.py tests/llm/test_lanes.py tests/llm/test_off_peak.py tests/llm/test_faults.py "
-        "tests/llm/test_reply_memory.py tests/llm/test_open_files.py tests/llm/test_outages.py tests/llm/test_cost.py",
+        "tests/llm/test_transport.py tests/llm/test_replicas.py tests/llm/test_odd_replies.py tests/llm/test_proxy.py "
+        "tests/llm/test_replies.py tests/llm/test_thinking.py tests/llm/test_lanes.py tests/llm/test_off_peak.py "
+        "tests/llm/test_faults.py tests/llm/test_reply_memory.py tests/llm/test_open_files.py "
+        "tests/llm/test_outages.py tests/llm/test_cost.py",
     "weak2wise/llm/":
         "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_single_flight.py tests/llm/test_retry.py "
-        "tests/llm/test_endpoint.py "
-        "tests/llm/test_admission.py tests/llm/test_drain.py tests/llm/test_off_peak.py tests/llm/test_several_runs.py "
-        "tests/llm/test_journal_costs.py tests/llm/test_deadline.py tests/llm/test_outages.py "
-        "tests/api/test_endpoint_plugin.py tests/llm/test_faults.py tests/run/test_nothing_achieved.py",
+        "tests/llm/test_endpoint.py tests/llm/test_admission.py tests/llm/test_drain.py tests/llm/test_off_peak.py "
+        "tests/llm/test_journal_costs.py tests/llm/test_several_runs.py tests/llm/test_deadline.py "
+        "tests/llm/test_outages.py tests/api/test_endpoint_plugin.py tests/llm/test_faults.py "
+        "tests/run/test_nothing_achieved.py",
     "weak2wise/pipeline/":
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",
     "workers/scorers/masking.py workers/scorers/race.py workers/scorers/stepmask.py":

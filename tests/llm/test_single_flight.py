@@ -42,11 +42,12 @@ async def test_a_result_is_shared_while_it_is_worked_out_and_afterwards_only_if_
 async def test_an_error_reaches_all_who_wait_and_is_never_kept(keep: bool) -> None:
     flights: dict[str, asyncio.Future[int]] = {}
     work = Work(ValueError("no"))
-    work.may_end.set()
     for done in (1, 2):
-        said = await asyncio.gather(
-            *(single_flight(flights, "a", work, keep=keep) for _ in range(3)), return_exceptions=True
-        )
+        work.may_end.clear()
+        askers = [asyncio.create_task(single_flight(flights, "a", work, keep=keep)) for _ in range(3)]
+        await asyncio.sleep(0)
+        work.may_end.set()
+        said = await asyncio.gather(*askers, return_exceptions=True)
         assert [str(error) for error in said] == ["no"] * 3
         assert (work.done, flights) == (done, {})
 
