@@ -15,7 +15,7 @@ from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import HostParts, Load
-from weak2wise.llm.errors import Down, ModelError, Rejected
+from weak2wise.llm.errors import Down, ModelError, Rejected, Unusable
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
 
@@ -130,6 +130,21 @@ async def test_what_a_refusal_used_is_charged_and_counted_as_a_fault() -> None:
     assert budget.reservation("other", 1e6 - 49).take()
     assert (asked.meter.sent, asked.meter.answered, dict(asked.meter.faults)) == (1, 0, {"bad_request": 1})
     assert asked.limits.in_flight == 0
+
+
+@pytest.mark.parametrize("status", [307, 400, 401, 402, 404, 429, 500])
+async def test_a_refusal_that_reports_no_usage_costs_nothing(status: int) -> None:
+    charged: list[Usage] = []
+
+    async def note(usage: Usage) -> None:
+        charged.append(usage)
+
+    budget = CostBudget(1e6)
+    async with saying(http(b'{"error": "no"}', status=status)) as server, model(server.url, budget) as asked:
+        with calling(Call(charge=note)), pytest.raises((ModelError, Unusable)):
+            await asked.complete(PROMPT)
+    assert (charged, budget.spent) == ([], 0)
+    assert budget.reservation("other", 1e6).take()
 
 
 async def test_an_answer_is_counted_with_its_time_and_its_money() -> None:
