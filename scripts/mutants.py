@@ -44,7 +44,7 @@ TESTS = {
         "tests/outputs/test_provenance.py",
     "weak2wise/llm/cost.py weak2wise/llm/worst_case.py weak2wise/llm/meter.py weak2wise/llm/thinking.py "
     "weak2wise/llm/limits/call_sizes.py":
-        "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py "
+        "tests/llm/test_budget.py tests/llm/test_admission.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py "
         "tests/llm/test_token_limit.py tests/llm/test_cost.py tests/run/test_cap.py",
     "weak2wise/llm/limits/":
         "tests/llm/test_limits.py tests/llm/test_pauses.py tests/llm/test_token_window.py "
@@ -61,7 +61,8 @@ TESTS = {
         "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_single_flight.py "
         "tests/llm/test_retry.py tests/llm/test_endpoint.py tests/llm/test_admission.py tests/llm/test_drain.py "
         "tests/llm/test_off_peak.py tests/llm/test_journal_costs.py tests/llm/test_several_runs.py "
-        "tests/llm/test_openai_model.py tests/llm/test_deadline.py tests/llm/test_outages.py "
+        "tests/llm/test_model.py tests/run/test_golden_formats.py tests/llm/test_openai_model.py "
+        "tests/llm/test_deadline.py tests/llm/test_outages.py "
         "tests/api/test_endpoint_plugin.py tests/llm/test_faults.py tests/run/test_nothing_achieved.py",
     "weak2wise/pipeline/":
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",
