@@ -163,3 +163,29 @@ def test_an_epoch_is_early_that_ends_before_half_of_its_way_back(count: int, ear
 
 def test_an_epoch_is_early_too_if_the_rate_held_back_fewer_than_half_of_its_last_requests() -> None:
     assert second_epoch(60.0, 600).early
+
+
+def goes_on(lengths: list[int], refusals: int = 1) -> list[bool]:
+    """Of epochs of so many requests at full speed, each ended by so many refusals: whether each goes on after it."""
+    adaptive, now, _ = learned(1001, 8.0, 2.0)
+    found = []
+    for length in lengths:
+        last = sent(adaptive, now, length, 100)
+        for _ in range(refusals):
+            adaptive.refused(last)
+        adaptive.end_epoch(now + length / 100, now + length / 100 + 1.0)
+        now += length / 100 + 1.0
+        found.append(last)
+    adaptive.send(now)
+    return [one.continued_by is not None for one in found]
+
+
+def test_every_second_early_refusal_teaches_until_the_fourth_single_one_shows_that_none_of_them_does() -> None:
+    assert goes_on([30] * 8) == [True, False, True, True, True, True, True, True]
+    assert goes_on([30] * 8, refusals=2) == [True, False] * 4
+
+
+@pytest.mark.parametrize(("length", "teaches"), [(14, True), (15, False)])
+def test_refusals_that_became_more_than_twice_as_frequent_teach_again(length: int, teaches: bool) -> None:
+    """The mean of four counts."""
+    assert goes_on([30] * 5 + [length] * 4) == [True, False, *[True] * 6, not teaches]

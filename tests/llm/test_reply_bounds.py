@@ -171,3 +171,12 @@ def test_the_day_on_which_a_model_is_switched_off_is_read_as_providers_write_it(
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"data": {}}', b'{"data": [{"id": 1}]}', b"[" * 100_000])
 def test_what_is_no_list_of_models_has_none(body: bytes) -> None:
     assert parse_models(body) == {}
+
+
+@pytest.mark.parametrize("odd", [rb'"\ud83d"', b"1e999"])
+def test_a_report_of_usage_that_cannot_be_read_costs_no_answer_and_the_next_one_counts(odd: bytes) -> None:
+    usage = b'{"prompt_tokens": 1, "completion_tokens": 1, "odd": %b}' % odd
+    for more, counted in ((b"", Usage()), (b', "x_groq": {"usage": {"prompt_tokens": 9}}', Usage(9, 0))):
+        body = b'{"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}], "usage": %b%b}' % (usage, more)
+        completion = parse_reply(body, "e")
+        assert (completion.text, completion.usage) == ("4", counted)
