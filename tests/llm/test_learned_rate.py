@@ -156,6 +156,19 @@ def test_the_rate_that_was_refused_is_that_of_the_last_two_seconds() -> None:
     assert second_epoch(700.0, 600).sending_rate == pytest.approx(allowed)
 
 
+def test_less_than_a_second_is_no_time_to_measure_a_rate() -> None:
+    """Then the rate that was allowed counts. What was sent before the last pause does not."""
+    assert second_epoch(90.0, 89).sending_rate == pytest.approx(100 * (1 + 0.04 * (0.089 - 1) ** 3))
+    assert second_epoch(90.0, 91).sending_rate == pytest.approx(90.0)
+
+
+@pytest.mark.parametrize(("ended", "rate"), [(5.5, 200.0), (5.0, 100_000.0)])
+def test_a_short_epoch_is_short(ended: float, rate: float) -> None:
+    short = epoch(sending_rate=math.inf)
+    short.ended = ended
+    assert short.rate == pytest.approx(rate)
+
+
 @pytest.mark.parametrize(("count", "early"), [(499, True), (500, False)])
 def test_an_epoch_is_early_that_ends_before_half_of_its_way_back(count: int, early: bool) -> None:
     assert second_epoch(99.0, count).early is early
