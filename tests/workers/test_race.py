@@ -167,6 +167,10 @@ def test_bits_asked_ahead_are_those_needed_next_if_the_unknown_ones_are_as_most_
     assert race.needed() == {"a0", "a1", "a2", "b2"}
 
 
+def test_of_levels_that_are_worth_the_same_the_one_that_hides_most_is_asked_first() -> None:
+    assert Race([1, 1, 1], [1], [["a0", "a1", "a2"]]).wanted(3) == ["a2", "a1", "a0"]
+
+
 def test_evidence_is_a_sign_for_each_mask_level() -> None:
     assert StepMask.explain(Score(score=0.5, s_list=(1, 0, None, 1))) == "✓✗·✓"
     assert StepMask.explain(Score(score=0.0, s_list=())) == "no steps"
