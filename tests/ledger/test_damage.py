@@ -52,7 +52,11 @@ def test_a_flipped_bit_anywhere_is_named_by_file_and_line(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "end",
-    [b"\0" * 9 + b"\n", b"rubbish\n", b"\0" * 9 + b"}\n\0\0", b"rubbish", b"\x01\x02\0\0", b'{"xxh64":"\0x', b"}"],
+    [
+        *(b"\0" * 9 + b"\n", b"rubbish\n", b"\0" * 9 + b"}\n\0\0", b"rubbish", b"\x01\x02\0\0", b'{"xxh64":"\0x', b"}"),
+        b'{"row":3,"key":"\xff',
+        pytest.param(b'{"row":' + b"[" * 200_000, id="nested"),
+    ],
 )
 def test_what_no_power_cut_leaves_at_the_end_is_refused(tmp_path: Path, end: bytes) -> None:
     asyncio.run(write(tmp_path, range(3)))

@@ -89,12 +89,13 @@ async def test_whatever_calls_come_the_cap_holds_and_what_is_left_could_not_pay_
 async def test_near_the_cap_fewer_calls_are_in_flight_and_they_go_on_to_the_last_one_that_fits() -> None:
     """Each may cost 1 and costs 0.1: of 5 in flight at first, one is at the end, and more than 4 are spent of 5."""
     budget = CostBudget(5.0)
+    budget.pay(0.01236)
     with captured_logs() as events:
         calls = [asyncio.create_task(spend(budget, "a", 1.0, 0.1)) for _ in range(100)]
         await asyncio.wait_for(budget.exhausted.wait(), 5)
     assert 4.0 < budget.spent <= 5.0
     facts = [(event["event"], event["spent_usd"], event["reserved_usd"], event["max_cost_usd"]) for event in events]
-    assert facts == [("money.narrows", 0.0, 5.0, 5.0)], "said once, when the first call waits"
+    assert facts == [("money.narrows", 0.0124, 4.0, 5.0)], "said once, when the first call waits"
     for call in calls:
         call.cancel()
 

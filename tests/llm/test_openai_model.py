@@ -162,8 +162,8 @@ async def test_an_answer_is_counted_with_its_time_and_its_money() -> None:
 
 
 async def test_its_load_shows_the_rate_where_that_and_not_the_limit_holds_calls_back() -> None:
-    async with model("http://e/v1", max_requests_per_minute=60, max_concurrent_requests=2) as asked:
-        assert asked.load() == Load(in_flight=0, limit=2, paced=58.8)
+    async with model("http://e/v1", max_requests_per_minute=61, max_concurrent_requests=2) as asked:
+        assert asked.load() == Load(in_flight=0, limit=2, paced=59.8)
         slots = [await asked.limits.acquire() for _ in range(2)]
         assert asked.load() == Load(in_flight=2, limit=2, paced=None)
         for slot in slots:
@@ -171,16 +171,19 @@ async def test_its_load_shows_the_rate_where_that_and_not_the_limit_holds_calls_
             slot.release()
 
 
-async def test_a_429_is_logged_once_for_its_burst_with_what_is_allowed_now() -> None:
+@pytest.mark.parametrize(("configured", "allowed"), [({}, None), ({"max_requests_per_minute": 6001}, 5881.0)])
+async def test_a_429_is_logged_once_for_its_burst_with_what_is_allowed_now(
+    configured: dict[str, float], allowed: float | None
+) -> None:
     refusal = http(b"", status=429, headers="Retry-After: 7\r\n")
-    async with saying(refusal) as server, model(server.url, max_concurrent_requests=4) as asked:
+    async with saying(refusal) as server, model(server.url, max_concurrent_requests=4, **configured) as asked:
         with captured_logs() as events:
             calls = [asyncio.create_task(asked.complete(PROMPT)) for _ in range(4)]
             await asyncio.gather(*calls, return_exceptions=True)
     (event,) = events
     assert event["event"] == "endpoint.limited"
     assert (event["endpoint"], event["retry_after"], event["in_flight"]) == ("e", 7, 3)
-    assert event["requests_per_minute"] is None
+    assert event["requests_per_minute"] == allowed
     assert 6 < asked.limits.pause_left <= 9
 
 
