@@ -41,7 +41,7 @@ LEFT_OUT = ("weak2wise/llm/vllm/",)
 TESTS = {
     "weak2wise/ledger/":
         "tests/ledger tests/run/test_store.py tests/run/test_golden_formats.py tests/run/test_work_dir.py "
-        "tests/outputs/test_provenance.py",
+        "tests/outputs/test_provenance.py tests/run/test_damage.py",
     "weak2wise/llm/cost.py weak2wise/llm/worst_case.py weak2wise/llm/meter.py weak2wise/llm/thinking.py "
     "weak2wise/llm/limits/call_sizes.py":
         "tests/llm/test_budget.py tests/llm/test_admission.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py "

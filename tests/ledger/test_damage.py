@@ -11,6 +11,7 @@ import pytest
 
 from tests.ledger.test_ledger import MEGABYTE, Thing, bare, line_of, read_back, shards_in, write
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.outcomes import Done, Ledger, Outcome
 from weak2wise.llm.journal import Journal
 
@@ -179,6 +180,11 @@ def test_every_line_of_a_shard_is_json_with_a_checksum_of_the_rest(tmp_path: Pat
     lines = shard(tmp_path).read_bytes().splitlines(keepends=True)
     assert [bare(line) for line in lines] == [line_of(number) for number in range(5)]
     assert all(re.fullmatch(rb'\{"xxh64":"[0-9a-f]{16}","n":\d,"pad":"x*"\}\n', line) for line in lines)
+
+
+def test_a_line_that_is_sealed_apart_is_what_the_shards_write(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, range(3)))
+    assert b"".join(sealed(line_of(number)) for number in range(3)) == shard(tmp_path).read_bytes()
 
 
 def test_an_answer_whose_key_is_no_number_is_damage(tmp_path: Path) -> None:
