@@ -1,21 +1,22 @@
 """How an endpoint's calls are sent in batches: ``batch`` of an endpoint."""
 
-import re
 from typing import Any
 
-from weak2wise.config.section import LARGEST, Count, Natural, Section
+from weak2wise.config.section import DURATION_SAID, LARGEST, Count, Duration, Natural, Section
 from weak2wise.errors import ConfigError
 
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)\s*", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def seconds_of(text: object, key: str) -> float:
-    """The seconds of a duration such as 200ms, 60s, 10m, 24h or 7d. Raises ``ConfigError``, naming the key."""
-    found = _DURATION.fullmatch(text) if isinstance(text, str) and len(text) < 40 else None
-    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+def seconds_of(text: Duration, key: str) -> float:
+    """The seconds of a duration. Raises ``ConfigError``, naming the key."""
+    number = text.strip().rstrip("dhimns")
+    try:
+        seconds = float(number) * _SECONDS[text.strip().removeprefix(number)]
+    except (ValueError, KeyError):
+        raise ConfigError(f"{key}: {DURATION_SAID}") from None
     if not 0 < seconds <= LARGEST:
-        raise ConfigError(f"{key}: expected a duration such as 200ms, 60s, 10m, 24h or 7d, more than nothing")
+        raise ConfigError(f"{key}: {DURATION_SAID}, more than nothing")
     return seconds
 
 
@@ -34,16 +35,16 @@ class Batch(Section, frozen=True, kw_only=True):
     section = "model_endpoints.*.batch"
 
     max_requests: Count = 10_000
-    max_wait: str = "10m"
-    poll: str = "60s"
-    window: str = "24h"
+    max_wait: Duration = "10m"
+    poll: Duration = "60s"
+    window: Duration = "24h"
     after: Natural = 0
-    finish_by: str | None = None
+    finish_by: Duration | None = None
 
     def _checked(self, name: str, kind: Any, key: str) -> Any:
-        if name in {"max_requests", "after"} or (value := getattr(self, name)) is None:
-            return super()._checked(name, kind, key)
-        seconds_of(value, key)
+        value = super()._checked(name, kind, key)
+        if isinstance(value, str):
+            seconds_of(value, key)
         return value
 
     @property

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.engine_runs import config_for, save, write_run
 from tests.loopback.batch import BatchSettings
 from tests.loopback.batch_faults import BatchFaults, Rule
 from tests.loopback.batches import BatchStats
-from tests.loopback.server import LoopbackServer, serve
+from tests.loopback.server import serve
 from weak2wise.config import load_config
+from weak2wise.errors import RunStopped, single_errors
 from weak2wise.llm.batch import course, fetching
 from weak2wise.outputs.summary import Summary
 from weak2wise.run.engine import Engine
@@ -78,4 +80,16 @@ async def until(condition: Any, seconds: float = 20.0) -> None:
             await asyncio.sleep(0.005)
 
 
-__all__ = ["BATCH", "QUESTIONS", "STRONG", "LoopbackServer", "Rule", "ordinary", "paid_once", "quick", "run", "served"]
+def change(config: Path, name: str, **keys: Any) -> Path:
+    """Set keys of an endpoint."""
+    made = yaml.safe_load(config.read_text())
+    made["model_endpoints"][name] |= keys
+    config.write_text(yaml.safe_dump(made))
+    return config
+
+
+async def stopped(config: Path) -> str:
+    """Run until it stops; why."""
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await run(config)
+    return "; ".join(f"{error}. {error.hint}" for error in single_errors(raised.value) if isinstance(error, RunStopped))

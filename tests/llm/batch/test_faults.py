@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.llm.batch.runs import QUESTIONS, Rule, ordinary, paid_once, quick, run, served, write
+from tests.llm.batch.runs import QUESTIONS, ordinary, paid_once, quick, run, served, write
+from tests.loopback.batch_faults import Rule
 from weak2wise.errors import RunStopped, single_errors
 
 
