@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "how-to" / "cost.md"
 QUESTIONS = 40
 SHOWN = {"check": "Ready to run", "preview": "Cost of", "status": "", "batch": ""}
 """The line from which on a command's output is shown; nothing is of other commands."""
-BATCH_SECONDS = 3.0
+BATCH_SECONDS = 4.0
 INTERRUPTED = "^C\n"
 _BLOCK = re.compile(r"```console\n(\$ weak2wise (.*)\n(?:.*\n)*?)```")
 
@@ -58,11 +58,10 @@ def _started(folder: Path, command: str) -> "subprocess.Popen[str]":
 
 def _interrupted(folder: Path, command: str, server: LoopbackProcess) -> str:
     """What the command says when Ctrl-C comes while its batches are out."""
-    before = len(server.batches().batches)
     with _started(folder, command) as process:
-        while len(server.batches().batches) == before and process.poll() is None:
+        while process.poll() is None and not any(b.status == "in_progress" for b in server.batches().batches):
             time.sleep(0.05)
-        time.sleep(0.3)
+        time.sleep(1.0)  # the run looks five times a second
         process.send_signal(signal.SIGINT)
         printed, complaints = process.communicate(timeout=60)
     assert process.returncode == 130, (command, printed, complaints)
