@@ -36,8 +36,7 @@ def write_output_files(files: Mapping[Path, Step], account: Account, failures: P
             claim.write(lines)
         else:
             write_atomic(path, lines)
-    failed = (_failed_line(end) for end in account.ends() if isinstance(end, Failed))
-    write_atomic(failures, (encode(line) + b"\n" for line in failed))
+    write_atomic(failures, (encode(_failed_line(failed)) + b"\n" for failed in account.failures()))
 
 
 def _failed_line(failed: Failed) -> dict[str, Any]:

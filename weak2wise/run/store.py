@@ -45,7 +45,7 @@ class RunStore:
         for ledger in self.ledgers:
             ledger.open()
             ledger.settings = settings or UNSET
-        self.journal.open(self.is_pending)
+        self.journal.open(self.past)
 
     @property
     def torn(self) -> dict[str, int]:
@@ -53,9 +53,9 @@ class RunStore:
         ends = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut) if end]
         return {f"{end.path.parent.name}/{end.path.name}": end.size for end in ends}
 
-    def is_pending(self, row: int, role: str) -> bool:
-        """Whether a row may still need a role's answers."""
-        return self.account.is_pending(row, last_asking(role).name)
+    def past(self, role: str) -> bytes:
+        """By row, 1 if it needs no answer of a role any more (``Account.past``). Raises ``ValueError`` for no role."""
+        return self.account.past(last_asking(role).name)
 
     async def close(self) -> None:
         """Flush and close everything, even if one part fails."""
