@@ -170,7 +170,7 @@ def _run(tree: Path, folder: Path, *arguments: str, until: Any = None) -> tuple[
 def measure(tree: Path, folder: Path, what: str, *, index: bool) -> None:
     """Run one command and print what it took."""
     if not index:
-        for path in folder.glob("work/ledger/*/*.index"):
+        for path in folder.glob("work/ledger/*.index/*"):
             path.unlink()
     state = json.loads((folder / "state.json").read_text())
     config, work = str(folder / "config.yaml"), str(folder / "work")

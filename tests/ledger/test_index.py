@@ -64,9 +64,19 @@ def known(folder: Path) -> dict[str, Any]:
 
 
 def without_index(folder: Path, shards: Path) -> dict[str, Any]:
-    for path in shards.glob("*.index"):
-        path.unlink()
+    for number in indexes(shards):
+        index.index_path(shards / number).unlink()
     return known(folder)
+
+
+def indexes(shards: Path) -> set[str]:
+    """The numbers of the shards that have one."""
+    return {path.name for path in shards.with_name(f"{shards.name}.index").glob("*")}
+
+
+def numbers_of(shards: Path) -> set[str]:
+    """The numbers of the shards."""
+    return {path.stem for path in shards.glob("*.jsonl")}
 
 
 def change(path: Path, how: Callable[[bytes], bytes], *, quietly: bool) -> None:
@@ -79,7 +89,7 @@ def change(path: Path, how: Callable[[bytes], bytes], *, quietly: bool) -> None:
 
 async def test_every_shard_of_a_closed_ledger_has_an_index_and_it_says_what_the_lines_say(tmp_path: Path) -> None:
     shards = await filled(tmp_path)
-    assert {path.stem for path in shards.glob("*.index")} == {path.stem for path in shards.glob("*.jsonl")}
+    assert indexes(shards) == numbers_of(shards)
     found = known(tmp_path)
     assert found == without_index(tmp_path, shards)
     assert found["statuses"][3] is RowStatus.DROPPED
@@ -182,11 +192,11 @@ async def test_a_missing_index_is_made_again_by_a_run_and_by_nobody_who_only_loo
     shards = await filled(tmp_path)
     before = without_index(tmp_path, shards)
     assert known(tmp_path) == before
-    assert not list(shards.glob("*.index"))
+    assert not indexes(shards)
     ledger = ledger_in(tmp_path)
     ledger.open()
     last = max(shards.glob("*.jsonl")).stem
-    assert {path.stem for path in shards.glob("*.index")} == {path.stem for path in shards.glob("*.jsonl")} - {last}
+    assert indexes(shards) == numbers_of(shards) - {last}
     await ledger.append(Done(ROWS + 1, Thing("more")))
     await ledger.close()
     assert known(tmp_path)["outcomes"] == [*before["outcomes"], Done(ROWS + 1, Thing("more"))]
@@ -211,9 +221,7 @@ async def test_after_a_kill_the_lines_of_the_last_shard_are_read_and_its_torn_en
         await killed.append(outcome)
     shards = tmp_path / "things"
     last = max(shards.glob("*.jsonl"))
-    assert {path.stem for path in shards.glob("*.index")} == {path.stem for path in shards.glob("*.jsonl")} - {
-        last.stem
-    }
+    assert indexes(shards) == numbers_of(shards) - {last.stem}
     with last.open("ab") as file:
         file.write(b'{"xxh64":"01')
     following = ledger_in(tmp_path)
@@ -226,14 +234,14 @@ async def test_after_a_kill_the_lines_of_the_last_shard_are_read_and_its_torn_en
 
 
 async def test_a_line_whose_caller_was_cancelled_is_in_the_index(tmp_path: Path) -> None:
-    shards = shards_in(tmp_path)
+    shards = shards_in(tmp_path / "things")
     shards.open(lambda _shard, _lines: None)
     task = asyncio.create_task(shards.append(*numbered(1)))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await shards.close()
-    stored = index.load(shard_path(tmp_path, 0), LAYOUT)
+    stored = index.load(shard_path(tmp_path / "things", 0), LAYOUT)
     assert stored is not None
     assert list(stored["n"]) == [1]
 
@@ -241,25 +249,25 @@ async def test_a_line_whose_caller_was_cancelled_is_in_the_index(tmp_path: Path)
 async def test_an_index_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     """A folder is in its place."""
     for number in range(5):
-        (tmp_path / "things" / f"{number:05d}.index" / "x").mkdir(parents=True)
+        (tmp_path / "things.index" / f"{number:05d}" / "x").mkdir(parents=True)
     await filled(tmp_path)
     assert known(tmp_path)["tally"][RowStatus.DONE] == 34
 
 
 async def test_what_a_killed_writer_of_an_index_left_is_removed(tmp_path: Path) -> None:
     shards = await filled(tmp_path)
-    (shards / ".00001.index.abcdefgh.tmp").write_bytes(b"half")
+    (tmp_path / "things.index" / ".00001.abcdefgh.tmp").write_bytes(b"half")
     ledger = ledger_in(tmp_path)
     ledger.open()
     await ledger.close()
-    assert not list(shards.glob(".*"))
+    assert indexes(shards) == numbers_of(shards)
 
 
 def test_the_index_of_a_shard_that_failed_to_be_written_is_not_kept(tmp_path: Path) -> None:
     """What is on the disk may be less than what was to be written."""
 
     async def fail() -> None:
-        shards = shards_in(tmp_path)
+        shards = shards_in(tmp_path / "things")
         shards.open(lambda _shard, _lines: None)
         await shards.append(*numbered(1))
         os.close(shards._fd)
@@ -269,7 +277,7 @@ def test_the_index_of_a_shard_that_failed_to_be_written_is_not_kept(tmp_path: Pa
         await asyncio.gather(shards.close(), return_exceptions=True)
 
     asyncio.run(fail())
-    assert not list(tmp_path.glob("*.index"))
+    assert not indexes(tmp_path / "things")
 
 
 @given(st.lists(st.integers(-(1 << 70), 1 << 70), max_size=8), st.lists(st.integers(0, 1 << 40), max_size=8))

@@ -1,8 +1,8 @@
 """The index of a shard: a file of its ``Columns`` beside it, so that a start need not read the shard's lines.
 
-``00007.index`` beside ``00007.jsonl``. It is derived: it may be deleted, and is made anew from the lines. It is
-believed only if it is whole, by a checksum over all of it, and the shard has the size, the time of its last change, and
-the last bytes that it had when the index was made. Otherwise the shard is read line by line.
+``journal.index/00007`` for ``journal/00007.jsonl``. It is derived: it may be deleted, and is made anew from the lines.
+It is believed only if it is whole, by a checksum over all of it, and the shard has the size, the time of its last
+change, and the last bytes that it had when the index was made. Otherwise the shard is read line by line.
 
 So a start that goes by an index does not notice damage that leaves size and time alone, such as a bit that the disk has
 flipped. A line's own checksum is looked at whenever the line is read: then that damage is refused with file and line.
@@ -60,8 +60,12 @@ _HEAD = msgspec.json.Decoder(_Head)
 
 
 def index_path(shard: Path) -> Path:
-    """The index's file."""
-    return shard.with_suffix(_SUFFIX)
+    """The index's file. Its folder is beside the shards': every file among those is lines."""
+    return _folder(shard.parent) / shard.stem
+
+
+def _folder(shards: Path) -> Path:
+    return shards.with_name(f"{shards.name}{_SUFFIX}")
 
 
 def save(shard: Path, columns: Columns, stamp: Stamp | None = None) -> None:
@@ -130,7 +134,7 @@ def _tail(shard: Path, size: int) -> str:
         return xxh64(os.pread(file.fileno(), _TAIL, max(0, size - _TAIL))).hexdigest()
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what writers of a folder's indexes left that were killed. Blocks; raises ``OSError``."""
-    for path in folder.glob(f".*{_SUFFIX}.*"):
+def remove_unfinished(shards: Path) -> None:
+    """Remove what writers of the indexes of a folder's shards left that were killed. Blocks; raises ``OSError``."""
+    for path in _folder(shards).glob(".*"):
         path.unlink(missing_ok=True)
