@@ -8,7 +8,8 @@ questions dropped, five ledgers and seven answers a question that is not. Then i
 * ``again``: the engine is started once more and has nothing to do;
 * ``status`` and ``report``.
 
-Each of them in a process of its own, with its peak resident memory. ``--no-index`` deletes the ledgers' indexes
+Each of them in a process of its own, with its CPU time and its peak resident memory (never less than this script's own,
+about 70 MiB). ``--no-index`` deletes the ledgers' indexes
 before each command.
 
 Run: python scripts/bench_million.py --folder /tmp/million [--rows 1000000] [--tree . --tree ../before]
@@ -147,24 +148,35 @@ def _save_state(folder: Path, state: dict[str, int]) -> None:
     (folder / "state.json").write_text(json.dumps(state))
 
 
-def _run(tree: Path, folder: Path, *arguments: str, until: Any = None) -> tuple[float, float | None, float]:
-    """Seconds of a command, seconds until ``until()`` was true, and peak MiB."""
+def _run(tree: Path, folder: Path, *arguments: str, until: Any = None) -> str:
+    """Run a command; what it took until ``until()`` was true, and until it ended."""
     command = [sys.executable, "-m", "weak2wise.engine", *arguments]
-    began, reached = time.monotonic(), None
+    began, reached = time.monotonic(), ""
     with (folder / "output").open("w+") as output:
         environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
         process = subprocess.Popen(command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        while until is not None and reached is None and process.poll() is None:
+        while until is not None and not reached and process.poll() is None:
             time.sleep(0.05)
             if until():
-                reached = time.monotonic() - began
+                peak, used = _so_far(process.pid)
+                seconds = time.monotonic() - began
+                reached = f"first request after {seconds:.1f} s, {used:.1f} s of CPU, {peak:.0f} MiB; all "
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
         if process.returncode:
             output.seek(0)
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{output.read()[-3000:]}")
-    return seconds, reached, usage.ru_maxrss / 1024
+    cpu = usage.ru_utime + usage.ru_stime
+    return f"{reached}{seconds:.1f} s, {cpu:.1f} s of CPU, {usage.ru_maxrss / 1024:.0f} MiB"
+
+
+def _so_far(pid: int) -> tuple[float, float]:
+    """A process's peak resident memory in MiB, and the seconds of CPU that it has used."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak) / 1024, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(tree: Path, folder: Path, what: str, *, index: bool) -> None:
@@ -186,13 +198,11 @@ def measure(tree: Path, folder: Path, what: str, *, index: bool) -> None:
 
             took = _run(tree, folder, "run", "--config", config, "--limit", str(state["done"]), *places, until=asked)
         _save_state(folder, state)
-        print(f"{label}: first request {took[1] or 0:.1f} s, exit {took[0]:.1f} s, {took[2]:.0f} MiB", flush=True)
-        return
-    if what == "again":
-        seconds, _, peak = _run(tree, folder, "run", "--config", config, "--limit", str(state["done"]))
+    elif what == "again":
+        took = _run(tree, folder, "run", "--config", config, "--limit", str(state["done"]))
     else:
-        seconds, _, peak = _run(tree, folder, what, work)
-    print(f"{label}: {seconds:.1f} s, {peak:.0f} MiB", flush=True)
+        took = _run(tree, folder, what, work)
+    print(f"{label}: {took}", flush=True)
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ def read_lines(folder: Path, on_line: OnLine, on_damage: OnDamage = refuse) -> T
     return torn
 
 
-def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool) -> Torn | None:
+def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool) -> tuple[Columns | None, Torn | None]:
     """Call ``on_shard`` for each shard, by its index where that can be believed, else by its lines. Blocks.
 
     Another process may be appending in the meantime.
@@ -96,18 +96,19 @@ def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool
     Args:
         folder: the shards.
         layout: which facts of the lines.
-        on_shard: takes them.
+        on_shard: takes them; only those of one shard are in memory at once.
         rebuild: write the index of each full shard that has none; no other process is writing here.
 
     Returns:
-        The torn end of the last shard, if it has one.
+        The facts of the last shard's lines, and its torn end; ``None`` if there is none.
 
     Raises:
         ConfigError: something is damaged in what was read.
         OSError: the files cannot be read.
     """
-    torn = None
+    columns = torn = None
     for shard, path, last in _shards(folder, refuse):
+        columns = None  # those of the shard before
         columns = index.load(path, layout)
         if columns is None:
             columns, stamp = Columns(layout), index.Stamp.of(path)
@@ -115,7 +116,7 @@ def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool
             if rebuild and not last:
                 index.save(path, columns, stamp)
         on_shard(shard, columns)
-    return torn
+    return columns, torn
 
 
 def _note_facts(columns: Columns, _location: int, line: bytes) -> None:

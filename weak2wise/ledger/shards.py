@@ -41,6 +41,7 @@ from weak2wise.ledger.reading import (
     read_facts,
     read_lines,
     refuse,
+    shard_numbers,
     shard_path,
 )
 
@@ -94,12 +95,9 @@ class Shards:
         try:
             make_private(self.folder)
             index.remove_unfinished(self.folder)
-
-            def take(shard: int, columns: Columns) -> None:
-                self._shard, self._columns = shard, columns
-                on_shard(shard, columns)
-
-            self.cut = read_facts(self.folder, self._layout, take, rebuild=True)
+            columns, self.cut = read_facts(self.folder, self._layout, on_shard, rebuild=True)
+            self._columns = columns or self._columns
+            self._shard = max(0, len(shard_numbers(self.folder)) - 1)
             if self.cut:
                 os.truncate(self.cut.path, self.cut.offset)
             self._fd = self._opened(self._shard)
