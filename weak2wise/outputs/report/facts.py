@@ -3,6 +3,7 @@
 import operator
 from array import array
 from collections import Counter
+from heapq import nlargest
 from itertools import islice
 from typing import Any
 
@@ -83,7 +84,7 @@ class Facts(Struct, kw_only=True):
 
     def slowest(self) -> list[int]:
         """The rows that took longest, in descending order."""
-        rows = sorted(range(len(self.seconds)), key=lambda row: -self.seconds[row])[:SLOWEST]
+        rows = nlargest(SLOWEST, range(len(self.seconds)), key=self.seconds.__getitem__)
         return [row for row in rows if self.seconds[row] > 0]
 
 
