@@ -221,11 +221,8 @@ class Journaled:
     def _without_secrets(self, completion: Completion) -> Completion:
         """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
         text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
-        text, reasoning, ended = (
-            self._redact(text),
-            reasoning and self._redact(reasoning),
-            ended and self._redact(ended),
-        )
+        redact = self._redact
+        text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
         if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
             return completion
         log.warning("answer.redacted", endpoint=self._endpoint, effect="a part of its key is replaced by [redacted]")
