@@ -89,7 +89,7 @@ def test_every_command_refuses_a_damaged_ledger_with_exit_2_and_says_what_to_do(
     assert path.read_bytes() == damaged
 
 
-@pytest.mark.parametrize("step", ["filter", "generate", "stepmask", "select", "sft"])
+@pytest.mark.parametrize("step", ["generate", "select"])
 def test_a_bit_that_the_disk_has_flipped_is_named_at_the_latest_when_the_output_files_are_written(
     finished: FinishedRun, tmp_path: Path, step: str
 ) -> None:

@@ -135,6 +135,7 @@ def _tail(shard: Path, size: int) -> str:
 
 
 def remove_unfinished(shards: Path) -> None:
-    """Remove what writers of the indexes of a folder's shards left that were killed. Blocks; raises ``OSError``."""
+    """Remove what writers of the indexes of a folder's shards left that were killed, where that can be done. Blocks."""
     for path in _folder(shards).glob(".*"):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
