@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from weak2wise.llm.call import Call, calling
-from weak2wise.llm.charges import MISSING
 from weak2wise.llm.journal import Answer, Journal, Journaled
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from weak2wise.llm.receipts import MISSING
 
 MEGABYTE = 1 << 20
 
@@ -203,6 +203,6 @@ async def test_charges_and_answers_are_the_same_by_the_index_and_by_the_lines(tm
             assert (of.prompt_tokens, of.cost_usd) == (sum(rows), 0.25 * len(rows)), (role, number)
             assert of.calls == sum(row % 4 > 0 for row in rows)
     seen: list[tuple[int, str, bool, int]] = []
-    again.look(lambda charge: seen.append((charge.row, charge.role, charge.answered, charge.prompt_tokens)))
+    again.look(lambda receipt: seen.append((receipt.row, receipt.role, receipt.answered, receipt.prompt_tokens)))
     assert seen == [(row, role, row % 4 > 0, row) for row in range(12) for role in ("weak", "strong/a")]
     await again.close()

@@ -15,8 +15,8 @@ from msgspec import Struct, field
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.ledger.outcomes import Ledger, RowStatus
-from weak2wise.llm.charges import Spent
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.decontaminate import Overlap
 from workers.method import METHOD, last_asking

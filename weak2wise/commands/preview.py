@@ -24,8 +24,8 @@ from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
-from weak2wise.llm.charges import Spent
 from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.host import Host
@@ -126,7 +126,7 @@ async def _count(config: Config) -> int:
 def show_costs(work: WorkDir, questions: int, console: Console) -> None:
     """Print what the previewed questions cost, and what ``questions`` of their kind would, as a range."""
     spent: dict[int, Spent] = {}
-    work.journal.look(lambda charge: spent.setdefault(charge.row, Spent()).add(charge))
+    work.journal.look(lambda receipt: spent.setdefault(receipt.row, Spent()).add(receipt))
     if not spent:
         return
     costs = sorted(one.cost_usd for one in spent.values())

@@ -25,8 +25,8 @@ from weak2wise.ledger.columns import Columns
 from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
-from weak2wise.llm.charges import LAYOUT, Charge, Spent, Sums, add_up, askers, charge_of, charges, select, short_key
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.receipts import LAYOUT, Receipt, Spent, Sums, add_up, askers, receipt_of, receipts, select, short_key
 from weak2wise.llm.single_flight import single_flight
 from weak2wise.telemetry.log import log
 
@@ -43,9 +43,9 @@ class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
     redacted: bool = False
 
     @property
-    def charge(self) -> Charge:
+    def receipt(self) -> Receipt:
         """What the line costs."""
-        return charge_of(self.row, self.key, (self.role, self.endpoint), self.completion.usage, self.cost_usd)
+        return receipt_of(self.row, self.key, (self.role, self.endpoint), self.completion.usage, self.cost_usd)
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
@@ -89,12 +89,12 @@ class Journal:
         self._shards.open(take)
         self.spent = {(role, endpoint): spent for (role, endpoint, _), spent in sums.items()}
 
-    def look(self, on_charge: Callable[[Charge], object]) -> None:
-        """Pass every line's charge to ``on_charge``, changing nothing. Blocks; raises as ``Shards.open``."""
+    def look(self, on_receipt: Callable[[Receipt], object]) -> None:
+        """Pass every line's receipt to ``on_receipt``, changing nothing. Blocks; raises as ``Shards.open``."""
 
         def take(_shard: int, lines: Columns) -> None:
-            for charge in charges(lines):
-                on_charge(charge)
+            for receipt in receipts(lines):
+                on_receipt(receipt)
 
         self._shards.look(take)
 
@@ -132,11 +132,11 @@ class Journal:
 
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""
-        charge = answer.charge
-        location = await self._shards.append(self._encoder.encode(answer), charge)
-        self.spent.setdefault((answer.role, answer.endpoint), Spent()).add(charge)
-        if charge.answered:
-            self._note(answer.row, charge.short, location)
+        receipt = answer.receipt
+        location = await self._shards.append(self._encoder.encode(answer), receipt)
+        self.spent.setdefault((answer.role, answer.endpoint), Spent()).add(receipt)
+        if receipt.answered:
+            self._note(answer.row, receipt.short, location)
 
     @property
     def total_usd(self) -> float:

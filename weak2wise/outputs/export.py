@@ -11,7 +11,7 @@ from msgspec import Struct
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import replacing, write_atomic
 from weak2wise.ledger.outcomes import Done
-from weak2wise.llm.charges import Charge
+from weak2wise.llm.receipts import Receipt
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.provenance import in_words, of_row
 from weak2wise.outputs.settings import public_name
@@ -71,12 +71,12 @@ def _row_costs(work: WorkDir) -> dict[int, _RowCost]:
     """By row; only rows that were judged by an LLM or cost money."""
     costs: dict[int, _RowCost] = {}
 
-    def count(charge: Charge) -> None:
-        judged = charge.role == "judge"
-        if judged or charge.cost_usd:
-            cost = costs.setdefault(charge.row, _RowCost())
-            cost.judged += judged and charge.answered
-            cost.cost_usd += charge.cost_usd
+    def count(receipt: Receipt) -> None:
+        judged = receipt.role == "judge"
+        if judged or receipt.cost_usd:
+            cost = costs.setdefault(receipt.row, _RowCost())
+            cost.judged += judged and receipt.answered
+            cost.cost_usd += receipt.cost_usd
 
     work.journal.look(count)
     return costs

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from msgspec import Struct, structs
 
 from weak2wise.ledger.outcomes import RowStatus
-from weak2wise.llm.charges import MISSING, Spent
+from weak2wise.llm.receipts import MISSING, Spent
 from weak2wise.outputs.summary import RoleUse
 from weak2wise.outputs.work_dir import WorkDir
 from workers.method import METHOD

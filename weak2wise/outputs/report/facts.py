@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.outcomes import Done, Failed
-from weak2wise.llm.charges import Spent
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Scored
 
@@ -97,7 +97,7 @@ def gather(work: WorkDir) -> Facts:
     work.made(Scored).each_done(_Scored, lambda done: _scored(facts, done))
     work.made(Golden).each_done(_Golden, lambda done: _golden(facts, done))
     facts.spent = {(role, endpoint): spent for (role, endpoint, _), spent in work.journal.sums().items()}
-    work.journal.look(lambda charge: _add(facts.tokens, charge.row, charge.completion_tokens))
+    work.journal.look(lambda receipt: _add(facts.tokens, receipt.row, receipt.completion_tokens))
     facts.failures = list(islice(work.account.up_to(work.through[-1]).failures(), LISTED_FAILURES))
     return facts
 

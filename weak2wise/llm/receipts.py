@@ -11,7 +11,7 @@ from weak2wise.ledger.columns import TEXT, Columns, Layout
 from weak2wise.llm.model import Usage
 
 
-class Charge(NamedTuple):
+class Receipt(NamedTuple):
     """One line of the journal.
 
     ``asker`` is role and endpoint in one text; ``short`` is half of the answer's key. Not ``answered``: the answer
@@ -34,9 +34,9 @@ class Charge(NamedTuple):
         return asker_of(self.asker)[0]
 
 
-def charge_of(row: int, key: str, asker: tuple[str, str], usage: Usage, cost_usd: float) -> Charge:
-    """The charge of an answer, to role and endpoint. Raises ``ValueError`` if its key is not one."""
-    return Charge(
+def receipt_of(row: int, key: str, asker: tuple[str, str], usage: Usage, cost_usd: float) -> Receipt:
+    """The receipt of an answer, to role and endpoint. Raises ``ValueError`` if its key is not one."""
+    return Receipt(
         row,
         "\0".join(asker),
         key != "",
@@ -64,17 +64,17 @@ class Spent(Struct):
     estimated: int = 0
     wasted_usd: float = 0.0
 
-    def add(self, charge: Charge) -> None:
+    def add(self, receipt: Receipt) -> None:
         """Count one line of the journal."""
-        if charge.answered:
+        if receipt.answered:
             self.calls += 1
         else:
-            self.wasted_usd += charge.cost_usd
-        self.estimated += charge.estimated
-        self.prompt_tokens += charge.prompt_tokens
-        self.completion_tokens += charge.completion_tokens
-        self.cached_tokens += charge.cached_tokens
-        self.cost_usd += charge.cost_usd
+            self.wasted_usd += receipt.cost_usd
+        self.estimated += receipt.estimated
+        self.prompt_tokens += receipt.prompt_tokens
+        self.completion_tokens += receipt.completion_tokens
+        self.cached_tokens += receipt.cached_tokens
+        self.cost_usd += receipt.cost_usd
 
     def add_all(self, other: "Spent", sign: int = 1) -> None:
         """Add what another one has counted, or take it away (-1)."""
@@ -94,7 +94,7 @@ class _UsageOnly(Struct):
 
 
 class _Receipt(Struct):
-    """The parts of a line that make its charge; the texts are skipped."""
+    """The parts of a line that make its receipt; the texts are skipped."""
 
     row: Annotated[int, Meta(ge=0)]
     key: str
@@ -107,21 +107,21 @@ class _Receipt(Struct):
 _RECEIPT = msgspec.json.Decoder(_Receipt)
 
 
-def _charge(line: bytes) -> Charge:
+def _receipt(line: bytes) -> Receipt:
     said = _RECEIPT.decode(line)
-    return charge_of(said.row, said.key, (said.role, said.endpoint), said.completion.usage, said.cost_usd)
+    return receipt_of(said.row, said.key, (said.role, said.endpoint), said.completion.usage, said.cost_usd)
 
 
 def _sums(lines: Columns) -> list[Any]:
     """What was spent by each asker, in the order of the askers."""
     spent = {text: Spent() for text in lines.texts}
-    for charge in charges(lines):
-        spent[charge.asker].add(charge)
+    for receipt in receipts(lines):
+        spent[receipt.asker].add(receipt)
     return msgspec.to_builtins(list(spent.values()))  # type: ignore[no-any-return]
 
 
 _TYPES = {"asker": TEXT, "answered": "B", "short": "Q", "cost_usd": "d", "estimated": "B"}
-LAYOUT = Layout("charges 1", {name: _TYPES.get(name, "I") for name in Charge._fields}, _charge, _sums)
+LAYOUT = Layout("receipts 1", {name: _TYPES.get(name, "I") for name in Receipt._fields}, _receipt, _sums)
 """What the journal's index keeps."""
 
 
@@ -136,12 +136,12 @@ def askers(lines: Columns) -> list[tuple[str, str]]:
     return list(map(asker_of, lines.texts))
 
 
-def charges(lines: Columns, chosen: Sequence[int] | None = None) -> Iterator[Charge]:
-    """The charge of each line; ``chosen``: only of lines for which it has something else than 0."""
-    columns = (lines[name] for name in Charge._fields)
+def receipts(lines: Columns, chosen: Sequence[int] | None = None) -> Iterator[Receipt]:
+    """The receipt of each line; ``chosen``: only of lines for which it has something else than 0."""
+    columns = (lines[name] for name in Receipt._fields)
     some = columns if chosen is None else (compress(column, chosen) for column in columns)
     for row, asker, *others in zip(*some, strict=True):
-        yield Charge(row, lines.texts[asker], *others)
+        yield Receipt(row, lines.texts[asker], *others)
 
 
 def select(lines: Columns, by_row: Sequence[bytes], missing: int) -> list[int]:
@@ -170,8 +170,8 @@ def add_up(sums: Sums, lines: Columns, classes: Callable[[str], bytes] | None = 
         return
     of_lines = select(lines, [classes(role) for role, _ in known], MISSING)
     others: Sums = {}
-    for number, charge in zip(filter(None, of_lines), charges(lines, of_lines), strict=True):
-        others.setdefault((*asker_of(charge.asker), number), Spent()).add(charge)
+    for number, receipt in zip(filter(None, of_lines), receipts(lines, of_lines), strict=True):
+        others.setdefault((*asker_of(receipt.asker), number), Spent()).add(receipt)
     for (role, endpoint, number), part in others.items():
         sums.setdefault((role, endpoint, number), Spent()).add_all(part)
         sums[role, endpoint, 0].add_all(part, sign=-1)
