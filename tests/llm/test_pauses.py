@@ -1,12 +1,13 @@
 """How long a 429 or a reported quota holds requests back, and what of it is learned: by a clock that the test sets."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.llm.test_limits import leave, taken
 from tests.logs import captured_logs
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits import limits as module
 from weak2wise.llm.limits.limits import Limits, Slot
 
@@ -68,7 +69,7 @@ async def test_a_bare_429_is_waited_out_for_a_second_then_two_and_a_minute_at_mo
 
 async def taken_after_pause(limits: Limits) -> list[Slot]:
     """A request that is sent once the pause is over."""
-    clock = module.time
+    clock: Any = vars(module)["time"]
     assert isinstance(clock, Clock)
     clock.now += limits.pause_left
     return await taken(limits, 1)

@@ -197,7 +197,7 @@ class Transport:
             error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
             raise
 
-    async def _refusal(self, response: aiohttp.ClientResponse, silent: Deadline) -> ModelError | Unusable:
+    async def _refusal(self, response: aiohttp.ClientResponse, silent: Deadline | None) -> ModelError | Unusable:
         """The error that a reply with another status than 200 stands for."""
         text = b"".join([chunk async for chunk in self._chunks(response, silent)])
         wait = retry_after(response.headers, response.status)
