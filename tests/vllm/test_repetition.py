@@ -57,7 +57,8 @@ def answers(draw: st.DrawFn) -> list[int]:
         size, kinds = draw(st.integers(1, LONGEST + 9)), draw(st.sampled_from((1, 2, 5, 1000)))
         pattern = [rng.randrange(kinds) for _ in range(size)]
         run = (pattern * (COPIES + 1))[: draw(st.integers(0, (COPIES + 1) * size))]
-        if run and draw(st.booleans()):
+        is_changed = draw(st.booleans())
+        if run and is_changed:
             run[draw(st.integers(0, len(run) - 1))] = 7
         tokens += run
     return tokens

@@ -70,7 +70,7 @@ class TestEngine:
         assert len(set(texts)) == 3
 
     async def test_answers_are_those_of_vllm_itself(self, model: VllmModel) -> None:
-        """Text, tokens and finish reason, also of an answer that goes round in circles, which then leaves the engine."""
+        """Text, tokens and finish reason, also of an answer that runs in circles, which then leaves the engine."""
         module = import_module("weak2wise.llm.vllm.engine")
         endpoint = structs.replace(model.endpoint, generation_kwargs=GenerationKwargs(max_new_tokens=400))
         assert model._engine is not None
