@@ -9,8 +9,9 @@ Two engines with the same weights run side by side, one of them idle at any time
 
 Printed are medians over the rounds, in microseconds of CPU time a token: of the engine's process, and of the front end,
 which is the process that asked. The answers are compared: all four ways have to give the same tokens and texts.
+Before that, the two functions alone, vLLM's and ours, on the text of this project's docs.
 
-    python scripts/bench_tokens.py [--tokens 1024] [--in-flight 64] [--rounds 3]
+    python scripts/bench_tokens.py [--tokens 1024] [--in-flight 64] [--rounds 3] [--functions-only]
 """
 
 import argparse
@@ -50,6 +51,11 @@ class Said(NamedTuple):
     tokens: int
 
 
+def pages() -> list[str]:
+    """The project's docs, the characters of ASCII in them: others would make texts whose end is no character."""
+    return [page.read_text().encode("ascii", "ignore").decode() for page in sorted(ROOT.glob("docs/*.md"))]
+
+
 def write_model(folder: Path) -> None:
     """Write a Llama of one tiny layer without weights, and a tokenizer for it, made from the project's own docs."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -57,8 +63,7 @@ def write_model(folder: Path) -> None:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    pages = (page.read_text().encode("ascii", "ignore").decode() for page in sorted(ROOT.glob("docs/*.md")))
-    tokenizer.train_from_iterator(pages, trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False))
+    tokenizer.train_from_iterator(pages(), trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False))
     size = tokenizer.get_vocab_size()
     tokenizer.add_special_tokens(["<end>"])  # beyond what the model knows, so every answer is as long as it may be
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -134,6 +139,7 @@ async def main() -> None:
     parser.add_argument("--tokens", type=int, default=1024, help="of each answer")
     parser.add_argument("--in-flight", type=int, default=64, help="answers made at once")
     parser.add_argument("--rounds", type=int, default=3, help="measured ones; one more comes first")
+    parser.add_argument("--functions-only", action="store_true", help="start no engine")
     options = parser.parse_args()
     for name, value in {
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -144,7 +150,85 @@ async def main() -> None:
         os.environ.setdefault(name, value)
     with TemporaryDirectory() as folder:
         write_model(Path(folder))
-        await compare(Console(width=100), folder, options.tokens, options.in_flight, options.rounds)
+        console = Console(width=100)
+        print_functions(console, Path(folder))
+        if not options.functions_only:
+            await compare(console, folder, options.tokens, options.in_flight, options.rounds)
+
+
+class Alone:
+    """What is done for each token of an answer, without an engine: by vLLM's functions and by ours."""
+
+    def __init__(self, tokenizer: Any, prompt: list[int]) -> None:
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+
+    def check_each(self, tokens: list[int]) -> None:
+        """Repetition by vLLM: at every token, of which this makes a copy."""
+        from vllm.v1.core.sched.utils import check_sequence_repetition
+
+        from weak2wise.llm.vllm.engine import REPETITION
+
+        for number in range(1, len(tokens) + 1):
+            check_sequence_repetition(tokens[:number], REPETITION)
+
+    def copy_each(self, tokens: list[int]) -> None:
+        """The copies alone, which vLLM does not make."""
+        for number in range(1, len(tokens) + 1):
+            tokens[:number]
+
+    def as_delivered(self, tokens: list[int]) -> None:
+        """Repetition by us."""
+        from weak2wise.llm.vllm.engine import DELIVERY
+        from weak2wise.llm.vllm.repetition import Repetition
+
+        repetition = Repetition()
+        for start in range(0, len(tokens), DELIVERY):
+            repetition.extend(tokens[start : start + DELIVERY])
+
+    def step_by_step(self, tokens: list[int]) -> None:
+        """Text by what vLLM uses."""
+        from tokenizers.decoders import DecodeStream
+
+        stream, text = DecodeStream(ids=self._prompt, skip_special_tokens=True), ""
+        for token in tokens:
+            text += stream.step(self._tokenizer, token) or ""
+
+    def at_the_end(self, tokens: list[int]) -> None:
+        """Text by us."""
+        from weak2wise.llm.vllm.detokenizer import texts
+
+        "".join(texts(self._tokenizer, self._prompt, tokens))
+
+
+def print_functions(console: Console, folder: Path) -> None:
+    """Microseconds a token for repetition and for text, by vLLM's functions and by ours; the best of five times."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = tokenizer.encode("".join(pages())).ids
+    alone = Alone(tokenizer, ids[:50])
+    table = Table("tokens of an answer", "repetition by vLLM, us a token", "by us", "text by vLLM", "by us")
+    for length in (128, 256, 512, 1024, 8192):
+        checked, copied, *others = (
+            min(timed(function, ids[at * 99 : at * 99 + length]) for at in range(5)) * 1e6 / length
+            for function in (
+                alone.check_each,
+                alone.copy_each,
+                alone.as_delivered,
+                alone.step_by_step,
+                alone.at_the_end,
+            )
+        )
+        table.add_row(f"{length:,}", *(f"{cost:.2f}" for cost in (checked - copied, *others)))
+    console.print(table)
+
+
+def timed(function: Callable[[list[int]], None], tokens: list[int]) -> float:
+    """CPU seconds that a call takes."""
+    began = time.process_time()
+    function(tokens)
+    return time.process_time() - began
 
 
 async def compare(console: Console, folder: str, tokens: int, in_flight: int, rounds: int) -> None:
