@@ -1,14 +1,13 @@
-"""The text of an answer's tokens, all at once: the same text that vLLM makes of them token by token.
+"""The text of an answer's tokens, made at once: the same text that vLLM makes of them token by token.
 
-What makes the two differ is left to the slow way, which is vLLM's own, with the ``DecodeStream`` of Hugging Face's
-tokenizers: bytes that are no character, as where an answer ends within one. vLLM leaves out an unfinished last
-character, together with all of the token that it begins in.
+The two may differ where some bytes are no character, as where an answer ends within one: vLLM then leaves out the
+unfinished character, and with it all of the token in which it begins. So such an answer is decoded token by token here,
+too, with the ``DecodeStream`` of Hugging Face's tokenizers, as vLLM does.
 """
 
 from collections.abc import Iterator, Sequence
 
-from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
+from tokenizers import Tokenizer, decoders
 
 PIECE = 4096
 """Tokens decoded without a pause for the event loop: one or two milliseconds."""
@@ -54,7 +53,7 @@ class _Steps:
 
     def __init__(self, tokenizer: Tokenizer, before: list[int]) -> None:
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(ids=before, skip_special_tokens=True)
+        self._stream = decoders.DecodeStream(ids=before, skip_special_tokens=True)
 
     def text(self, token: int) -> str:
         """What this token adds to the text."""
@@ -63,5 +62,5 @@ class _Steps:
         except Exception as error:  # the library has no type of its own for it
             if not str(error).startswith(_OUT_OF_STEP):
                 raise
-            self._stream = DecodeStream(skip_special_tokens=True)
+            self._stream = decoders.DecodeStream(skip_special_tokens=True)
             return self._stream.step(self._tokenizer, token) or ""
