@@ -194,3 +194,30 @@ def test_a_loser_is_left_as_soon_as_it_cannot_win() -> None:
 def test_a_candidate_without_steps_wins_a_tie_at_0_as_any_other() -> None:
     assert Race([0], [2, 1], [["bit"], []]).wanted() == []
     assert Race([0], [1, 2], [["bit"], []]).wanted() == ["bit"]
+
+
+def test_bits_asked_ahead_are_those_needed_next_if_the_unknown_ones_are_as_most_were() -> None:
+    """Then, if there is room for more, those needed if they are the other way."""
+    race = Race([1, 2, 4], [1, 2], [["a0", "a1", "a2"], ["b0", "b1", "b2"]])
+    assert race.wanted() == ["a2"]
+    assert race.wanted(2) == ["a2", "b2"], "none is known: they are taken for not reached"
+    assert race.wanted(10) == ["a2", "b2", "a1", "b1", "a0", "b0"]
+    race.learn("a2", 1)
+    assert race.wanted(2) == ["a1", "a0"]
+    assert race.wanted(10) == ["a1", "a0", "b2"]
+    race.learn("a1", 0)
+    assert race.wanted(2) == ["b2", "a0"], "as many were as were not"
+    race.learn("b2", 0)
+    race.learn("a0", 0)
+    assert race.wanted(10) == []
+    assert (race.s_list(0), race.s_list(1)) == ((0, 0, 1), (None, None, 0))
+    assert race.needed() == {"a0", "a1", "a2", "b2"}
+
+
+def test_of_levels_that_are_worth_the_same_the_one_that_hides_most_is_asked_first() -> None:
+    assert Race([1, 1, 1], [1], [["a0", "a1", "a2"]]).wanted(3) == ["a2", "a1", "a0"]
+
+
+def test_evidence_is_a_sign_for_each_mask_level() -> None:
+    assert StepMask.explain(Score(score=0.5, s_list=(1, 0, None, 1))) == "✓✗·✓"
+    assert StepMask.explain(Score(score=0.0, s_list=())) == "no steps"

@@ -87,6 +87,7 @@ class Spent(Struct):
 
 _ANSWER = msgspec.json.Decoder(Answer)
 _RECEIPT = msgspec.json.Decoder(Receipt)
+_EMPTY = array("Q")
 
 
 def _short(key: str) -> int:
@@ -140,9 +141,14 @@ class Journal:
     def _note(self, line: Answer | Receipt, location: int) -> None:
         self._index.setdefault(line.row, array("Q")).extend((_short(line.key), location))
 
+    def knows(self, row: int, key: str) -> bool:
+        """Whether there is an answer of the row for this key, going by the index alone."""
+        known, short = self._index.get(row, _EMPTY), _short(key)
+        return any(known[at] == short for at in range(0, len(known), 2))
+
     async def find(self, row: int, key: str) -> Completion | None:
         """The row's answer for this key, if there is one. Raises as ``Shards.read``."""
-        known = self._index.get(row, array("Q"))
+        known = self._index.get(row, _EMPTY)
         short = _short(key)
         for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
             answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
@@ -230,18 +236,20 @@ class Journaled:
             call.drain,
             lambda usage: record(Completion(text="", usage=usage), ""),
             self._role,
+            key,
         )
         with calling(narrowed):
             completion = await self._model.complete(prompt)
-        clean = self._without_secrets(completion)
+        clean = without_secrets(completion, self._redact, self._endpoint)
         await record(clean, key, redacted=clean is not completion)
         return clean
 
-    def _without_secrets(self, completion: Completion) -> Completion:
-        """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
-        said = completion.text, completion.reasoning, completion.finish_reason
-        text, reasoning, ended = (part and self._redact(part) for part in said)
-        if (text, reasoning, ended) == said:
-            return completion
-        log.warning("answer.redacted", endpoint=self._endpoint, effect="a part of its key is replaced by [redacted]")
-        return structs.replace(completion, text=text or "", reasoning=reasoning, finish_reason=ended)
+
+def without_secrets(completion: Completion, redact: Callable[[str], str], endpoint: str) -> Completion:
+    """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
+    text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
+    text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
+    if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
+        return completion
+    log.warning("answer.redacted", endpoint=endpoint, effect="a part of its key is replaced by [redacted]")
+    return structs.replace(completion, text=text, reasoning=reasoning, finish_reason=ended)

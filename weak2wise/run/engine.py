@@ -169,8 +169,9 @@ class Engine:
             monitors = [
                 group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
                 group.create_task(work.observer.watch()),
-                group.create_task(progress(work.observer)),
+                group.create_task(progress(work.observer, work.batches.outstanding)),
                 group.create_task(stop_when_moved(folder, self.drain)),
+                group.create_task(work.batches.run()),
             ]
             await run(
                 self._plan.input.questions,
@@ -180,7 +181,9 @@ class Engine:
                 finished=work.store.journal.release,
                 only=work.only,
                 salvage_rounds=self.config.engine.salvage_rounds,
+                outstanding=work.batches.outstanding,
             )
+            await work.batches.settle()
             for monitor in monitors:
                 monitor.cancel()
 

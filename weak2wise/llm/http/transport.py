@@ -1,12 +1,11 @@
 """One HTTP exchange: send a body, read the reply, and turn every failure into one of our error types."""
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -57,6 +56,13 @@ class _Connector(aiohttp.TCPConnector):
         """Connect within ``CONNECT_SECONDS``. Raises ``TimeoutError``, of which aiohttp makes an error of its own."""
         async with Deadline(CONNECT_SECONDS):
             return await super()._create_connection(*args, **kwargs)
+
+
+class Reply(NamedTuple):
+    """A reply whose body is still to come; each part of it that arrives renews ``silent``."""
+
+    response: aiohttp.ClientResponse
+    silent: Deadline
 
 
 class Transport:
@@ -128,22 +134,22 @@ class Transport:
     async def _in_time(self, url: str, body: bytes, slot: Slot, reply: Incoming) -> Completion:
         end = self._endpoint
         try:
-            async with (
-                Deadline(end.request_timeout) as whole,
-                Deadline(end.idle_timeout if end.stream else math.inf) as silent,
-            ):
-                return await self._exchange(url, body, slot, reply, whole=whole, silent=silent)
+            async with Deadline(end.request_timeout) as whole:
+                if not end.stream:
+                    return await self._exchange(url, body, slot, reply, whole=whole)
+                async with Deadline(end.idle_timeout) as silent:
+                    return await self._exchange(url, body, slot, reply, whole=whole, silent=silent)
         except TimeoutError:
             if reply.whole:  # it is paid for: do not ask again for its last bytes
                 return reply.completion()
             raise self._timeout() from None
 
     async def _exchange(
-        self, url: str, body: bytes, slot: Slot, reply: Incoming, *, whole: Deadline, silent: Deadline
+        self, url: str, body: bytes, slot: Slot, reply: Incoming, *, whole: Deadline, silent: Deadline | None = None
     ) -> Completion:
         assert self._session is not None
         proxy = self._proxies.get(url, _DIRECT)
-        try:
+        with self._faults(url):
             async with self._session.post(url, data=body, allow_redirects=False, **proxy) as response:
                 self._host_found = True
                 headers = response.headers
@@ -153,10 +159,58 @@ class Transport:
                 if response.status == 200:
                     reply.named_events = response.content_type == "text/event-stream"
                     return await self._answer(response, reply, whole, silent)
-                text = b"".join([chunk async for chunk in self._chunks(response, silent)])
-                wait = retry_after(headers, response.status)
-                location, host = headers.get("Location"), response.url.host or ""
-                raise error_for(response.status, text, self._name, wait, location, host=host)
+                raise await self._refusal(response, silent)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, *, data: Any = None, kind: str = "application/json", seconds: float
+    ) -> "AsyncIterator[Reply]":
+        """Send another request than a chat and open its reply, for calls about files and batches.
+
+        Args:
+            method: of HTTP.
+            path: under the base URL, with its query.
+            data: the body.
+            kind: its content type.
+            seconds: how long nothing may come, or go, before the request counts as failed.
+
+        Raises:
+            ModelError, Unusable: see ``weak2wise.llm.errors``; their messages hold no key.
+        """
+        assert self._session is not None
+        url = _url(self._endpoint.base_url, path)
+        proxy = self._proxies.get(models_url(self._endpoint), _DIRECT)
+        try:
+            async with Deadline(seconds) as silent:
+                with self._faults(url):
+                    async with self._session.request(
+                        method, url, data=data, allow_redirects=False, headers={"Content-Type": kind}, **proxy
+                    ) as response:
+                        self._host_found = True
+                        if response.status not in {200, 201, 202, 204}:
+                            raise await self._refusal(response, silent)
+                        yield Reply(response, silent)
+        except TimeoutError:
+            message = f"no answer to {method} {path.partition('?')[0]} within {seconds:g} s"
+            raise self._unheard(self._transient("timeout", message)) from None
+        except (ModelError, Unusable) as error:
+            error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
+            raise
+
+    async def _refusal(self, response: aiohttp.ClientResponse, silent: Deadline) -> ModelError | Unusable:
+        """The error that a reply with another status than 200 stands for."""
+        text = b"".join([chunk async for chunk in self._chunks(response, silent)])
+        wait = retry_after(response.headers, response.status)
+        location, host = response.headers.get("Location"), response.url.host or ""
+        error = error_for(response.status, text, self._name, wait, location, host=host)
+        error.status = response.status
+        return error
+
+    @contextmanager
+    def _faults(self, url: str) -> Iterator[None]:
+        """Make one of our errors out of aiohttp's."""
+        try:
+            yield
         except aiohttp.ConnectionTimeoutError:
             raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -192,7 +246,7 @@ class Transport:
         )
 
     async def _answer(
-        self, response: aiohttp.ClientResponse, reply: Incoming, whole: Deadline, silent: Deadline
+        self, response: aiohttp.ClientResponse, reply: Incoming, whole: Deadline, silent: Deadline | None
     ) -> Completion:
         try:
             async for chunk in self._chunks(response, silent):
@@ -210,12 +264,13 @@ class Transport:
                     await response.content.readany()
         return completion
 
-    async def _chunks(self, response: aiohttp.ClientResponse, silent: Deadline) -> AsyncIterator[bytes]:
-        """The decompressed body as it arrives. Raises ``Transient`` if it is too large."""
+    async def _chunks(self, response: aiohttp.ClientResponse, silent: Deadline | None) -> AsyncIterator[bytes]:
+        """The decompressed body as it arrives, each piece a sign of life. Raises ``Transient`` if it is too large."""
         most = self._endpoint.max_response_mb
         size = 0
         async for chunk in response.content.iter_any():
-            silent.renew()
+            if silent:
+                silent.renew()
             size += len(chunk)
             if size > most << 20:
                 raise self._transient("oversized", f"an answer of more than {most} MiB")

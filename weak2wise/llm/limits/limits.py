@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from asyncio_throttle import Throttler
 
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 from weak2wise.llm.limits.adaptive_rate import AdaptiveRate, Epoch
 from weak2wise.llm.limits.call_sizes import CallSizes
@@ -45,6 +45,8 @@ def _always() -> bool:
 
 class Slot:
     """Permission to send one request. Call ``release`` when the request is over, whatever its result."""
+
+    __slots__ = ("_limits", "charge", "epoch", "number", "sent_at", "tokens")
 
     def __init__(self, limits: "Limits", epoch: Epoch, number: int, sent_at: float, charge: Charge | None) -> None:
         self._limits = limits
