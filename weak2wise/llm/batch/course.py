@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import structs
 
+from weak2wise.config.batch import seconds_of
 from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.batch.fetching import Fetched, Fetching
 from weak2wise.llm.batch.record import BatchState
@@ -62,7 +63,7 @@ class Course:
         self._parts = sender.parts
         self._poll = sender.batch.poll_seconds
         self._fresh = fresh
-        self._cancelled = False
+        self._cancelled_for: set[str] = set()
         self._tried_at = 0.0
         self._file = file_of(self._parts.work_dir, state.key)
 
@@ -189,23 +190,34 @@ class Course:
                 await self._note(status=remote.word, done=remote.done, results=remote.results)
             if remote.is_final:
                 ended_at = min(ended_at, time.time())
-                if remote.results or remote.word == "failed" or time.time() - ended_at > FILES_SECONDS:
+                if remote.is_all_there or remote.word == "failed" or time.time() - ended_at > FILES_SECONDS:
                     return remote
-            elif (late := self._late or self._overdue) and not self._cancelled:
-                self._cancelled = await persistently(
-                    lambda: self._provider.cancel(self.state.batch_id), "cancel of a batch"
-                )
-                log.warning(
-                    "batch.late", endpoint=self._sender.name, batch=self.state.batch_id, cancelled=self._cancelled
-                )
-                if not (self._cancelled or remote.is_known) and late:
-                    return remote  # it has ended, in a status that nobody knows
+            elif await self._cancelled_late(remote):
+                return remote
             await asyncio.sleep(self._poll)
+
+    async def _cancelled_late(self, remote: RemoteBatch) -> bool:
+        """Cancel a batch that takes too long; returns whether it has ended, in a status that nobody knows."""
+        for reason, holds in (("finish_by", self._late), ("window", self._overdue)):
+            if holds and reason not in self._cancelled_for:
+                self._cancelled_for.add(reason)
+                accepted = await persistently(lambda: self._provider.cancel(self.state.batch_id), "cancel of a batch")
+                log.warning(
+                    "batch.late",
+                    endpoint=self._sender.name,
+                    batch=self.state.batch_id,
+                    status=remote.word,
+                    why=reason,
+                    cancelled=accepted,
+                )
+                if not (accepted or remote.is_known):
+                    return True
+        return False
 
     @property
     def _overdue(self) -> bool:
         """Whether it should have ended by itself long ago."""
-        window = self._sender.batch.window_seconds
+        window = seconds_of(self.state.window, "window")
         return time.time() - self.state.sent > window + max(GRACE * window, LOOKS * self._poll)
 
     def _check_account(self) -> None:
