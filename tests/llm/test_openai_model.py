@@ -9,7 +9,8 @@ import pytest
 from tests.logs import captured_logs
 from tests.loopback.fixed import saying
 from tests.loopback.replies import http
-from weak2wise.config import GenerationKwargs, OpenAIEndpoint, Prices
+from weak2wise.config import OpenAIEndpoint, Prices
+from weak2wise.config.endpoint_settings import GenerationKwargs
 from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.cost import CostBudget
@@ -172,7 +173,7 @@ async def test_its_load_shows_the_rate_where_that_and_not_the_limit_holds_calls_
 
 @pytest.mark.parametrize(("configured", "allowed"), [({}, None), ({"max_requests_per_minute": 6001}, 5881.0)])
 async def test_a_429_is_logged_once_for_its_burst_with_what_is_allowed_now(
-    configured: dict[str, float], allowed: float | None
+    configured: dict[str, Any], allowed: float | None
 ) -> None:
     refusal = http(b"", status=429, headers="Retry-After: 7\r\n")
     async with saying(refusal) as server, model(server.url, max_concurrent_requests=4, **configured) as asked:
