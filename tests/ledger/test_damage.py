@@ -10,6 +10,7 @@ import pytest
 
 from tests.ledger.test_ledger import MEGABYTE, Thing, bare, ignore, line_of, read_back, shards_in, write
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.outcomes import Done, Ledger, Outcome
 from weak2wise.llm.journal import Journal
 
@@ -51,7 +52,11 @@ def test_a_flipped_bit_anywhere_is_named_by_file_and_line(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "end",
-    [b"\0" * 9 + b"\n", b"rubbish\n", b"\0" * 9 + b"}\n\0\0", b"rubbish", b"\x01\x02\0\0", b'{"xxh64":"\0x', b"}"],
+    [
+        *(b"\0" * 9 + b"\n", b"rubbish\n", b"\0" * 9 + b"}\n\0\0", b"rubbish", b"\x01\x02\0\0", b'{"xxh64":"\0x', b"}"),
+        b'{"row":3,"key":"\xff',
+        pytest.param(b'{"row":' + b"[" * 200_000, id="nested"),
+    ],
 )
 def test_what_no_power_cut_leaves_at_the_end_is_refused(tmp_path: Path, end: bytes) -> None:
     asyncio.run(write(tmp_path, range(3)))
@@ -72,7 +77,15 @@ def test_a_whole_line_whose_line_break_is_damaged_is_not_torn(tmp_path: Path, mo
 @pytest.mark.parametrize(
     "cut",
     [
-        *(b"", b"{", b'{"row"', b'{"row":3,"key":"\xc3', b'{"status":"do', b'{"xxh64":"01'),
+        *(
+            b"",
+            b"{",
+            b'{"row":3,"key":"a word, ',
+            b'{"row"',
+            b'{"row":3,"key":"\xc3',
+            b'{"status":"do',
+            b'{"xxh64":"01',
+        ),
         pytest.param(b'{"row":' + b"9" * 5000, id="digits"),
     ],
 )
@@ -130,7 +143,8 @@ def test_a_line_nested_too_deeply_is_damage(tmp_path: Path) -> None:
 def test_an_old_outcome_that_decodes_but_says_nothing_known_is_damage(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "things").mkdir()
     shard(tmp_path / "things").write_bytes(line + b"\n")
-    with pytest.raises(ConfigError, match=r"things/00000\.jsonl: line 1 is damaged"):
+    ways = f"`weak2wise repair {tmp_path.parent}` sets"
+    with pytest.raises(ConfigError, match=rf"things/00000\.jsonl: line 1 is damaged.*{re.escape(ways)}"):
         Ledger("things", tmp_path, Thing, max_bytes=MEGABYTE, fsync_seconds=1).look()
 
 
@@ -165,6 +179,11 @@ def test_every_line_of_a_shard_is_json_with_a_checksum_of_the_rest(tmp_path: Pat
     lines = shard(tmp_path).read_bytes().splitlines(keepends=True)
     assert [bare(line) for line in lines] == [line_of(number) for number in range(5)]
     assert all(re.fullmatch(rb'\{"xxh64":"[0-9a-f]{16}","n":\d,"pad":"x*"\}\n', line) for line in lines)
+
+
+def test_a_line_that_is_sealed_apart_is_what_the_shards_write(tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path, range(3)))
+    assert b"".join(sealed(line_of(number)) for number in range(3)) == shard(tmp_path).read_bytes()
 
 
 def test_an_answer_whose_key_is_no_number_is_damage(tmp_path: Path) -> None:

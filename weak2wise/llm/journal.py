@@ -50,6 +50,7 @@ class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
 _ANSWER = msgspec.json.Decoder(Answer)
 _SWAPPED = bytes([1, 0]) + bytes(range(2, 256))
 """Makes 1 of 0 and 0 of 1."""
+_EMPTY = array("Q")
 
 
 class Journal:
@@ -120,9 +121,14 @@ class Journal:
     def _note(self, row: int, short: int, location: int) -> None:
         self._index.setdefault(row, array("Q")).extend((short, location))
 
+    def knows(self, row: int, key: str) -> bool:
+        """Whether there is an answer of the row for this key, going by the index alone."""
+        known, short = self._index.get(row, _EMPTY), short_key(key)
+        return any(known[at] == short for at in range(0, len(known), 2))
+
     async def find(self, row: int, key: str) -> Completion | None:
         """The row's answer for this key, if there is one. Raises as ``Shards.read``."""
-        known = self._index.get(row, array("Q"))
+        known = self._index.get(row, _EMPTY)
         short = short_key(key)
         for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
             answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
@@ -211,19 +217,20 @@ class Journaled:
             call.drain,
             lambda usage: record(Completion(text="", usage=usage), ""),
             self._role,
+            key,
         )
         with calling(narrowed):
             completion = await self._model.complete(prompt)
-        clean = self._without_secrets(completion)
+        clean = without_secrets(completion, self._redact, self._endpoint)
         await record(clean, key, redacted=clean is not completion)
         return clean
 
-    def _without_secrets(self, completion: Completion) -> Completion:
-        """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
-        text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
-        redact = self._redact
-        text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
-        if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
-            return completion
-        log.warning("answer.redacted", endpoint=self._endpoint, effect="a part of its key is replaced by [redacted]")
-        return structs.replace(completion, text=text, reasoning=reasoning, finish_reason=ended)
+
+def without_secrets(completion: Completion, redact: Callable[[str], str], endpoint: str) -> Completion:
+    """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
+    text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
+    text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
+    if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
+        return completion
+    log.warning("answer.redacted", endpoint=endpoint, effect="a part of its key is replaced by [redacted]")
+    return structs.replace(completion, text=text, reasoning=reasoning, finish_reason=ended)

@@ -171,8 +171,9 @@ class Engine:
             monitors = [
                 group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
                 group.create_task(work.observer.watch()),
-                group.create_task(progress(work.observer)),
+                group.create_task(progress(work.observer, work.batches.outstanding)),
                 group.create_task(stop_when_moved(folder, self.drain)),
+                group.create_task(work.batches.run()),
             ]
             over = await asyncio.to_thread(work.account.past, work.stages[-1].name)
             for row in compress(range(len(over)), over):
@@ -185,7 +186,9 @@ class Engine:
                 finished=work.store.journal.release,
                 only=work.only,
                 salvage_rounds=self.config.engine.salvage_rounds,
+                outstanding=work.batches.outstanding,
             )
+            await work.batches.settle()
             for monitor in monitors:
                 monitor.cancel()
 

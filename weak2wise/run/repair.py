@@ -19,6 +19,7 @@ from weak2wise.ledger.outcomes import Ledger
 from weak2wise.ledger.reading import Damage
 from weak2wise.ledger.repair import kept_in_file, take_out
 from weak2wise.ledger.shards import READ_ONLY
+from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.journal import Answer, Journal
 from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.receipts import Spent
@@ -115,6 +116,7 @@ def repair(work_dir: Path) -> Repaired | None:
 
         for ledger in ledgers:
             ledger.damage(keep)
+        BatchRecord(folder, **READ_ONLY).damage(keep)  # each line says all that an earlier one did
         journal.damage(averages.note, keep_answer)
     if not instead:
         return None
