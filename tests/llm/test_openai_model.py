@@ -10,7 +10,7 @@ from tests.logs import captured_logs
 from tests.loopback.fixed import saying
 from tests.loopback.replies import http
 from weak2wise.config import OpenAIEndpoint, Prices
-from weak2wise.config.endpoints import GenerationKwargs
+from weak2wise.config.endpoint_settings import GenerationKwargs
 from weak2wise.errors import RecordError
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.cost import CostBudget

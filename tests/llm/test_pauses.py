@@ -6,7 +6,7 @@ import pytest
 
 from tests.llm.test_limits import leave, taken
 from tests.logs import captured_logs
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits import limits as module
 from weak2wise.llm.limits.limits import Limits, Slot
 

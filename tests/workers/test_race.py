@@ -57,6 +57,18 @@ class Table:
             self.weights, lengths, [[(c, level) for level in range(len(row))] for c, row in enumerate(self.bits)]
         )
 
+    def needed_if(self, known: dict[tuple[int, int], int], favoured: int | None = None) -> set[tuple[int, int]]:
+        """What a race that knows nothing ahead needs: with the true bits, or with unknown ones of 1 for one candidate.
+
+        All other unknown bits are 0 then.
+        """
+        race = self.race()
+        while wanted := race.wanted():
+            c, level = wanted[0]
+            unknown = self.bits[c][level] if favoured is None else int(c == favoured)
+            race.learn((c, level), known.get((c, level), unknown))
+        return race.needed()
+
     def winner(self, s_lists: list[tuple[int | None, ...]]) -> tuple[int, Score]:
         scores = [score(s, beta=self.beta, normalization=self.normalization) for s in s_lists]
         candidate, best = select(self.candidates, scores, self.scorer)
@@ -112,6 +124,41 @@ def test_a_race_asks_one_bit_at_a_time_and_none_that_it_does_not_need(table: Tab
         asked.add(bit)
         race.learn(bit, table.bits[bit[0]][bit[1]])
     assert asked == race.needed()
+
+
+@given(tables(), st.integers(2, 9), st.randoms(use_true_random=False))
+def test_what_a_race_cannot_need_is_proved_as_early_as_possible_and_rightly(
+    table: Table, width: int, rng: random.Random
+) -> None:
+    """Wherever a race stands: it may need a bit exactly if some values of the unknown ones make it ask for that one."""
+    race, known = table.race(), dict[tuple[int, int], int]()
+    for _ in range(rng.randrange(table.n * len(table.bits) + 1)):
+        if not (wanted := race.wanted(width)):
+            break
+        c, level = rng.choice(wanted)
+        known[c, level] = table.bits[c][level]
+        race.learn((c, level), table.bits[c][level])
+    may = race.may_need()
+    for bit in {(c, level) for c, row in enumerate(table.bits) for level in range(len(row))} - known.keys():
+        assert (bit in may) == (bit in table.needed_if(known, favoured=bit[0]))
+    assert table.needed_if(known) <= known.keys() | may
+
+
+@given(tables(), st.integers(2, 9), st.randoms(use_true_random=False))
+def test_giving_up_what_a_race_cannot_need_changes_nothing(table: Table, width: int, rng: random.Random) -> None:
+    race, in_flight = table.race(), set[tuple[int, int]]()
+    given_up: set[tuple[int, int]] = set()
+    while wanted := race.wanted(width):
+        in_flight |= set(wanted)
+        assert not in_flight & given_up
+        c, level = rng.choice(sorted(in_flight))
+        in_flight.remove((c, level))
+        race.learn((c, level), table.bits[c][level])
+        given_up |= in_flight - race.may_need()
+        in_flight -= given_up
+    raced = [race.s_list(c) for c in range(len(table.bits))]
+    assert table.winner(raced) == table.winner([tuple(row) for row in table.bits])
+    assert race.needed() == table.needed_if({})
 
 
 @given(tables())

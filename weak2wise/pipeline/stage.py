@@ -67,6 +67,7 @@ class Stage(Generic[Out]):
             ``None`` if the record failed for a temporary reason and is put aside; never if this try is ``final``.
 
         Raises:
+            Parked: the record waits for a batch; it stays pending.
             RunStopped: the whole run must stop; the record stays pending.
         """
         self.busy += 1

@@ -6,8 +6,9 @@ from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
 from workers.scorers.scorer import Scorer
 from workers.scorers.stepmask import StepMask
+from workers.scorers.votes import fewest
 
-__all__ = ["Scorer", "StepMask", "describer", "scorer_named"]
+__all__ = ["Scorer", "StepMask", "describer", "fewest", "scorer_named"]
 
 _KEY = "params.scorer"
 _OURS: dict[str, type[Scorer]] = {"stepmask": StepMask}

@@ -59,6 +59,30 @@ class Race(Generic[A]):
                 self._walk(bounds, seen, self._bits.get(ask, bit))
         return list(wanted)
 
+    def may_need(self) -> set[A]:
+        """The unknown bits that may yet be needed; all others cannot, whatever these turn out to be.
+
+        A candidate is not asked any further once another one has more in known bits than it can still reach. Its own
+        bits count in the order in which the race takes them: a later one that is known already does not spare it an
+        earlier one.
+        """
+        known = [
+            sum(w for w, ask in zip(self._weights, row, strict=False) if self._bits.get(ask)) for row in self._asks
+        ]
+        floor = min((-worth, self._lengths[c], c) for c, worth in enumerate(known))
+        needed: set[A] = set()
+        for c, row in enumerate(self._asks):
+            bound = sum(self._weights)
+            for level in self._levels if row else ():
+                if (-bound, self._lengths[c], c) > floor:
+                    break
+                bit = self._bits.get(row[level])
+                if bit is None:
+                    needed.add(row[level])
+                elif not bit:
+                    bound -= self._weights[level]
+        return needed
+
     def s_list(self, candidate: int) -> tuple[int | None, ...]:
         """A candidate's bits by mask level, ``None`` for those that the race did not need."""
         shown: list[int | None] = [None] * len(self._asks[candidate])

@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -56,6 +56,13 @@ class _Connector(aiohttp.TCPConnector):
         """Connect within ``CONNECT_SECONDS``. Raises ``TimeoutError``, of which aiohttp makes an error of its own."""
         async with Deadline(CONNECT_SECONDS):
             return await super()._create_connection(*args, **kwargs)
+
+
+class Reply(NamedTuple):
+    """A reply whose body is still to come; each part of it that arrives renews ``silent``."""
+
+    response: aiohttp.ClientResponse
+    silent: Deadline
 
 
 class Transport:
@@ -152,27 +159,74 @@ class Transport:
                 if response.status == 200:
                     reply.named_events = response.content_type == "text/event-stream"
                     return await self._answer(response, reply, whole, silent)
-                text = b"".join([chunk async for chunk in self._chunks(response, silent)])
-                wait = retry_after(headers, response.status)
-                location, host = headers.get("Location"), response.url.host or ""
-                raise error_for(response.status, text, self._name, wait, location, host=host)
-        except aiohttp.ConnectionTimeoutError:
-            raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise Unusable(
-                f"{self._name}: TLS refused: {error}", hint="Fix the certificate or the endpoint's base_url."
-            ) from None
-        except aiohttp.InvalidURL:
-            raise Unusable(
-                f"{self._name}: not a valid address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
-            ) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            raise self._unreached(error) from None
-        except aiohttp.ClientPayloadError as error:
-            raise self._unheard(self._transient("truncated", f"the answer broke off: {error}")) from None
+                raise await self._refusal(response, silent)
         except (aiohttp.ClientError, OSError) as error:
-            lost = self._transient("connection", f"connection lost: {error or type(error).__name__}")
-            raise self._unheard(lost) from None
+            raise self._fault(error, url) from None
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, *, data: Any = None, kind: str = "application/json", seconds: float
+    ) -> "AsyncIterator[Reply]":
+        """Send another request than a chat and open its reply, for calls about files and batches.
+
+        Args:
+            method: of HTTP.
+            path: under the base URL, with its query.
+            data: the body.
+            kind: its content type.
+            seconds: how long nothing may come, or go, before the request counts as failed.
+
+        Raises:
+            ModelError, Unusable: see ``weak2wise.llm.errors``; their messages hold no key.
+        """
+        assert self._session is not None
+        url = _url(self._endpoint.base_url, path)
+        proxy = self._proxies.get(models_url(self._endpoint), _DIRECT)
+        try:
+            async with Deadline(seconds) as silent:
+                try:
+                    async with self._session.request(
+                        method, url, data=data, allow_redirects=False, headers={"Content-Type": kind}, **proxy
+                    ) as response:
+                        self._host_found = True
+                        if response.status not in {200, 201, 202, 204}:
+                            raise await self._refusal(response, silent)
+                        yield Reply(response, silent)
+                except (aiohttp.ClientError, OSError) as error:
+                    raise self._fault(error, url) from None
+        except TimeoutError:
+            message = f"no answer to {method} {path.partition('?')[0]} within {seconds:g} s"
+            raise self._unheard(self._transient("timeout", message)) from None
+        except (ModelError, Unusable) as error:
+            error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
+            raise
+
+    async def _refusal(self, response: aiohttp.ClientResponse, silent: Deadline | None) -> ModelError | Unusable:
+        """The error that a reply with another status than 200 stands for."""
+        text = b"".join([chunk async for chunk in self._chunks(response, silent)])
+        wait = retry_after(response.headers, response.status)
+        location, host = response.headers.get("Location"), response.url.host or ""
+        error = error_for(response.status, text, self._name, wait, location, host=host)
+        error.status = response.status
+        return error
+
+    def _fault(self, error: aiohttp.ClientError | OSError, url: str) -> Transient | Unusable:
+        """Our error for one of aiohttp's or the system's."""
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s")
+            case aiohttp.ClientConnectorCertificateError():
+                return Unusable(
+                    f"{self._name}: TLS refused: {error}", hint="Fix the certificate or the endpoint's base_url."
+                )
+            case aiohttp.InvalidURL():
+                hint = f"Correct model_endpoints.{self._name}.base_url."
+                return Unusable(f"{self._name}: not a valid address: {url}", hint=hint)
+            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+                return self._unreached(error)
+            case aiohttp.ClientPayloadError():
+                return self._unheard(self._transient("truncated", f"the answer broke off: {error}"))
+        return self._unheard(self._transient("connection", f"connection lost: {error or type(error).__name__}"))
 
     def _unreached(self, error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError) -> Transient | Unusable:
         """A host that cannot be found may be a temporary fault; one that was never found is probably misspelled."""

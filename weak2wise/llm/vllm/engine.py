@@ -17,11 +17,13 @@ Decisions:
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import aclosing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from vllm.config import VllmConfig
 from vllm.config.logging import LoggingConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -39,9 +41,11 @@ from weak2wise.config import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected, Transient
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from weak2wise.llm.vllm.detokenizer import texts
 from weak2wise.llm.vllm.engine_log import USER_CONFIGURES_LOGGING, EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.guard import engine_processes, family, kill
+from weak2wise.llm.vllm.repetition import COPIES, LONGEST, SHORTEST, Repetition
 from weak2wise.telemetry.log import host_log
 
 NATIVE_ARGS = (
@@ -66,13 +70,10 @@ SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
 CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
 SEED_MASK = 2**63 - 1
 """vLLM keeps a seed in a signed 64-bit integer."""
-REPETITION = RepetitionDetectionParams(min_pattern_size=17, max_pattern_size=128, min_count=4)
-"""Ends an answer that repeats the same 1 to 128 tokens: after four copies, and at least 68 tokens.
-
-Repeats of a shorter pattern also have one of these sizes. vLLM checks each size after each token; on one core of a
-server that took 0.3 us a size: 5 us a token in answers of 128 tokens, 17 us at 256, 40 us from 512 on; a paragraph that
-repeats up to a limit of 8,192 tokens costs far more. A good text is cut only if 68 tokens or more are four exact
-copies: not a numbered list or a table, but perhaps a row of zeros or of dashes."""
+DELIVERY = 16
+"""Tokens that are delivered together: each delivery takes about 20 us, and a loop is noticed up to 15 tokens late."""
+REPETITION = RepetitionDetectionParams(min_pattern_size=SHORTEST, max_pattern_size=LONGEST, min_count=COPIES)
+"""The rule of ``repetition.py`` in vLLM's own terms."""
 CPU_KV_BYTES = 4 * 2**30
 GRACEFUL_SECONDS = 1.5
 """How long ``shutdown`` waits for the engine to end by itself; with killing it after that, under 3 s in all."""
@@ -160,6 +161,15 @@ class EmbeddedEngine:
         self.max_num_seqs = sequences(llm.vllm_config)
         kwargs = endpoint.generation_kwargs
         given = {key: getattr(kwargs, key) for key in SAMPLING_ARGS}
+        self._tokenizer: Tokenizer | None = getattr(llm.tokenizer, "backend_tokenizer", None)
+        self._watched = endpoint.end_repetition and self._tokenizer is not None
+        """Whether tokens are looked at as they arrive."""
+        if self._watched:
+            self._delivery = {"output_kind": RequestOutputKind.DELTA, "stream_interval": DELIVERY, "detokenize": False}
+        else:
+            by_vllm = REPETITION if endpoint.end_repetition else None
+            whole = {"output_kind": RequestOutputKind.FINAL_ONLY, "repetition_detection": by_vllm}
+            self._delivery = whole | {"detokenize": self._tokenizer is None}
         self._sampling = model.get_diff_sampling_param() | {k: v for k, v in given.items() if v is not None}
 
     def _params(self, prompt: Prompt, prompt_tokens: int) -> SamplingParams:
@@ -169,11 +179,9 @@ class EmbeddedEngine:
             "temperature": prompt.temperature if kwargs.do_sample else 0.0,
             "seed": prompt.seed & SEED_MASK,
             "max_tokens": min(kwargs.max_new_tokens or DEFAULT_NEW_TOKENS, room),
-            "output_kind": RequestOutputKind.FINAL_ONLY,
             "skip_special_tokens": True,
-            "repetition_detection": REPETITION if self._endpoint.end_repetition else None,
         }
-        return SamplingParams(**(self._sampling | own))
+        return SamplingParams(**(self._sampling | own | self._delivery))
 
     async def _render(self, prompt: Prompt) -> Any:
         """The prompt as token ids.
@@ -218,10 +226,12 @@ class EmbeddedEngine:
         rendered = await self._render(prompt)
         params = self._params(prompt, len(rendered["prompt_token_ids"]))
         self._asked += 1
-        final = None
+        arrived, final = Repetition(), None
         try:
-            async for output in self._llm.generate(rendered, params, f"{self._name}-{self._asked}"):
-                final = output
+            async with aclosing(self._llm.generate(rendered, params, f"{self._name}-{self._asked}")) as deliveries:
+                async for final in deliveries:
+                    if self._watched and arrived.extend(final.outputs[0].token_ids):
+                        break  # which removes the request from the engine
         except EngineDeadError as error:
             # vLLM raises the same error object in all waiting calls; its frames would keep the dead engine in memory.
             cause = error.with_traceback(None)
@@ -234,12 +244,25 @@ class EmbeddedEngine:
             raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
         assert final is not None  # vLLM ends a stream by a final output or by an exception
         answer = final.outputs[0]
-        if answer.finish_reason == "abort":  # not by us: a cancelled call does not get here
+        tokens, reason = (
+            arrived.kept(answer.finish_reason) if self._watched else (answer.token_ids, answer.finish_reason)
+        )
+        if reason == "abort":  # not by us: a cancelled call does not get here
             raise await self._shut_down()
-        if answer.finish_reason not in {"stop", "length", "repetition"}:
+        if reason not in {"stop", "length", "repetition"}:
             raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
-        usage = Usage(len(final.prompt_token_ids), len(answer.token_ids), final.num_cached_tokens or 0)
-        return Completion(text=answer.text, finish_reason=answer.finish_reason, usage=usage)
+        usage = Usage(len(final.prompt_token_ids), len(tokens), final.num_cached_tokens or 0)
+        text = answer.text if self._tokenizer is None else await self._text(final.prompt_token_ids, tokens, reason)
+        return Completion(text=text, finish_reason=reason, usage=usage)
+
+    async def _text(self, prompt: list[int], tokens: list[int], reason: str) -> str:
+        assert self._tokenizer is not None
+        said = tokens[:-1] if reason == "stop" else tokens  # the last one only says that the answer is over
+        pieces = []
+        for piece in texts(self._tokenizer, prompt, said):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        return "".join(pieces)
 
     async def check(self) -> None:
         """Check that the engine replies and a prompt can be rendered. Call once, on the event loop that will use it.
