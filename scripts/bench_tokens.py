@@ -23,6 +23,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from multiprocessing.process import BaseProcess
+from operator import eq
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -94,18 +95,6 @@ async def measured(process: BaseProcess, answers: Callable[[], Awaitable[list[Sa
     return Cost(*(1e6 * seconds / tokens for seconds in (engine, front, clock))), said
 
 
-class WithoutTokenizer:
-    """A vLLM engine that does not show its tokenizer, so that ours leaves text and repetition to it."""
-
-    tokenizer = None
-
-    def __init__(self, llm: Any) -> None:
-        self._llm = llm
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._llm, name)
-
-
 def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Said]]]:
     """An ``LLM`` with the endpoint's engine arguments, and what makes its answers, as (b) or as (b')."""
     from vllm import LLM, SamplingParams
@@ -121,7 +110,7 @@ def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Sa
         more = {"detokenize": False} if least else {"repetition_detection": REPETITION}
         params = [SamplingParams(temperature=0.6, seed=i, max_tokens=tokens, **more) for i in range(number)]
         outputs = llm.generate([question(i) + "\n" for i in range(number)], params, use_tqdm=False)
-        decode = llm.get_tokenizer().decode
+        decode = llm.get_tokenizer().backend_tokenizer.decode
         ends = [output.outputs[0] for output in outputs]
         return [Said(decode(end.token_ids) if least else end.text, len(end.token_ids)) for end in ends]
 
@@ -233,6 +222,7 @@ def timed(function: Callable[[list[int]], None], tokens: list[int]) -> float:
 
 async def compare(console: Console, folder: str, tokens: int, in_flight: int, rounds: int) -> None:
     """Start both engines, measure each way ``rounds`` times and print the medians."""
+    from tests.vllm.engines import WithoutTokenizer
     from weak2wise.config import GenerationKwargs, VllmEndpoint
     from weak2wise.llm.model import Message, Prompt
     from weak2wise.llm.vllm.engine import EmbeddedEngine
@@ -305,8 +295,9 @@ async def compare(console: Console, folder: str, tokens: int, in_flight: int, ro
             f"{cost.clock:.1f}",
         )
     console.print(table)
-    same = sum(len(set(answers)) == 1 for answers in zip(*said.values(), strict=True))
-    console.print(f"answers that are the same in all four ways: {same} of {in_flight}")
+    for name, others in said.items():
+        same = sum(map(eq, others, said["(b) LLM.generate"]))
+        console.print(f"answers that are the same as in (b): {same} of {in_flight} in {name}")
 
 
 if __name__ == "__main__":
