@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -93,12 +94,15 @@ class Mutant(NamedTuple):
 
 
 def mutant(spec: MutationSpec, tests: str) -> Mutant | None:
-    """The mutant with its changed lines, or None where the code stays as it was or is no Python any more."""
+    """The mutant with its changed lines, or None where the code stays as it was or Python itself refuses or warns."""
     source = spec.module_path.read_text()
     code = MutationVisitor.mutate_code(source, get_operator(spec.operator_name)(**spec.operator_args), spec.occurrence)
     try:
         if code is None or _behaviour(code) == _behaviour(source):
             return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compile(code, "mutant", "exec")
     except SyntaxError:
         return None
     diff = [line for line in difflib.ndiff(source.splitlines(), code.splitlines()) if line[:2] in {"- ", "+ "}]

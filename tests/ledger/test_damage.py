@@ -6,10 +6,9 @@ import os
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from tests.ledger.test_ledger import MEGABYTE, Thing, bare, line_of, read_back, shards_in, write
+from tests.ledger.test_ledger import MEGABYTE, Thing, bare, ignore, line_of, read_back, shards_in, write
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.outcomes import Done, Ledger, Outcome
@@ -28,7 +27,7 @@ def refused(folder: Path, max_bytes: int = MEGABYTE) -> str:
     with pytest.raises(ConfigError) as opened:
         read_back(folder, max_bytes)
     with pytest.raises(ConfigError) as looked:
-        shards_in(folder).look(lambda _, line: msgspec.json.decode(line))
+        shards_in(folder).look(ignore)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert str(opened.value) == str(looked.value)
     assert "weak2wise repair" in str(opened.value)
@@ -97,7 +96,7 @@ def test_the_beginning_of_a_line_and_zeros_are_cut_and_reported(tmp_path: Path, 
     with shard(tmp_path).open("ab") as file:
         file.write(cut + b"\0" * zeros)
     shards = shards_in(tmp_path)
-    shards.open(lambda _, line: msgspec.json.decode(line))
+    shards.open(ignore)
     assert shards.cut == ((shard(tmp_path), whole, len(cut) + zeros) if cut or zeros else None)
     asyncio.run(shards.close())
     assert shard(tmp_path).stat().st_size == whole
@@ -192,4 +191,4 @@ def test_an_answer_whose_key_is_no_number_is_damage(tmp_path: Path) -> None:
     shard(tmp_path / "journal").write_bytes((OLD % (1, b"x")).replace(b'"key":""', b'"key":"0123456789abcdxx"'))
     journal = Journal(tmp_path, max_bytes=MEGABYTE, fsync_seconds=1)
     with pytest.raises(ConfigError, match=r"journal/00000\.jsonl: line 1 is damaged"):
-        journal.open(lambda _row, _role: True)
+        journal.open(lambda _role: b"")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.test_ledger import line_of, read_back, shards_in, write
+from tests.ledger.test_ledger import ignore, line_of, numbered, read_back, shards_in, write
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder, locked
 from weak2wise.ledger.manifest import digest_input, load_manifest
@@ -21,19 +21,19 @@ from weak2wise.ledger.shards import DiskError
 def test_what_is_no_folder_of_shards_is_refused_by_those_who_write_and_by_those_who_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DiskError, match=r"Not a directory|File exists") as caught:
-        shards_in(tmp_path / "file").open(lambda _location, _line: None)
+        shards_in(tmp_path / "file").open(ignore)
     assert caught.value.hint == "Move what is at that path somewhere else; nothing acknowledged is lost."
     (tmp_path / "shards" / "00000.jsonl").mkdir(parents=True)
     with pytest.raises(DiskError, match="Is a directory"):
-        shards_in(tmp_path / "shards").look(lambda _location, _line: None)
+        shards_in(tmp_path / "shards").look(ignore)
 
 
 async def test_a_close_that_fails_is_reported_and_closes_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = shards_in(tmp_path)
-    shards.open(lambda _location, _line: None)
-    await shards.append(line_of(1))
+    shards.open(ignore)
+    await shards.append(*numbered(1))
     close = os.close
 
     def failing(fd: int) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.test_ledger import ledger_in, line_of, shards_in
+from tests.ledger.test_ledger import ignore, ledger_in, line_of, numbered, shards_in
 from weak2wise.ledger.lines import HEAD
 from weak2wise.ledger.outcomes import Dropped, Failed, RowStatus, columns_of, settings_of
-from weak2wise.ledger.reading import location_of, place_of, shard_numbers
+from weak2wise.ledger.places import location_of, place_of
+from weak2wise.ledger.reading import shard_numbers
 
 LINE = HEAD + len(line_of(7))
 
@@ -17,8 +18,8 @@ LINE = HEAD + len(line_of(7))
 async def append(folder: Path, count: int, max_bytes: int) -> None:
     """So many lines of one length."""
     shards = shards_in(folder, max_bytes)
-    shards.open(lambda _location, _line: None)
-    await asyncio.gather(*(shards.append(line_of(7)) for _ in range(count)))
+    shards.open(ignore)
+    await asyncio.gather(*(shards.append(*numbered(7)) for _ in range(count)))
     await shards.close()
 
 
@@ -54,7 +55,7 @@ async def test_closing_what_was_never_opened_or_is_closed_closes_nobody_s_file(t
     shards = shards_in(tmp_path / "never")
     await shards.close()
     shards = shards_in(tmp_path / "twice")
-    shards.open(lambda _location, _line: None)
+    shards.open(ignore)
     await shards.close()
     await shards.close()
     assert [os.fstat(fd).st_ino for fd in range(3)] == standard

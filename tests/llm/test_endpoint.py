@@ -9,7 +9,7 @@ import pytest
 from tests.llm.test_retry import PROMPT, Scripted, fault, limited
 from tests.logs import captured_logs
 from weak2wise.config import EngineOptions
-from weak2wise.config.endpoints import EndpointSettings, LimitSettings
+from weak2wise.config.endpoint_settings import EndpointSettings, LimitSettings
 from weak2wise.errors import RecordError
 from weak2wise.llm.endpoint import Endpoint, Load
 from weak2wise.llm.errors import Transient

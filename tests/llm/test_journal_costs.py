@@ -11,8 +11,9 @@ from weak2wise.errors import RecordError
 from weak2wise.ledger.reading import Damage
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.errors import Rejected
-from weak2wise.llm.journal import Answer, Journal, Journaled, Receipt, Spent
+from weak2wise.llm.journal import Answer, Journal, Journaled
 from weak2wise.llm.model import Completion, Prompt, Usage
+from weak2wise.llm.receipts import Receipt, Spent
 
 
 class Model:
@@ -99,7 +100,7 @@ async def test_every_line_says_whose_answer_it_is_and_what_it_cost(tmp_path: Pat
     assert broken == Answer(7, "", "weak", "e", Completion(text="", usage=Usage(8, 2)), 3.0)
     assert whole == Answer(7, whole.key, "weak", "e", completion, 5.0)
     assert len(whole.key) == 32
-    assert [(line.row, line.key, line.cost_usd) for line in receipts] == [(7, "", 3.0), (7, whole.key, 5.0)]
+    assert [(line.row, line.answered, line.cost_usd) for line in receipts] == [(7, False, 3.0), (7, True, 5.0)]
     assert first + second == (tmp_path / "journal" / "00000.jsonl").stat().st_size
     assert damages == []
 
@@ -178,14 +179,7 @@ async def test_an_answer_of_a_row_or_role_that_is_over_is_counted_but_not_held(t
         await journal.record(Answer(row, KEY, role, "e", Completion(text=f"{row} {role}"), 1.0))
     await journal.close()
     again = Journal(tmp_path, max_bytes=1 << 20, fsync_seconds=0.01)
-    asked: list[tuple[int, str]] = []
-
-    def is_pending(row: int, role: str) -> bool:
-        asked.append((row, role))
-        return (row, role) == (1, "judge")
-
-    again.open(is_pending)
-    assert asked == [(1, "weak"), (1, "judge"), (2, "weak")]
+    again.open({"weak": b"\0\1\1", "judge": b"\0\0"}.__getitem__)
     assert await again.find(1, KEY) == Completion(text="1 judge")
     assert await again.find(2, KEY) is None
     assert again.total_usd == 3.0

@@ -54,7 +54,7 @@ async def test_a_call_s_context_holds_inside_and_in_tasks_that_begin_inside() ->
             second = asyncio.create_task(row())
         assert current_call().row == 1
     assert current_call().row == 0
-    assert await asyncio.gather(first, second) == [1, 2]
+    assert (await first, await second) == (1, 2)
 
 
 def test_what_is_known_of_an_error_unless_its_reply_says_more() -> None:

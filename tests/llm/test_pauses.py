@@ -6,7 +6,7 @@ import pytest
 
 from tests.llm.test_limits import leave, taken
 from tests.logs import captured_logs
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits import limits as module
 from weak2wise.llm.limits.limits import Limits, Slot
 
@@ -48,15 +48,14 @@ async def at_once(limits: Limits) -> int:
     return len(allowed)
 
 
-@pytest.mark.usefixtures("clock")
-async def test_a_bare_429_is_waited_out_for_a_second_then_two_and_a_minute_at_most() -> None:
+async def test_a_bare_429_is_waited_out_for_a_second_then_two_and_a_minute_at_most(clock: Clock) -> None:
     """And up to a quarter more, drawn by chance."""
     most: list[float] = [0.0] * 9
     least: list[float] = [1e9] * 9
     for _ in range(60):
         limits = Limits(in_flight=100)
         for number in range(9):
-            (slot,) = await taken_after_pause(limits)
+            (slot,) = await taken_after_pause(limits, clock)
             slot.refused(None)
             slot.release()
             most[number] = max(most[number], limits.pause_left)
@@ -66,10 +65,8 @@ async def test_a_bare_429_is_waited_out_for_a_second_then_two_and_a_minute_at_mo
         assert 1.15 * seconds < most[number] <= 1.25 * seconds
 
 
-async def taken_after_pause(limits: Limits) -> list[Slot]:
+async def taken_after_pause(limits: Limits, clock: Clock) -> list[Slot]:
     """A request that is sent once the pause is over."""
-    clock = module.time
-    assert isinstance(clock, Clock)
     clock.now += limits.pause_left
     return await taken(limits, 1)
 
@@ -77,7 +74,7 @@ async def taken_after_pause(limits: Limits) -> list[Slot]:
 async def test_an_answer_makes_the_next_guess_short_again(clock: Clock) -> None:
     limits = Limits(in_flight=100)
     for _ in range(4):
-        (slot,) = await taken_after_pause(limits)
+        (slot,) = await taken_after_pause(limits, clock)
         slot.refused(None)
         slot.release()
     clock.now += limits.pause_left

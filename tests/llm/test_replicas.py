@@ -47,6 +47,11 @@ def fails(of: Replicas, times: int = 1) -> bool:
     return gone
 
 
+def may_send(of: Replicas) -> bool:
+    """Whether a call may be sent at this moment."""
+    return of.available
+
+
 def is_probe(of: Replicas) -> bool:
     """Whether the next call would be one that checks a replica which is down; it shows nothing."""
     visit = taken(of)
@@ -127,13 +132,13 @@ def test_a_replica_that_is_down_gets_single_calls_after_longer_and_longer_pauses
         for _ in range(9):
             sent = clock.now
             clock.now = sent + 0.999 * pause
-            assert not of.available
-            while not of.available:
+            assert not may_send(of)
+            while not may_send(of):
                 clock.now += pause / 1000
             shares.add(round((clock.now - sent) / pause, 3))
             probe = taken(of)
             assert probe.probe
-            assert not of.available
+            assert not may_send(of)
             clock.now += pause / 2
             assert of.give_back(probe, replied=False)
             clock.now -= pause / 2

@@ -25,7 +25,7 @@ from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.llm.cost import CostBudget
-from weak2wise.llm.journal import Spent
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.host import Host

@@ -172,7 +172,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     lanes: Lanes = Lanes()
     race_width: Count | None = None
     queue_size: Count = 32
-    shard_mb: Count = 256
+    shard_mb: Count = 64
     fsync_seconds: Annotated[float, Meta(ge=0, le=LARGEST)] = 1.0
     salvage_rounds: Natural = 1
     max_engine_restarts: Natural = 3

@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import msgspec
@@ -173,8 +175,11 @@ class Engine:
                 group.create_task(stop_when_moved(folder, self.drain)),
                 group.create_task(work.batches.run()),
             ]
+            over = await asyncio.to_thread(work.account.past, work.stages[-1].name)
+            for row in compress(range(len(over)), over):
+                work.store.journal.release(row)
             await run(
-                self._plan.input.questions,
+                partial(self._plan.input.questions, over),
                 work.stages,
                 account=work.account,
                 drain=self.drain,

@@ -20,8 +20,9 @@ from weak2wise.ledger.reading import Damage
 from weak2wise.ledger.repair import kept_in_file, take_out
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.batch.record import BatchRecord
-from weak2wise.llm.journal import Answer, Journal, Spent
+from weak2wise.llm.journal import Answer, Journal
 from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.receipts import Spent
 from workers.method import METHOD, last_asking
 
 _WHOSE = re.compile(rb'"row":(\d{1,15}),"key":"[^"\\]{0,99}","role":"([^"\\]{1,200})","endpoint":"([^"\\]{1,200})"')
@@ -62,7 +63,7 @@ class _Averages:
         self._bytes = 0
 
     def note(self, answer: Answer, size: int) -> None:
-        self._spent.setdefault((answer.role, answer.endpoint), Spent()).add(answer)
+        self._spent.setdefault((answer.role, answer.endpoint), Spent()).add(answer.receipt)
         self._bytes += size
 
     def cost_usd(self, lost: Lost) -> float:

@@ -1,5 +1,6 @@
 """The durable state of one work_dir, open for writing: the ledgers of input and steps, the journal, its batches."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class RunStore:
         if self.batched or self.batches.exists:
             self.batches.open()
         asked = {asker.row for state in self.batches.states() for asker in askers_in(file_of(self.work_dir, state.key))}
-        self.journal.open(lambda row, role: row in asked or self.is_pending(row, role))
+        self.journal.open(lambda role: self.past(role, but=asked))
 
     @property
     def torn(self) -> dict[str, int]:
@@ -65,9 +66,16 @@ class RunStore:
         ends = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut, self.batches.cut) if end]
         return {f"{end.path.parent.name}/{end.path.name}": end.size for end in ends}
 
-    def is_pending(self, row: int, role: str) -> bool:
-        """Whether a row may still need a role's answers."""
-        return self.account.is_pending(row, last_asking(role).name)
+    def past(self, role: str, but: Iterable[int] = ()) -> bytes:
+        """By row, 1 if it needs no answer of a role any more (``Account.past``). Raises ``ValueError`` for no role.
+
+        Rows in ``but`` need theirs whatever became of them.
+        """
+        past = bytearray(self.account.past(last_asking(role).name))
+        for row in but:
+            if row < len(past):
+                past[row] = 0
+        return bytes(past)
 
     async def close(self) -> None:
         """Flush and close everything, even if one part fails."""

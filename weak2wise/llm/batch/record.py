@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from weak2wise.ledger.columns import Entry, Layout
 from weak2wise.ledger.reading import Torn
 from weak2wise.ledger.shards import READ_ONLY, Shards
 
@@ -71,12 +72,21 @@ class BatchState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 _DECODER = msgspec.json.Decoder(BatchState)
 
 
+def _facts(line: bytes) -> Entry:
+    _DECODER.decode(line)
+    return ()
+
+
+_LAYOUT = Layout("batches 1", {}, _facts)
+"""No facts: the record is short, and read whole."""
+
+
 class BatchRecord:
     """The record of one work_dir. ``latest`` has the state of each batch by its key, in the order of their making."""
 
     def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float = 0) -> None:
         del fsync_seconds  # a line is on disk before what it speaks of is done
-        self._shards = Shards(folder / "batches", max_bytes=max_bytes, fsync_seconds=0)
+        self._shards = Shards(folder / "batches", _LAYOUT, max_bytes=max_bytes, fsync_seconds=0)
         self._encoder = msgspec.json.Encoder()
         self.latest: dict[str, BatchState] = {}
         self.opened = False
@@ -85,7 +95,7 @@ class BatchRecord:
     def seen(cls, work_dir: Path) -> "BatchRecord":
         """The record of a work_dir as it is now, for reading. Blocks; raises as ``Shards.open``."""
         record = cls(work_dir / "ledger", **READ_ONLY)
-        record._shards.look(record._on_line)
+        record._shards.lines(record._on_line)
         return record
 
     @property
@@ -100,7 +110,8 @@ class BatchRecord:
 
     def open(self) -> None:
         """Read it, and prepare to add to it. Blocks; raises as ``Shards.open``."""
-        self._shards.open(self._on_line)
+        self._shards.open(lambda _shard, _columns: None)
+        self._shards.lines(self._on_line)
         self.opened = True
 
     def _on_line(self, _location: int, line: bytes) -> None:
@@ -113,12 +124,12 @@ class BatchRecord:
 
     async def note(self, state: BatchState) -> None:
         """Make durable how far a batch is. Raises ``DiskError``."""
-        await self._shards.append(self._encoder.encode(state))
+        await self._shards.append(self._encoder.encode(state), ())
         self.latest[state.key] = state
 
     def damage(self, on_damage: Any) -> None:
         """Pass what is damaged to ``on_damage``. Blocks; raises ``DiskError``."""
-        self._shards.look(self._on_line, on_damage)
+        self._shards.lines(self._on_line, on_damage)
 
     async def close(self) -> None:
         """Flush and close. Raises ``DiskError``."""
