@@ -24,7 +24,7 @@ class ScoreCandidates:
     async def __call__(self, traced: Traced) -> Scored | Partial[Scored] | Drop:
         """Score one question; one with no candidate left to score is dropped as ``unfaithful``.
 
-        Where no candidate has a step that Step-Mask could mask, the scores say nothing.
+        Where the scorer needs steps and no candidate has one, the scores say nothing.
 
         Raises:
             RunStopped: the scorer did not return one finite score for each candidate.
@@ -36,7 +36,7 @@ class ScoreCandidates:
             traced = structs.replace(traced, candidates=kept)
         scores = tuple(await self.scorer(traced))
         scored = Scored(question=traced.question, candidates=traced.candidates, scores=self._checked(scores, traced))
-        if isinstance(self.scorer, StepMask) and not any(candidate.step_list for candidate in traced.candidates):
+        if self.scorer.needs_steps and not any(candidate.step_list for candidate in traced.candidates):
             return Partial(scored, RecordError("no_steps", _NO_STEPS), worthless=True)
         return scored
 

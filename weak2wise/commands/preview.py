@@ -179,7 +179,7 @@ def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: 
     console.print(Rule(Text(f"question {golden.row}"), align="left"))
     _block(console, "question", golden.question.text)
     _block(console, "answer", golden.question.answer)
-    console.print(Text("candidates", style="bold"))
+    console.print(Text.assemble(("candidates", "bold"), f": the winner has {plain(scorer.ranking)}"))
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = candidate == winner
         row = Text("  ").append(_evidence(score, scorer))

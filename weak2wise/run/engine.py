@@ -95,6 +95,8 @@ class Engine:
             host.check(config)
         self._host = host or Host(config)
         self._owns_host = host is None
+        if self._plan.scorer.asks_logprobs:
+            self._host.check_logprobs(config.models.mweak)
         self.redact = message_redactor(self._host.secrets(config))
         """Removes this run's secrets from a text."""
         check_paths(config, given=questions is not None)

@@ -2,15 +2,38 @@
 
 from inspect import getattr_static
 
+from weak2wise.config.section import nearest
 from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
+from workers.scorers.chance import Chance
+from workers.scorers.first import First
+from workers.scorers.full_hint import FullHint
+from workers.scorers.length import Longest, Shortest
+from workers.scorers.likelihood import Likelihood
+from workers.scorers.logprobs import Grape, Ifd, LocalNaturalness, Rsr
 from workers.scorers.scorer import Scorer
 from workers.scorers.stepmask import StepMask
 
-__all__ = ["Scorer", "StepMask", "describer", "scorer_named"]
+__all__ = ["LOGPROB_SCORERS", "NAMES", "Scorer", "StepMask", "describer", "scorer_named"]
 
 _KEY = "params.scorer"
-_OURS: dict[str, type[Scorer]] = {"stepmask": StepMask}
+_OURS: dict[str, type[Scorer]] = {
+    "stepmask": StepMask,
+    "random": Chance,
+    "first": First,
+    "shortest": Shortest,
+    "longest": Longest,
+    "full_hint": FullHint,
+    "grape": Grape,
+    "rsr": Rsr,
+    "local_naturalness": LocalNaturalness,
+    "ifd": Ifd,
+    "likelihood": Likelihood,
+}
+NAMES = tuple(_OURS)
+"""The names that ``params.scorer`` may have."""
+LOGPROB_SCORERS = tuple(name for name, scorer in _OURS.items() if scorer.asks_logprobs)
+"""Those that need a weak LLM which says how likely a given text is."""
 
 
 def scorer_named(name: str) -> type[Scorer]:
@@ -21,8 +44,7 @@ def scorer_named(name: str) -> type[Scorer]:
     """
     if ":" not in name:
         if name not in _OURS:
-            known = ", ".join(_OURS)
-            raise ConfigError(f"{_KEY}: unknown scorer {name!r}; expected {known}, or an import path module:Class")
+            raise ConfigError(f"{_KEY}: no scorer {name!r} (an import path is module:Class); {nearest(name, _OURS)}")
         return _OURS[name]
     found: type[Scorer] = load_object(name, _KEY, Scorer)
     if not isinstance(getattr_static(found, "explain"), staticmethod | classmethod):

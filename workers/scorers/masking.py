@@ -54,12 +54,16 @@ def score(bits: Sequence[int | None], *, beta: float, normalization: Normalizati
     A bit that is ``None`` was not needed: it counts as 1, and the score is an upper bound. ``reference`` divides the
     exponential part by n - 1, as the official code does; ``unit`` does not.
     """
-    n = len(bits)
-    if n == 0:
+    if not bits:
         return Score(score=0.0, s_list=(), savg=0.0, sew=0.0)
-    s_list, most = tuple(bits), [1 if bit is None else bit for bit in bits]
-    savg = sum(most) / n
-    weighted = sum(most[i] * 2.0 ** -(n - i) for i in range(1, n)) + most[0] * 2.0 ** -(n - 1)
-    z = 1 if normalization == "unit" else n - 1
-    sew = weighted / z if z else 0.0
+    s_list = tuple(bits)
+    savg, sew = averages([1 if bit is None else bit for bit in bits], normalization)
     return Score(score=beta * savg + (1 - beta) * sew, s_list=s_list, savg=savg, sew=sew, is_bound=None in s_list)
+
+
+def averages(successes: Sequence[float], normalization: Normalization) -> tuple[float, float]:
+    """S_avg and S_ew of the success at each mask level, a bit or a probability."""
+    n = len(successes)
+    weighted = sum(successes[i] * 2.0 ** -(n - i) for i in range(1, n)) + successes[0] * 2.0 ** -(n - 1)
+    z = 1 if normalization == "unit" else n - 1
+    return sum(successes) / n, weighted / z if z else 0.0

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from weak2wise.config import Params
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.telemetry.log import log_facts
@@ -46,11 +47,14 @@ class StepMask(Scorer):
     """
 
     label = "scored by masking"
+    ranking = "the highest score: it still guides the weak LLM when most of it is masked; then the shortest reasoning"
+    needs_steps = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         params = context.params
-        self._weights = self._weights_of(params.n_mask)
+        self._levels = self.levels(params)
+        self._weights = self._weights_of(self._levels)
         self.places = Places(context.free, votes=params.majority, width=context.race_width)
 
     async def __call__(self, traced: Traced) -> list[Score]:
@@ -59,12 +63,26 @@ class StepMask(Scorer):
         Raises:
             RecordError: no attempt was answered, as every hint left the weak LLM no room.
         """
-        params = self.context.params
-        attempts = _Attempts(self.context, self.places, traced)
-        bits = await (self._race(attempts) if params.scoring == "race" else self._exhaust(attempts))
+        attempts = _Attempts(self.context, self.places, traced, self._levels)
+        raced = self.context.params.scoring == "race"
+        bits = await (self._race(attempts) if raced else self._exhaust(attempts))
         if attempts.rejected and not attempts.answered:
             raise attempts.rejected
-        return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
+        return [self._score(row) for row in bits]
+
+    @classmethod
+    def levels(cls, params: Params) -> int:
+        """How many mask levels are scored."""
+        return params.n_mask
+
+    @classmethod
+    def attempts(cls, params: Params) -> int:
+        """Each vote at each mask level."""
+        return cls.levels(params) * params.majority
+
+    def _score(self, bits: Bits) -> Score:
+        params = self.context.params
+        return score(bits, beta=params.beta, normalization=params.ew_normalization)
 
     def rank(self, candidate: Candidate, score: Score) -> tuple[int, ...]:
         """The highest score, compared exactly; then the shortest reasoning.
@@ -186,12 +204,13 @@ class Places:
 class _Attempts:
     """The weak LLM's guided attempts at one question, and the bits that they result in."""
 
-    def __init__(self, context: Context, places: Places, traced: Traced) -> None:
+    def __init__(self, context: Context, places: Places, traced: Traced, levels: int) -> None:
         self.row = traced.row
         self.candidates = traced.candidates
         self._context = context
         self._places = places
         self._question = traced.question
+        self._levels = levels
         self._verdicts: Given = {}
         self._needed: defaultdict[Mask, asyncio.Event] = defaultdict(asyncio.Event)
         self._over = False
@@ -201,7 +220,7 @@ class _Attempts:
         """The last error of a hint that was too long."""
         first: dict[str, Mask] = {}
         self.masks = [
-            [first.setdefault(self._hint((c, level)), (c, level)) for level in range(context.params.n_mask)]
+            [first.setdefault(self._hint((c, level)), (c, level)) for level in range(levels)]
             if candidate.step_list
             else []
             for c, candidate in enumerate(traced.candidates)
@@ -259,7 +278,7 @@ class _Attempts:
         return int(verdict.correct)
 
     def _hint(self, mask: Mask) -> str:
-        return hint(self.candidates[mask[0]].step_list, mask[1], self._context.params.n_mask, self._context.rules)
+        return hint(self.candidates[mask[0]].step_list, mask[1], self._levels, self._context.rules)
 
     def _votes(self, mask: Mask) -> Iterator[Coroutine[Any, Any, Completion]]:
         """One attempt for each vote."""

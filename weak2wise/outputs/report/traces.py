@@ -86,7 +86,9 @@ def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
             f"{' · <strong>wins</strong>' if won else ''}</span></li>"
         )
     cells = "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
-    return f'<h3>Candidates</h3>{cells if golden.score.is_masked else ""}<ul class="candidates">{"".join(items)}</ul>'
+    ranking = f"<p class=quiet>The winner has {line(scorer.ranking, 200)}.</p>"
+    shown = cells if golden.score.is_masked else ""
+    return f'<h3>Candidates</h3>{ranking}{shown}<ul class="candidates">{"".join(items)}</ul>'
 
 
 def _reasoning(golden: Golden) -> str:
