@@ -26,8 +26,7 @@ QUESTION = Question(
     row=1, id=None, text="Natalia sold 48 clips in April and half of that in May. How many?", answer="72"
 )
 THINKING = (
-    "In April she sold 48 clips. In May she sold 48 / 2 = 24 of them. Together that is 48 + 24 = 72.\n\nWait, is it? "
-    "Half of 48 is 24. Yes! So the answer is 72 – ça va. 🙂 Done.",
+    "In April she sold 48 clips. In May 48 / 2 = 24. Together that is 48 + 24 = 72.\n\nIs it? Yes! 72 – ça va. 🙂 End.",
     "48 plus 24 is 72",
     "Purple monkeys, 17 of them! Quantum clips sell themselves; thus 48 is April.\nTherefore 9.",
 )
@@ -192,7 +191,7 @@ class TestLogprobs:
         assert isinstance(outcomes[2], Completion)
 
     async def test_a_text_of_no_token_is_refused(self, model: VllmModel) -> None:
-        with pytest.raises(Rejected, match="no token|no log-probability"):
+        with pytest.raises(Rejected, match="no log-probability"):
             await model.complete(scoring(""))
 
 
