@@ -136,7 +136,8 @@ METHOD: tuple[Step, ...] = (
         build=_score,
         asks=("weak", "judge"),
         settings=(
-            *("params.n_mask", "params.majority", "params.scoring", "params.require_faithful", "prompts.pqr"),
+            *("params.n_mask", "params.majority", "params.scoring", "params.require_faithful", "params.min_score"),
+            "prompts.pqr",
             *_RANKING,
             *_JUDGING,
         ),

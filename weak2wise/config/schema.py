@@ -66,7 +66,9 @@ class Params(Section, frozen=True, kw_only=True):
 
     ``require_faithful``: a trace whose own final answer is not the reference answer is not scored.
     ``min_candidates``: a question continues with this many traces if the others fail; left out, it needs all of them.
-    ``scorer`` scores the traces: ``stepmask`` (the paper's), or the import path of a class, ``module:Class``.
+    ``scorer`` scores the traces: ``stepmask`` (the paper's), another by name (docs/method.md), or the import path of a
+    class, ``module:Class``.
+    ``min_score``: a question whose best trace has a lower score is dropped; a race ends as soon as none can reach it.
     """
 
     section = "params"
@@ -88,6 +90,7 @@ class Params(Section, frozen=True, kw_only=True):
     min_candidates: Count | None = None
     seed: Natural = 0
     scorer: Name = "stepmask"
+    min_score: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | None = None
 
 
 class Columns(Section, frozen=True, kw_only=True):

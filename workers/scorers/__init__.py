@@ -1,7 +1,9 @@
 """Scorers decide which trace of a question is the best one. ``params.scorer`` names the one that a run uses."""
 
+from fractions import Fraction
 from inspect import getattr_static
 
+from weak2wise.config import Config
 from weak2wise.config.section import nearest
 from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
@@ -14,7 +16,7 @@ from workers.scorers.logprobs import Grape, Ifd, LocalNaturalness, Rsr
 from workers.scorers.scorer import Scorer
 from workers.scorers.stepmask import StepMask
 
-__all__ = ["LOGPROB_SCORERS", "NAMES", "Scorer", "StepMask", "describer", "scorer_named"]
+__all__ = ["LOGPROB_SCORERS", "NAMES", "Scorer", "StepMask", "check_min_score", "describer", "scorer_named"]
 
 _KEY = "params.scorer"
 _OURS: dict[str, type[Scorer]] = {
@@ -50,6 +52,17 @@ def scorer_named(name: str) -> type[Scorer]:
     if not isinstance(getattr_static(found, "explain"), staticmethod | classmethod):
         raise ConfigError(f"{_KEY}: {name}.explain takes a score alone; make it a @staticmethod")
     return found
+
+
+def check_min_score(config: Config, scorer: type[Scorer]) -> None:
+    """Check that a trace can reach ``params.min_score``. Raises ``ConfigError``."""
+    params = config.params
+    highest = scorer.highest(params)
+    if params.min_score is not None and Fraction(str(params.min_score)) > highest:
+        raise ConfigError(
+            f"params.min_score: no trace can reach {params.min_score}; the highest score of params.scorer "
+            f"{params.scorer} is {float(highest):.6g} with these settings"
+        )
 
 
 def describer(name: str) -> type[Scorer]:

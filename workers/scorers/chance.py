@@ -1,5 +1,6 @@
 """A random candidate wins: what every other scorer has to beat."""
 
+from weak2wise.config import Params
 from workers.records import Score, Traced
 from workers.scorers.scorer import Scorer
 from workers.seeds import seed_of
@@ -19,6 +20,12 @@ class Chance(Scorer):
             Score(score=seed_of(seed, traced.row, "random", c.m_strong, c.sample) / 2**31, evidence={})
             for c in traced.candidates
         ]
+
+    @classmethod
+    def highest(cls, params: Params) -> float:
+        """A draw is below 1."""
+        del params
+        return 1.0
 
     @staticmethod
     def explain(score: Score) -> str:

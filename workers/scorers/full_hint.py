@@ -1,5 +1,7 @@
 """Step-Mask's first bit alone: does the weak LLM reach the answer from the whole trace, with nothing masked?"""
 
+from math import ceil
+
 from weak2wise.config import Params
 from workers.records import Score
 from workers.scorers.stepmask import Bits, StepMask
@@ -23,5 +25,15 @@ class FullHint(StepMask):
         value = float(sum(1 if bit is None else bit for bit in bits))
         return Score(score=value, s_list=bits, savg=value, is_bound=None in bits)
 
+    @classmethod
+    def highest(cls, params: Params) -> int:
+        """Success."""
+        del params
+        return 1
+
     def _weights_of(self, levels: int) -> tuple[int, ...]:
         return (1,) * levels
+
+    def _least(self, levels: int) -> int:
+        del levels
+        return ceil(self.context.params.min_score or 0)

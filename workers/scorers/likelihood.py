@@ -4,6 +4,7 @@ One prefill for each mask level, no sampling and no judge. Our own; docs/method.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import exp, fsum, inf, log
 
 from weak2wise.config import Params
@@ -14,6 +15,7 @@ from workers.records import Candidate, Question, Score, Traced
 from workers.scorers.logprobs import ask
 from workers.scorers.masking import averages, exact_weights, hint
 from workers.scorers.scorer import Scorer
+from workers.scorers.stepmask import StepMask
 
 
 def log_of_sum(weights: Sequence[int], logprobs: Sequence[float | None]) -> float:
@@ -66,6 +68,11 @@ class Likelihood(Scorer):
             exact_weights(len(logprobs), beta=params.beta, normalization=params.ew_normalization) if logprobs else ()
         )
         return -log_of_sum(weights, logprobs), *self.length(candidate)
+
+    @classmethod
+    def highest(cls, params: Params) -> Fraction | float:
+        """That of an answer that is certain after every hint."""
+        return StepMask.highest(params)
 
     @classmethod
     def texts(cls, params: Params) -> int:

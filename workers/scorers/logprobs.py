@@ -98,6 +98,12 @@ class LogprobScorer(Scorer):
         return score.is_bound, -score.score, *self.length(candidate)
 
     @classmethod
+    def highest(cls, params: Params) -> float:
+        """What is shown of a trace that is not measured."""
+        del params
+        return cls.bound
+
+    @classmethod
     def texts(cls, params: Params) -> int:
         """The trace."""
         del params
@@ -189,7 +195,7 @@ class LocalNaturalness(LogprobScorer):
 
     async def measure(self, question: Question, candidate: Candidate) -> Score:
         """A call for each sentence, one after the other: the other candidates and questions fill the engine."""
-        found = [await ask(self.context, question.text, window) for window in windows(reasoning(candidate))]
+        found = [await ask(self.context, question.text, seen) for seen in windows(reasoning(candidate))]
         score = mean([mean(sentence.values) for sentence in found])
         tokens = sum(len(sentence.values) for sentence in found)
         return Score(score=score, evidence={"sentences": len(found), "tokens": tokens})

@@ -36,16 +36,29 @@ def hint(steps: Sequence[str], level: int, n: int, rules: int = RULES) -> str:
 def exact_weights(n: int, *, beta: float, normalization: Normalization) -> tuple[int, ...]:
     """What surviving each of ``n`` mask levels adds to a score, as integers over one common denominator.
 
-    Sums of these compare exactly, where floating point may break a tie. ``beta`` counts as the decimal it is
-    written as.
+    Sums of these compare exactly, where floating point may break a tie.
     """
+    shares = exact_shares(n, beta=beta, normalization=normalization)
+    common = _common(shares)
+    return tuple(int(share * common) for share in shares)
+
+
+def least_worth(score: float, n: int, *, beta: float, normalization: Normalization) -> int:
+    """The least sum of ``exact_weights`` that is a score of at least this, which counts as the decimal it is."""
+    return math.ceil(Fraction(str(score)) * _common(exact_shares(n, beta=beta, normalization=normalization)))
+
+
+def exact_shares(n: int, *, beta: float, normalization: Normalization) -> list[Fraction]:
+    """What surviving each of ``n`` mask levels adds to a score. ``beta`` counts as the decimal it is written as."""
     share = Fraction(str(beta))
     z = 1 if normalization == "unit" or n == 1 else n - 1
     heavy = 0 if normalization == "reference" and n == 1 else 1
     exponents = [n - 1, *(n - level for level in range(1, n))]
-    weights = [share / n + (1 - share) * heavy * Fraction(1, 2**exponent) / z for exponent in exponents]
-    common = math.lcm(*(weight.denominator for weight in weights))
-    return tuple(int(weight * common) for weight in weights)
+    return [share / n + (1 - share) * heavy * Fraction(1, 2**exponent) / z for exponent in exponents]
+
+
+def _common(shares: Sequence[Fraction]) -> int:
+    return math.lcm(*(share.denominator for share in shares))
 
 
 def score(bits: Sequence[int | None], *, beta: float, normalization: Normalization) -> Score:

@@ -3,7 +3,7 @@
 A score is a sum of fixed weights over bits that are 0 or 1, so the bits seen so far bound it from above. The race
 looks at the candidate with the highest bound (ties: the shorter normal reasoning, then the earlier candidate) and asks
 for its heaviest unseen bit. Once the candidate on top has no unseen bit left, no other can overtake it, and it wins
-every tie.
+every tie. Once its bound is less than a winner has to have, the race has none.
 
 The order in which the race takes bits depends on the bits alone. Bits may be asked ahead, and arrive in any order:
 those that the race did not need change neither the winner nor what is reported.
@@ -23,11 +23,17 @@ class Race(Generic[A]):
         lengths: each candidate's length; the shorter wins a tie.
         asks: for each candidate, what to ask for each of its bits; empty for a candidate that has none and
             scores 0. Equal asks share one bit.
+        least: what a winner must be worth, in the unit of the weights.
     """
 
     def __init__(
-        self, weights: Sequence[int], lengths: Sequence[float] | Sequence[tuple[int, int]], asks: Sequence[Sequence[A]]
+        self,
+        weights: Sequence[int],
+        lengths: Sequence[float] | Sequence[tuple[int, int]],
+        asks: Sequence[Sequence[A]],
+        least: int = 0,
     ) -> None:
+        self._least = least
         self._weights = weights
         self._lengths = lengths
         self._asks = asks
@@ -44,7 +50,7 @@ class Race(Generic[A]):
         """The bits to have in flight now, at most ``width``: the one the race waits for, then those it may need next.
 
         To look ahead, unknown bits are guessed to be what most bits of this race were. If that leads to a winner before
-        there are ``width`` bits, they are guessed the other way. Empty once there is a winner.
+        there are ``width`` bits, they are guessed the other way. Empty once there is a winner, or can be none.
         """
         while (ask := self._next(self._bounds, self._seen)) in self._bits:
             assert ask is not None
@@ -77,6 +83,8 @@ class Race(Generic[A]):
 
     def _next(self, bounds: list[int], seen: list[int]) -> A | None:
         top = self._top(bounds)
+        if bounds[top] < self._least:
+            return None
         return self._asks[top][self._levels[seen[top]]] if seen[top] < len(self._levels) else None
 
     def _walk(self, bounds: list[int], seen: list[int], bit: int) -> None:

@@ -5,6 +5,8 @@ Of every scorer the higher score is the better one, so that all can be shown, fi
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
+from math import inf
 from typing import Any, ClassVar
 
 from weak2wise.config import Params
@@ -46,6 +48,16 @@ class Scorer(ABC):
         By default: the highest score, then the shortest reasoning (``length``).
         """
         return -score.score, *self.length(candidate)
+
+    def reaches(self, score: Score) -> bool:
+        """Whether a winner with this score is kept (``params.min_score``)."""
+        least = self.context.params.min_score
+        return least is None or score.score >= least
+
+    @classmethod
+    def highest(cls, params: Params) -> Fraction | float:  # noqa: ARG003
+        """The highest score that there can be."""
+        return inf
 
     def length(self, candidate: Candidate) -> tuple[int, int]:
         """``candidate.length``, as the run's rules see it: by the first ones, no length counts without own thinking."""

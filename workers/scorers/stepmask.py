@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any, Literal
 
 from weak2wise.config import Params
@@ -22,7 +23,7 @@ from workers.fanout import fan_out, settled
 from workers.judge import Given
 from workers.records import Candidate, Score, Traced
 from workers.rules import RULES
-from workers.scorers.masking import exact_weights, hint, score
+from workers.scorers.masking import exact_shares, exact_weights, hint, least_worth, score
 from workers.scorers.race import Race
 from workers.scorers.scorer import Scorer
 from workers.seeds import seed_of
@@ -90,10 +91,31 @@ class StepMask(Scorer):
         A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
         has changed since (``--resume force``): the bits are weighed by the number of levels that were scored.
         """
+        return score.is_bound, -self._worth(score), *self.length(candidate)
+
+    def reaches(self, score: Score) -> bool:
+        """Compared exactly."""
+        return self._worth(score) >= self._least(len(score.s_list))
+
+    @classmethod
+    def highest(cls, params: Params) -> Fraction | float:
+        """That of a trace that survives every mask."""
+        return sum(exact_shares(params.n_mask, beta=params.beta, normalization=params.ew_normalization))
+
+    def _worth(self, score: Score) -> int:
+        """The score as an integer, in the unit of the weights; an unknown bit counts as 1."""
         levels = len(score.s_list)
         weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
-        worth = sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
-        return score.is_bound, -worth, *self.length(candidate)
+        return sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
+
+    def _least(self, levels: int) -> int:
+        """What a winner must be worth."""
+        params = self.context.params
+        if params.min_score is None:
+            return 0
+        if not levels:
+            return int(params.min_score > 0)
+        return least_worth(params.min_score, levels, beta=params.beta, normalization=params.ew_normalization)
 
     def _weights_of(self, levels: int) -> tuple[int, ...]:
         params = self.context.params
@@ -114,7 +136,7 @@ class StepMask(Scorer):
 
     async def _race(self, attempts: "_Attempts") -> list[Bits]:
         lengths = [self.length(candidate) for candidate in attempts.candidates]
-        race = Race(self._weights, lengths, attempts.masks)
+        race = Race(self._weights, lengths, attempts.masks, self._least(self._levels))
         with self.places.race(attempts.row):
             asked = await self._run(race, attempts)
         counts = self.context.bits
