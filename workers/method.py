@@ -92,11 +92,11 @@ def _select(context: Context, scorer: Scorer) -> Worker[Scored, Golden]:
         counts=context.cuts,
         rules=context.rules,
     )
-    return Select(truncate, scorer, params.seed)
+    return Select(truncate, scorer, params.seed, params.keep)
 
 
-def _sft(_context: Context, _: Scorer) -> Worker[Golden, SftRow]:
-    return Sft()
+def _sft(context: Context, _: Scorer) -> Worker[Golden, SftRow]:
+    return Sft(context.params.keep == "pairs")
 
 
 _JUDGING = ("params.judge_", "params.seed", "prompts.pjudge")
@@ -137,7 +137,7 @@ METHOD: tuple[Step, ...] = (
         asks=("weak", "judge"),
         settings=(
             *("params.n_mask", "params.majority", "params.scoring", "params.require_faithful", "params.min_score"),
-            "prompts.pqr",
+            *("params.keep", "prompts.pqr"),
             *_RANKING,
             *_JUDGING,
         ),
@@ -151,7 +151,7 @@ METHOD: tuple[Step, ...] = (
         makes=Golden,
         build=_select,
         asks=("truncation",),
-        settings=("params.trunc", "params.seed", "prompts.ptrunc", "prompts.panchor", *_RANKING),
+        settings=("params.trunc", "params.seed", "params.keep", "prompts.ptrunc", "prompts.panchor", *_RANKING),
         file="selected_truncated.jsonl",
         lines=output_lines.selected_truncated,
         label="with a golden trace, cut",
@@ -162,7 +162,7 @@ METHOD: tuple[Step, ...] = (
         makes=SftRow,
         build=_sft,
         asks=(),
-        settings=(),
+        settings=("params.keep",),
         file="finetune.jsonl",
         lines=output_lines.finetune,
         label="emitted as training data",

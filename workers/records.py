@@ -109,17 +109,44 @@ class Scored(_AboutQuestion, frozen=True, kw_only=True):
     scores: tuple[Score, ...]
 
 
-class Golden(_AboutQuestion, frozen=True, kw_only=True):
-    """The winning trace, cut where the answer is first derived; ``cut_by`` names the mode that cut it."""
+class Kept(Struct, frozen=True, kw_only=True):
+    """A trace that was kept beside the winner, cut alike."""
 
-    winner: Candidate
+    candidate: Candidate
     score: Score
     truncated: str
     cut_by: str
 
 
+class Golden(_AboutQuestion, frozen=True, kw_only=True):
+    """The winning trace, cut where the answer is first derived; ``cut_by`` names the mode that cut it.
+
+    ``others``: the next best ones in order, or with ``params.keep: pairs`` the one that ranks last; unset where only
+    the winner is kept.
+    """
+
+    winner: Candidate
+    score: Score
+    truncated: str
+    cut_by: str
+    others: tuple[Kept, ...] | UnsetType = UNSET
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """The winner and the others."""
+        winner = Kept(candidate=self.winner, score=self.score, truncated=self.truncated, cut_by=self.cut_by)
+        return winner, *(() if self.others is UNSET else self.others)
+
+
 class SftRow(_AboutQuestion, frozen=True, kw_only=True):
-    """One training example."""
+    """One training example; ``others``: more responses to the same prompt. ``rejected``: the worse one of a pair."""
 
     prompt: str
     response: str
+    others: tuple[str, ...] | UnsetType = UNSET
+    rejected: str | UnsetType = UNSET
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """All responses that are to be trained on, the best first."""
+        return self.response, *(() if self.others is UNSET else self.others)

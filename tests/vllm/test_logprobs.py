@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import UNSET
 
 from tests.contexts import PROMPTS, context
 from tests.vllm.engines import ask, collect, engine_test, model_folder
 from weak2wise.config import GenerationKwargs, Params, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected
-from weak2wise.llm.model import UNSET, Completion, Continuation, Message, Prompt
+from weak2wise.llm.model import Completion, Continuation, Message, Prompt
 from weak2wise.llm.vllm.model import VllmModel
 from workers.answers.locate import sentences
 from workers.records import Candidate, Question, Traced

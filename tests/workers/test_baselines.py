@@ -33,8 +33,8 @@ async def winner(scorer: Scorer, record: Traced) -> Candidate:
     return select(record.candidates, await scorer(record), scorer)[0]
 
 
-def named(name: str, **params: int) -> Scorer:
-    return scorer_named(name)(context(Params(**params)))
+def named(name: str, seed: int = 0) -> Scorer:
+    return scorer_named(name)(context(Params(seed=seed)))
 
 
 @pytest.mark.parametrize(("name", "words"), [("first", 30), ("shortest", 10), ("longest", 50)])

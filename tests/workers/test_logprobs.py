@@ -7,12 +7,13 @@ from itertools import pairwise, permutations, product
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec import UNSET
 
 from tests.contexts import context
 from weak2wise.config import Params
 from weak2wise.errors import RecordError, RunStopped, single_errors
 from weak2wise.llm.errors import Rejected, Transient
-from weak2wise.llm.model import UNSET, Completion, Continuation, Logprobs, Prompt
+from weak2wise.llm.model import Completion, Continuation, Logprobs, Prompt
 from workers.records import Candidate, Question, Traced
 from workers.scorers import Scorer, scorer_named
 from workers.scorers.likelihood import log_of_sum

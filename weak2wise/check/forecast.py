@@ -198,13 +198,14 @@ def _maximum(config: Config) -> _Rates:
     """The highest possible numbers."""
     params, scorer = config.params, describer(config.params.scorer)
     traces = {f"strong/{name}": float(params.samples_per_model) for name in config.models.mstrong}
+    cut = 2.0 if params.keep == "pairs" else min(params.keep, sum(traces.values()))
     return _Rates(
         kept=1.0,
         traces=traces,
         attempts=sum(traces.values()) * scorer.attempts(params),
         texts=sum(traces.values()) * scorer.texts(params),
         judged=float(params.judge_mode != "rule"),
-        cuts=float(params.truncation != "rule"),
+        cuts=cut * (params.truncation != "rule"),
     )
 
 
@@ -227,7 +228,7 @@ def _expected(
         assumed.append(f"{params.scorer} asks {texts} time{'' if texts == 1 else 's'} a trace how likely a text is")
     elif not rates.attempts:
         assumed.append(f"{params.scorer} makes no calls to score traces")
-    elif params.scoring == "race":
+    elif params.scoring == "race" and params.keep == 1:
         rates.attempts *= RACED
         assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")
     if params.judge_mode == "cascade" and config.models.judge:

@@ -68,6 +68,8 @@ class Params(Section, frozen=True, kw_only=True):
     ``min_candidates``: a question continues with this many traces if the others fail; left out, it needs all of them.
     ``scorer`` scores the traces: ``stepmask`` (the paper's), another by name (docs/method.md), or the import path of a
     class, ``module:Class``.
+    ``keep``: how many of a question's traces become training data, each with another reasoning; ``pairs``: the best and
+    the worst one, as preference data.
     ``min_score``: a question whose best trace has a lower score is dropped; a race ends as soon as none can reach it.
     """
 
@@ -91,6 +93,7 @@ class Params(Section, frozen=True, kw_only=True):
     seed: Natural = 0
     scorer: Name = "stepmask"
     min_score: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | None = None
+    keep: Count | Literal["pairs"] = 1
 
 
 class Columns(Section, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ _ANSWER = "the reasoning between `<think>` and `</think>`, then the answer"
 CONTENTS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
 """What each column holds."""
 CONTENTS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
+CONTENTS |= {"chosen": _ANSWER, "rejected": "the same of the trace with the lowest score"}
 CONTENTS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
 
 

@@ -63,11 +63,16 @@ class Likelihood(Scorer):
 
     def rank(self, candidate: Candidate, score: Score) -> tuple[float, ...]:
         """The highest score, compared by its logarithm; then the shortest reasoning."""
+        return -self.worth(score), *self.length(candidate)
+
+    def worth(self, score: Score) -> float:
+        """The score's logarithm, up to a constant."""
         params, logprobs = self.context.params, score.debug["logprobs"]
-        weights = (
-            exact_weights(len(logprobs), beta=params.beta, normalization=params.ew_normalization) if logprobs else ()
+        if not logprobs:
+            return -inf
+        return log_of_sum(
+            exact_weights(len(logprobs), beta=params.beta, normalization=params.ew_normalization), logprobs
         )
-        return -log_of_sum(weights, logprobs), *self.length(candidate)
 
     @classmethod
     def highest(cls, params: Params) -> Fraction | float:

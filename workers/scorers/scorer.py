@@ -49,6 +49,10 @@ class Scorer(ABC):
         """
         return -score.score, *self.length(candidate)
 
+    def worth(self, score: Score) -> Any:
+        """The score, as it compares exactly with other ones."""
+        return score.score
+
     def reaches(self, score: Score) -> bool:
         """Whether a winner with this score is kept (``params.min_score``)."""
         least = self.context.params.min_score

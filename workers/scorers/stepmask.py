@@ -91,18 +91,18 @@ class StepMask(Scorer):
         A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
         has changed since (``--resume force``): the bits are weighed by the number of levels that were scored.
         """
-        return score.is_bound, -self._worth(score), *self.length(candidate)
+        return score.is_bound, -self.worth(score), *self.length(candidate)
 
     def reaches(self, score: Score) -> bool:
         """Compared exactly."""
-        return self._worth(score) >= self._least(len(score.s_list))
+        return self.worth(score) >= self._least(len(score.s_list))
 
     @classmethod
     def highest(cls, params: Params) -> Fraction | float:
         """That of a trace that survives every mask."""
         return sum(exact_shares(params.n_mask, beta=params.beta, normalization=params.ew_normalization))
 
-    def _worth(self, score: Score) -> int:
+    def worth(self, score: Score) -> int:
         """The score as an integer, in the unit of the weights; an unknown bit counts as 1."""
         levels = len(score.s_list)
         weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
@@ -136,7 +136,16 @@ class StepMask(Scorer):
 
     async def _race(self, attempts: "_Attempts") -> list[Bits]:
         lengths = [self.length(candidate) for candidate in attempts.candidates]
-        race = Race(self._weights, lengths, attempts.masks, self._least(self._levels))
+        keep = self.context.params.keep
+        race = Race(
+            self._weights,
+            lengths,
+            attempts.masks,
+            self._least(self._levels),
+            keep=1 if keep == "pairs" else keep,
+            texts=None if keep in (1, "pairs") else [c.normal.strip() for c in attempts.candidates],
+            worst=keep == "pairs",
+        )
         with self.places.race(attempts.row):
             asked = await self._run(race, attempts)
         counts = self.context.bits

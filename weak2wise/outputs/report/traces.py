@@ -75,15 +75,16 @@ def _step(step: str) -> str:
 
 
 def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
-    items = []
+    items, others = [], golden.kept[1:]
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = (candidate.m_strong, candidate.sample) == (golden.winner.m_strong, golden.winner.sample)
+        kept = any((k.candidate.m_strong, k.candidate.sample) == (candidate.m_strong, candidate.sample) for k in others)
         bound = "at most " if score.is_bound else ""
         items.append(
             f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{bound}{score.score:.3f} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
             f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
-            f"{' · <strong>wins</strong>' if won else ''}</span></li>"
+            f"{' · <strong>wins</strong>' if won else ' · kept' if kept else ''}</span></li>"
         )
     cells = "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
     ranking = f"<p class=quiet>The winner has {line(scorer.ranking, 200)}.</p>"
