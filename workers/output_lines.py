@@ -12,7 +12,8 @@ Line = dict[str, Any]
 
 def s_prime(record: Unsolved) -> Iterator[Line]:
     """``s_prime.jsonl``: a question that the weak LLM does not solve."""
-    yield _question(record.question) | {"weak_attempt": record.weak_attempt}
+    rate = {} if record.pass_rate is UNSET else {"pass_rate": record.pass_rate}
+    yield _question(record.question) | {"weak_attempt": record.weak_attempt} | rate
 
 
 def candidates(record: Traced) -> Iterator[Line]:

@@ -38,9 +38,13 @@ class Asked(_AboutQuestion, frozen=True, kw_only=True):
 
 
 class Unsolved(_AboutQuestion, frozen=True, kw_only=True):
-    """A question that the weak LLM does not solve; the attempt is ``None`` where filtering was skipped."""
+    """A question that the weak LLM does not solve; the attempt is ``None`` where filtering was skipped.
+
+    ``pass_rate``: the share of several attempts that solved it; unset for one.
+    """
 
     weak_attempt: str | None
+    pass_rate: float | UnsetType = UNSET
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

@@ -253,8 +253,8 @@ def _off_peak_said(config: Config) -> list[str]:
 
 
 def _unaided(config: Config) -> int:
-    """Calls of the weak LLM for a question in the first step, without a hint: 0 or 1."""
-    return 0 if config.params.skip_filter else 1
+    """Calls of the weak LLM for a question in the first step, without a hint."""
+    return 0 if config.params.skip_filter else config.params.filter_attempts
 
 
 def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, dict[str, float]]:
@@ -305,7 +305,7 @@ def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float 
         done = last(role).tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
             per_question[role] = number / done
-    solved = sum(isinstance(end, Dropped) and end.reason == "weak_solves" for end in work.account.ends())
+    solved = sum(isinstance(end, Dropped) and end.reason in ("weak_solves", "too_hard") for end in work.account.ends())
     kept = work.steps[FIRST].tally[RowStatus.DONE]
     return spent, per_question, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 

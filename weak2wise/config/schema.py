@@ -64,6 +64,8 @@ class AnswerPolicy(Section, frozen=True, kw_only=True):
 class Params(Section, frozen=True, kw_only=True):
     """The method's parameters (paper, section 3).
 
+    ``filter_attempts``: how often the weak LLM tries the bare question. A question is kept if the share of these that
+    solve it is in ``filter_band``, both ends included.
     ``require_faithful``: a trace whose own final answer is not the reference answer is not scored.
     ``min_candidates``: a question continues with this many traces if the others fail; left out, it needs all of them.
     ``scorer`` scores the traces: ``stepmask`` (the paper's), another by name (docs/method.md), or the import path of a
@@ -76,6 +78,8 @@ class Params(Section, frozen=True, kw_only=True):
     section = "params"
 
     skip_filter: bool = False
+    filter_attempts: Count = 1
+    filter_band: tuple[Share, Share] = (0.0, 0.75)
     samples_per_model: Count = 3
     gen_temperature: Temperature = 0.6
     n_mask: Count = 6
@@ -94,6 +98,17 @@ class Params(Section, frozen=True, kw_only=True):
     scorer: Name = "stepmask"
     min_score: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | None = None
     keep: Count | Literal["pairs"] = 1
+
+    def __post_init__(self) -> None:
+        """Check each key, then the band. Raises ``ConfigError``."""
+        super().__post_init__()
+        low, high = self.filter_band
+        if low > high:
+            raise ConfigError(f"params.filter_band: expected the lower share first, found [{low}, {high}]")
+        if not any(low <= right / self.filter_attempts <= high for right in range(self.filter_attempts + 1)):
+            raise ConfigError(
+                f"params.filter_band: {self.filter_attempts} attempts have no share of successes in [{low}, {high}]"
+            )
 
 
 class Columns(Section, frozen=True, kw_only=True):
