@@ -2,7 +2,8 @@
 
 Both ask the same 2,000 questions, 256 in flight, of a server that takes 100 ms to answer. The bare loop posts a body
 that was encoded once and reads bytes; the endpoint renders each prompt, waits for its slot, decodes a typed completion
-and writes it to the journal before it returns it. Rounds alternate, so that a slower machine slows both.
+and writes it to the journal before it returns it. Rounds alternate, so that a slower machine slows both. Garbage is
+collected as seldom as in a run, for both.
 
 Run: python scripts/bench_http.py
 """
@@ -22,6 +23,7 @@ import uvloop
 
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
+from weak2wise.commands.carry_out import collect_less_often
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.drain import Drain
@@ -111,6 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     ways = {"bare aiohttp": bare, "weak2wise endpoint": endpoint}
     rates: dict[str, list[float]] = {name: [] for name in ways}
+    collect_less_often()
     costs: dict[str, list[float]] = {name: [] for name in ways}
     with LoopbackProcess(latency=options.latency, uvloop=True) as server:
         for round_ in range(options.rounds + 1):  # the first warms both up

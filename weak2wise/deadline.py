@@ -23,31 +23,37 @@ LAST_LOOK = 1.0
 class Deadline:
     """Raises ``TimeoutError`` in the ``async with`` block that takes longer than ``seconds``; ``math.inf``: never."""
 
-    __slots__ = ("_due", "_end", "_handle", "_last", "_loop", "_seconds", "_step", "_timeout")
+    __slots__ = ("_cancels", "_due", "_end", "_handle", "_last", "_loop", "_over", "_seconds", "_step", "_task")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._step = min(LONGEST_LOOK, seconds / LOOKS)
         self._last = min(LAST_LOOK, seconds / 2)
         self._end = math.inf
+        self._over = False
         self._handle: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         if self._seconds < math.inf:
+            # asyncio.timeout does the same, with four times the calls: every request has a deadline.
+            task = asyncio.current_task()
+            assert task
+            self._task, self._cancels = task, task.cancelling()
             self._loop = asyncio.get_running_loop()
-            self._timeout = asyncio.timeout(None)
-            await self._timeout.__aenter__()
             now = monotonic()
             self._end = now + self._seconds
             self._look_again(now)
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            await self._timeout.__aexit__(kind, error, trace)
+        if self._handle is None:
+            return
+        self._handle.cancel()
+        # If somebody else has cancelled the task as well, the cancellation goes on.
+        if self._over and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def renew(self) -> None:
         """Begin again: what was waited for shows signs of life."""
@@ -67,4 +73,5 @@ class Deadline:
         if now < self._end:
             self._look_again(now)
         else:
-            self._timeout.reschedule(self._loop.time())
+            self._over = True
+            self._task.cancel()

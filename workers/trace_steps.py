@@ -1,6 +1,7 @@
 """The steps of a trace: what its ``##`` subtitles divide it into."""
 
 import re
+from functools import lru_cache
 from itertools import dropwhile, pairwise
 
 from workers.fences import fences, outside
@@ -13,6 +14,7 @@ _NUMBER = re.compile(r"(?:第|步骤|步驟)?(?:\d{1,3}|[ivx]{1,5}|[一二三四
 _FINAL = re.compile(r"final answer\b|(?:最终|最後|最后|最終)的?答案")
 
 
+@lru_cache(maxsize=8)  # whether a trace states its answer is asked before its steps are kept
 def split_steps(step_reasoning: str, rules: int = RULES) -> tuple[str, ...]:
     """The steps of a trace: each starts at a line that begins with ``## ``; the text before the first is not a step.
 

@@ -6,8 +6,8 @@ line, which it must refuse and ``repair`` take out, and started again, until it 
 must have the bytes of an undisturbed run, and its questions must each be accounted for once. Laps follow each other
 until there were enough stops.
 
-The server counts every request. At most those may be asked again that were under way when the engine was stopped, and
-those whose lines were cut or taken out of the journal afterwards.
+The server counts every request. At most those may be asked again that were in flight when the engine was stopped or
+whose answers were just being written, and those whose lines were cut or taken out of the journal afterwards.
 
 ``python -m tests.run.crash --kills 200`` prints the counts; ``scripts/crashtest.sh`` sets up and calls it.
 """
@@ -154,16 +154,20 @@ class Crasher:
             return False
         assert code in CODES[how], f"{how} ended the engine with {code}"
         lost = asked_of(server) - asked - (journaled(self._folder) - kept)
-        most = 0 if how == FREEZE else self.most_in_flight
+        most = 0 if how == FREEZE else self.most_under_way
         assert 0 <= lost <= most, f"{how} cost {lost} answers"
         self.counts.lost += lost
         self.counts.stops[how] += 1
         return True
 
     @property
-    def most_in_flight(self) -> int:
-        """Requests that can be under way at one moment."""
-        return IN_FLIGHT * 5
+    def most_under_way(self) -> int:
+        """Requests that can be without a line in the journal at one moment.
+
+        An answer gives its place back before it is written, so each place may hold a request in flight and one whose
+        answer is being written. It holds no third one: a request takes longer than a write.
+        """
+        return 2 * IN_FLIGHT * 5
 
     def _signalled(self, server: LoopbackProcess, how: str, output: int | None = None) -> int | None:
         """The exit code, ``None`` if it had gone through before its moment came."""

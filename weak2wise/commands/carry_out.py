@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import sys
@@ -93,6 +94,7 @@ def carry_out(
             engine = make_engine(loaded, verbose=verbose, **options)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
+        collect_less_often()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             summary = runner.run(supervise(engine, address))
             if summary is None:
@@ -116,6 +118,16 @@ def carry_out(
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
     return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
+
+
+def collect_less_often() -> None:
+    """Look for cyclic garbage less often: a quarter of a run's CPU went into it, and few of its objects are in cycles.
+
+    It concerns the whole process, so it is for programs that own theirs.
+    """
+    gc.collect()
+    gc.freeze()  # what is imported stays
+    gc.set_threshold(10_000, 20, 50)
 
 
 class _Out(Console):

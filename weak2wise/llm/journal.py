@@ -244,9 +244,10 @@ class Journaled:
 
     def _without_secrets(self, completion: Completion) -> Completion:
         """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
-        said = completion.text, completion.reasoning, completion.finish_reason
-        text, reasoning, ended = (part and self._redact(part) for part in said)
-        if (text, reasoning, ended) == said:
+        text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
+        redact = self._redact
+        text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
+        if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
             return completion
         log.warning("answer.redacted", endpoint=self._endpoint, effect="a part of its key is replaced by [redacted]")
-        return structs.replace(completion, text=text or "", reasoning=reasoning, finish_reason=ended)
+        return structs.replace(completion, text=text, reasoning=reasoning, finish_reason=ended)

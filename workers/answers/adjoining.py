@@ -94,9 +94,19 @@ def with_adjoining(attempt: str, start: int, end: int, content: str, rules: int 
     return _with_tail(answer, _LAYOUT.sub(" ", tail), rules)
 
 
+def _may_open(head: str) -> int:
+    """Where what is opened before the box begins, at the earliest: only macros have letters or digits."""
+    if "\\" in head:
+        return 0
+    at = len(head)
+    while at and not head[at - 1].isalnum():
+        at -= 1
+    return at
+
+
 def _before(head: str) -> tuple[str, str | None]:
     """The brackets opened before the box, and its sign: ``""`` if none, ``None`` if something else is there."""
-    found = _OPENED.search(head)
+    found = _OPENED.search(head, _may_open(head))
     before, opened = (head, "") if found is None else (head[: found.start()], found[0])
     if before.endswith(("-", "−")):
         further, sign = _before(before[:-1])

@@ -54,6 +54,8 @@ _PAIRS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")
 @lru_cache(maxsize=1024)  # a reference is compared with dozens of attempts
 def clean(text: str) -> str:
     r"""The answer without what surrounds it, in plain macros: ``$\dfrac{1}{2}$.`` becomes ``\frac{1}{2}``."""
+    if text.isascii() and text.isalnum():  # nearly always a number
+        return text
     text = text.translate(_LOOKALIKES)
     text = _GROUPED.sub("", text)
     text = _SPACING.sub(" ", _NOTHING.sub("", text))

@@ -37,38 +37,37 @@ def usage_of(reported: Any) -> Usage | None:
     """Tokens as reported, or as reported in its ``usage``; ``None`` if there are none."""
     if not isinstance(reported, dict):
         return None
-    return _counted(reported.get("usage")) or _counted(reported)
+    inner = reported.get("usage")
+    return (_counted(inner) if isinstance(inner, dict) else None) or _counted(reported)
 
 
-def _counted(reported: Any) -> Usage | None:
-    if not isinstance(reported, dict):
-        return None
-    prompt = _count(reported.get("prompt_tokens"))
-    completion = _count(reported.get("completion_tokens"))
-    details = reported.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    cached = cached or _count(reported.get("prompt_cache_hit_tokens")) or _count(reported.get("cached_tokens"))
-    if "input_tokens" in reported:
-        prompt = prompt or _count(reported["input_tokens"])
-        details = reported.get("input_tokens_details")
-        cached = cached or (_count(details.get("cached_tokens")) if isinstance(details, dict) else 0)
-        if read := _count(reported.get("cache_read_input_tokens")):  # Anthropic counts them beside its input_tokens
+def _counted(reported: dict[str, Any]) -> Usage | None:
+    counts = {key: _count(value) for key, value in reported.items() if not isinstance(value, dict)}
+    count = counts.get
+    prompt, completion = count("prompt_tokens", 0), count("completion_tokens", 0)
+    cached = _detail(reported, "prompt_tokens_details", "cached_tokens")
+    cached = cached or count("prompt_cache_hit_tokens", 0) or count("cached_tokens", 0)
+    if "input_tokens" in counts:
+        prompt = prompt or counts["input_tokens"]
+        cached = cached or _detail(reported, "input_tokens_details", "cached_tokens")
+        if read := count("cache_read_input_tokens", 0):  # Anthropic counts them beside its input_tokens
             cached, prompt = read, prompt + read
-        prompt += _count(reported.get("cache_creation_input_tokens"))
-    completion = completion or _count(reported.get("output_tokens"))
-    thinking = _thinking(reported)
+        prompt += count("cache_creation_input_tokens", 0)
+    completion = completion or count("output_tokens", 0)
+    thinking = (
+        _detail(reported, "completion_tokens_details", "reasoning_tokens")
+        or _detail(reported, "output_tokens_details", "reasoning_tokens")
+        or count("reasoning_tokens", 0)
+    )
     if thinking > completion:  # so it cannot be a part of them
         completion += thinking
-    completion = max(completion, _count(reported.get("total_tokens")) - prompt)
+    completion = max(completion, count("total_tokens", 0) - prompt)
     return Usage(prompt, completion, min(cached, prompt)) if prompt or completion else None
 
 
-def _thinking(reported: dict[str, Any]) -> int:
-    for key in ("completion_tokens_details", "output_tokens_details"):
-        details = reported.get(key)
-        if isinstance(details, dict) and (count := _count(details.get("reasoning_tokens"))):
-            return count
-    return _count(reported.get("reasoning_tokens"))
+def _detail(reported: dict[str, Any], details: str, key: str) -> int:
+    inner = reported.get(details)
+    return _count(inner.get(key)) if isinstance(inner, dict) else 0
 
 
 def _count(reported: Any) -> int:

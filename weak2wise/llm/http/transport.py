@@ -1,7 +1,6 @@
 """One HTTP exchange: send a body, read the reply, and turn every failure into one of our error types."""
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -128,18 +127,18 @@ class Transport:
     async def _in_time(self, url: str, body: bytes, slot: Slot, reply: Incoming) -> Completion:
         end = self._endpoint
         try:
-            async with (
-                Deadline(end.request_timeout) as whole,
-                Deadline(end.idle_timeout if end.stream else math.inf) as silent,
-            ):
-                return await self._exchange(url, body, slot, reply, whole=whole, silent=silent)
+            async with Deadline(end.request_timeout) as whole:
+                if not end.stream:
+                    return await self._exchange(url, body, slot, reply, whole=whole)
+                async with Deadline(end.idle_timeout) as silent:
+                    return await self._exchange(url, body, slot, reply, whole=whole, silent=silent)
         except TimeoutError:
             if reply.whole:  # it is paid for: do not ask again for its last bytes
                 return reply.completion()
             raise self._timeout() from None
 
     async def _exchange(
-        self, url: str, body: bytes, slot: Slot, reply: Incoming, *, whole: Deadline, silent: Deadline
+        self, url: str, body: bytes, slot: Slot, reply: Incoming, *, whole: Deadline, silent: Deadline | None = None
     ) -> Completion:
         assert self._session is not None
         proxy = self._proxies.get(url, _DIRECT)
@@ -192,7 +191,7 @@ class Transport:
         )
 
     async def _answer(
-        self, response: aiohttp.ClientResponse, reply: Incoming, whole: Deadline, silent: Deadline
+        self, response: aiohttp.ClientResponse, reply: Incoming, whole: Deadline, silent: Deadline | None
     ) -> Completion:
         try:
             async for chunk in self._chunks(response, silent):
@@ -210,12 +209,13 @@ class Transport:
                     await response.content.readany()
         return completion
 
-    async def _chunks(self, response: aiohttp.ClientResponse, silent: Deadline) -> AsyncIterator[bytes]:
-        """The decompressed body as it arrives. Raises ``Transient`` if it is too large."""
+    async def _chunks(self, response: aiohttp.ClientResponse, silent: Deadline | None) -> AsyncIterator[bytes]:
+        """The decompressed body as it arrives, each piece a sign of life. Raises ``Transient`` if it is too large."""
         most = self._endpoint.max_response_mb
         size = 0
         async for chunk in response.content.iter_any():
-            silent.renew()
+            if silent:
+                silent.renew()
             size += len(chunk)
             if size > most << 20:
                 raise self._transient("oversized", f"an answer of more than {most} MiB")

@@ -46,6 +46,8 @@ def _always() -> bool:
 class Slot:
     """Permission to send one request. Call ``release`` when the request is over, whatever its result."""
 
+    __slots__ = ("_limits", "charge", "epoch", "number", "sent_at", "tokens")
+
     def __init__(self, limits: "Limits", epoch: Epoch, number: int, sent_at: float, charge: Charge | None) -> None:
         self._limits = limits
         self.epoch = epoch
