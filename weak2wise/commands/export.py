@@ -48,7 +48,8 @@ def export(
             both, but then TRL also trains on the question's tokens, unless you set assistant_only_loss=True. preference
             is for TRL's DPOTrainer, of a run with params.keep: pairs.
         provenance: Add a column with the origin of each row: score, s_list, strong model, candidate, judge.
-        top: The highest number of rows; those with the highest scores are taken.
+        top: The highest number of questions; those with the highest scores are taken. Each is one row, or as many as
+            params.keep.
         min_score: The lowest score of a row.
         balance_by: Share --top evenly between the values of m_strong or of a column of the input.
         card: Whether to write the card and dataset_info.json.
