@@ -103,9 +103,9 @@ class Cutting(NamedTuple):
 
 
 def write_traces(
-    setting: Setting, questions: list[Question], samples: int, modes: Sequence[Literal["anchor", "rewrite"]] = MODES
+    setting: Setting, questions: list[Question], samples: int
 ) -> tuple[list[Traced], dict[str, Cutting], int]:
-    """Let the strong model write ``samples`` traces a question, and cut each in these modes.
+    """Let the strong model write ``samples`` traces a question, and cut each in both modes.
 
     Returns:
         the traces, what cutting took by mode, and the tokens of all traces.
@@ -126,7 +126,7 @@ def write_traces(
             made = await asyncio.gather(*(worker(Unsolved(question=q, weak_attempt=None)) for q in questions))
             traced = [record for record in made if isinstance(record, Traced)]
             assert len(traced) == len(made), "some traces could not be had"
-            for mode in modes:
+            for mode in MODES:
                 tally = Tally(model)
                 cut = Truncate(prompts=prompts, model=tally, mode=mode)
                 texts = [(c.normal, t.question.answer) for t in traced for c in t.candidates]
