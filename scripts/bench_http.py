@@ -60,7 +60,7 @@ async def endpoint(base_url: str, requests: int, in_flight: int) -> None:
     parts = HostParts(env={"BENCH_KEY": "sk-" + "0123456789abcdef" * 3})
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), max_bytes=1 << 28, fsync_seconds=1.0)
-        journal.open(lambda _row, _role: True)
+        journal.open(lambda _role: b"")
         async with OpenAIModel("bench", settings, parts) as model:
             retried = Retried(model, max_retries=6)
             journaled = Journaled(

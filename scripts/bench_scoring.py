@@ -3,7 +3,8 @@
 A strong model on this machine writes traces for the questions; then the weak model makes the same guided attempts
 
     a  transformers, one attempt at a time, as the reference does (on a few of them),
-    b  vLLM's offline ``LLM.generate``, given every prompt at once: the ceiling,
+    b  vLLM's offline ``LLM.generate``, given every prompt at once: what vLLM does with the same settings,
+    b' the same without repetition detection and without text, which costs it the least for a token: the ceiling,
     c  this engine, every bit,
     d  this engine, racing,
 
@@ -49,6 +50,7 @@ LEVELS = 6
 NAMES = {
     "a": "transformers, one at a time",
     "b": "LLM.generate, all at once",
+    "b'": "the same, no text, no repetition",
     "c": "weak2wise, exhaustive",
     "d": "weak2wise, racing",
 }
@@ -100,8 +102,10 @@ def plot(speeds: dict[str, Speed], path: Path) -> None:
 
     whole = speeds["b"].attempts
     seconds = [s.seconds * (whole / s.attempts if name == "a" else 1) for name, s in speeds.items()]
-    figure, axes = plt.subplots(figsize=(7, 2.4))
-    bars = axes.barh([NAMES[name] for name in speeds], seconds, color=["#999999", "#bbbbbb", "#4477aa", "#228833"])
+    figure, axes = plt.subplots(figsize=(7, 2.8))
+    bars = axes.barh(
+        [NAMES[name] for name in speeds], seconds, color=["#999999", "#bbbbbb", "#dddddd", "#4477aa", "#228833"]
+    )
     axes.bar_label(bars, [f"{s:,.0f} s" for s in seconds], padding=4)
     axes.set_xscale("log")
     axes.set_xlabel(f"seconds for the winners of {whole} attempts (log scale)")
@@ -125,7 +129,7 @@ def main() -> None:
     parser.add_argument("--strong", default=str(models / "qwen2.5-coder-0.5b-instruct"))
     parser.add_argument("--questions", type=Path, default=ROOT / "scripts/quickstart/questions.jsonl")
     parser.add_argument("--samples", type=int, default=3, help="traces a question")
-    parser.add_argument("--new-tokens", type=int, default=128, help="longest attempt")
+    parser.add_argument("--new-tokens", type=int, default=128, help="longest attempt: 1024 shows what long ones cost")
     parser.add_argument("--max-num-seqs", type=int, default=48)
     parser.add_argument("--one-at-a-time", type=int, default=12, help="attempts made with transformers")
     parser.add_argument("--out", type=Path, default=Path("bench-scoring"))
@@ -138,14 +142,15 @@ def main() -> None:
     (options.out / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
 
-    console = Console(width=110)
+    console = Console(width=120)
     traced, cuttings, written = alone(write_traces, setting, questions, options.samples)
     prompts = alone(guided_prompts, setting, traced)
     console.print(f"{len(questions)} questions, {options.samples} traces each: {len(prompts)} attempts for every bit")
     speeds: dict[str, Speed] = {}
     some = random.Random(0).sample(prompts, min(options.one_at_a_time, len(prompts)))
     speeds["a"] = alone(with_transformers, setting, some)
-    speeds["b"] = alone(with_bare_vllm, setting, prompts)
+    speeds["b"] = alone(with_bare_vllm, setting, prompts, False)
+    speeds["b'"] = alone(with_bare_vllm, setting, prompts, True)
     speeds["c"], every = alone(with_this_engine, setting, traced, "exhaustive")
     speeds["d"], raced = alone(with_this_engine, setting, traced, "race")
 
@@ -155,6 +160,7 @@ def main() -> None:
         "attempts/s",
         "tokens/s",
         "of (b)",
+        "of (b')",
         "prompt tokens from cache",
         "seconds",
         "asked",
@@ -162,13 +168,14 @@ def main() -> None:
         "spared",
     )
     for name, speed in speeds.items():
-        rate, top = speed.tokens / speed.seconds, speeds["b"].tokens / speeds["b"].seconds
+        rate = speed.tokens / speed.seconds
+        tops = (speeds[top].tokens / speeds[top].seconds for top in ("b", "b'"))
         table.add_row(
             f"({name}) {NAMES[name]}",
             f"{speed.attempts}",
             f"{speed.attempts / speed.seconds:.2f}",
             f"{rate:.0f}",
-            f"{rate / top:.2f}",
+            *(f"{rate / top:.2f}" for top in tops),
             f"{speed.cached_tokens / speed.prompt_tokens:.0%}",
             f"{speed.seconds:.0f}",
             *(f"{speed.bits.get(what, 0):,}" if speed.bits else "" for what in ("asked", "in_vain", "spared")),

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -41,28 +42,35 @@ LEFT_OUT = ("weak2wise/llm/vllm/",)
 TESTS = {
     "weak2wise/ledger/":
         "tests/ledger tests/run/test_store.py tests/run/test_golden_formats.py tests/run/test_work_dir.py "
-        "tests/outputs/test_provenance.py",
+        "tests/outputs/test_provenance.py tests/run/test_damage.py",
     "weak2wise/llm/cost.py weak2wise/llm/worst_case.py weak2wise/llm/meter.py weak2wise/llm/thinking.py "
     "weak2wise/llm/limits/call_sizes.py":
-        "tests/llm/test_budget.py tests/llm/test_thinking.py tests/llm/test_token_limit.py tests/llm/test_cost.py "
-        "tests/run/test_cap.py",
+        "tests/llm/test_budget.py tests/llm/test_admission.py tests/llm/test_thinking.py tests/llm/test_call_sizes.py "
+        "tests/llm/test_token_limit.py tests/llm/test_cost.py tests/run/test_cap.py",
     "weak2wise/llm/limits/":
-        "tests/llm/test_limits.py tests/llm/test_token_limit.py tests/llm/test_adaptive_concurrency.py "
-        "tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
+        "tests/llm/test_limits.py tests/llm/test_pauses.py tests/llm/test_token_window.py "
+        "tests/llm/test_adaptive_concurrency.py tests/llm/test_learned_rate.py tests/llm/test_adaptive_rate_epochs.py "
+        "tests/llm/test_token_limit.py tests/llm/test_adaptive_rate.py tests/llm/test_outages.py",
     "weak2wise/llm/http/":
-        "tests/llm/test_error_meaning.py tests/llm/test_rate_limit_headers.py tests/llm/test_stream.py "
-        "tests/llm/test_odd_replies.py tests/llm/test_proxy.py tests/llm/test_faults.py tests/llm/test_replies.py "
-        "tests/llm/test_thinking.py tests/llm/test_reply_memory.py tests/llm/test_open_files.py "
-        "tests/llm/test_outages.py",
+        "tests/llm/test_error_meaning.py tests/llm/test_refusals.py tests/llm/test_reply_bounds.py "
+        "tests/llm/test_rate_limit_headers.py tests/llm/test_stream.py tests/llm/test_openai_model.py "
+        "tests/llm/test_transport.py tests/llm/test_replicas.py tests/llm/test_odd_replies.py tests/llm/test_proxy.py "
+        "tests/llm/test_replies.py tests/llm/test_thinking.py tests/llm/test_lanes.py tests/llm/test_off_peak.py "
+        "tests/llm/test_faults.py tests/llm/test_reply_memory.py tests/llm/test_open_files.py "
+        "tests/llm/test_outages.py tests/llm/test_cost.py",
     "weak2wise/llm/":
-        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_retry.py tests/llm/test_drain.py "
-        "tests/llm/test_several_runs.py tests/llm/test_deadline.py tests/llm/test_outages.py tests/llm/test_faults.py "
-        "tests/run/test_nothing_achieved.py",
+        "tests/llm/test_error_rate.py tests/llm/test_journal.py tests/llm/test_single_flight.py "
+        "tests/llm/test_retry.py tests/llm/test_endpoint.py tests/llm/test_admission.py tests/llm/test_drain.py "
+        "tests/llm/test_off_peak.py tests/llm/test_journal_costs.py tests/llm/test_several_runs.py "
+        "tests/llm/test_model.py tests/run/test_golden_formats.py tests/llm/test_openai_model.py "
+        "tests/llm/test_deadline.py tests/llm/test_outages.py "
+        "tests/api/test_endpoint_plugin.py tests/llm/test_faults.py tests/run/test_nothing_achieved.py",
     "weak2wise/pipeline/":
         "tests/pipeline tests/run/test_failures.py tests/run/test_interruption.py tests/run/test_engine.py",
     "workers/scorers/masking.py workers/scorers/race.py workers/scorers/stepmask.py":
         "tests/workers/test_race.py tests/workers/test_stepmask.py tests/workers/test_scoring.py "
-        "tests/workers/test_ties.py",
+        "tests/workers/test_ties.py tests/workers/test_places.py tests/workers/test_seeds.py "
+        "tests/workers/test_scorers.py",
     "workers/judge.py":
         "tests/workers/test_judge.py tests/workers/answers",
 }  # fmt: skip
@@ -86,17 +94,36 @@ class Mutant(NamedTuple):
 
 
 def mutant(spec: MutationSpec, tests: str) -> Mutant | None:
-    """The mutant with its changed lines, or None where the code stays as it was or is no Python any more."""
+    """The mutant with its changed lines, or None where the code stays as it was or Python itself refuses or warns."""
     source = spec.module_path.read_text()
     code = MutationVisitor.mutate_code(source, get_operator(spec.operator_name)(**spec.operator_args), spec.occurrence)
     try:
-        if code is None or ast.dump(ast.parse(code)) == ast.dump(ast.parse(source)):
+        if code is None or _behaviour(code) == _behaviour(source):
             return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compile(code, "mutant", "exec")
     except SyntaxError:
         return None
     diff = [line for line in difflib.ndiff(source.splitlines(), code.splitlines()) if line[:2] in {"- ", "+ "}]
     was, becomes = (" ".join(" ".join(line[2:].split()) for line in diff if line[0] == sign) for sign in "-+")
     return Mutant(tests, spec, str(spec.module_path), spec.start_pos[0], was, becomes)
+
+
+def _behaviour(code: str) -> str:
+    """The code without what mypy alone heeds, or the garbage collector: which arguments are named, ``frozen``, ``gc``.
+
+    Raises:
+        SyntaxError: it is no Python.
+    """
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):
+            node.args, node.posonlyargs, node.kwonlyargs = [*node.posonlyargs, *node.args, *node.kwonlyargs], [], []
+            node.defaults, node.kw_defaults = [*node.defaults, *filter(None, node.kw_defaults)], []
+        elif isinstance(node, ast.ClassDef | ast.Call):
+            node.keywords = [word for word in node.keywords if word.arg not in {"frozen", "kw_only", "gc"}]
+    return ast.dump(tree)
 
 
 def sample(size: int, seed: int, only: str) -> Iterator[Mutant]:

@@ -1,4 +1,4 @@
-"""The four ways of scoring that ``bench_scoring.py`` compares, and the traces they score.
+"""The ways of scoring that ``bench_scoring.py`` compares, and the traces they score.
 
 Each function is meant to run alone in a process, so vLLM and torch are imported inside.
 """
@@ -198,8 +198,8 @@ def with_transformers(setting: Setting, prompts: list[Prompt]) -> Speed:
     return Speed(len(prompts), tokens, read, 0, time.perf_counter() - began, {})
 
 
-def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
-    """(b) All prompts at once."""
+def with_bare_vllm(setting: Setting, prompts: list[Prompt], least: bool) -> Speed:
+    """(b) All prompts at once; (b') the same with neither repetition detection nor text token by token (``least``)."""
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
@@ -216,7 +216,8 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt]) -> Speed:
     params = []
     for prompt in prompts:
         own = base.clone()
-        own.repetition_detection = REPETITION if endpoint.end_repetition else None
+        own.repetition_detection = REPETITION if endpoint.end_repetition and not least else None
+        own.detokenize = not least
         own.temperature, own.seed, own.max_tokens = prompt.temperature, prompt.seed, setting.new_tokens
         params.append(own)
     tokenizer = llm.get_tokenizer()

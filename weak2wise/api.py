@@ -82,11 +82,11 @@ class Run:
 
     def failed(self) -> Iterator[Failed]:
         """The rows that failed, in input order, with the step, the kind and the message."""
-        return (end for end in self._work.account.ends() if isinstance(end, Failed))
+        return self._work.account.failures()
 
     def dropped(self) -> Iterator[Dropped]:
         """The rows that the method dropped, in input order, with the reason."""
-        return (end for end in self._work.account.ends() if isinstance(end, Dropped))
+        return self._work.account.drops()
 
     def to_pandas(self, table: Table) -> "pd.DataFrame":
         """A table as a ``DataFrame``: one row for each record; for ``candidates`` and ``scores``, for each trace.

@@ -73,6 +73,10 @@ class RecordError(Exception):
         self.attempts = attempts
 
 
+class Parked(Exception):
+    """The row waits for a batch that is out. It is taken up again, from this step on, when its answers are there."""
+
+
 class RunStopped(Exception):
     """The whole run must stop; ``hint`` says what the user has to do before starting it again.
 

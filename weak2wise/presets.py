@@ -36,6 +36,21 @@ class Lane(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unverified: tuple[str, ...] = ()
 
 
+class BatchApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files and batches as OpenAI has them, and what a provider does otherwise; the keys: ``presets.toml``."""
+
+    factor: float = 1.0
+    max_requests: int = 50_000
+    max_mb: int = 100
+    purpose: str = "batch"
+    upload: str = "files"
+    url: str = "/v1/chat/completions"
+    body: dict[str, Any] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    source: str = ""
+    unverified: tuple[str, ...] = ()
+
+
 class KnownModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider's model; the keys are described in ``presets.toml``."""
 
@@ -70,6 +85,7 @@ class Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str | None = None
     retired: dict[str, date] = field(default_factory=dict)
     lanes: dict[str, Lane] = field(default_factory=dict)
+    batch: BatchApi | None = None
 
     def known(self, model: str) -> KnownModel | None:
         """What is known of one of its models."""
@@ -90,6 +106,19 @@ def lane_for(base_url: str, name: str) -> Lane | None:
     host = urlsplit(base_url).hostname or ""
     lanes = (found for preset in presets().values() if (found := preset.lanes.get(name)))
     return next((lane for lane in lanes if lane.hosts and host.endswith(lane.hosts)), None)
+
+
+def batch_api_for(base_url: str) -> BatchApi | None:
+    """The batch API at an address; ``None`` if a provider is known there that has none of this shape.
+
+    An address that nobody knows is taken for OpenAI's shape, and its prices for those of its batches.
+    """
+    host = urlsplit(base_url).hostname or ""
+    apis = (preset.batch for preset in presets().values() if preset.batch)
+    if named := next((api for api in apis if api.hosts and host.endswith(api.hosts)), None):
+        return named
+    preset = preset_for(base_url)
+    return preset.batch if preset else BatchApi()
 
 
 def preset_for(base_url: str) -> Preset | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
-from weak2wise.errors import RecordError
+from weak2wise.errors import Parked, RecordError
 
 T = TypeVar("T")
 
@@ -16,6 +16,7 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
     Raises:
         RecordError: the first failure in order, once all have ended.
+        Parked: as ``all_settled``.
         ExceptionGroup: anything else, at once.
     """
     results = []
@@ -27,10 +28,17 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def all_settled(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T | RecordError]:
-    """The results in order, once all have ended; a failed call has its error in its place."""
+    """The results in order, once all have ended; a failed call has its error in its place.
+
+    Raises:
+        Parked: some wait for a batch, so that the row is taken up again when all are there.
+    """
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(settled(call)) for call in calls]
-    return [task.result() for task in tasks]
+        tasks = [group.create_task(_parked(settled(call))) for call in calls]
+    results = [task.result() for task in tasks]
+    if parked := next((result for result in results if isinstance(result, Parked)), None):
+        raise parked
+    return [result for result in results if not isinstance(result, Parked)]
 
 
 async def settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
@@ -39,3 +47,11 @@ async def settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
         return await call
     except RecordError as error:
         return error
+
+
+async def _parked(call: Coroutine[Any, Any, T]) -> T | Parked:
+    """The call's result, or, as a value, that it waits for a batch: the others are still to be asked."""
+    try:
+        return await call
+    except Parked as parked:
+        return parked

@@ -13,7 +13,7 @@ from workers.filter import Filter
 from workers.generate import Generate
 from workers.records import Asked, Golden, Scored, SftRow, Traced, Unsolved
 from workers.score import ScoreCandidates
-from workers.scorers import Scorer
+from workers.scorers import Scorer, fewest
 from workers.select import Select
 from workers.sft import Sft
 from workers.truncate import Truncate
@@ -43,7 +43,7 @@ class Step:
     asks: tuple[Role, ...]
     """The kinds of role that it asks, first the one that does most of its work."""
     calls: Callable[[Params], int] = _one_call
-    """How many calls to a model of that role one record makes at once."""
+    """How many calls to a model of that role one record makes at once, at least."""
     settings: tuple[str, ...]
     """The config keys, or the beginnings of keys, that its outcomes depend on, besides those of its models."""
     file: str
@@ -142,7 +142,7 @@ METHOD: tuple[Step, ...] = (
             *_RANKING,
             *_JUDGING,
         ),
-        calls=lambda params: params.majority,
+        calls=lambda params: fewest({}, 0, params.majority),
         file="scored_candidates.jsonl",
         lines=output_lines.scored_candidates,
     ),

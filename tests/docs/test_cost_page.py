@@ -19,15 +19,15 @@ def shape(text: str) -> list[str]:
 
 def test_the_commands_of_the_page_print_what_it_says(tmp_path: Path) -> None:
     page = PAGE.read_text()
-    said = dict(blocks(page))
-    assert [command.split()[0] for command in said] == ["init", "check", "preview", "--config", "status"]
-    for command, printed in outputs(tmp_path, page):
-        assert shape(" ".join(printed.split())) == shape(" ".join(said[command].split())), command
+    said = blocks(page)
+    assert {command.split()[0] for command, _ in said} == {"init", "check", "preview", "--config", "status", "batch"}
+    for (command, shown), (_, printed) in zip(said, outputs(tmp_path, page), strict=True):
+        assert shape(" ".join(printed.split())) == shape(" ".join(shown.split())), command
         if command.startswith("check"):  # what is assumed does not depend on the machine
             roles = ("all ", "weak ", "strong/", "judge ", "truncation ")
             table = [line.split() for line in printed.splitlines() if line.startswith(roles) and "about" not in line]
             assert len(table) == 5
-            assert all(row in [line.split() for line in said[command].splitlines()] for row in table)
+            assert all(row in [line.split() for line in shown.splitlines()] for row in table)
 
 
 def test_the_keys_on_the_page_are_those_of_a_config_and_its_lanes_are_known() -> None:

@@ -45,7 +45,7 @@ from workers.decontaminate import Overlap, words
 from workers.judge import yes_or_no
 from workers.rules import RULES
 from workers.scorers.masking import hint
-from workers.scorers.stepmask import majority
+from workers.scorers.votes import spelled_answer
 from workers.trace_steps import split_steps, states_answer
 from workers.truncate import _checked, anchor_end
 
@@ -172,7 +172,7 @@ READERS: Mapping[str, Reader] = {
     "words": _compared("x @", "y @"),
     "a number": lambda text: read_number("5 " + text[:_NUMBER]),
     "a number with a unit": lambda text: read_number(f"5 \\text{{ {text[:_NUMBER]} }}"),
-    "a vote": lambda text: majority([text, text + "x", "\\boxed{5}"]),
+    "a vote": spelled_answer,
     "a vote's spelling": lambda text: normalised(text[:_ANSWER]),
     "clean": clean,
     "one spelling": plain_answer,

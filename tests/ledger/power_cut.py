@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weak2wise.ledger.reading import place_of
+from weak2wise.ledger.columns import Entry
+from weak2wise.ledger.places import place_of
 from weak2wise.ledger.shards import Shards
 
 
@@ -147,8 +148,8 @@ def note_acknowledged(recorder: Recorder) -> None:
     """From now on every line that a ledger acknowledges is noted: its shard, its place and its size."""
     append = Shards.append
 
-    async def noting(self: Shards, line: bytes) -> int:
-        location = await append(self, line)
+    async def noting(self: Shards, line: bytes, entry: Entry) -> int:
+        location = await append(self, line, entry)
         shard, offset = place_of(location)
         recorder.note(acknowledged=f"{self.folder.name}/{shard:05d}.jsonl", offset=offset, size=len(line))
         return location

@@ -167,6 +167,9 @@ async def checked(folder: Path, history: list[Event]) -> None:
         assert [seen.next_step(row) for row in range(ROWS)] == [step for step, _ in model]
         assert seen.pending(range(ROWS)) == [sum(step == name for step, _ in model) for name in STEPS]
         assert seen.begun() == len({row for row, _, _ in history})
+        for step in STEPS:
+            past = seen.past(step).ljust(ROWS, b"\0")
+            assert [not over for over in past[:ROWS]] == [seen.is_pending(row, step) for row in range(ROWS)]
     await close(account)
     await close(again)
 

@@ -13,16 +13,27 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.columns import Columns, Entry, Layout
 from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.lines import HEAD
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
 from weak2wise.ledger.shards import DiskError, Shards
 
 MEGABYTE = 1 << 20
+LAYOUT = Layout("lines of tests", {"n": "I"}, lambda line: (msgspec.json.decode(line).get("n", 0),))
+
+
+def ignore(_shard: int, _lines: Columns) -> None:
+    """Takes the facts of a shard's lines."""
+
+
+def numbered(number: int) -> tuple[bytes, Entry]:
+    """The line of a number and its facts."""
+    return line_of(number), (number,)
 
 
 def shards_in(folder: Path, max_bytes: int = MEGABYTE) -> Shards:
-    return Shards(folder, max_bytes=max_bytes, fsync_seconds=0.01)
+    return Shards(folder, LAYOUT, max_bytes=max_bytes, fsync_seconds=0.01)
 
 
 def read_back(folder: Path, max_bytes: int = MEGABYTE) -> list[bytes]:
@@ -33,7 +44,8 @@ def read_back(folder: Path, max_bytes: int = MEGABYTE) -> list[bytes]:
         lines.append(bare(line))
 
     shards = shards_in(folder, max_bytes)
-    shards.open(on_line)
+    shards.open(ignore)
+    shards.lines(on_line)
     asyncio.run(shards.close())
     return lines
 
@@ -51,9 +63,9 @@ def line_of(number: int) -> bytes:
 
 async def write(folder: Path, numbers: range, max_bytes: int = MEGABYTE) -> list[int]:
     shards = shards_in(folder, max_bytes)
-    shards.open(lambda _location, line: msgspec.json.decode(line))
+    shards.open(ignore)
     try:
-        return await asyncio.gather(*(shards.append(line_of(n)) for n in numbers))
+        return await asyncio.gather(*(shards.append(*numbered(n)) for n in numbers))
     finally:
         await shards.close()
 
@@ -98,10 +110,10 @@ def test_locations_lead_back_to_their_lines_across_shards(count: int, max_bytes:
     async def check(folder: Path) -> None:
         locations = await write(folder, range(count), max_bytes)
         shards = shards_in(folder, max_bytes)
-        shards.open(lambda _location, line: msgspec.json.decode(line))
+        shards.open(ignore)
         assert [shards.read(location, bare) for location in locations] == [line_of(n) for n in range(count)]
         await shards.close()
-        for shard in folder.iterdir():
+        for shard in folder.glob("*.jsonl"):
             assert shard.stat().st_size <= max(max_bytes, *(HEAD + len(line_of(n)) for n in range(count)))
 
     with tempfile.TemporaryDirectory() as folder:
@@ -110,8 +122,8 @@ def test_locations_lead_back_to_their_lines_across_shards(count: int, max_bytes:
 
 async def test_an_append_that_is_cancelled_while_waiting_is_still_written(tmp_path: Path) -> None:
     shards = shards_in(tmp_path)
-    shards.open(lambda _location, _line: None)
-    task = asyncio.create_task(shards.append(line_of(1)))
+    shards.open(ignore)
+    task = asyncio.create_task(shards.append(*numbered(1)))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -124,15 +136,15 @@ async def test_a_disk_that_refuses_stops_everything_later_and_keeps_everything_b
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     shards = shards_in(tmp_path)
-    shards.open(lambda _location, _line: None)
+    shards.open(ignore)
     try:
-        await shards.append(line_of(1))
+        await shards.append(*numbered(1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (HEAD + 30, old[1]))
-        refused = await asyncio.gather(*(shards.append(line_of(n)) for n in range(2, 9)), return_exceptions=True)
+        refused = await asyncio.gather(*(shards.append(*numbered(n)) for n in range(2, 9)), return_exceptions=True)
         assert {(type(error), "File too large" in str(error)) for error in refused} == {(DiskError, True)}
         assert len(refused) == 7
         with pytest.raises(DiskError):
-            await shards.append(line_of(9))
+            await shards.append(*numbered(9))
         with pytest.raises(DiskError):
             await shards.close()
     finally:
@@ -230,9 +242,10 @@ def test_looking_sees_every_whole_line_and_leaves_a_torn_tail_to_its_writer(tmp_
     os.truncate(path, path.stat().st_size - 4)
     before = (tmp_path / "00000.jsonl").read_bytes()
     seen: list[bytes] = []
-    shards_in(tmp_path).look(lambda _location, line: seen.append(bare(line)))
+    shards_in(tmp_path).lines(lambda _location, line: seen.append(bare(line)))
     assert seen == [line_of(n) for n in range(3)]
     assert (tmp_path / "00000.jsonl").read_bytes() == before
-    shards_in(tmp_path / "nowhere").look(lambda _location, line: seen.append(line))
+    shards_in(tmp_path / "nowhere").lines(lambda _location, line: seen.append(line))
+    shards_in(tmp_path / "nowhere").look(ignore)
     assert not (tmp_path / "nowhere").exists()
     assert len(seen) == 3

@@ -1,12 +1,14 @@
 """The manifest: a run goes on only if its results would be the same, or by force; what is set aside is not lost."""
 
+import hashlib
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from weak2wise.errors import ConfigError
-from weak2wise.ledger.manifest import Resume, load_manifest, settle
+from weak2wise.ledger.manifest import InputDigest, Resume, load_manifest, settle
 
 ANEW, GO_ON = "--resume never (start over)", "--resume force (go on)"
 
@@ -81,12 +83,50 @@ def test_a_changed_input_is_refused_even_by_force(tmp_path: Path, data: Path) ->
         settle(tmp_path, {}, data, "force")
 
 
-@pytest.mark.parametrize(("more", "allowed"), [("three\n", True), ("", True)])
-def test_force_allows_lines_added_at_the_end(tmp_path: Path, data: Path, more: str, allowed: bool) -> None:
+@pytest.mark.parametrize(
+    ("before", "more"),
+    [
+        ("one\ntwo\n", "three\n"),
+        ("one\ntwo\n", ""),
+        ("one\ntwo", "\nthree"),
+        ("one\ntwo", "\n"),
+        ("one\ntwo", ""),
+        ("", "one\n"),
+        ("word " * 500_000 + "\n", "word " * 500_000 + "\n"),
+    ],
+    ids=["more", "the same", "after an open line", "its line break", "the same open line", "of nothing", "megabytes"],
+)
+def test_force_allows_lines_added_at_the_end(tmp_path: Path, data: Path, before: str, more: str) -> None:
+    data.write_text(before)
     settle(tmp_path, {}, data, "auto")
-    with data.open("a") as file:
-        file.write(more)
-    assert (settle(tmp_path, {}, data, "force")[1] == []) is allowed
+    data.write_text(before + more)
+    manifest, changed = settle(tmp_path, {}, data, "force")
+    assert changed == []
+    whole = (before + more).encode()
+    assert manifest.input == InputDigest(len(whole), hashlib.sha256(whole).hexdigest())
+
+
+def test_runs_that_are_set_aside_in_the_same_second_are_all_kept(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "strftime", lambda *_: "20260101T000000")
+    for number in "1234":
+        settle(tmp_path, {"a": number}, data, "never")
+    kept = {path.name: json.loads(path.read_text())["shape"]["a"] for path in tmp_path.glob("manifest.json*")}
+    aside = "manifest.json.before-20260101T000000"
+    assert kept == {aside: "1", f"{aside}-2": "2", f"{aside}-3": "3", "manifest.json": "4"}
+
+
+def test_settings_are_numbered_and_the_earlier_ones_are_kept(tmp_path: Path, data: Path) -> None:
+    for value in ("1", "2", "3"):
+        manifest, _ = settle(tmp_path, {"a": value, "same": "x"}, data, "force", defaults={"new": "0"})
+    assert (manifest.version, manifest.settings) == (1, 2)
+    assert manifest.shapes() == {
+        0: {"a": "1", "same": "x", "new": "0"},
+        1: {"a": "2", "same": "x", "new": "0"},
+        2: {"a": "3", "same": "x"},
+    }
+    assert manifest.changed() == ["a", "new"]
 
 
 def test_an_input_that_force_has_accepted_is_the_input_from_then_on(tmp_path: Path, data: Path) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.test_ledger import line_of, read_back
+from tests.ledger.test_ledger import LAYOUT, ignore, line_of, numbered, read_back
 from weak2wise.ledger.shards import DiskError, Shards
 
 SMALL = 300
 
 
 def small_shards(folder: Path) -> Shards:
-    shards = Shards(folder, max_bytes=SMALL, fsync_seconds=3600)
-    shards.open(lambda _location, _line: None)
+    shards = Shards(folder, LAYOUT, max_bytes=SMALL, fsync_seconds=3600)
+    shards.open(ignore)
     return shards
 
 
@@ -53,7 +53,7 @@ async def refusals(shards: Shards) -> list[DiskError]:
     refused = []
     for number in range(100, 120):
         try:
-            await shards.append(line_of(number))
+            await shards.append(*numbered(number))
         except DiskError as error:
             refused.append(error)
     return refused
@@ -64,7 +64,7 @@ async def test_no_file_descriptor_for_the_next_shard_is_a_stop_that_closes_nobod
     tmp_path: Path, free: int
 ) -> None:
     shards = small_shards(tmp_path / "a")
-    await shards.append(line_of(1))
+    await shards.append(*numbered(1))
     before = len(open_files())
     with no_file_descriptor(free):
         refused = await refusals(shards)
@@ -112,7 +112,7 @@ async def test_rotation_leaves_one_file_open(tmp_path: Path) -> None:
     shards = small_shards(tmp_path)
     before = len(open_files())
     for number in range(40):
-        await shards.append(line_of(number))
+        await shards.append(*numbered(number))
     assert len(list(tmp_path.iterdir())) > 5
     assert len(open_files()) == before
     await shards.close()
@@ -121,7 +121,7 @@ async def test_rotation_leaves_one_file_open(tmp_path: Path) -> None:
 
 async def test_a_line_that_cannot_be_read_for_want_of_a_file_descriptor_is_a_stop_too(tmp_path: Path) -> None:
     shards = small_shards(tmp_path)
-    location = await shards.append(line_of(1))
+    location = await shards.append(*numbered(1))
     with no_file_descriptor(0), pytest.raises(DiskError, match="Too many open files"):
         shards.read(location, bytes)
     await shards.close()

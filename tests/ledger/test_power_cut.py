@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.ledger.power_cut import Recorder, events, note_acknowledged, recorded, restore
-from tests.ledger.test_ledger import line_of, read_back
+from tests.ledger.test_ledger import LAYOUT, ignore, line_of, numbered, read_back
 from weak2wise.ledger.files import make_private, write_atomic
 from weak2wise.ledger.reading import Damage
 from weak2wise.ledger.repair import kept_in_file
@@ -41,8 +41,8 @@ def left(tmp_path: Path, moment: int | None = None) -> Path:
 
 
 def shards_on(tmp_path: Path, fsync_seconds: float, max_bytes: int = 1 << 20) -> Shards:
-    shards = Shards(tmp_path / "disk" / "a", max_bytes=max_bytes, fsync_seconds=fsync_seconds)
-    shards.open(lambda _, line: msgspec.json.decode(line))
+    shards = Shards(tmp_path / "disk" / "a", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+    shards.open(ignore)
     return shards
 
 
@@ -60,7 +60,7 @@ async def after(tmp_path: Path, moment: int | None = None) -> list[int]:
 async def test_what_was_not_synced_is_forgotten(tmp_path: Path) -> None:
     """The layer itself: without this, the tests below could not fail."""
     shards = shards_on(tmp_path, NEVER)
-    await shards.append(line_of(1))
+    await shards.append(*numbered(1))
     assert await after(tmp_path) == []
     await shards.close()
 
@@ -68,7 +68,7 @@ async def test_what_was_not_synced_is_forgotten(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("recorder")
 async def test_a_closed_ledger_survives_whole(tmp_path: Path) -> None:
     shards = shards_on(tmp_path, NEVER)
-    await asyncio.gather(*(shards.append(line_of(n)) for n in range(5)))
+    await asyncio.gather(*(shards.append(*numbered(n)) for n in range(5)))
     await shards.close()
     assert await after(tmp_path) == list(range(5))
 
@@ -78,7 +78,7 @@ async def test_a_line_survives_once_the_interval_has_passed(tmp_path: Path) -> N
     """Again and again: the timer starts anew with the next line."""
     shards = shards_on(tmp_path, 0.02)
     for number in range(3):
-        await shards.append(line_of(number))
+        await shards.append(*numbered(number))
         for _ in range(500):
             if await after(tmp_path) == list(range(number + 1)):
                 break
@@ -92,7 +92,7 @@ async def test_a_full_shard_survives_before_the_next_one_takes_a_line(tmp_path: 
     """The timer syncs the shard that is being written alone; no later sync would reach an earlier one."""
     shards = shards_on(tmp_path, NEVER, max_bytes=200)
     for number in range(20):
-        await shards.append(line_of(number))
+        await shards.append(*numbered(number))
         last = max((tmp_path / "disk" / "a").iterdir())
         earlier = [n for n in range(number + 1) if f'"n":{n},'.encode() not in last.read_bytes()]
         assert await after(tmp_path) == earlier
@@ -104,7 +104,7 @@ async def test_a_full_shard_survives_before_the_next_one_takes_a_line(tmp_path: 
 async def test_a_shard_s_name_survives_with_its_lines(tmp_path: Path) -> None:
     shards = shards_on(tmp_path, 0, max_bytes=200)
     for number in range(20):
-        await shards.append(line_of(number))
+        await shards.append(*numbered(number))
         assert sorted(path.name for path in (left(tmp_path) / "a").iterdir()) == sorted(
             path.name for path in (tmp_path / "disk" / "a").iterdir()
         )
@@ -114,7 +114,7 @@ async def test_a_shard_s_name_survives_with_its_lines(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("recorder")
 async def test_what_a_killed_process_had_not_synced_is_synced_by_the_next_before_it_is_used(tmp_path: Path) -> None:
     killed = shards_on(tmp_path, NEVER)
-    await killed.append(line_of(1))
+    await killed.append(*numbered(1))
     following = shards_on(tmp_path, NEVER)
     assert await after(tmp_path) == [1]
     await following.close()
@@ -124,13 +124,13 @@ async def test_what_a_killed_process_had_not_synced_is_synced_by_the_next_before
 @pytest.mark.usefixtures("recorder")
 async def test_with_an_interval_of_zero_every_acknowledged_line_survives_at_every_moment(tmp_path: Path) -> None:
     """Several ledgers at once: at each moment that the log knows, each has all that it had acknowledged."""
-    ledgers = [Shards(tmp_path / "disk" / name, max_bytes=400, fsync_seconds=0) for name in "abc"]
+    ledgers = [Shards(tmp_path / "disk" / name, LAYOUT, max_bytes=400, fsync_seconds=0) for name in "abc"]
     for ledger in ledgers:
-        ledger.open(lambda _, line: msgspec.json.decode(line))
-    await asyncio.gather(*(ledger.append(line_of(n)) for n in range(30) for ledger in ledgers))
+        ledger.open(ignore)
+    await asyncio.gather(*(ledger.append(*numbered(n)) for n in range(30) for ledger in ledgers))
     for number in range(30, 40):
         for ledger in ledgers:
-            await ledger.append(line_of(number))
+            await ledger.append(*numbered(number))
     await asyncio.gather(*(ledger.close() for ledger in ledgers))
     happened = events(tmp_path / "log")
     acknowledged: dict[str, list[bytes]] = {}
@@ -197,7 +197,7 @@ def failing(number: int, times: int, real: Callable[[int], None]) -> Callable[[i
 
 async def _appends(shards: Shards) -> None:
     for number in range(1, 1000):
-        await shards.append(line_of(number))
+        await shards.append(*numbered(number))
         await asyncio.sleep(0.005)
 
 
@@ -209,11 +209,11 @@ async def test_an_fsync_that_fails_once_is_reported_although_later_ones_succeed(
     (tmp_path / "disk").mkdir()
     shards = shards_on(tmp_path, 0.01)
     monkeypatch.setattr(os, "fsync", failing(errno.EIO, 1, os.fsync))
-    await shards.append(line_of(0))
+    await shards.append(*numbered(0))
     with pytest.raises(DiskError, match="Input/output error"):
         await reports(shards)
     with pytest.raises(DiskError):
-        await shards.append(line_of(1001))
+        await shards.append(*numbered(1001))
     with pytest.raises(DiskError):
         await shards.close()
 
@@ -224,7 +224,7 @@ async def test_with_an_interval_of_zero_a_failed_fsync_acknowledges_nothing(
     (tmp_path / "disk").mkdir()
     shards = shards_on(tmp_path, 0)
     monkeypatch.setattr(os, "fsync", failing(errno.EIO, 1, os.fsync))
-    said = await asyncio.gather(*(shards.append(line_of(n)) for n in range(4)), return_exceptions=True)
+    said = await asyncio.gather(*(shards.append(*numbered(n)) for n in range(4)), return_exceptions=True)
     assert [type(error) for error in said] == [DiskError] * 4
     with pytest.raises(DiskError):
         await shards.close()
@@ -236,7 +236,7 @@ async def test_a_write_that_is_cut_short_is_gone_on_with(tmp_path: Path, monkeyp
     shards = shards_on(tmp_path, NEVER, max_bytes=300)
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-    await asyncio.gather(*(shards.append(line_of(n)) for n in range(20)))
+    await asyncio.gather(*(shards.append(*numbered(n)) for n in range(20)))
     await shards.close()
     monkeypatch.undo()
     found = await asyncio.to_thread(read_back, tmp_path / "disk" / "a")

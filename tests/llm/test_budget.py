@@ -9,10 +9,12 @@ from tests.logs import captured_logs
 from weak2wise.llm import cost
 from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.model import Usage
-from weak2wise.llm.worst_case import TEMPLATE_TOKENS, WorstCase
+from weak2wise.llm.worst_case import WorstCase
+
+TEMPLATE_TOKENS = 256
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "IDLE_SECONDS", 0.02)
 
@@ -40,6 +42,7 @@ def waiting(budget: CostBudget, endpoint: str, usd: float) -> "tuple[Reservation
     return reservation, asyncio.create_task(reservation.wait())
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("seed", range(20))
 async def test_whatever_calls_come_the_cap_holds_and_what_is_left_could_not_pay_the_cheapest(seed: int) -> None:
     """Calls of all sizes at once, some given up: never more than the cap is reserved and spent, and nobody hangs."""
@@ -82,14 +85,17 @@ async def test_whatever_calls_come_the_cap_holds_and_what_is_left_could_not_pay_
     await settled()
 
 
+@pytest.mark.usefixtures("quick")
 async def test_near_the_cap_fewer_calls_are_in_flight_and_they_go_on_to_the_last_one_that_fits() -> None:
     """Each may cost 1 and costs 0.1: of 5 in flight at first, one is at the end, and more than 4 are spent of 5."""
     budget = CostBudget(5.0)
+    budget.pay(0.01236)
     with captured_logs() as events:
         calls = [asyncio.create_task(spend(budget, "a", 1.0, 0.1)) for _ in range(100)]
         await asyncio.wait_for(budget.exhausted.wait(), 5)
     assert 4.0 < budget.spent <= 5.0
-    assert sum(event["event"] == "money.narrows" for event in events) == 1
+    facts = [(event["event"], event["spent_usd"], event["reserved_usd"], event["max_cost_usd"]) for event in events]
+    assert facts == [("money.narrows", 0.0124, 4.0, 5.0)], "said once, when the first call waits"
     for call in calls:
         call.cancel()
 
@@ -111,6 +117,7 @@ async def test_small_calls_pass_a_large_one_that_waits_but_do_not_starve_it() ->
     await asyncio.gather(*small)
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_call_that_can_never_be_paid_blocks_nobody_and_stops_the_run_only_when_nothing_else_goes() -> None:
     budget = CostBudget(1.0)
     _never, task = waiting(budget, "strong", 1.5)
@@ -124,6 +131,7 @@ async def test_a_call_that_can_never_be_paid_blocks_nobody_and_stops_the_run_onl
     assert not budget.exhausted.is_set(), "a later run on this host may have calls that fit"
 
 
+@pytest.mark.usefixtures("quick")
 async def test_the_stop_names_a_cap_with_which_the_next_call_is_sent() -> None:
     budget = CostBudget(1.0)
     await spend(budget, "weak", 0.5, 0.45678)
@@ -169,6 +177,18 @@ def test_the_worst_case_is_every_byte_a_token_the_longest_answer_and_the_dearer_
     assert worst.usd(50) == 2.0 * (50 + TEMPLATE_TOKENS) + 1000
     worst.note(50, Usage(1000, 10))  # its provider adds 950 tokens
     assert worst.usd(50) == 2.0 * 1000 + 1000
+    worst.note(50, Usage(400, 5))
+    assert worst.usd(50) == 2.0 * 1000 + 1000, "the most that it ever added"
+    halved = WorstCase("a", lambda usage: usage.prompt_tokens - 0.5 * usage.cached_tokens, most_tokens=10)
+    assert halved.usd(50) == 50 + TEMPLATE_TOKENS
+
+
+def test_a_guess_holds_until_an_answer_has_a_token() -> None:
+    worst = WorstCase("a", lambda usage: float(usage.completion_tokens), None, guess=8000)
+    worst.note(0, Usage(9, 0))
+    assert worst.usd(0) == 8000
+    worst.note(0, Usage(9, 1))
+    assert worst.usd(0) == 1
 
 
 @pytest.mark.parametrize(("sent", "before", "after"), [(None, 8000, 700), (100, 100, 700)])
@@ -202,3 +222,18 @@ async def test_a_call_that_takes_exactly_what_is_left_is_sent() -> None:
     last.settle(1.0)
     assert (budget.spent, budget.exhausted.is_set()) == (1.0, False)
     assert not budget.reservation("a", 0.001).take()
+
+
+async def test_only_calls_that_can_never_be_sent_are_waited_for_a_second() -> None:
+    """The record that got the last answer may go on to a cheaper call."""
+    loop, budget = asyncio.get_running_loop(), CostBudget(1.0)
+    seen: list[bool] = []
+    _, task = waiting(budget, "strong", 1.5)
+    await settled()
+    for seconds in (0.9, 1.1):
+        loop.call_later(seconds, lambda: seen.append(budget.exhausted.is_set()))
+    async with asyncio.timeout(20):
+        while len(seen) < 2:
+            await asyncio.sleep(0.05)
+    assert seen == [False, True]
+    task.cancel()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from msgspec import structs
 
+from tests.logs import captured_logs
 from tests.loopback import serve
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.call import Call, calling
@@ -113,6 +114,47 @@ async def test_calls_that_wait_for_their_turn_to_be_sent_are_not_sent_once_drain
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
             assert server.stats.models["strong-a"].received == received
+
+
+async def test_a_drain_ends_with_the_last_of_the_calls_under_way() -> None:
+    drain = Drain()
+    first, last = Held(drain), Held(drain)
+    calls = [first.ask("first"), last.ask("last")]
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(drain.drain(20))
+    for model, under_way in ((first, 1), (last, 0)):
+        assert not draining.done()
+        model.release.set()
+        await turns()
+        assert drain.under_way == under_way
+    async with asyncio.timeout(5):
+        await draining
+        await Drain().drain(20)  # where nothing is under way
+    await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize(("under_way", "said"), [(0, []), (2, [("run.stopping", "9" * 300, 2)])])
+async def test_a_stop_says_for_how_many_answers_it_waits(under_way: int, said: list[tuple[str, str, int]]) -> None:
+    class Spent:
+        async def complete(self, _prompt: Prompt, /) -> Completion:
+            raise Unusable("9" * 400, hint="Pay.")
+
+    drain = Drain()
+    model = Held(drain)
+    calls = [model.ask(str(number)) for number in range(under_way)]
+    await asyncio.sleep(0)
+    with captured_logs() as events:
+        stops = [
+            asyncio.create_task(DrainedBeforeStop(Spent(), drain).complete(Prompt(messages=(), temperature=0, seed=0)))
+            for _ in range(2)
+        ]
+        await turns()
+        model.release.set()
+        for stop in stops:
+            with pytest.raises(Unusable):
+                await stop
+    assert [(event["event"], event["why"], event["waiting_for"]) for event in events] == said, "once"
+    await asyncio.gather(*calls)
 
 
 async def test_a_drain_ends_when_its_time_is_up() -> None:

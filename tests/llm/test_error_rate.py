@@ -6,10 +6,11 @@ from contextlib import suppress
 import pytest
 
 from weak2wise.errors import RecordError, RunStopped
-from weak2wise.llm.error_rate import WINDOW, ErrorRate, Watched
+from weak2wise.llm.error_rate import ErrorRate, Watched
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.model import Completion, Message, Model, Prompt
 
+WINDOW = 100
 PROMPT = Prompt(messages=(Message("user", "?"),), temperature=0.6, seed=1)
 
 

@@ -1,6 +1,7 @@
 """The journal: what arrived is never asked for again, and memory holds where it stands."""
 
 import asyncio
+import shutil
 import tracemalloc
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.journal import Answer, Journal, Journaled
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from weak2wise.llm.receipts import MISSING
 
 MEGABYTE = 1 << 20
 
@@ -39,7 +41,7 @@ KEY = "0123456789abcdef" * 2
 
 def journal_in(folder: Path, pending: bool = True) -> Journal:
     journal = Journal(folder, max_bytes=MEGABYTE, fsync_seconds=0.01)
-    journal.open(lambda _row, _role: pending)
+    journal.open(lambda _role: b"" if pending else b"\1" * 1000)
     return journal
 
 
@@ -106,6 +108,7 @@ def test_an_answer_that_a_row_may_ask_for_again_takes_some_bytes_of_memory(tmp_p
         for row in range(rows)
     )
     (folder / "00000.jsonl").write_bytes(b"".join(lines))
+    (folder / "00001.jsonl").touch()  # of the shard that is written more is kept, until it is full
     tracemalloc.start()
     journal = journal_in(tmp_path)
     size, _ = tracemalloc.get_traced_memory()
@@ -165,3 +168,41 @@ async def test_of_many_who_wait_for_an_answer_one_asks_again_if_the_one_who_aske
     assert {answer.text for answer in answers} == {f"{cancelled + 1}: a"}
     assert counting.asked == cancelled + 1
     await journal.close()
+
+
+@pytest.mark.parametrize("by_index", [True, False])
+async def test_charges_and_answers_are_the_same_by_the_index_and_by_the_lines(tmp_path: Path, by_index: bool) -> None:
+    """Of unusable answers too, over several shards; of rows that are past a role the answers are not kept."""
+    journal = Journal(tmp_path, max_bytes=600, fsync_seconds=0.01)
+    journal.open(lambda _role: b"")
+    for row in range(12):
+        for number, role in enumerate(("weak", "strong/a")):
+            key = f"{row:02x}{number:02x}" * 8 if row % 4 else ""
+            usage = Usage(prompt_tokens=row, completion_tokens=10, cached_tokens=number, estimated=row == 5)
+            await journal.record(Answer(row, key, role, "e", Completion(text="x", usage=usage), 0.25))
+    spent = dict(journal.spent)
+    await journal.close()
+    assert len(list(tmp_path.glob("journal.index/*"))) == len(list(tmp_path.glob("journal/*"))) > 3
+    if not by_index:
+        shutil.rmtree(tmp_path / "journal.index")
+
+    again = Journal(tmp_path, max_bytes=600, fsync_seconds=0.01)
+    again.open(lambda role: bytes([0, 1] * 4) if role == "weak" else b"")
+    assert again.spent == spent
+    assert (spent["weak", "e"].calls, spent["weak", "e"].wasted_usd, spent["weak", "e"].estimated) == (9, 0.75, 1)
+    kept = {row: bool(await again.find(row, f"{row:02x}00" * 8)) for row in range(12)}
+    assert [row for row, found in kept.items() if found] == [2, 6, 9, 10, 11], "missing rows have not begun"
+    assert all([await again.find(row, f"{row:02x}01" * 8) for row in range(12) if row % 4])
+
+    classes = bytes([0, 1, 2] * 3)
+    sums = again.sums(lambda _role: classes)
+    for role in ("weak", "strong/a"):
+        for number in (0, 1, 2, MISSING):
+            rows = [row for row in range(12) if (classes[row] if row < len(classes) else MISSING) == number]
+            of = sums[role, "e", number]
+            assert (of.prompt_tokens, of.cost_usd) == (sum(rows), 0.25 * len(rows)), (role, number)
+            assert of.calls == sum(row % 4 > 0 for row in rows)
+    seen: list[tuple[int, str, bool, int]] = []
+    again.look(lambda receipt: seen.append((receipt.row, receipt.role, receipt.answered, receipt.prompt_tokens)))
+    assert seen == [(row, role, row % 4 > 0, row) for row in range(12) for role in ("weak", "strong/a")]
+    await again.close()

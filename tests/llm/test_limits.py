@@ -104,9 +104,9 @@ async def test_a_cooldown_holds_everybody_back_for_as_long_as_the_server_said() 
     limits = Limits(in_flight=100)
     (first, refused) = await taken(limits, 2)
     answer([first])
+    began = loop.time()
     refused.refused(0.2)
     refused.release()
-    began = loop.time()
 
     async def call() -> float:
         slot = await leave(limits)

@@ -1,11 +1,13 @@
 """Calls to strong models wait for off-peak hours, all others do not; each is counted at the price of its hour."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests.logs import captured_logs
 from tests.loopback import LoopbackProcess, make_question
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak
@@ -97,6 +99,33 @@ async def test_calls_to_strong_models_wait_and_hold_nothing_while_others_are_sen
         assert all(task.result().text for task in strong)
     assert asked.meter.faults == {}
     assert asked.load().held == 0
+
+
+async def test_the_clock_is_looked_at_every_five_minutes_and_all_calls_go_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A timer does not see a machine that sleeps."""
+    timers: list[tuple[float, Callable[[], None]]] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda seconds, look: timers.append((seconds, look)))
+    opens = datetime(2026, 11, 27, 4, 0, tzinfo=UTC)
+    clock = Clock(opens - timedelta(hours=1))
+    barrier = OffPeakBarrier("s", OffPeak(**OFF_PEAK), clock)  # type: ignore[arg-type]
+    with captured_logs() as events:
+        waiting = [asyncio.create_task(barrier.wait()) for _ in range(3)]
+        for before in (3600, 250, 0):
+            clock.now = opens - timedelta(seconds=before)
+            if before < 3600:
+                timers[-1][1]()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert barrier.held == (3 if before else 0)
+            assert barrier.opens == (opens if before else None)
+    assert [seconds for seconds, _ in timers] == [300, 250]
+    await asyncio.gather(*waiting)
+    assert [(event["event"], event["endpoint"], event["until"]) for event in events] == [
+        ("endpoint.held", "s", "2026-11-27T04:00:00+00:00")
+    ]
 
 
 async def test_a_clock_that_jumped_back_holds_the_calls_again() -> None:

@@ -47,7 +47,7 @@ def coming_again(model: Model, journal: Journal, row: int, *, one_of_several: bo
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     found = Journal(tmp_path, max_bytes=1 << 20, fsync_seconds=0.01)
-    found.open(lambda _row, _role: True)
+    found.open(lambda _role: b"")
     return found
 
 

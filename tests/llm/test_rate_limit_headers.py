@@ -42,6 +42,11 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
         ("5", "2026-01-01T00:00:00Z", None),
         ("5", "1767225600000", None),
         ("5", "-1", None),
+        ("0", "0", (0, 0)),
+        ("5", "1d", (5, 86_400)),
+        ("5", "99999999", (5, 99_999_999)),
+        ("5", "100000000", None),
+        ("inf", "1s", None),
     ],
 )
 def test_what_remains_is_read_in_the_forms_providers_write(

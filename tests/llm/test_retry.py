@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from weak2wise.errors import RecordError
-from weak2wise.llm.errors import RateLimited, Rejected, Transient, Unusable
+from weak2wise.llm.errors import Down, RateLimited, Rejected, Transient, Unusable
 from weak2wise.llm.model import Completion, Prompt
-from weak2wise.llm.retry import MOST_RATE_LIMITED, Retried
+from weak2wise.llm.retry import Retried
 
+MOST_RATE_LIMITED = 100
 PROMPT = Prompt(messages=(), temperature=0.0, seed=0)
 
 
@@ -73,6 +74,14 @@ async def test_what_would_be_refused_again_is_not_asked_again(before: int) -> No
     with pytest.raises(RecordError) as caught:
         await retried(model).complete(PROMPT)
     assert model.asked == caught.value.attempts == before + 1
+
+
+@pytest.mark.parametrize("before", [0, 2])
+async def test_an_endpoint_that_is_down_was_not_asked(before: int) -> None:
+    model = Scripted(*(fault() for _ in range(before)), Down("e: down", endpoint="e"))
+    with pytest.raises(RecordError) as caught:
+        await retried(model).complete(PROMPT)
+    assert (model.asked, caught.value.attempts) == (before + 1, before)
 
 
 async def test_what_stops_the_run_is_not_retried() -> None:

@@ -9,7 +9,7 @@ import pytest
 from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.model import Completion
-from weak2wise.llm.thinking import split_thinking
+from weak2wise.llm.thinking import split_thinking, without_tags, without_thinking
 
 HARMONY = (
     "<|channel|>analysis<|message|>2 + 2<|end|><|start|>assistant<|channel|>commentary<|message|>is<|end|>"
@@ -32,6 +32,23 @@ HARMONY = (
         ("<|channel|>final<|message|>4", None, "4"),
         ("analysis2 + 2assistantfinal4", "2 + 2", "4"),
         ("analysis of the sum: 4", None, "analysis of the sum: 4"),
+        ("so assistantfinal4", None, "so assistantfinal4"),
+        ("<|start|>assistant" + HARMONY, "2 + 2\n\nis", "4"),
+        ("<|start|>assistant<|channel|>final<|message|>4<|end|>more<|end|>", None, "4"),
+        ("<|channel|> final <|message|> 4 ", None, "4"),
+        ("<|channel|>final<|message|>4<|end|><|channel|>final<|message|>5", None, "4\n\n5"),
+        ("2 + 2</think> [/THINK] 4", "2 + 2", "[/THINK] 4"),
+        ("2 [/THINK] + 2</think> 4", "2", "+ 2</think> 4"),
+        ("</think>4", "", "4"),
+        ("<think></think>4", "", "4"),
+        ("  <think> 2 + 2 </think>  4  ", "2 + 2", "4  "),
+        ("<think>2 + 2</think>4<think>no</think>", "2 + 2", "4<think>no</think>"),
+        ("<thinking>2</thinking><think>+ 2</think>4", "2\n\n+ 2", "4"),
+        ("<think>2 + 2</thinking>4", "2 + 2</thinking>4", ""),
+        ("◁think▷2 + 2◁/think▷4", "2 + 2", "4"),
+        ("2 + 2◁/think▷4", "2 + 2", "4"),
+        ("<longcat_think>2 + 2</longcat_think>4", "2 + 2", "4"),
+        (" 4 / 2 </b> [/x] ", None, " 4 / 2 </b> [/x] "),
         ("Write <thought>x</thought> here.", None, "Write <thought>x</thought> here."),
         ("The [THINK] tag ends in [/THINK].", None, "The [THINK] tag ends in [/THINK]."),
     ],
@@ -105,6 +122,36 @@ def test_thinking_is_found_in_each_field_and_never_twice(
 def test_an_answer_that_speaks_of_tags_is_left_as_it_is_beside_thinking_of_its_own() -> None:
     said = "<think> is a tag."
     assert whole({"content": said, "reasoning": "what is it"}).text == said
+
+
+@pytest.mark.parametrize(
+    ("given", "clean"),
+    [
+        (" <think> 2 + 2 </think> ", "2 + 2"),
+        ("<think>2 + 2", "2 + 2"),
+        ("2 + 2 </think>\n", "2 + 2"),
+        ("<think> is a tag </think> so 2", "is a tag </think> so 2"),
+        ("a <think> b </think>", "a <think> b </think>"),
+        (" 2 + 2 ", " 2 + 2 "),
+    ],
+)
+def test_thinking_that_is_given_apart_loses_the_tags_around_it_and_nothing_else(given: str, clean: str) -> None:
+    assert without_tags(given) == clean
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        ("<think>2 + 2</think> 4", "4"),
+        (" </think> 4", "4"),
+        (HARMONY, "4"),
+        ("so 2 + 2 </think> 4", "so 2 + 2 </think> 4"),
+        ("<think>only this", "<think>only this"),
+        (" 4 ", " 4 "),
+    ],
+)
+def test_an_answer_beside_thinking_of_its_own_loses_only_thinking_at_its_beginning(content: str, answer: str) -> None:
+    assert without_thinking(content) == answer
 
 
 def whole(message: dict[str, Any]) -> Completion:

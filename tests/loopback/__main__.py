@@ -12,8 +12,14 @@ from typing import Any
 
 import msgspec
 
+from tests.loopback.batch import BatchSettings
 from tests.loopback.faults import read_script
 from tests.loopback.server import Settings, serve
+
+
+def read_batches(text: str) -> BatchSettings:
+    """Read how batches go. Raises ``msgspec.ValidationError``."""
+    return msgspec.json.decode(text, type=BatchSettings)
 
 
 def _arguments() -> argparse.Namespace:
@@ -30,6 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=read_script, help="a fault script: JSON, or a file that holds it")
     parser.add_argument("--solve", help="probability that the weak model solves a bare question (0.3)")
     parser.add_argument("--trace-chars", help="length of the longest traces in characters (1500)")
+    parser.add_argument("--batches", type=read_batches, help="how batches go: BatchSettings as JSON")
     parser.add_argument("--log", type=Path, help="append a JSON line for every request received and ended")
     parser.add_argument("--tls", help="serve https with a bad certificate: self (self-signed) or expired")
     return parser.parse_args()
@@ -58,8 +65,8 @@ def main() -> None:
     """Read the command line and serve until told to stop."""
     arguments = _arguments()
     given = {name: value for name in Settings.__struct_fields__ if (value := getattr(arguments, name)) is not None}
-    faults = given.pop("faults", ())
-    settings = msgspec.structs.asdict(msgspec.convert(given, Settings, strict=False)) | {"faults": faults}
+    read = {name: given.pop(name) for name in ("faults", "batches") if name in given}
+    settings = msgspec.structs.asdict(msgspec.convert(given, Settings, strict=False)) | read
     factory = None
     if arguments.uvloop:
         import uvloop  # noqa: PLC0415 - only if wanted

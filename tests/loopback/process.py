@@ -12,6 +12,8 @@ from typing import Any, Self
 import msgspec
 from msgspec import structs
 
+from tests.loopback.batch import BatchSettings
+from tests.loopback.batches import BatchStats
 from tests.loopback.counts import RequestCount, Stats
 from tests.loopback.server import HOST, Settings
 
@@ -85,8 +87,16 @@ class LoopbackProcess:
 
     def stats(self) -> Stats:
         """The counts, as the running server tells them (not over TLS)."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.port}/_stats", timeout=30) as response:
-            return msgspec.json.decode(response.read(), type=Stats)
+        return msgspec.json.decode(self._read("_stats"), type=Stats)
+
+    def batches(self) -> BatchStats:
+        """The counts of files and batches, likewise."""
+        return msgspec.json.decode(self._read("_batches"), type=BatchStats)
+
+    def _read(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://{HOST}:{self.port}/{path}", timeout=30) as response:
+            read: bytes = response.read()
+            return read
 
     def requests(self) -> dict[str, RequestCount]:
         """Every request body's digest, and how often it was asked and answered."""
@@ -102,10 +112,10 @@ def _flags(settings: Settings) -> list[str]:
     """The command line that says these settings."""
     flags = []
     for name, value in structs.asdict(settings).items():
-        if value is None or value == ():
+        if value is None or value == () or value == BatchSettings():
             continue
         match name:
-            case "faults":
+            case "faults" | "batches":
                 text = msgspec.json.encode(value).decode()
             case "log":
                 text = str(Path(value).resolve())  # the server runs in another folder

@@ -22,6 +22,9 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from tests.loopback.answers import SOLVE, TRACE_CHARS, Answer, Request, answer_to, role_of
+from tests.loopback.batch import BatchSettings
+from tests.loopback.batch_replies import BatchReplies
+from tests.loopback.batches import Batches, BatchStats
 from tests.loopback.counts import ModelCount, Recorder, Stats
 from tests.loopback.faults import Faults, Script
 from tests.loopback.limits import RateLimit
@@ -43,6 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     for one model, counted in a sliding window of ``rate_window`` seconds, and told in ``x-ratelimit-*`` headers unless
     ``rate_headers`` is off; ``max_in_flight`` is for one model too.
     ``solve`` and ``trace_chars``: see ``tests.loopback.answers``. ``log`` is appended to (``counts.LogLine``).
+    ``batches``: see ``tests.loopback.batch``.
     """
 
     latency: Seconds = 0.0
@@ -55,6 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     trace_chars: Count = TRACE_CHARS
     log: Path | None = None
     tls: Literal["self", "expired"] | None = None
+    batches: BatchSettings = BatchSettings()
 
 
 class _Sent(web.StreamResponse):
@@ -81,6 +86,7 @@ class LoopbackServer:
         self._faults = Faults(settings.faults)
         self._limits: dict[str, RateLimit] = {}
         self._decoder = msgspec.json.Decoder(Request)
+        self._batches = BatchReplies(Batches(settings.batches, self._answer, time.time))
         self._handlers: set[asyncio.Task[Any]] = set()
         self._kept, self._closed = _Sent(kept=True), _Sent(kept=False)
 
@@ -94,6 +100,11 @@ class LoopbackServer:
         """The counts so far, live."""
         return self._recorder.stats
 
+    @property
+    def batches(self) -> BatchStats:
+        """The counts of files and batches so far."""
+        return self._batches.batches.stats()
+
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Serve one HTTP request."""
         task = asyncio.current_task()
@@ -104,6 +115,10 @@ class LoopbackServer:
                 kept = await self._chat(http)
             elif http.path == "/_stats":
                 kept = await _send(http, json_reply(self.stats))
+            elif http.path == "/_batches":
+                kept = await _send(http, json_reply(self.batches))
+            elif self._batches.serves(http.path):
+                kept = await _send(http, await self._batches.reply(http))
             else:
                 kept = await _send(http, error(404, f"No such path: {http.path}", type_="invalid_request_error"))
         finally:

@@ -142,7 +142,7 @@ def test_an_answer_that_was_paid_for_and_lost_costs_its_row_money_and_is_no_verd
 
     async def pay(row: int, key: str) -> None:
         journal = Journal(work / "ledger", max_bytes=1 << 30, fsync_seconds=1)
-        journal.open(lambda _row, _role: False)
+        journal.open(lambda _role: bytes([1]) * 1000)
         await journal.record(Answer(row, key, "judge", "judge", Completion(text="No"), cost_usd=0.25))
         await journal.close()
 

@@ -60,7 +60,14 @@ class Line:
     def __post_init__(self) -> None:
         self.intake = self._ledger("input", object)
         self.stages = [
-            Stage(name, step, self._ledger(name, Item), concurrency=self.concurrency, queue_size=self.queue_size)
+            Stage(
+                name,
+                step,
+                self._ledger(name, Item),
+                concurrency=self.concurrency,
+                queue_size=self.queue_size,
+                max_error_rate=1.0,
+            )
             for name, step in self.steps.items()
         ]
         self.account = Account(self.intake, {s.name: s.ledger for s in self.stages})

@@ -23,7 +23,7 @@ def stage(
     ledger = Ledger("a", folder, Item, max_bytes=1 << 20, fsync_seconds=0.01)
     ledger.open()
     redact = message_redactor([secret])
-    return Stage("a", worker, ledger, concurrency=1, redact=redact, max_error_rate=max_error_rate)
+    return Stage("a", worker, ledger, concurrency=1, queue_size=1, redact=redact, max_error_rate=max_error_rate)
 
 
 @pytest.mark.parametrize("before", [0, 470, 485, 498, 600])

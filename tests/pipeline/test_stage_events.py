@@ -24,7 +24,7 @@ def stage(folder: Path, result: Callable[[Item], Result], **options: Any) -> Sta
 
     ledger = Ledger("only", folder, Item, max_bytes=1 << 20, fsync_seconds=0.01)
     ledger.open()
-    return Stage("only", worker, ledger, concurrency=1, **options)
+    return Stage("only", worker, ledger, concurrency=1, queue_size=1, **{"max_error_rate": 1.0} | options)
 
 
 def odd_rows_only(item: Item) -> Item | Drop:

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -86,6 +87,25 @@ def test_every_command_refuses_a_damaged_ledger_with_exit_2_and_says_what_to_do(
         assert f"weak2wise repair {folder / 'work'}" in said
         assert "Traceback" not in said
     assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("step", ["generate", "select"])
+def test_a_bit_that_the_disk_has_flipped_is_named_at_the_latest_when_the_output_files_are_written(
+    finished: FinishedRun, tmp_path: Path, step: str
+) -> None:
+    """The shard's size and time are those that its index knows, and so are its last bytes."""
+    folder = copy_of(finished, tmp_path)
+    path = folder / "work" / "ledger" / step / "00000.jsonl"
+    before, written = path.stat(), path.read_bytes()
+    done = [number for number, line in enumerate(lines(path), 1) if line["status"] == "done"]
+    flip(path, done[0])
+    assert path.read_bytes()[-4096:] == written[-4096:]
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    report = finish(folder, code=2)
+    assert f"{step}/00000.jsonl: line {done[0]} is damaged: its checksum does not match" in report
+    assert "1 damaged line set aside" in finish(folder, command="repair")
+    finish(folder, code=1)
+    assert outputs(folder) == outputs(finished.folder)
 
 
 def test_repair_of_answers_says_what_is_asked_again_and_at_what_cost_and_the_run_ends_as_before(tmp_path: Path) -> None:

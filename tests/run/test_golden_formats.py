@@ -137,7 +137,7 @@ def test_the_settings_in_a_journal_key_still_have_the_same_bytes(config: Config,
 async def test_a_journal_line_still_has_the_same_key_and_bytes(config: Config, tmp_path: Path) -> None:
     """Two prompts to each kind of endpoint, and an answer that could not be used."""
     journal = Journal(tmp_path, **LIMITS)
-    journal.open(lambda _row, _role: True)
+    journal.open(lambda _role: b"")
     for name, endpoint in config.endpoints.items():
         settings = endpoint.answer_settings()
         model = Journaled(
@@ -186,7 +186,7 @@ async def test_an_answer_in_a_journal_without_checksums_is_still_found(config: C
     (tmp_path / "journal").mkdir()
     (tmp_path / "journal" / "00000.jsonl").write_bytes((GOLDEN / "journal.jsonl").read_bytes())
     journal = Journal(tmp_path, **LIMITS)
-    journal.open(lambda _row, _role: True)
+    journal.open(lambda _role: b"")
     for name, endpoint in config.endpoints.items():
         settings = endpoint.answer_settings()
         model = Journaled(Silent(), journal, role=f"strong/{name}", endpoint=name, settings=settings)

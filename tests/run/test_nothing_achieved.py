@@ -10,9 +10,7 @@ import pytest
 
 from tests.engine_runs import config_for, finish, write_run
 from tests.loopback import Fault, LoopbackProcess, Match, answers, serve
-from weak2wise.ledger.account import Account
-from weak2wise.ledger.outcomes import Done, Ledger
-from weak2wise.outputs.warnings import warnings
+from weak2wise.outputs.warnings import Shares, warnings
 from workers.records import Candidate, Question, Score, Scored, Traced
 
 GUIDED = "to be continued"
@@ -112,21 +110,6 @@ def test_an_input_without_questions_is_refused(tmp_path: Path, content: str, say
     assert not (tmp_path / "work" / "manifest.json").exists(), "so that a corrected input starts at once"
 
 
-async def account_of(folder: Path, candidates: list[Candidate], bits: tuple[int | None, ...]) -> Account:
-    """The account of a run with one question, and these candidates and bits of each."""
-    question = Question(row=1, id=None, text="x", answer="1")
-    ledgers: dict[str, Ledger[Any]] = {}
-    records = {"generate": Traced(question=question, candidates=tuple(candidates))}
-    scores = tuple(Score(score=0.0, s_list=bits) for _ in candidates)
-    for name, kind in {"generate": Traced, "stepmask": Scored}.items():
-        ledgers[name] = Ledger(name, folder, kind, max_bytes=1 << 20, fsync_seconds=0.01)
-        ledgers[name].open()
-        scored = Scored(question=question, candidates=tuple(candidates), scores=scores)
-        await ledgers[name].append(Done(1, records.get(name, scored)))
-    intake: Ledger[Any] = Ledger("input", folder, object, max_bytes=1 << 20, fsync_seconds=0.01)
-    return Account(intake, ledgers)
-
-
 def trace(steps: int = 2, *marks: str) -> Candidate:
     return Candidate(
         m_strong="m",
@@ -150,12 +133,13 @@ def trace(steps: int = 2, *marks: str) -> Candidate:
         ([], (), {}, []),
     ],
 )
-async def test_suspicious_shares_are_warned_of(
-    tmp_path: Path, candidates: list[Candidate], bits: tuple[int | None, ...], verdicts: dict[str, int], says: list[str]
+def test_suspicious_shares_are_warned_of(
+    candidates: list[Candidate], bits: tuple[int | None, ...], verdicts: dict[str, int], says: list[str]
 ) -> None:
-    account = await account_of(tmp_path, candidates, bits)
-    found = warnings(account, Counter(verdicts), masked=True)
+    shares, question = Shares(), Question(row=1, id=None, text="Why?", answer="42")
+    scores = tuple(Score(score=0.0, s_list=bits) for _ in candidates)
+    shares.note(Traced(question=question, candidates=tuple(candidates)))
+    shares.note(Scored(question=question, candidates=tuple(candidates), scores=scores))
+    found = warnings(shares, Counter(verdicts), masked=True)
     assert len(found) == len(says)
     assert all(text.startswith(start) for text, start in zip(found, says, strict=True))
-    for ledger in account.steps.values():
-        await ledger.close()

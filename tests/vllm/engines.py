@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,18 @@ def model_folder() -> str:
 
 def ask(text: str, seed: int = 0, temperature: float = 0.8) -> Prompt:
     return Prompt(messages=(Message("user", text),), temperature=temperature, seed=seed)
+
+
+class WithoutTokenizer:
+    """A vLLM engine that does not show its tokenizer, so that text and repetition are left to it."""
+
+    tokenizer = None
+
+    def __init__(self, llm: Any) -> None:
+        self._llm = llm
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llm, name)
 
 
 def wait_until_gone(pids: list[int], started: float | None = None) -> None:

@@ -3,14 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from importlib import import_module
 
 import pytest_asyncio
+from msgspec import structs
 
 from tests.contexts import PROMPTS, context
-from tests.vllm.engines import ask, collect, engine_test, model_folder
+from tests.vllm.engines import WithoutTokenizer, ask, collect, engine_test, model_folder
 from weak2wise.config import GenerationKwargs, Params, VllmEndpoint
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion
+from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.model import VllmModel
 from weak2wise.process_pool import KillablePool
 from workers.judge import Judge
@@ -65,6 +68,31 @@ class TestEngine:
         texts = [(await model.complete(ask("Tell me a story.", seed))).text for seed in (2**80 + 7, 2**80 + 7, 1, 2)]
         assert texts[0] == texts[1]
         assert len(set(texts)) == 3
+
+    async def test_answers_are_those_of_vllm_itself(self, model: VllmModel) -> None:
+        """Text, tokens and finish reason, also of an answer that runs in circles, which then leaves the engine."""
+        module = import_module("weak2wise.llm.vllm.engine")
+        endpoint = structs.replace(model.endpoint, generation_kwargs=GenerationKwargs(max_new_tokens=400))
+        assert model._engine is not None
+        llm = model._engine._llm
+        engine_log = EngineLog(None)
+        ours, its = (
+            module.EmbeddedEngine("weak", endpoint, engine_log, engine, set())
+            for engine in (llm, WithoutTokenizer(llm))
+        )
+        prompts = [
+            ask("Write the word yes again and again, a thousand times.", temperature=0.0),
+            ask("Count: one two three one two three one two three. Go on for ever.", temperature=0.0),
+            ask("Translate into Chinese: How many apples are there? Answer with emojis, too.", 3),
+            ask("What is the capital of France?", 4),
+            ask("Tell me a story.", 5),
+        ]
+        said = [await asyncio.gather(*map(engine.answer, prompts)) for engine in (ours, its)]
+        assert said[0] == said[1]
+        assert "repetition" in {answer.finish_reason for answer in said[0]}
+        assert "stop" in {answer.finish_reason for answer in said[0]}
+        assert llm.get_num_unfinished_requests() == 0
+        engine_log.close()
 
     async def test_too_long_prompt_fails_alone(self, model: VllmModel) -> None:
         """Its sixteen neighbours are answered."""

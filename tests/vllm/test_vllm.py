@@ -103,20 +103,3 @@ def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequence
         assert module.sequences(arguments.create_engine_config(module.UsageContext.LLM_CLASS)) == sequences
     finally:
         engine_log.close()
-
-
-@pytest.mark.slow
-@pytest.mark.vllm
-@pytest.mark.filterwarnings("ignore")
-def test_a_loop_of_any_length_up_to_a_paragraph_is_ended_and_a_list_is_not() -> None:
-    """By vLLM's own check: four times the pattern, or of a short one as many as make 68 tokens."""
-    check = import_module("vllm.v1.core.sched.utils").check_sequence_repetition
-    repetition = import_module("weak2wise.llm.vllm.engine").REPETITION
-    start = list(range(1000, 1050))
-    for period in range(1, 129):
-        tokens = start + 600 * list(range(period))
-        ended = next(n for n in range(len(start), len(tokens)) if check(tokens[:n], repetition))
-        assert 68 <= ended - len(start) <= max(4 * period, 128)
-    counting = [token for number in range(300) for token in (*range(20), 100 + number)]
-    assert not any(check(counting[:n], repetition) for n in range(1, len(counting), 7))
-    assert not check(start + 3 * list(range(100)), repetition)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from tests.logs import captured_logs
+from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.run import monitors
 from weak2wise.watch.board import Board, EndpointFacts, Observer
 
@@ -26,7 +27,7 @@ async def test_progress_says_which_endpoint_is_down_and_for_how_long(monkeypatch
     weak = EndpointFacts("weak", 0, 64, 40, 40, {}, 0.0, 0, 9, 0.0)
     observer = cast("Observer", SimpleNamespace(board=lambda: board(strong, weak)))
     with captured_logs() as logs:
-        logging = asyncio.create_task(monitors.progress(observer))
+        logging = asyncio.create_task(monitors.progress(observer, Outstanding()))
         while not logs:
             await asyncio.sleep(0.01)
         logging.cancel()

@@ -56,9 +56,11 @@ class Failing(KillablePool):
         super().__init__()
         self.error = error
         self.calls = 0
+        self.time_limit = 0.0
 
-    async def run(self, *_: Any, **__: Any) -> Any:
+    async def run(self, *_: Any, time_limit: float) -> Any:
         self.calls += 1
+        self.time_limit = time_limit
         await asyncio.sleep(0)
         raise self.error
 
@@ -70,7 +72,7 @@ async def pool() -> AsyncIterator[KillablePool]:
 
 
 def judge(model: Scripted | Refusing | None, pool: KillablePool | None = None, mode: Mode = "cascade") -> Judge:
-    return Judge(prompts=PROMPTS, pool=pool or KillablePool(), model=model, mode=mode, temperature=0.1)
+    return Judge(prompts=PROMPTS, pool=pool or KillablePool(), model=model, mode=mode)
 
 
 async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
@@ -99,6 +101,12 @@ async def test_where_the_rule_is_not_sure_the_model_decides() -> None:
     assert (prompt.temperature, prompt.seed, prompt.sample) == (0.1, 7, 0)
 
 
+async def test_the_model_is_asked_at_the_temperature_that_is_configured() -> None:
+    model = Scripted("Yes")
+    await Judge(prompts=PROMPTS, pool=KillablePool(), model=model, temperature=0.7)("q", "prose", "5", seed=7)
+    assert [prompt.temperature for prompt in model.asked] == [0.7]
+
+
 async def test_mode_llm_always_asks() -> None:
     model = Scripted("No")
     assert await judge(model, mode="llm")("q", r"\boxed{5}", "5", seed=1) == Verdict(correct=False, by="llm")
@@ -122,7 +130,8 @@ async def test_an_unclear_reply_is_asked_for_once_more() -> None:
     assert await judge(model)("q", "prose", "5", seed=7) == Verdict(correct=True, by="llm")
     first, second = model.asked
     assert first.messages == second.messages
-    assert (second.sample, second.seed != first.seed) == (1, True)
+    assert (first.sample, first.seed) == (0, 7)
+    assert (second.sample, second.seed) == (1, 8), "both are in the journal's keys"
 
 
 async def test_two_unclear_replies_are_a_no() -> None:
@@ -142,7 +151,7 @@ async def test_a_pair_that_no_process_could_compare_is_not_tried_again() -> None
     decide = judge(Scripted("Yes", "Yes"), failing)
     for attempt in (r"\boxed{\sqrt{5}}", r"Let me see. It is \boxed{\sqrt{5}}."):
         assert (await decide("q", attempt, r"\sqrt{7}", seed=1)).by == "llm"
-    assert failing.calls == 1
+    assert (failing.calls, failing.time_limit) == (1, 2.0)
 
 
 @pytest.mark.parametrize(("attempt", "by"), [("About five", "llm"), (r"\boxed{5}", "rule")])
@@ -274,14 +283,34 @@ async def test_a_boxed_answer_is_judged_once_whether_or_not_its_attempt_was_cut_
     assert len(model.asked) == 1
 
 
-async def test_memory_of_pairs_that_no_process_could_compare_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.judge._MAX_HOPELESS", 3)
+async def test_memory_of_pairs_that_no_process_could_compare_is_bounded() -> None:
+    """The last thousand at most are remembered, the latest surely."""
     failing = Failing(PoolTimeout("late"))
     decide = judge(None, failing)
-    for number in range(2, 12):
+
+    async def tried_again(number: int) -> bool:
+        before = failing.calls
         assert await decide.rule(rf"\boxed{{\sqrt{{{number}}}}}", r"\sqrt{77}") is None
-        assert 1 <= len(decide._hopeless) <= 3
-    calls = failing.calls
-    assert calls == 10
-    assert await decide.rule(r"\boxed{\sqrt{11}}", r"\sqrt{77}") is None
-    assert failing.calls == calls, "the latest is remembered"
+        return failing.calls > before
+
+    for number in range(1000, 2000):
+        assert await tried_again(number)
+    assert not await tried_again(1000)
+    assert await tried_again(2000)
+    assert not await tried_again(2000)
+    assert await tried_again(1000), "now it is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("mode", "has_model", "prose", "boxed"),
+    [
+        ("cascade", True, False, True),
+        ("cascade", False, True, True),
+        ("rule", True, True, True),
+        ("llm", True, False, False),
+    ],
+)
+async def test_no_call_is_needed_where_no_model_is_asked(mode: Mode, has_model: bool, prose: bool, boxed: bool) -> None:
+    decide = judge(Scripted() if has_model else None, mode=mode)
+    for attempt, expected in (("prose", prose), (r"\boxed{5}", boxed)):
+        assert await decide.needs_no_call(attempt, "5", cut_off=False, given={}) is expected

@@ -57,6 +57,18 @@ class Table:
             self.weights, lengths, [[(c, level) for level in range(len(row))] for c, row in enumerate(self.bits)]
         )
 
+    def needed_if(self, known: dict[tuple[int, int], int], favoured: int | None = None) -> set[tuple[int, int]]:
+        """What a race that knows nothing ahead needs: with the true bits, or with unknown ones of 1 for one candidate.
+
+        All other unknown bits are 0 then.
+        """
+        race = self.race()
+        while wanted := race.wanted():
+            c, level = wanted[0]
+            unknown = self.bits[c][level] if favoured is None else int(c == favoured)
+            race.learn((c, level), known.get((c, level), unknown))
+        return race.needed()
+
     def winner(self, s_lists: list[tuple[int | None, ...]]) -> tuple[int, Score]:
         scores = [score(s, beta=self.beta, normalization=self.normalization) for s in s_lists]
         candidate, best = select(self.candidates, scores, self.scorer)
@@ -114,6 +126,41 @@ def test_a_race_asks_one_bit_at_a_time_and_none_that_it_does_not_need(table: Tab
     assert asked == race.needed()
 
 
+@given(tables(), st.integers(2, 9), st.randoms(use_true_random=False))
+def test_what_a_race_cannot_need_is_proved_as_early_as_possible_and_rightly(
+    table: Table, width: int, rng: random.Random
+) -> None:
+    """Wherever a race stands: it may need a bit exactly if some values of the unknown ones make it ask for that one."""
+    race, known = table.race(), dict[tuple[int, int], int]()
+    for _ in range(rng.randrange(table.n * len(table.bits) + 1)):
+        if not (wanted := race.wanted(width)):
+            break
+        c, level = rng.choice(wanted)
+        known[c, level] = table.bits[c][level]
+        race.learn((c, level), table.bits[c][level])
+    may = race.may_need()
+    for bit in {(c, level) for c, row in enumerate(table.bits) for level in range(len(row))} - known.keys():
+        assert (bit in may) == (bit in table.needed_if(known, favoured=bit[0]))
+    assert table.needed_if(known) <= known.keys() | may
+
+
+@given(tables(), st.integers(2, 9), st.randoms(use_true_random=False))
+def test_giving_up_what_a_race_cannot_need_changes_nothing(table: Table, width: int, rng: random.Random) -> None:
+    race, in_flight = table.race(), set[tuple[int, int]]()
+    given_up: set[tuple[int, int]] = set()
+    while wanted := race.wanted(width):
+        in_flight |= set(wanted)
+        assert not in_flight & given_up
+        c, level = rng.choice(sorted(in_flight))
+        in_flight.remove((c, level))
+        race.learn((c, level), table.bits[c][level])
+        given_up |= in_flight - race.may_need()
+        in_flight -= given_up
+    raced = [race.s_list(c) for c in range(len(table.bits))]
+    assert table.winner(raced) == table.winner([tuple(row) for row in table.bits])
+    assert race.needed() == table.needed_if({})
+
+
 @given(tables())
 def test_exact_weights_are_what_the_score_adds_up(table: Table) -> None:
     full = sum(table.weights)
@@ -147,3 +194,30 @@ def test_a_loser_is_left_as_soon_as_it_cannot_win() -> None:
 def test_a_candidate_without_steps_wins_a_tie_at_0_as_any_other() -> None:
     assert Race([0], [2, 1], [["bit"], []]).wanted() == []
     assert Race([0], [1, 2], [["bit"], []]).wanted() == ["bit"]
+
+
+def test_bits_asked_ahead_are_those_needed_next_if_the_unknown_ones_are_as_most_were() -> None:
+    """Then, if there is room for more, those needed if they are the other way."""
+    race = Race([1, 2, 4], [1, 2], [["a0", "a1", "a2"], ["b0", "b1", "b2"]])
+    assert race.wanted() == ["a2"]
+    assert race.wanted(2) == ["a2", "b2"], "none is known: they are taken for not reached"
+    assert race.wanted(10) == ["a2", "b2", "a1", "b1", "a0", "b0"]
+    race.learn("a2", 1)
+    assert race.wanted(2) == ["a1", "a0"]
+    assert race.wanted(10) == ["a1", "a0", "b2"]
+    race.learn("a1", 0)
+    assert race.wanted(2) == ["b2", "a0"], "as many were as were not"
+    race.learn("b2", 0)
+    race.learn("a0", 0)
+    assert race.wanted(10) == []
+    assert (race.s_list(0), race.s_list(1)) == ((0, 0, 1), (None, None, 0))
+    assert race.needed() == {"a0", "a1", "a2", "b2"}
+
+
+def test_of_levels_that_are_worth_the_same_the_one_that_hides_most_is_asked_first() -> None:
+    assert Race([1, 1, 1], [1], [["a0", "a1", "a2"]]).wanted(3) == ["a2", "a1", "a0"]
+
+
+def test_evidence_is_a_sign_for_each_mask_level() -> None:
+    assert StepMask.explain(Score(score=0.5, s_list=(1, 0, None, 1))) == "✓✗·✓"
+    assert StepMask.explain(Score(score=0.0, s_list=())) == "no steps"

@@ -147,7 +147,7 @@ async def test_seeds_are_those_of_the_first_version() -> None:
     weak, judge = await filtered((3,), 7)
     assert (weak, set(judge)) == ([FILTER], {JUDGE})
     assert await generated((3,), 7) == GENERATE
-    assert (await masked((3,), 7))[0] == STEPMASK
+    assert sorted((await masked((3,), 7))[0]) == sorted(STEPMASK)
     assert await selected((3,), 7) == [TRUNCATE]
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from weak2wise.check.batches import batch_said
 from weak2wise.check.forecast import Source
 from weak2wise.check.hours import Taken
 from weak2wise.check.provider_notes import provider_notes, shutdown_notes
@@ -150,6 +151,10 @@ async def _ask(endpoint: Endpoint, config: Config, seconds: float) -> Finding:
         return Finding(f"endpoint {endpoint.name}", "bad", said)
     else:
         answered = _answered(endpoint, config, completion, began)
+        listed, of_batches = await batch_said(endpoint)
+        if of_batches:
+            verdict = answered.verdict if listed else "bad"
+            answered = Finding(answered.about, verdict, f"{answered.said}; {of_batches}", answered.taken)
         today = datetime.now(UTC).date()
         notes = [
             *provider_notes(endpoint.name, config, today),

@@ -14,9 +14,9 @@ from msgspec import Struct, field
 
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import InputRow, at_hand, read_rows
-from weak2wise.ledger.outcomes import Dropped, Ledger, RowStatus
-from weak2wise.llm.journal import Receipt, Spent
+from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.decontaminate import Overlap
 from workers.method import METHOD, last_asking
@@ -281,6 +281,11 @@ def _by_role(steps: Mapping[str, Mapping[str, float]]) -> Counter[str]:
     return total
 
 
+_DONE = 0
+"""The class of rows that a role's last step has done; others have 1."""
+_SWAPPED = bytes([1, _DONE]) + bytes(range(2, 256))
+
+
 def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float | None]:
     """Averages over the earlier runs of the work_dir.
 
@@ -294,18 +299,20 @@ def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float 
     def last(role: str) -> Ledger[Any]:
         return work.steps[last_asking(role).name]
 
-    def count(receipt: Receipt) -> None:
-        spent.setdefault(receipt.role, Spent()).add(receipt)
-        if receipt.key and last(receipt.role).status(receipt.row) is RowStatus.DONE:
-            calls[receipt.role] += 1
+    def classes(role: str) -> bytes:
+        return last(role).are(RowStatus.DONE).translate(_SWAPPED)
 
-    work.journal.look(count)
+    for (role, _, number), part in work.journal.sums(classes).items():
+        spent.setdefault(role, Spent()).add_all(part)
+        if number == _DONE and part.calls:
+            calls[role] += part.calls
     per_question = {}
     for role, number in calls.items():
         done = last(role).tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
             per_question[role] = number / done
-    solved = sum(isinstance(end, Dropped) and end.reason in ("weak_solves", "too_hard") for end in work.account.ends())
+    dropped = work.account.totals(0).dropped
+    solved = dropped.get("weak_solves", 0) + dropped.get("too_hard", 0)
     kept = work.steps[FIRST].tally[RowStatus.DONE]
     return spent, per_question, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 

@@ -2,6 +2,7 @@
 
 An endpoint's speed is the best that it had in the last start of the work_dir, if the log has it. Otherwise it follows
 from the configured limits and from how long a call takes: as long, a token, as the small question that ``check`` asked.
+An endpoint whose calls are sent in batches takes as long as their window.
 Steps run side by side, so the whole takes as long as the endpoint that is busy longest.
 """
 
@@ -12,8 +13,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from weak2wise.check.forecast import Outlook
-from weak2wise.config import Config
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config import Config, OpenAIEndpoint
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits.limits import FIRST_CONCURRENCY
 from weak2wise.outputs.history import Speed
 
@@ -94,7 +95,11 @@ def _hours(
         longer[place] = max(longer.get(place, 1.0), _longer(config, name))
     times: list[tuple[float, str]] = []
     unknown = []
-    for place, by_name in places.items():
+    for place, works_at in places.items():
+        times += [*_batched(config, works_at)]
+        by_name = {name: work for name, work in works_at.items() if not config.endpoints[name].batched}
+        if not by_name:
+            continue
         found = [*_limited(limits[place], by_name.values())]
         asking = 0.0
         for name, work in by_name.items():
@@ -115,6 +120,14 @@ def _hours(
         return Hours(step=step, hours=None, limit="", unknown=unknown)
     longest, limit = max(times)
     return Hours(step=step, hours=longest / 3600, limit=limit, unknown=unknown)
+
+
+def _batched(config: Config, names: Iterable[str]) -> Iterator[tuple[float, str]]:
+    """Seconds that the endpoints among these may take whose calls are sent in batches, and why."""
+    for name in names:
+        settings = config.endpoints[name]
+        if isinstance(settings, OpenAIEndpoint) and settings.batch:
+            yield settings.batch.window_seconds, f"{name}: a batch may take {settings.batch.window}"
 
 
 def _longer(config: Config, name: str) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import date
 
+from weak2wise.check.batches import batch_notes
 from weak2wise.config import Config, OpenAIEndpoint
 from weak2wise.presets import STALE_DAYS, KnownModel, Preset, lane_for, preset_for
 
@@ -26,6 +27,7 @@ def provider_notes(name: str, config: Config, today: date) -> Iterator[str]:
     if settings.lane and (lane := lane_for(settings.base_url, settings.lane)):
         for fact in lane.unverified:
             yield f"not verified, of lane {settings.lane}: {fact}"
+    yield from batch_notes(name, config, settings)
     preset = preset_for(settings.base_url)
     if preset is None or settings.base_urls:
         return

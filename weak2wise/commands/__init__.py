@@ -54,6 +54,14 @@ app.command(
     name="repair",
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",
 )
+batch = cyclopts.App(name="batch", help="Batches of a run that are out at a provider.", help_format="plaintext")
+batch.command("weak2wise.commands.batch:list_batches", name="list", help="List the batches of a run that are out.")
+batch.command(
+    "weak2wise.commands.batch:cancel_batches",
+    name="cancel",
+    help="Cancel them. What they have answered is fetched by the next start.",
+)
+app.command(batch)
 app.register_install_completion_command()
 _YAML = (".yaml", ".yml")
 

@@ -192,7 +192,7 @@ def _earlier_run(folder: Path, resume: Resume) -> WorkDir | None:
         return None
     try:
         work = WorkDir(folder)
-        work.journal.look(_ignore)
+        work.journal.sums()
     except ConfigError:
         if resume != "never":
             raise

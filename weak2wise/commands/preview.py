@@ -19,13 +19,13 @@ from weak2wise.check.forecast import survey
 from weak2wise.commands.carry_out import make_engine, supervise
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.commands.tables import dollars, short
-from weak2wise.config import Config, Dataset, input_of, load_config
+from weak2wise.config import Config, Dataset, EndpointSettings, OpenAIEndpoint, input_of, load_config
 from weak2wise.dataset import InputRow, at_hand, read_rows
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.llm.cost import CostBudget
-from weak2wise.llm.journal import Spent
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.host import Host
@@ -107,8 +107,13 @@ async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questio
         dataset=Dataset(work_dir=work_dir),
         params=structs.replace(config.params, skip_filter=True),
         engine=structs.replace(config.engine, wait_for_off_peak=False),  # somebody waits for it
+        endpoints={name: _unbatched(endpoint) for name, endpoint in config.endpoints.items()},
     )
     return small, [{"id": row.id, "question": row.question, "answer": row.answer} for row in rows]
+
+
+def _unbatched(endpoint: EndpointSettings) -> EndpointSettings:
+    return structs.replace(endpoint, batch=None) if isinstance(endpoint, OpenAIEndpoint) else endpoint
 
 
 async def _run(config: Config, questions: Questions, budget: CostBudget) -> Summary | None:

@@ -12,11 +12,13 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
+from weak2wise.commands.batch import show_batches
 from weak2wise.commands.say import program, report_errors, say
 from weak2wise.commands.tables import dollars, new_table, short
 from weak2wise.commands.where import work_dir_of
 from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
+from weak2wise.outputs.batches import BatchFacts, batches_out
 from weak2wise.outputs.spending import KNOWN_FROM, Spending, spending
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.side_costs import side_costs_usd
@@ -27,8 +29,8 @@ class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
     ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``held``: calls that wait for off-peak
-    hours, by endpoint. ``side_costs_usd``: what previews and
-    checks have spent. ``output``: the file that the last step of the run writes when it has finished.
+    hours, by endpoint. ``batches``: those that are out. ``side_costs_usd``: what previews and checks have spent.
+    ``output``: the file that the last step of the run writes when it has finished.
     """
 
     work_dir: str
@@ -43,6 +45,7 @@ class RunStatus(Struct, kw_only=True):
     per_minute: dict[str, float]
     seconds_left: float | None
     held: dict[str, str]
+    batches: list[BatchFacts]
     spending: Spending
     side_costs_usd: float
     output: str
@@ -91,6 +94,7 @@ def run_status(work: WorkDir) -> RunStatus:
         per_minute=rates,
         seconds_left=history.seconds_left(datetime.now(UTC)) if state == "running" else None,
         held=history.progress[-1].held if state == "running" and history.progress else {},
+        batches=batches_out(work.folder),
         spending=spending(work),
         side_costs_usd=side_costs_usd(work.folder),
         output=work.output,
@@ -120,6 +124,9 @@ def _show(found: RunStatus, console: Console) -> None:
         console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
     for name, held in found.held.items():
         console.print(Text(f"{name}: held for off-peak prices: {held}"))
+    if found.batches:
+        console.print()
+        show_batches(found.batches, console)
     _show_spending(found, console)
     written = "" if found.state == "finished" else " (written when the run has finished)"
     console.print(Text(f"output: {found.output}{written}"), soft_wrap=True)

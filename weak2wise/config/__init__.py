@@ -1,16 +1,15 @@
 """The run's configuration: frozen, typed values that check themselves when made, from YAML or in code."""
 
-from weak2wise.config.endpoints import (
+from weak2wise.config.batch import Batch
+from weak2wise.config.endpoint_settings import (
     DEFAULT_NEW_TOKENS,
     EndpointSettings,
     GenerationKwargs,
     LimitSettings,
-    OpenAIEndpoint,
     PluginEndpoint,
-    TransformersEndpoint,
-    VllmEndpoint,
 )
 from weak2wise.config.load import check_environment, environment_problems, load_config, load_work_dir
+from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.schema import (
     AnswerPolicy,
@@ -24,10 +23,12 @@ from weak2wise.config.schema import (
     PromptTexts,
     input_of,
 )
+from weak2wise.config.vllm_endpoint import TransformersEndpoint, VllmEndpoint
 
 __all__ = [
     "DEFAULT_NEW_TOKENS",
     "AnswerPolicy",
+    "Batch",
     "Columns",
     "Config",
     "Dataset",

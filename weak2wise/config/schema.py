@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from weak2wise.config.endpoints import EndpointSettings, LimitSettings, decode_endpoint
+from weak2wise.config.endpoint_settings import EndpointSettings, LimitSettings
+from weak2wise.config.endpoints import decode_endpoint
 from weak2wise.config.section import (
     LARGEST,
     Count,
@@ -192,7 +193,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     lanes: Lanes = Lanes()
     race_width: Count | None = None
     queue_size: Count = 32
-    shard_mb: Count = 256
+    shard_mb: Count = 64
     fsync_seconds: Annotated[float, Meta(ge=0, le=LARGEST)] = 1.0
     salvage_rounds: Natural = 1
     max_engine_restarts: Natural = 3
@@ -220,6 +221,7 @@ class Config(Section, frozen=True, kw_only=True):
         super().__post_init__()
         self._check_models()
         self._check_limit_groups()
+        self._check_batches()
         in_use = (self.endpoints[name] for name in self.roles().values())
         if self.engine.max_cost_usd is not None and not any(endpoint.cost(1, 0, 1) for endpoint in in_use):
             raise ConfigError("engine.max_cost_usd: no endpoint in use has a price; set model_endpoints.….prices")
@@ -256,6 +258,28 @@ class Config(Section, frozen=True, kw_only=True):
                 raise ConfigError(
                     f"models.{key}: no endpoint {name!r} in model_endpoints; {nearest(name, self.endpoints)}"
                 )
+
+    def _check_batches(self) -> None:
+        """Check that nothing is batched of which one call waits for another's answer, each for up to a day."""
+        models, params = self.models, self.params
+        if models.judge and self.endpoints[models.judge].batched:
+            raise ConfigError(
+                f"models.judge: every verdict would wait for a batch (model_endpoints.{models.judge}.batch); give the "
+                "judge an endpoint without batch"
+            )
+        if not self.endpoints[models.mweak].batched:
+            return
+        key = f"model_endpoints.{models.mweak}.batch"
+        if params.scorer != "stepmask":
+            raise ConfigError(
+                f"{key}: params.scorer {params.scorer} may wait for one answer before it asks for the next, each time "
+                "for a batch; leave out batch for the weak LLM"
+            )
+        if params.scoring == "race":
+            raise ConfigError(
+                f"{key}: a race waits for one attempt before it makes the next, each time for a batch; set "
+                "params.scoring: exhaustive, or leave out batch for the weak LLM"
+            )
 
     def _check_limit_groups(self) -> None:
         """Check that endpoints which share limits have the same ones."""

@@ -30,6 +30,10 @@ Name = Annotated[str, Meta(min_length=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s@?#]+[^\s@?#]*(\?[^\s#]*)?$")]
 """A base URL; a path is added to it, before its query. No user and password: they would be secrets in a file."""
 
+Duration = Annotated[str, Meta(pattern=r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|min|h|d)\s*$", max_length=40)]
+"""``200ms``, ``60s``, ``10m`` or ``10min``, ``24h``, ``7d``; ``seconds_of`` reads it."""
+DURATION_SAID = "expected a duration such as 200ms, 60s, 10m, 24h or 7d"
+
 MOST_BYTES, MOST_PART_BYTES = 4000, 255
 """Bytes of a path, with room for the files of a work_dir, and of each part of it."""
 
@@ -121,7 +125,9 @@ def convert(value: object, kind: type[T], key: str) -> T:
         raise ConfigError(unknown_key(f"{path}.{unknown['key']}", _fields_at(kind, inside))) from None
     if "enum value" in body:
         body = f"expected one of {', '.join(_words(_type_at(kind, inside)))}"
-    if "matching regex" in body:
+    if Duration in (found_kind := _type_at(kind, inside), *get_args(found_kind)):
+        body = DURATION_SAID
+    elif "matching regex" in body:
         body = "expected http:// or https:// and a host, with no user or password"
     body = body.replace("`", "").replace("Expected", "expected", 1).replace("Invalid", "invalid", 1)
     body = body.replace("Object missing required field", "missing key")
@@ -163,6 +169,7 @@ def _words(kind: Any) -> list[str]:
 def _fields_at(kind: Any, path: str) -> dict[str, Any]:
     """The keys of the section at ``path`` below ``kind``, with their types."""
     found = _type_at(kind, path)
-    if not (isinstance(found, type) and issubclass(found, Section)):
-        return {}
-    return {field.encode_name: field.type for field in structs.fields(found)}
+    for part in (found, *get_args(found)):  # an optional section is a union
+        if isinstance(part, type) and issubclass(part, Section):
+            return {field.encode_name: field.type for field in structs.fields(part)}
+    return {}

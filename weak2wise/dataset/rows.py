@@ -36,14 +36,18 @@ class InputRow(Struct, frozen=True):
 
 
 async def read_rows(
-    source: Path, columns: Columns, check: Callable[[], None] = lambda: None
+    source: Path,
+    columns: Columns,
+    check: Callable[[], None] = lambda: None,
+    wanted: Callable[[int], bool] = lambda _row: True,
 ) -> AsyncIterator[InputRow | Failed]:
-    """Yield every row of the input in order, read on a thread a megabyte at a time.
+    """Yield the rows of the input in order, read on a thread a megabyte at a time.
 
     Args:
         source: the input.
         columns: its field names.
         check: called after each megabyte, before its rows are yielded, and at the end; what it raises is raised.
+        wanted: called with each row's number, in order; a row for which it says no is not looked at nor yielded.
 
     Raises:
         ConfigError: it cannot be read.
@@ -51,7 +55,8 @@ async def read_rows(
     rows, unit_name = rows_of(source), unit(source)
     while batch := await asyncio.to_thread(_next_rows, rows, check):
         for row in batch:
-            yield parse_row(row, columns, unit_name)
+            if wanted(row.number):
+                yield parse_row(row, columns, unit_name)
 
 
 def _next_rows(rows: Rows, check: Callable[[], None]) -> list[Written | Broken]:

@@ -7,12 +7,16 @@ ledger loses its own last lines, so a row may have lost an early outcome and kep
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterator, Mapping
-from itertools import pairwise
-from typing import Any
+from functools import cache
+from itertools import pairwise, zip_longest
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, RowStatus
+from weak2wise.ledger.outcomes import Done, Dropped, Ending, Failed, Ledger, RowStatus
+
+E = TypeVar("E", bound=Dropped | Failed)
+_STATUS: dict[type[Any], RowStatus] = {Dropped: RowStatus.DROPPED, Failed: RowStatus.FAILED}
 
 INPUT = "input"
 """The ledger of the input, and the stage of its failures: lines that cannot be read."""
@@ -93,6 +97,19 @@ class Account:
         left = [tally[RowStatus.DONE] + tally[RowStatus.DROPPED] for tally in tallies]
         return [before - after for before, after in zip(reached, left, strict=False)]
 
+    def past(self, step: str) -> bytes:
+        """By row, 1 if it needs this step no more, nor one before it; rows that have not begun may be missing."""
+        ledgers = list(self.steps.values())[: self._position[step] + 1]
+
+        @cache
+        def is_past(numbers: tuple[int, ...]) -> bool:
+            for ledger, number in zip(ledgers, numbers, strict=True):
+                if (status := ledger.endings[number].status) is not RowStatus.DONE:
+                    return status is RowStatus.DROPPED
+            return True
+
+        return bytes(map(is_past, zip_longest(*(ledger.numbers for ledger in ledgers), fillvalue=0)))
+
     @property
     def emitted(self) -> int:
         """Rows that the last step has done."""
@@ -109,11 +126,22 @@ class Account:
 
     def ends(self) -> Iterator[Dropped | Failed]:
         """The outcome of every row that was dropped or failed, in input order. Blocks for one small read per row."""
-        for row in self._rows():
-            ledger = self._latest(row)
-            if ledger is not None and ledger.status(row) is not RowStatus.DONE:
-                outcome = ledger.read(row)
-                assert not isinstance(outcome, Done)
+        return self._ended((Dropped, Failed))
+
+    def drops(self) -> Iterator[Dropped]:
+        """Those that were dropped."""
+        return self._ended((Dropped,))
+
+    def failures(self) -> Iterator[Failed]:
+        """Those that failed."""
+        return self._ended((Failed,))
+
+    def _ended(self, kinds: tuple[type[E], ...]) -> Iterator[E]:
+        statuses = [_STATUS[kind] for kind in kinds]
+        for row, ending in enumerate(self._endings()):
+            if ending and ending[1].status in statuses:
+                outcome = ending[0].read(row)
+                assert isinstance(outcome, kinds)
                 yield outcome
 
     def failed_rows(self, kinds: Container[str]) -> tuple[set[int], Counter[str]]:
@@ -124,24 +152,27 @@ class Account:
         """
         rows: set[int] = set()
         found: Counter[str] = Counter()
-        for end in self.ends():
-            if isinstance(end, Failed) and end.stage != INPUT:
-                found[end.kind] += 1
-                if end.kind in kinds:
-                    rows.add(end.row)
+        for row, ending in enumerate(self._endings()):
+            if ending and ending[1].status is RowStatus.FAILED and ending[0] is not self.intake:
+                kind = ending[1].why
+                found[kind] += 1
+                if kind in kinds:
+                    rows.add(row)
         for ledger in self.steps.values():
             rows |= {row for row, kind in ledger.ever_failed().items() if kind in kinds and self._is_between_steps(row)}
         return rows, found
 
     def totals(self, rows: int) -> Totals:
-        """Count where ``rows`` input rows stand. Blocks."""
+        """Count where ``rows`` input rows stand. Looks at every row."""
         dropped: Counter[str] = Counter()
         failed: Counter[str] = Counter()
-        for end in self.ends():
-            if isinstance(end, Dropped):
-                dropped[end.reason] += 1
-            else:
-                failed[f"{end.stage}/{end.kind}"] += 1
+        for numbers, count in Counter(self._numbers()).items():
+            if ending := self._ending(numbers):
+                ledger, (status, why) = ending
+                if status is RowStatus.DROPPED:
+                    dropped[why] += count
+                elif status is RowStatus.FAILED:
+                    failed[f"{ledger.name}/{why}"] += count
         return Totals(
             rows=rows,
             emitted=self.emitted,
@@ -152,10 +183,22 @@ class Account:
 
     def begun(self) -> int:
         """How many rows have any outcome. Looks at every row."""
-        return sum(self._latest(row) is not None for row in self._rows())
+        return sum(map(any, self._numbers()))
 
-    def _rows(self) -> range:
-        return range(max(len(ledger.rows()) for ledger in self._latest_first))
+    def _numbers(self) -> Iterator[tuple[int, ...]]:
+        """By row, the numbers of its endings, the last step's first and the input's last."""
+        return zip_longest(*(ledger.numbers for ledger in self._latest_first), fillvalue=0)
+
+    def _ending(self, numbers: tuple[int, ...]) -> tuple[Ledger[Any], Ending] | None:
+        """How a row with these numbers ended: the ledger of the last step with an outcome for it, and its ending."""
+        for ledger, number in zip(self._latest_first, numbers, strict=True):
+            if number:
+                return ledger, ledger.endings[number]
+        return None
+
+    def _endings(self) -> Iterator[tuple[Ledger[Any], Ending] | None]:
+        """How each row ended."""
+        return map(cache(self._ending), self._numbers())
 
     def _latest(self, row: int) -> Ledger[Any] | None:
         """The ledger of the last step that has an outcome for the row."""

@@ -3,14 +3,16 @@
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
+from itertools import compress
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from weak2wise.ledger.columns import TEXT, Columns, Entry, Layout, widened
 from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 
@@ -79,30 +81,66 @@ class RowStatus(IntEnum):
     FAILED = 3
 
 
+class Ending(NamedTuple):
+    """How a row left a stage: its status and, if it was dropped or failed, the reason or kind."""
+
+    status: RowStatus
+    why: str = ""
+
+
 class _Line(Struct):
     status: Literal["done", "dropped", "failed"]
     row: Annotated[int, Meta(ge=0)]
+    seconds: float = 0.0
+    reason: str = ""
     kind: str = ""
 
 
 _STATUS = {"done": RowStatus.DONE, "dropped": RowStatus.DROPPED, "failed": RowStatus.FAILED}
 _LINE = msgspec.json.Decoder(_Line)
-_SHIFT = 62
-_LOCATION = (1 << _SHIFT) - 1
+
+
+def _facts(line: bytes) -> Entry:
+    head = _LINE.decode(line)
+    return head.row, f"{head.status} {head.reason}{head.kind}", head.seconds
+
+
+def _facts_of(outcome: "Outcome[Any]") -> Entry:
+    match outcome:
+        case Done():
+            return outcome.row, "done ", outcome.seconds
+        case Dropped():
+            return outcome.row, f"dropped {outcome.reason}", 0.0
+        case Failed():
+            return outcome.row, f"failed {outcome.kind}", 0.0
+
+
+_LAYOUT = Layout("outcomes 1", {"row": "I", "ending": TEXT, "seconds": "f"}, _facts)
+
+
+def _ending(text: str) -> Ending:
+    """The ending that a column of an index has as this text."""
+    status, _, why = text.partition(" ")
+    return Ending(_STATUS[status], why)
 
 
 class Ledger(Generic[T]):
     """One stage's outcomes, by row (the input's line number).
 
-    In memory a row takes eight bytes: its status and the location of its line. The outcomes stay on disk.
+    In memory a row takes nine bytes: the location of its line, and the number of its ending. The outcomes stay on disk.
     """
 
     def __init__(self, name: str, folder: Path, record_type: type[T], *, max_bytes: int, fsync_seconds: float) -> None:
         self.name = name
         self.settings: int | UnsetType = UNSET
         """The number of the run's present settings, written into each outcome; unset: they are the first."""
-        self._shards = Shards(folder / name, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
-        self._index = array("Q")
+        self._shards = Shards(folder / name, _LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+        self._locations = array("Q")
+        self.numbers: array[int] = array("B")
+        """By row: the number of its ending, an index into ``endings``."""
+        self.endings = [Ending(RowStatus.NONE)]
+        self._known: dict[str, int] = {}
+        """The same numbers by the text that an index has for an ending."""
         self.tally: Counter[RowStatus] = Counter()
         """How many rows have each status."""
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Done[record_type] | Dropped | Failed)  # type: ignore[valid-type]
@@ -110,11 +148,13 @@ class Ledger(Generic[T]):
 
     def open(self) -> None:
         """Index the outcomes of earlier runs. Blocks. Raises as ``Shards.open``."""
-        self._shards.open(self._on_line)
+        self._shards.open(self._take)
+        self._count()
 
     def look(self) -> None:
         """As ``open``, but for reading only: nothing on disk is changed. Blocks. Raises as ``Shards.open``."""
-        self._shards.look(self._on_line)
+        self._shards.look(self._take)
+        self._count()
 
     @property
     def cut(self) -> Torn | None:
@@ -123,22 +163,55 @@ class Ledger(Generic[T]):
 
     def damage(self, on_damage: OnDamage) -> None:
         """Pass all that is damaged to ``on_damage``; every record is decoded whole. Blocks. Raises ``DiskError``."""
-        self._shards.look(lambda _, line: self._decoder.decode(line), on_damage)
+        self._shards.lines(lambda _, line: self._decoder.decode(line), on_damage)
 
-    def _on_line(self, location: int, line: bytes) -> None:
-        head = _LINE.decode(line)
-        self._note(head.row, _STATUS[head.status], location)
+    def _take(self, shard: int, columns: Columns) -> None:
+        rows: Sequence[int] = columns["row"]
+        if not rows:
+            return
+        known = [self._numbered(text) for text in columns.texts]
+        self._make_room(max(rows))
+        locations, numbers = self._locations, self.numbers
+        for row, text, location in zip(rows, columns["ending"], columns.locations(shard), strict=False):
+            locations[row] = location
+            numbers[row] = known[text]
 
-    def _note(self, row: int, status: RowStatus, location: int) -> None:
-        if row >= len(self._index):
-            self._index.extend([0] * (row + 1024 - len(self._index)))
+    def _count(self) -> None:
+        self.tally.clear()
+        for number, count in Counter(self.numbers).items():
+            self.tally[self.endings[number].status] += count
+
+    def _note(self, row: int, ending: str, location: int) -> None:
+        number = self._numbered(ending)
+        self._make_room(row)
         self.tally[self.status(row)] -= 1
-        self.tally[status] += 1
-        self._index[row] = status << _SHIFT | location
+        self.tally[self.endings[number].status] += 1
+        self._locations[row] = location
+        self.numbers[row] = number
+
+    def _numbered(self, ending: str) -> int:
+        number = self._known.get(ending)
+        if number is None:
+            number = self._known[ending] = len(self.endings)
+            self.endings.append(_ending(ending))
+            if number >> 8 * self.numbers.itemsize:
+                self.numbers = widened(self.numbers)
+        return number
+
+    def _make_room(self, row: int) -> None:
+        if row >= len(self.numbers):
+            more = row + 1024 - len(self.numbers)
+            self._locations.frombytes(bytes(more * self._locations.itemsize))
+            self.numbers.frombytes(bytes(more * self.numbers.itemsize))
 
     def status(self, row: int) -> RowStatus:
         """The row's status, from memory."""
-        return RowStatus(self._index[row] >> _SHIFT) if row < len(self._index) else RowStatus.NONE
+        return self.endings[self.numbers[row]].status if row < len(self.numbers) else RowStatus.NONE
+
+    def are(self, status: RowStatus) -> bytes:
+        """By row, 1 if it has this status."""
+        table = bytes(ending.status is status for ending in self.endings)
+        return bytes(map(table.__getitem__, self.numbers))
 
     def read(self, row: int) -> Outcome[T]:
         """The row's outcome, from disk; its status must not be ``NONE``. Blocks for one small read.
@@ -147,16 +220,15 @@ class Ledger(Generic[T]):
             ConfigError: its line is damaged.
             DiskError: it cannot be read.
         """
-        outcome: Outcome[T] = self._shards.read(self._index[row] & _LOCATION, self._decoder.decode)
+        outcome: Outcome[T] = self._shards.read(self._locations[row], self._decoder.decode)
         return outcome
 
     def records(self) -> Iterator[T]:
         """The record of every row that is done, in input order. Blocks; raises as ``read``."""
-        for row in self.rows():
-            if self.status(row) is RowStatus.DONE:
-                outcome = self.read(row)
-                assert isinstance(outcome, Done)
-                yield outcome.record
+        locations = compress(self._locations, self.are(RowStatus.DONE))
+        for outcome in self._shards.read_all(locations, self._decoder.decode):
+            assert isinstance(outcome, Done)
+            yield outcome.record
 
     def each_done(self, kind: type[K], on_done: Callable[[Done[K]], None]) -> None:
         """Call ``on_done`` for every row that is done, in the order written, with its record decoded as ``kind``.
@@ -167,30 +239,40 @@ class Ledger(Generic[T]):
 
         def on_line(location: int, line: bytes) -> None:
             outcome = decoder.decode(line)
-            if (
-                isinstance(outcome, Done)
-                and self.status(outcome.row)
-                and self._index[outcome.row] & _LOCATION == location
-            ):
+            if isinstance(outcome, Done) and self.status(outcome.row) and self._locations[outcome.row] == location:
                 on_done(outcome)
 
-        self._shards.look(on_line)
+        self._shards.lines(on_line)
+
+    def seconds(self) -> "array[float]":
+        """The seconds of every row that is done, by row. Blocks; raises as ``look``."""
+        found = array("f", bytes(len(self.numbers) * array("f").itemsize))
+
+        def take(_shard: int, columns: Columns) -> None:
+            for row, seconds in zip(columns["row"], columns["seconds"], strict=True):
+                if row < len(found):
+                    found[row] = seconds
+
+        self._shards.look(take)
+        return found
 
     def ever_failed(self) -> dict[int, str]:
         """Every row that has failed here, with the kind of its last failure, whatever its outcome is now. Blocks."""
         found: dict[int, str] = {}
 
-        def on_line(_location: int, line: bytes) -> None:
-            head = _LINE.decode(line)
-            if head.status == "failed":
-                found[head.row] = head.kind
+        def take(_shard: int, columns: Columns) -> None:
+            endings = [_ending(text) for text in columns.texts]
+            failed = {number for number, ending in enumerate(endings) if ending.status is RowStatus.FAILED}
+            for row, number in zip(columns["row"], columns["ending"], strict=True):
+                if number in failed:
+                    found[row] = endings[number].why
 
-        self._shards.look(on_line)
+        self._shards.look(take)
         return found
 
     def rows(self) -> range:
         """Every row number that might have an outcome, in input order."""
-        return range(len(self._index))
+        return range(len(self.numbers))
 
     async def append(self, outcome: Outcome[T]) -> None:
         """Make an outcome durable.
@@ -200,9 +282,9 @@ class Ledger(Generic[T]):
         """
         if self.settings is not UNSET:
             outcome = structs.replace(outcome, settings=self.settings)
-        status = _STATUS[type(outcome).__struct_config__.tag]  # type: ignore[index]
-        location = await self._shards.append(self._encoder.encode(outcome))
-        self._note(outcome.row, status, location)
+        entry = _facts_of(outcome)
+        location = await self._shards.append(self._encoder.encode(outcome), entry)
+        self._note(outcome.row, entry[1], location)
 
     async def fetch(self, row: int) -> Outcome[T]:
         """``read`` without blocking the event loop."""

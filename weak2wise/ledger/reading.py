@@ -5,16 +5,21 @@ file's end. Everything else that is not a line as it was written is *damage*, an
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from weak2wise.errors import ConfigError
+from weak2wise.ledger import index
+from weak2wise.ledger.columns import Columns, Layout
 from weak2wise.ledger.lines import Damaged, is_torn, packed, verify
+from weak2wise.ledger.places import location_of
 
-_OFFSET_BITS = 40  # a shard may hold a terabyte; 22 bits are left for its number
 _NAME = re.compile(r"(\d{5})\.jsonl")
 
+OnShard = Callable[[int, Columns], object]
+"""Takes a shard's number and the facts of its lines."""
 OnLine = Callable[[int, bytes], object]
 """Takes a line's location and text; raises ``ValueError`` (``msgspec.DecodeError`` is one) for a line that it cannot
 read."""
@@ -60,16 +65,6 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"{shard:05d}.jsonl"
 
 
-def location_of(shard: int, offset: int) -> int:
-    """One integer for a place in a folder of shards."""
-    return shard << _OFFSET_BITS | offset
-
-
-def place_of(location: int) -> tuple[int, int]:
-    """The shard and the offset of a location."""
-    return location >> _OFFSET_BITS, location & ((1 << _OFFSET_BITS) - 1)
-
-
 def shard_numbers(folder: Path) -> range:
     """The numbers of a folder's shards, from 0 to the highest. Blocks; raises ``OSError``."""
     return range(max((int(found[1]) + 1 for path in folder.iterdir() if (found := _NAME.match(path.name))), default=0))
@@ -88,15 +83,56 @@ def read_lines(folder: Path, on_line: OnLine, on_damage: OnDamage = refuse) -> T
         OSError: the files cannot be read.
     """
     torn = None
+    for shard, path, last in _shards(folder, on_damage):
+        torn = _read_shard(path, shard, last, on_line, on_damage)
+    return torn
+
+
+def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool) -> tuple[Columns | None, Torn | None]:
+    """Call ``on_shard`` for each shard, by its index where that can be believed, else by its lines. Blocks.
+
+    Another process may be appending in the meantime.
+
+    Args:
+        folder: the shards.
+        layout: which facts of the lines.
+        on_shard: takes them; only those of one shard are in memory at once.
+        rebuild: write the index of each full shard that has none; no other process is writing here.
+
+    Returns:
+        The facts of the last shard's lines, and its torn end; ``None`` if there is none.
+
+    Raises:
+        ConfigError: something is damaged in what was read.
+        OSError: the files cannot be read.
+    """
+    columns = torn = None
+    for shard, path, last in _shards(folder, refuse):
+        columns = None  # those of the shard before
+        columns = index.load(path, layout)
+        if columns is None:
+            columns, stamp = Columns(layout), index.Stamp.of(path)
+            torn = _read_shard(path, shard, last, partial(_note_facts, columns), refuse)
+            if rebuild and not last:
+                index.save(path, columns, stamp)
+        on_shard(shard, columns)
+    return columns, torn
+
+
+def _note_facts(columns: Columns, _location: int, line: bytes) -> None:
+    columns.add(len(line), columns.layout.read(line))
+
+
+def _shards(folder: Path, on_damage: OnDamage) -> Iterator[tuple[int, Path, bool]]:
+    """The number and file of each shard, and whether it is the last; ``on_damage`` gets those that are missing."""
     numbers = shard_numbers(folder)
     for shard in numbers:
         path = shard_path(folder, shard)
         if path.exists():
-            torn = _read_shard(path, shard, shard == numbers[-1], on_line, on_damage)
+            yield shard, path, shard == numbers[-1]
         else:
             others = ", ".join(sorted(other.name for other in folder.glob(f"{path.name}?*")))
             on_damage(Damage(path, 0, "the file is missing" + (f"; there is {others}" if others else ""), b""))
-    return torn
 
 
 def _read_shard(path: Path, shard: int, last: bool, on_line: OnLine, on_damage: OnDamage) -> Torn | None:

@@ -11,28 +11,34 @@ Decisions:
   line. All other damage is refused by file and line: ``weak2wise.ledger.repair`` deals with it.
 * What is there when the shards are opened is synced first: it may be of a process that was killed before its ``fsync``.
 * After the first failed write, acknowledged lines stay and every later append raises ``DiskError``.
+* The facts of each line are noted as it is written, so that a full shard's index costs no second reading. The last
+  shard gets one when the shards are closed; after a crash its lines are read.
 """
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from weak2wise.errors import RunStopped
+from weak2wise.errors import ConfigError, RunStopped
+from weak2wise.ledger import index
+from weak2wise.ledger.blocks import Blocks
+from weak2wise.ledger.columns import Columns, Entry, Layout
 from weak2wise.ledger.files import fix_hint, make_private, sync_folder
-from weak2wise.ledger.lines import HEAD, head_of, verify
+from weak2wise.ledger.lines import HEAD, Damaged, head_of, verify
+from weak2wise.ledger.places import location_of, place_of
 from weak2wise.ledger.reading import (
     UNREADABLE,
     Damage,
     OnDamage,
     OnLine,
+    OnShard,
     Torn,
     line_number,
-    location_of,
-    place_of,
+    read_facts,
     read_lines,
     refuse,
     shard_numbers,
@@ -40,7 +46,7 @@ from weak2wise.ledger.reading import (
 )
 
 T = TypeVar("T")
-Group = list[tuple[bytes, "asyncio.Future[int]"]]
+Group = list[tuple[bytes, Entry, "asyncio.Future[int]"]]
 
 
 class DiskError(RunStopped):
@@ -55,11 +61,14 @@ class Shards:
     """A folder of shard files, appended to by one process.
 
     A line is given without its checksum, which is added here; it is an object of JSON that is not empty. Its *location*
-    is one integer, for ``read``.
+    is one integer, for ``read``. ``layout`` says which facts of each line the index keeps.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
+    def __init__(self, folder: Path, layout: Layout, *, max_bytes: int, fsync_seconds: float) -> None:
         self.folder = folder
+        self._layout = layout
+        self._columns = Columns(layout)
+        """Of the shard that is written."""
         self._max_bytes = max_bytes
         self._fsync_seconds = fsync_seconds
         self._fd = -1
@@ -74,8 +83,8 @@ class Shards:
         self._sync_timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"shards-{folder.name}")
 
-    def open(self, on_line: OnLine) -> None:
-        """Call ``on_line`` with each whole line's location and text, cut off a torn end, and prepare to append.
+    def open(self, on_shard: OnShard) -> None:
+        """Call ``on_shard`` with the facts of each shard's lines, cut off a torn end, and prepare to append.
 
         Blocks; call it on a thread.
 
@@ -85,11 +94,12 @@ class Shards:
         """
         try:
             make_private(self.folder)
-            self.cut = read_lines(self.folder, on_line)
-            numbers = shard_numbers(self.folder)
+            index.remove_unfinished(self.folder)
+            columns, self.cut = read_facts(self.folder, self._layout, on_shard, rebuild=True)
+            self._columns = columns or self._columns
+            self._shard = max(0, len(shard_numbers(self.folder)) - 1)
             if self.cut:
                 os.truncate(self.cut.path, self.cut.offset)
-            self._shard = numbers[-1] if numbers else 0
             self._fd = self._opened(self._shard)
             self._size = os.fstat(self._fd).st_size
             self._dirty = True
@@ -97,13 +107,28 @@ class Shards:
         except OSError as error:
             raise self._disk_error(error) from error
 
-    def look(self, on_line: OnLine, on_damage: OnDamage = refuse) -> None:
+    def look(self, on_shard: OnShard) -> None:
         """As ``open``, but for reading only: nothing is changed, and another process may be appending."""
+        try:
+            if self.folder.is_dir():
+                read_facts(self.folder, self._layout, on_shard, rebuild=False)
+        except OSError as error:
+            raise self._disk_error(error) from error
+
+    def lines(self, on_line: OnLine, on_damage: OnDamage = refuse) -> None:
+        """Read every line: call ``on_line`` with its location and text, and ``on_damage`` with what is damaged.
+
+        Blocks, and changes nothing. Raises as ``open``.
+        """
         try:
             if self.folder.is_dir():
                 read_lines(self.folder, on_line, on_damage)
         except OSError as error:
             raise self._disk_error(error) from error
+
+    def damaged(self, shard: int, number: int, reason: str) -> ConfigError:
+        """The error for a line, by its number in the shard from 0, that cannot be what was written."""
+        return Damage(shard_path(self.folder, shard), number + 1, reason, b"").error()
 
     def _opened(self, shard: int) -> int:
         """The file descriptor to append to a shard with. Raises ``OSError``, and then leaves none open."""
@@ -115,8 +140,8 @@ class Shards:
             raise
         return fd
 
-    async def append(self, line: bytes) -> int:
-        """Append one line (without its newline) and return its location once the kernel has it.
+    async def append(self, line: bytes, entry: Entry) -> int:
+        """Append one line (without its newline) with its facts and return its location once the kernel has it.
 
         If the caller is cancelled while it waits, the line is still appended.
 
@@ -126,22 +151,21 @@ class Shards:
         if self._failure:
             raise self._failure
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((line, future))
+        self._waiting.append((line, entry, future))
         if self._writing is None:
             self._write_waiting()
         return await future
 
     def _write_waiting(self) -> None:
         group, self._waiting = self._waiting, []
-        lines = [line for line, _ in group]
-        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, lines)
+        self._writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
         self._writing.add_done_callback(partial(self._written, group))
 
     def _written(self, group: Group, writing: "asyncio.Future[list[int]]") -> None:
         self._writing = None
         error = writing.exception()
         if error is None:
-            for (_, future), location in zip(group, writing.result(), strict=True):
+            for (_, _, future), location in zip(group, writing.result(), strict=True):
                 if not future.cancelled():
                     future.set_result(location)
             if self._dirty and self._sync_timer is None:
@@ -152,14 +176,14 @@ class Shards:
         self._failure = self._failure or self._disk_error(error)
         group += self._waiting
         self._waiting = []
-        for _, future in group:
+        for _, _, future in group:
             if not future.cancelled():
                 future.set_exception(self._failure)
 
-    def _write(self, lines: list[bytes]) -> list[int]:
+    def _write(self, group: Group) -> list[int]:
         locations = []
         parts: list[bytes] = []
-        for line in lines:
+        for line, entry, _ in group:
             size = HEAD + len(line)  # the line break is in the place of the brace
             if self._size and self._size + size > self._max_bytes:
                 self._flush(parts)
@@ -168,6 +192,7 @@ class Shards:
             rest = line[1:]
             parts += (head_of(rest), rest, b"\n")
             locations.append(location_of(self._shard, self._size))
+            self._columns.add(size, entry)
             self._size += size
         self._flush(parts)
         if not self._fsync_seconds:
@@ -178,8 +203,14 @@ class Shards:
         """Go on in the next shard. If it cannot be made, the present one stays open, for ``close``."""
         self._sync()
         fd = self._opened(self._shard + 1)
+        self._save_index()
         full, self._fd, self._shard, self._size = self._fd, fd, self._shard + 1, 0
+        self._columns = Columns(self._layout)
         os.close(full)
+
+    def _save_index(self) -> None:
+        """Write the index of the present shard, which is synced."""
+        index.save(shard_path(self.folder, self._shard), self._columns)
 
     def _flush(self, parts: list[bytes]) -> None:
         data = memoryview(b"".join(parts))
@@ -197,6 +228,11 @@ class Shards:
         except OSError as error:  # the next append or the close reports it
             self._failure = self._failure or self._disk_error(error)
 
+    def _finish(self) -> None:
+        self._sync_quietly()
+        if not self._failure:
+            self._save_index()
+
     def _sync(self) -> None:
         if self._dirty:
             os.fsync(self._fd)
@@ -209,20 +245,35 @@ class Shards:
             ConfigError: the line is damaged.
             DiskError: it cannot be read.
         """
-        shard, offset = place_of(location)
-        path = shard_path(self.folder, shard)
+        path, offset = self._file_of(location)
         try:
             with path.open("rb") as file:
                 file.seek(offset)
-                line = file.readline()
-            try:
-                verify(line)
-                return decode(line)
-            except UNREADABLE:
-                reason = "it was whole when it was last read"
-                raise Damage(path, line_number(path, offset), reason, line).error() from None
+                return self._decoded(location, file.readline(), decode)
         except OSError as error:
             raise self._disk_error(error) from error
+
+    def read_all(self, locations: Iterable[int], decode: Callable[[bytes], T]) -> Iterator[T]:
+        """The decoded lines at locations that lie near each other, while nothing is appended. Raises as ``read``."""
+        blocks = Blocks(self.folder)
+        try:
+            for location in locations:
+                yield self._decoded(location, blocks.line(location), decode)
+        except OSError as error:
+            raise self._disk_error(error) from error
+
+    def _decoded(self, location: int, line: bytes, decode: Callable[[bytes], T]) -> T:
+        try:
+            verify(line)
+            return decode(line)
+        except UNREADABLE as error:
+            path, offset = self._file_of(location)
+            reason = str(error) if isinstance(error, Damaged) else "it cannot be read as JSON of its kind"
+            raise Damage(path, line_number(path, offset), reason, line).error() from None
+
+    def _file_of(self, location: int) -> tuple[Path, int]:
+        shard, offset = place_of(location)
+        return shard_path(self.folder, shard), offset
 
     async def close(self) -> None:
         """Wait for the last group, fsync and close.
@@ -235,7 +286,7 @@ class Shards:
         if self._sync_timer:
             self._sync_timer.cancel()
         if self._fd >= 0:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._sync_quietly)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._finish)
             fd, self._fd = self._fd, -1
             try:
                 os.close(fd)

@@ -28,6 +28,7 @@ class Call(Struct, frozen=True, gc=False):
         drain: how the run stops: whether it may still send, and what is in flight.
         charge: records the cost of an answer that cannot be used, so that later runs count it.
         role: what the call is for, as in the journal; calls of one role to one endpoint are much alike.
+        key: its key in the journal.
     """
 
     row: int = 0
@@ -36,6 +37,7 @@ class Call(Struct, frozen=True, gc=False):
     drain: Drain = field(default_factory=Drain)
     charge: Callable[[Usage], Awaitable[None]] = _no_charge
     role: str = ""
+    key: str = ""
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)

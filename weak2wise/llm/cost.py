@@ -29,11 +29,13 @@ class Reservation:
     If the call is free or there is no cap, nothing is reserved.
     """
 
-    __slots__ = ("_budget", "endpoint", "held", "passed", "since", "taken", "usd")
+    __slots__ = ("_budget", "divisible", "endpoint", "held", "passed", "since", "taken", "usd")
 
-    def __init__(self, budget: "CostBudget", endpoint: str, usd: float) -> None:
+    def __init__(self, budget: "CostBudget", endpoint: str, usd: float, *, divisible: bool = False) -> None:
         self._budget = budget
         self.endpoint = endpoint
+        self.divisible = divisible
+        """Whether it is for several calls, so that a part of them may fit where all together never will."""
         self.usd = usd
         self.held = usd <= 0
         """Whether the call may be sent."""
@@ -48,9 +50,14 @@ class Reservation:
         return self.held or self._budget.take(self)
 
     async def wait(self) -> None:
-        """Wait until it is reserved."""
+        """Wait until it is reserved; or, if it is divisible, until it never can be as a whole."""
         if not self.held:
             await self._budget.wait(self)
+
+    def insist(self) -> None:
+        """Reserve it whether it fits or not: the call was sent already, by an earlier start."""
+        if not self.held:
+            self._budget.insist(self)
 
     def settle(self, usd: float) -> None:
         """The attempt is over and cost this much."""
@@ -92,9 +99,9 @@ class CostBudget:
         """US dollars that are not spent; infinite without a cap."""
         return float("inf") if self.max_usd is None else self.max_usd - self.spent
 
-    def reservation(self, endpoint: str, usd: float) -> Reservation:
-        """A reservation of ``usd`` for a call; nothing is reserved yet."""
-        return Reservation(self, endpoint, 0.0 if self.max_usd is None else usd)
+    def reservation(self, endpoint: str, usd: float, *, divisible: bool = False) -> Reservation:
+        """A reservation of ``usd`` for a call, or for several (``divisible``); nothing is reserved yet."""
+        return Reservation(self, endpoint, 0.0 if self.max_usd is None else usd, divisible=divisible)
 
     def pay(self, usd: float) -> None:
         """Count money that is spent."""
@@ -106,6 +113,10 @@ class CostBudget:
             return False
         self._hold(one)
         return True
+
+    def insist(self, one: Reservation) -> None:
+        """Reserve, whether it fits or not."""
+        self._hold(one)
 
     async def wait(self, one: Reservation) -> None:
         """Wait until it is reserved."""
@@ -189,7 +200,10 @@ class CostBudget:
                 if not one.taken.done():
                     if one.usd <= self.left:
                         break
-                    self._never.add(one)
+                    if one.divisible:
+                        one.taken.set_result(None)
+                    else:
+                        self._never.add(one)
                 line.popleft()
             if not line:
                 del self._lines[endpoint]

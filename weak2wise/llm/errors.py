@@ -24,9 +24,10 @@ class ModelError(RecordError):
 
     ``usage`` is what the endpoint reports that it used anyway, and will charge. If it reports none, ``characters`` is
     how much of an answer had arrived. ``unheard``: the request was sent, but the connection was lost or the time was
-    over before anything of an answer came, so it may be charged.
+    over before anything of an answer came, so it may be charged. ``status``: of HTTP, if that is what it was.
     """
 
+    status: int | None = None
     usage: Usage | None = None
     characters: int = 0
     unheard: bool = False
@@ -69,8 +70,9 @@ class Rejected(ModelError):
 class Unusable(RunStopped):
     """Every call to this endpoint would fail until the user changes something.
 
-    ``usage`` and ``characters`` as of ``ModelError``: it may come in the middle of an answer.
+    ``status``, ``usage`` and ``characters`` as of ``ModelError``: it may come in the middle of an answer.
     """
 
+    status: int | None = None
     usage: Usage | None = None
     characters: int = 0

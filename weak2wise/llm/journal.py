@@ -12,17 +12,21 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from hashlib import blake2b
+from itertools import compress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, structs
+from msgspec import UNSET, Struct, structs
 
+from weak2wise.ledger.columns import Columns
 from weak2wise.ledger.reading import OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
+from weak2wise.llm.receipts import LAYOUT, Receipt, Spent, Sums, add_up, askers, receipt_of, receipts, select, short_key
 from weak2wise.llm.single_flight import single_flight
 from weak2wise.telemetry.log import log
 
@@ -38,112 +42,94 @@ class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
     cost_usd: float = 0.0
     redacted: bool = False
 
-
-class UsageOnly(Struct):
-    """A completion without its texts."""
-
-    usage: Usage = Usage()
-
-
-class Receipt(Struct):
-    """The parts of a line that are needed to count its cost; the texts are skipped."""
-
-    row: Annotated[int, Meta(ge=0)]
-    key: str
-    role: str
-    endpoint: str
-    completion: UsageOnly
-    cost_usd: float = 0.0
-
-
-class Spent(Struct):
-    """Calls answered, tokens and US dollars of one role on one endpoint, over all runs of this work_dir.
-
-    For ``estimated`` answers the endpoint reported no usage, for some because they broke off. ``wasted_usd`` is the
-    part of ``cost_usd`` for answers that could not be used.
-    """
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: float = 0.0
-    estimated: int = 0
-    wasted_usd: float = 0.0
-
-    def add(self, line: Answer | Receipt) -> None:
-        """Count one line of the journal."""
-        usage = line.completion.usage
-        if line.key:
-            self.calls += 1
-        else:
-            self.wasted_usd += line.cost_usd
-        self.estimated += usage.estimated
-        self.prompt_tokens += usage.prompt_tokens
-        self.completion_tokens += usage.completion_tokens
-        self.cached_tokens += usage.cached_tokens
-        self.cost_usd += line.cost_usd
+    @property
+    def receipt(self) -> Receipt:
+        """What the line costs."""
+        return receipt_of(self.row, self.key, (self.role, self.endpoint), self.completion.usage, self.cost_usd)
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
-_RECEIPT = msgspec.json.Decoder(Receipt)
-
-
-def _short(key: str) -> int:
-    return int(key[:16], 16)
+_EMPTY = array("Q")
 
 
 class Journal:
     """The answers of all endpoints; one per work_dir."""
 
     def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
-        self._shards = Shards(folder / "journal", max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+        self._shards = Shards(folder / "journal", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index: dict[int, array[int]] = {}
         """By row: the short key and the location of each answer, alternating."""
         self._encoder = msgspec.json.Encoder()
         self.spent: dict[tuple[str, str], Spent] = {}
         self.replayed: Counter[str] = Counter()
 
-    def open(self, is_pending: Callable[[int, str], bool]) -> None:
-        """Index the answers that a row may still need for a role (``is_pending``), and count the cost of all.
+    def open(self, past: Callable[[str], bytes]) -> None:
+        """Index the answers that a row may still need, and count the cost of all. Blocks; raises as ``Shards.open``.
 
-        Blocks; raises as ``Shards.open``.
+        ``past`` gives for a role, by row, 1 if the row needs no answer of that role any more; rows that have not begun
+        may be missing. It raises ``ValueError`` if there is no such role.
         """
+        past = cache(past)
+        sums: Sums = {}
 
-        def on_line(location: int, line: bytes) -> None:
-            receipt = _RECEIPT.decode(line)
-            self._count(receipt)
-            if receipt.key and is_pending(receipt.row, receipt.role):
-                self._note(receipt, location)
+        def take(shard: int, lines: Columns) -> None:
+            over = []
+            for asker, (role, _) in enumerate(askers(lines)):
+                try:
+                    over.append(past(role))
+                except ValueError as error:
+                    raise self._shards.damaged(shard, lines["asker"].index(asker), str(error)) from None
+            add_up(sums, lines)
+            needed = [not is_over for is_over in select(lines, over, missing=0)]
+            facts = (lines[name] for name in ("row", "answered", "short"))
+            found = zip(*facts, lines.locations(shard), strict=False)
+            for row, answered, short, location in compress(found, needed):
+                if answered:
+                    self._note(row, short, location)
 
-        self._shards.open(on_line)
+        self._shards.open(take)
+        self.spent = {(role, endpoint): spent for (role, endpoint, _), spent in sums.items()}
 
-    def look(self, on_receipt: Callable[[Receipt], None]) -> None:
+    def look(self, on_receipt: Callable[[Receipt], object]) -> None:
         """Pass every line's receipt to ``on_receipt``, changing nothing. Blocks; raises as ``Shards.open``."""
-        self._shards.look(lambda _, line: on_receipt(_RECEIPT.decode(line)))
+
+        def take(_shard: int, lines: Columns) -> None:
+            for receipt in receipts(lines):
+                on_receipt(receipt)
+
+        self._shards.look(take)
+
+    def sums(self, classes: Callable[[str], bytes] | None = None) -> Sums:
+        """What was spent, also by the class of each row (``add_up``). Changes nothing. Blocks; raises as ``open``."""
+        sums: Sums = {}
+        known = classes and cache(classes)
+        self._shards.look(lambda _, lines: add_up(sums, lines, known))
+        return sums
 
     def damage(self, on_answer: Callable[[Answer, int], None], on_damage: OnDamage) -> None:
         """Pass every whole answer and its size in bytes to ``on_answer``, what is damaged to ``on_damage``.
 
         Blocks. Raises ``DiskError``.
         """
-        self._shards.look(lambda _, line: on_answer(_ANSWER.decode(line), len(line)), on_damage)
+        self._shards.lines(lambda _, line: on_answer(_ANSWER.decode(line), len(line)), on_damage)
 
     @property
     def cut(self) -> Torn | None:
         """The torn end that ``open`` has cut off."""
         return self._shards.cut
 
-    def _count(self, line: Answer | Receipt) -> None:
-        self.spent.setdefault((line.role, line.endpoint), Spent()).add(line)
+    def _note(self, row: int, short: int, location: int) -> None:
+        self._index.setdefault(row, array("Q")).extend((short, location))
 
-    def _note(self, line: Answer | Receipt, location: int) -> None:
-        self._index.setdefault(line.row, array("Q")).extend((_short(line.key), location))
+    def knows(self, row: int, key: str) -> bool:
+        """Whether there is an answer of the row for this key, going by the index alone."""
+        known, short = self._index.get(row, _EMPTY), short_key(key)
+        return any(known[at] == short for at in range(0, len(known), 2))
 
     async def find(self, row: int, key: str) -> Completion | None:
         """The row's answer for this key, if there is one. Raises as ``Shards.read``."""
-        known = self._index.get(row, array("Q"))
-        short = _short(key)
+        known = self._index.get(row, _EMPTY)
+        short = short_key(key)
         for location in [known[at + 1] for at in range(0, len(known), 2) if known[at] == short]:
             answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
             if answer.key == key:
@@ -152,10 +138,11 @@ class Journal:
 
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""
-        location = await self._shards.append(self._encoder.encode(answer))
-        self._count(answer)
-        if answer.key:
-            self._note(answer, location)
+        receipt = answer.receipt
+        location = await self._shards.append(self._encoder.encode(answer), receipt)
+        self.spent.setdefault((answer.role, answer.endpoint), Spent()).add(receipt)
+        if receipt.answered:
+            self._note(answer.row, receipt.short, location)
 
     @property
     def total_usd(self) -> float:
@@ -235,19 +222,20 @@ class Journaled:
             call.drain,
             lambda usage: record(Completion(text="", usage=usage), ""),
             self._role,
+            key,
         )
         with calling(narrowed):
             completion = await self._model.complete(prompt)
-        clean = self._without_secrets(completion)
+        clean = without_secrets(completion, self._redact, self._endpoint)
         await record(clean, key, redacted=clean is not completion)
         return clean
 
-    def _without_secrets(self, completion: Completion) -> Completion:
-        """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
-        text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
-        redact = self._redact
-        text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
-        if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
-            return completion
-        log.warning("answer.redacted", endpoint=self._endpoint, effect="a part of its key is replaced by [redacted]")
-        return structs.replace(completion, text=text, reasoning=reasoning, finish_reason=ended)
+
+def without_secrets(completion: Completion, redact: Callable[[str], str], endpoint: str) -> Completion:
+    """The completion with no secret in its texts; the same object if it holds none, as nearly always."""
+    text, reasoning, ended = completion.text, completion.reasoning, completion.finish_reason
+    text, reasoning, ended = redact(text), reasoning and redact(reasoning), ended and redact(ended)
+    if text == completion.text and reasoning == completion.reasoning and ended == completion.finish_reason:
+        return completion
+    log.warning("answer.redacted", endpoint=endpoint, effect="a part of its key is replaced by [redacted]")
+    return structs.replace(completion, text=text, reasoning=reasoning, finish_reason=ended)

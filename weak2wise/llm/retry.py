@@ -4,6 +4,9 @@ A 429 is not a fault of the call: the limiter pauses the whole endpoint, and the
 retry. A call that gets ``MOST_RATE_LIMITED`` 429s in a row, with the pauses between them, still gives up.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from weak2wise.errors import RecordError
@@ -12,12 +15,41 @@ from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.telemetry.log import log
 
 MOST_RATE_LIMITED = 100
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+"""Seconds: what waits between attempts are drawn from."""
+T = TypeVar("T")
+
+
+async def persistently(ask: Callable[[], Awaitable[T]], what: str) -> T:
+    """Ask until there is an answer, with the same waits, for something that is not given up while it may pass.
+
+    ``what``: for the log.
+
+    Raises:
+        RecordError: it is refused for good.
+        RunStopped: as ``ask`` does.
+    """
+    wait = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
+
+    def pause(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        assert isinstance(error, Transient | RateLimited)
+        log.info("call.retried", what=what, kind=error.kind, attempt=state.attempt_number, message=str(error)[:200])
+        return max(wait(state), min(error.retry_after or 0.0, LONGEST_WAIT))
+
+    async def attempt() -> T:
+        return await ask()
+
+    retrying = AsyncRetrying(retry=retry_if_exception_type((Transient, RateLimited)), wait=pause, reraise=True)
+    return await retrying(attempt)
 
 
 class Retried:
     """A ``Model`` that repeats calls to another one as long as a retry may help."""
 
-    def __init__(self, model: Model, *, max_retries: int, first_wait: float = 0.5, longest_wait: float = 60.0) -> None:
+    def __init__(
+        self, model: Model, *, max_retries: int, first_wait: float = FIRST_WAIT, longest_wait: float = LONGEST_WAIT
+    ) -> None:
         self._model = model
         self._max_retries = max_retries
         self._longest_wait = longest_wait

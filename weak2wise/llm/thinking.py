@@ -68,8 +68,10 @@ def _split_closing_tag(body: str) -> tuple[str, str] | None:
     if "/" not in body or not any(mark in body for mark in _CLOSE_MARKS):  # much faster than a search for each tag
         return None
     closes = [(at, close) for close in _OPEN_OF if (at := body.find(close)) >= 0]
-    at, close = min(closes, default=(0, ""))
-    if not close or _OPEN_OF[close] in body[:at]:  # quoted inside the text, not at its start
+    if not closes:
+        return None
+    at, close = min(closes)
+    if _OPEN_OF[close] in body[:at]:  # quoted inside the text, not at its start
         return None
     return body[:at].strip(), body[at + len(close) :].lstrip()
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import replacing, write_atomic
 from weak2wise.ledger.outcomes import Done
-from weak2wise.llm.journal import Receipt
+from weak2wise.llm.receipts import Receipt
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.provenance import in_words, of_row
 from weak2wise.outputs.settings import public_name
@@ -80,9 +80,10 @@ def _row_costs(work: WorkDir) -> dict[int, _RowCost]:
     costs: dict[int, _RowCost] = {}
 
     def count(receipt: Receipt) -> None:
-        if receipt.role == "judge" or receipt.cost_usd:
+        judged = receipt.role == "judge"
+        if judged or receipt.cost_usd:
             cost = costs.setdefault(receipt.row, _RowCost())
-            cost.judged += receipt.role == "judge" and receipt.key != ""
+            cost.judged += judged and receipt.answered
             cost.cost_usd += receipt.cost_usd
 
     work.journal.look(count)

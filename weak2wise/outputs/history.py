@@ -1,10 +1,12 @@
 """A run's history from its log: the last start, its input, its progress, and how it ended."""
 
+import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -81,28 +83,59 @@ class _Event(Struct):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
-_EVENTS = {"run.started", "progress", "run.finished", "run.interrupted", "run.stopped", "run.broken"}
+_EVENTS = {"progress", "run.started", "run.finished", "run.interrupted", "run.stopped", "run.broken"}
+_NAMED = re.compile(rb'"event": ?"(?:progress|run\.[a-z]+)"')
+"""Stands in the lines of these events, and in no text: there the quotes are escaped."""
+_CHUNK = 1 << 20
 
 
 def read_history(log: Path) -> History:
-    """Read ``run.log`` line by line; other lines than run events are skipped. Blocks; raises ``OSError``."""
+    """Read ``run.log``; other lines than run events are skipped without being read. Blocks; raises ``OSError``."""
     history = History()
     try:
         file = log.open("rb")
     except FileNotFoundError:
         return history
+    last: datetime | None = None
     with file:
-        for line in file:
-            try:
-                event = _EVENT.decode(line)
-                if event.timestamp is None:
-                    continue
-                if event.event in _EVENTS:
-                    history = _updated(history, event, msgspec.json.decode(line))
-            except (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError):
-                continue
-            history.last = event.timestamp
+        for lines in _chunks(file):
+            for named in _NAMED.finditer(lines):
+                line = lines[lines.rfind(b"\n", 0, named.start()) + 1 : lines.find(b"\n", named.end())]
+                if (event := _read(line)) and event.event in _EVENTS:
+                    with suppress(*_UNREADABLE):
+                        history = _updated(history, event, msgspec.json.decode(line))
+            last = _last_time(lines) or last
+    history.last = last
     return history
+
+
+_UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, about a megabyte at a time; each ends with a line break."""
+    while lines := file.read(_CHUNK):
+        lines += file.readline()
+        yield lines if lines.endswith(b"\n") else lines + b"\n"
+
+
+def _read(line: bytes) -> _Event | None:
+    """An event with a time; ``None`` if the line is something else."""
+    with suppress(*_UNREADABLE):
+        event = _EVENT.decode(line)
+        return event if event.timestamp else None
+    return None
+
+
+def _last_time(lines: bytes) -> datetime | None:
+    """The time of the last event."""
+    end = len(lines)
+    while end > 0:
+        begin = lines.rfind(b"\n", 0, end - 1) + 1
+        if event := _read(lines[begin:end]):
+            return event.timestamp
+        end = begin
+    return None
 
 
 def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History:

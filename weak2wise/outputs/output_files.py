@@ -1,6 +1,6 @@
 """The output files of a finished run: one for each step, and the list of failures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from weak2wise.outputs.claim import Claim
 from workers.method import METHOD, Step
 
 
-def write_output_files(files: Mapping[Path, Step], account: Account, failures: Path, claim: Claim | None) -> None:
+def write_output_files(
+    files: Mapping[Path, Step], account: Account, failures: Path, claim: Claim | None, note: Callable[[Any], None]
+) -> None:
     """Write each step's file and the list of failures, in input order and atomically.
 
     Blocks.
@@ -23,21 +25,28 @@ def write_output_files(files: Mapping[Path, Step], account: Account, failures: P
         account: the state of all rows, with the steps' ledgers.
         failures: the file for the rows that failed.
         claim: writes the last step's file; ``None`` if that step is not among them.
+        note: called with every record, so that nobody has to read them once more.
 
     Raises:
         OSError: a file cannot be written.
         ConfigError: the claim does not hold any more.
     """
     encode = msgspec.json.Encoder().encode
+
+    def lines_of(step: Step) -> Iterator[bytes]:
+        for record in account.steps[step.name].records():
+            note(record)
+            for line in step.lines(record):
+                yield encode(line)
+                yield b"\n"
+
     for path, step in files.items():
-        records = account.steps[step.name].records()
-        lines = (encode(line) + b"\n" for record in records for line in step.lines(record))
+        lines = lines_of(step)
         if claim is not None and step is METHOD[-1]:
             claim.write(lines)
         else:
             write_atomic(path, lines)
-    failed = (_failed_line(end) for end in account.ends() if isinstance(end, Failed))
-    write_atomic(failures, (encode(line) + b"\n" for line in failed))
+    write_atomic(failures, (encode(_failed_line(failed)) + b"\n" for failed in account.failures()))
 
 
 def _failed_line(failed: Failed) -> dict[str, Any]:

@@ -5,11 +5,12 @@ left, less what these have cost already. It is known from ``KNOWN_FROM`` questio
 """
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from msgspec import Struct, structs
 
 from weak2wise.ledger.outcomes import RowStatus
-from weak2wise.llm.journal import Receipt, Spent
+from weak2wise.llm.receipts import MISSING, Spent
 from weak2wise.outputs.summary import RoleUse
 from weak2wise.outputs.work_dir import WorkDir
 from workers.method import METHOD
@@ -40,32 +41,35 @@ class Spending(Struct, frozen=True):
         return sum(role.cost_usd for role in self.roles)
 
 
+_DONE, _DROPPED, _OTHERS = range(3)
+"""The classes of rows: a role's last step has done them, they were dropped before, or neither."""
+
+
 class _Role:
     """The spending of one role: for rows that its last step has done, for rows that were dropped before, for others."""
 
     def __init__(self, through: list[str], role: str) -> None:
         kind = role.partition("/")[0]
         self.steps = [step.name for step in METHOD if step.name in through and kind in step.asks]
-        self.done, self.dropped, self.others = Spent(), Spent(), Spent()
+        self.by_class = self.done, self.dropped, self.others = Spent(), Spent(), Spent()
 
 
 def spending(work: WorkDir) -> Spending:
-    """Read it from the journal and the ledgers. Blocks; raises as ``Journal.look``."""
+    """Read it from the journal and the ledgers. Blocks; raises as ``Journal.sums``."""
     roles: dict[str, _Role] = {}
+    dropped = work.steps[METHOD[0].name].are(RowStatus.DROPPED)
+
+    def classes(name: str) -> bytes:
+        steps = roles.setdefault(name, _Role(work.through, name)).steps
+        done = work.steps[steps[-1]].are(RowStatus.DONE) if steps else b""
+        pairs = zip_longest(done, dropped, fillvalue=0)
+        return bytes(_DONE if is_done else _DROPPED if is_dropped else _OTHERS for is_done, is_dropped in pairs)
+
     spent: dict[tuple[str, str], Spent] = {}
-
-    def count(receipt: Receipt) -> None:
-        spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt)
-        if (role := roles.get(receipt.role)) is None:
-            role = roles[receipt.role] = _Role(work.through, receipt.role)
-        if role.steps and work.steps[role.steps[-1]].status(receipt.row) is RowStatus.DONE:
-            role.done.add(receipt)
-        elif work.steps[METHOD[0].name].status(receipt.row) is RowStatus.DROPPED:
-            role.dropped.add(receipt)
-        else:
-            role.others.add(receipt)
-
-    work.journal.look(count)
+    for (name, endpoint, number), part in work.journal.sums(classes).items():
+        spent.setdefault((name, endpoint), Spent()).add_all(part)
+        of = roles[name].by_class
+        of[_OTHERS if number == MISSING else number].add_all(part)
     used = [RoleUse(role=role, endpoint=name, **structs.asdict(use)) for (role, name), use in sorted(spent.items())]
     return Spending(used, _to_come(work, roles))
 

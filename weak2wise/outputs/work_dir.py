@@ -19,7 +19,7 @@ from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.ledger.shards import READ_ONLY
-from weak2wise.llm.journal import Journal, Spent
+from weak2wise.llm.journal import Journal
 from weak2wise.outputs.history import read_history
 from weak2wise.outputs.summary import RoleUse, Summary
 from workers.method import METHOD, step_making, step_named
@@ -137,8 +137,6 @@ class WorkDir:
 
     def summary(self) -> Summary:
         """Totals and use over all starts. ``this_start`` is from ``summary.json``, if a start has finished. Blocks."""
-        spent: dict[tuple[str, str], Spent] = {}
-        self.journal.look(lambda receipt: spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt))
         try:
             last = msgspec.json.decode((self.folder / "summary.json").read_bytes(), type=Summary)
         except (OSError, msgspec.DecodeError):
@@ -147,7 +145,10 @@ class WorkDir:
         return Summary(
             totals=self.totals()[0],
             through=through,
-            roles=[RoleUse(role=role, endpoint=name, **structs.asdict(used)) for (role, name), used in spent.items()],
+            roles=[
+                RoleUse(role=role, endpoint=name, **structs.asdict(used))
+                for (role, name, _), used in self.journal.sums().items()
+            ],
             output=self.output,
             this_start=last.this_start if last else None,
             shortfalls=last.shortfalls if last else [],

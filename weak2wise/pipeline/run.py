@@ -3,27 +3,28 @@
 Resuming is not a special mode. The feeder puts each row into the queue of the first stage that has not done it
 (``Account.next_step``), and skips finished rows.
 
-A row that failed for a temporary reason is put aside (``salvage``). When all others are through, the feeder reads the
-input again for those rows alone.
+A row that failed for a temporary reason is put aside (``salvage``). When all others are through, the feeder hands it in
+again. A row whose calls wait in a batch is parked; it is handed in again as soon as the batch is back. Its record comes
+from the ledger of the step before; for the first step the feeder reads the input again, for those rows alone.
 
 Queues are closed in order. When nothing is left to feed, the feeder closes the first queue; a stage whose queue is
 closed and empty closes the next. The feeder may feed any queue, because none is closed before it has finished.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
-from weak2wise.errors import ConfigError, RunStopped, single_errors
+from weak2wise.errors import ConfigError, Parked, RunStopped, single_errors
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Done, Failed, RowStatus
 from weak2wise.ledger.shards import DiskError
+from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.pipeline.salvage import Salvage
 from weak2wise.pipeline.stage import Stage
-from weak2wise.telemetry.log import log
 from weak2wise.worker import Record
 
 
@@ -43,6 +44,7 @@ async def run(
     finished: Callable[[int], None],
     salvage_rounds: int,
     only: Container[int] | None = None,
+    outstanding: Outstanding | None = None,
 ) -> None:
     """Take every row of the source through the stages.
 
@@ -55,12 +57,13 @@ async def run(
         finished: called with each row that needs no more work in this run.
         salvage_rounds: how often rows that failed for a temporary reason are tried again, after all the others.
         only: the rows to work on; the others stay as they are. ``None``: all rows.
+        outstanding: the requests that are out in batches.
 
     Raises:
         ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run, or the ``ConfigError`` of
             an input that can no longer be read.
     """
-    salvage = Salvage(salvage_rounds)
+    salvage = Salvage(salvage_rounds, outstanding)
     async with asyncio.TaskGroup() as group:
         feeding = _feed(source, stages, account=account, drain=drain, finished=finished, only=only, salvage=salvage)
         group.create_task(feeding, name="feed")
@@ -79,40 +82,53 @@ async def _feed(
     only: Container[int] | None,
     salvage: Salvage,
 ) -> None:
-    queues = {stage.name: stage.inbox for stage in stages}
+    feeder = _Feeder({stage.name: stage.inbox for stage in stages}, account, finished, salvage)
     while True:
+        unread: set[int] = set()
         try:
             async for item in source():
+                unread |= await feeder.hand_in(salvage.take_back())
                 if isinstance(item, Failed):
                     if account.intake.status(item.row) is RowStatus.NONE:
                         await account.intake.append(item)
                 elif only is None or item.row in only:
-                    await _place(item, queues, account, finished, salvage)
+                    await feeder.place(item.row, item)
         except ConfigError:  # the input can no longer be read; what was sent is paid for
             await drain.drain(PAID_ANSWERS_SECONDS)
             raise
-        if not (rows := await salvage.next_round()):
+        while not unread and (rows := await salvage.next_round()):
+            unread = await feeder.hand_in(rows)
+        if not unread:
             break
-        log.info("salvage.round", rows=len(rows))
-        only = rows
+        only = unread
     await stages[0].inbox.put(_END)
 
 
-async def _place(
-    record: Record,
-    queues: Mapping[str, asyncio.Queue[Any]],
-    account: Account,
-    finished: Callable[[int], None],
-    salvage: Salvage,
-) -> None:
-    """Put a row into the queue of its next step."""
-    step = account.next_step(record.row)
-    if step is None:
-        finished(record.row)
-        return
-    record = await account.record_for(record.row, step) or record
-    salvage.begin()
-    await queues[step].put(record)
+@dataclass(frozen=True)
+class _Feeder:
+    """Puts rows into the queue of their next step."""
+
+    queues: Mapping[str, asyncio.Queue[Any]]
+    account: Account
+    finished: Callable[[int], None]
+    salvage: Salvage
+
+    async def hand_in(self, rows: Collection[int]) -> set[int]:
+        """Hand rows in again that were put aside; returns those whose record has to be read from the input."""
+        return {row for row in sorted(rows) if not await self.place(row)}
+
+    async def place(self, row: int, asked: Record | None = None) -> bool:
+        """Hand one row in; whether its record is at hand. ``asked``: the input's, if that has just been read."""
+        step = self.account.next_step(row)
+        if step is None:
+            self.finished(row)
+            return True
+        record = await self.account.record_for(row, step) or asked
+        if record is None:
+            return False
+        self.salvage.begin()
+        await self.queues[step].put(record)
+        return True
 
 
 @dataclass(frozen=True)
@@ -142,6 +158,9 @@ class _StageRunner:
     async def _process(self, record: Record) -> None:
         try:
             outcome = await self.stage.process(record, final=self.salvage.last)
+        except Parked:
+            self.salvage.park(record.row)
+            return
         except BaseException as error:
             # The group that a worker's own TaskGroup makes may hold several.
             if causes := [cause for cause in single_errors(error) if isinstance(cause, RunStopped)]:

@@ -35,10 +35,10 @@ class Stage(Generic[Out]):
         ledger: Ledger[Out],
         *,
         concurrency: int,
-        queue_size: int = 1,
+        queue_size: int,
+        max_error_rate: float,
         drain: Drain | None = None,
         redact: Callable[[str], str] = str,
-        max_error_rate: float = 1.0,
         emits: bool = False,
     ) -> None:
         self.name = name
@@ -67,6 +67,7 @@ class Stage(Generic[Out]):
             ``None`` if the record failed for a temporary reason and is put aside; never if this try is ``final``.
 
         Raises:
+            Parked: the record waits for a batch; it stays pending.
             RunStopped: the whole run must stop; the record stays pending.
         """
         self.busy += 1
@@ -141,16 +142,18 @@ class Stage(Generic[Out]):
             return failed, error
         if isinstance(result, Drop):
             return Dropped(record.row, result.reason), None
+        lost: RecordError | None = None
         if isinstance(result, Partial):
             if result.because.may_pass and not final:
                 log.info("record.put_aside", **_facts(result.because))
                 return None, result.because
             if result.worthless:  # the end of the run says how many
                 log.info("record.worthless", **_facts(result.because))
-                return Done(record.row, result.record, round(time.monotonic() - began, 3)), result.because
-            log.warning("record.made_do", **_facts(result.because))
+                lost = result.because
+            else:
+                log.warning("record.made_do", **_facts(result.because))
             result = result.record
-        return Done(record.row, result, round(time.monotonic() - began, 3)), None
+        return Done(record.row, result, round(time.monotonic() - began, 3)), lost
 
 
 def _facts(error: RecordError) -> dict[str, str]:

@@ -9,7 +9,7 @@ from msgspec import structs
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.outputs.output_files import write_output_files
 from weak2wise.outputs.summary import EndpointUse, RoleUse, Summary, ThisStart
-from weak2wise.outputs.warnings import warnings
+from weak2wise.outputs.warnings import Shares, warnings
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.opened import Opened
 from weak2wise.run.plan import Plan
@@ -28,9 +28,9 @@ async def conclude(plan: Plan, held: HeldFiles, work: Opened, began: float) -> S
     """
     await asyncio.to_thread(held.folder.check)
     files = {plan.file_of(step): step for step in plan.steps}
-    await held.write_in_thread(write_output_files, files, work.account, plan.failures, held.claim)
-    masked = issubclass(plan.scorer, StepMask)
-    suspicious = await asyncio.to_thread(warnings, work.account, work.counters.verdicts, masked=masked)
+    shares = Shares()
+    await held.write_in_thread(write_output_files, files, work.account, plan.failures, held.claim, shares.note)
+    suspicious = warnings(shares, work.counters.verdicts, masked=issubclass(plan.scorer, StepMask))
     shortfalls = [found for rate in work.rates for found in rate.shortfalls()]
     shortfalls += [found for stage in work.stages for found in stage.shortfalls()]
     for text in shortfalls + suspicious:

@@ -8,6 +8,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import msgspec
@@ -172,18 +174,24 @@ class Engine:
             monitors = [
                 group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
                 group.create_task(work.observer.watch()),
-                group.create_task(progress(work.observer)),
+                group.create_task(progress(work.observer, work.batches.outstanding)),
                 group.create_task(stop_when_moved(folder, self.drain)),
+                group.create_task(work.batches.run()),
             ]
+            over = await asyncio.to_thread(work.account.past, work.stages[-1].name)
+            for row in compress(range(len(over)), over):
+                work.store.journal.release(row)
             await run(
-                self._plan.input.questions,
+                partial(self._plan.input.questions, over),
                 work.stages,
                 account=work.account,
                 drain=self.drain,
                 finished=work.store.journal.release,
                 only=work.only,
                 salvage_rounds=self.config.engine.salvage_rounds,
+                outstanding=work.batches.outstanding,
             )
+            await work.batches.settle()
             for monitor in monitors:
                 monitor.cancel()
 

@@ -87,17 +87,24 @@ class Input:
         rows = count_rows(self.file)
         return rows if self._limit is None else min(rows, self._limit)
 
-    async def questions(self) -> AsyncIterator[Asked | Failed]:
+    async def questions(self, over: bytes = b"") -> AsyncIterator[Asked | Failed]:
         """Read the rows from the first: questions, or the error of an invalid row.
+
+        ``over``: 1 for each row, by row, that is counted but not wanted; it may be too short.
 
         Raises:
             ConfigError: it cannot be read, or its content has changed since ``expect``.
         """
         self.rows = 0
-        async for row in read_rows(self.file, self._columns, self.check):
-            if self.rows == self._limit:
-                return
+
+        def wanted(row: int) -> bool:
             self.rows += 1
+            return (self._limit is not None and self.rows > self._limit) or row >= len(over) or not over[row]
+
+        async for row in read_rows(self.file, self._columns, self.check, wanted):
+            if self._limit is not None and self.rows > self._limit:
+                self.rows = self._limit
+                return
             if isinstance(row, Failed):
                 yield row
             else:

@@ -1,26 +1,32 @@
-"""Wraps each role's endpoint in the run's own parts: journal, drain, error rate."""
+"""Wraps each role's endpoint in the run's own parts: journal, batches, drain, error rate."""
 
 from collections.abc import Mapping
 from functools import partial
 
 from weak2wise.config import Config
+from weak2wise.llm.batch.batched import Batched
+from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.drain import Drain, DrainedBeforeStop
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.error_rate import ErrorRate
+from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.model import Model
 
 
 def wrap_models(
-    config: Config, opened: Mapping[str, tuple[Endpoint, Model]], journal: Journal, drain: Drain
+    config: Config, opened: Mapping[str, tuple[Endpoint, Model]], journal: Journal, drain: Drain, batches: Batches
 ) -> tuple[dict[str, Model], list[ErrorRate]]:
-    """Role to model, from the outside: journal, drain, error rate, endpoint with retries or restarts; the error rates.
+    """Role to model, from the outside: journal, batches, drain, error rate, endpoint with retries or restarts.
+
+    Also the error rates. Only an endpoint whose calls are sent in batches has that part.
 
     Args:
         config: the run's.
         opened: each endpoint in use, and its model that survives faults (``Host.open``).
         journal: the run's.
         drain: the run's.
+        batches: the run's.
     """
     rates: dict[str, ErrorRate] = {}
     models: dict[str, Model] = {}
@@ -28,8 +34,11 @@ def wrap_models(
         kind = role.partition("/")[0]
         endpoint, resilient = opened[name]
         watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(resilient, role)
+        asked: Model = DrainedBeforeStop(watched, drain)
+        if isinstance(endpoint, OpenAIModel) and (batcher := batches.batcher(endpoint)):
+            asked = Batched(batcher, asked)
         models[role] = Journaled(
-            DrainedBeforeStop(watched, drain),
+            asked,
             journal,
             role=role,
             endpoint=name,

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.run.held_folder import HeldFolder
@@ -34,7 +35,7 @@ async def stop_when_moved(folder: HeldFolder, drain: Drain) -> None:
             raise folder.moved()
 
 
-async def progress(observer: Observer) -> None:
+async def progress(observer: Observer, outstanding: Outstanding) -> None:
     """Log the progress every ``PROGRESS_SECONDS``; ``status`` reads it."""
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)
@@ -43,6 +44,7 @@ async def progress(observer: Observer) -> None:
         facts |= {} if board.seconds_left is None else {"seconds_left": board.seconds_left}
         facts |= {"bottleneck": board.bottleneck} if board.bottleneck else {}
         facts |= {"cost_usd": round(board.cost_usd, 4)} if board.cost_usd else {}
+        facts |= {"in_batches": outstanding.count} if outstanding.count else {}
         facts |= {"dropped": board.dropped, "failed": board.failed}
         facts |= {stage.name: f"{stage.done}+{stage.busy}" for stage in board.stages}
         for endpoint in board.endpoints:

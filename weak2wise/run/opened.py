@@ -9,6 +9,7 @@ from typing import Any, Self
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import Account
+from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.error_rate import ErrorRate
@@ -38,6 +39,7 @@ class Opened:
     rates: Sequence[ErrorRate]
     """The failures of each kind of role."""
     counters: Counters
+    batches: Batches
     account: Account
     """The position of each row, up to the last step of this start."""
     observer: Observer
@@ -91,7 +93,10 @@ class Opened:
                 name: await on.open(name, plan.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)
             }
             endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
-            models, rates = wrap_models(config, opened, store.journal, drain)
+            batches = Batches(folder, store.batches, store.journal, drain)
+            models, rates = wrap_models(config, opened, store.journal, drain, batches)
+            stack.callback(batches.close)
+            await held.write_in_thread(batches.take_up)
             rules = prepared.manifest.rules
             stages, counters = build_stages(
                 config,
@@ -126,7 +131,7 @@ class Opened:
             stack.push(end)
             named = await asyncio.to_thread(plan.named)
             log.info("run.started", steps=[step.name for step in plan.steps], **named)
-            yield cls(store, endpoints, on, stages, rates, counters, account, observer, only)
+            yield cls(store, endpoints, on, stages, rates, counters, batches, account, observer, only)
 
 
 def _rows_to_retry(plan: Plan, account: Account) -> set[int] | None:

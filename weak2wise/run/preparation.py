@@ -11,6 +11,7 @@ from weak2wise.dataset import keep, naming_setting
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, remove_temporary
 from weak2wise.ledger.manifest import Manifest, settle
+from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.outputs.claim import Claim, check_work_dir
 from weak2wise.paths import OWN
 from weak2wise.run.held_files import HeldFiles
@@ -80,6 +81,12 @@ def _check_files(plan: Plan, claim: Claim | None) -> None:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
     check_work_dir(plan.work_dir)
+    if plan.resume == "never" and (out := BatchRecord.seen(plan.work_dir).states()):
+        requests = sum(state.requests for state in out)
+        raise ConfigError(
+            f"{plan.work_dir}: starting over (--resume never) would forget {len(out):,} batches with {requests:,} "
+            "requests that are out; cancel them first (weak2wise batch cancel)"
+        )
     if claim:
         claim.check()
     own = [plan.work_dir / name for name in OWN]

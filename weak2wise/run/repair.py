@@ -19,8 +19,10 @@ from weak2wise.ledger.outcomes import Ledger
 from weak2wise.ledger.reading import Damage
 from weak2wise.ledger.repair import kept_in_file, take_out
 from weak2wise.ledger.shards import READ_ONLY
-from weak2wise.llm.journal import Answer, Journal, Spent
+from weak2wise.llm.batch.record import BatchRecord
+from weak2wise.llm.journal import Answer, Journal
 from weak2wise.llm.model import Completion, Usage
+from weak2wise.llm.receipts import Spent
 from workers.method import METHOD, last_asking
 
 _WHOSE = re.compile(rb'"row":(\d{1,15}),"key":"[^"\\]{0,99}","role":"([^"\\]{1,200})","endpoint":"([^"\\]{1,200})"')
@@ -61,7 +63,7 @@ class _Averages:
         self._bytes = 0
 
     def note(self, answer: Answer, size: int) -> None:
-        self._spent.setdefault((answer.role, answer.endpoint), Spent()).add(answer)
+        self._spent.setdefault((answer.role, answer.endpoint), Spent()).add(answer.receipt)
         self._bytes += size
 
     def cost_usd(self, lost: Lost) -> float:
@@ -114,6 +116,7 @@ def repair(work_dir: Path) -> Repaired | None:
 
         for ledger in ledgers:
             ledger.damage(keep)
+        BatchRecord(folder, **READ_ONLY).damage(keep)  # each line says all that an earlier one did
         journal.damage(averages.note, keep_answer)
     if not instead:
         return None

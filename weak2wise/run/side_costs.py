@@ -17,7 +17,7 @@ from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, locked
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.cost import CostBudget
-from weak2wise.llm.journal import Journal, Receipt
+from weak2wise.llm.journal import Journal
 
 FILE = "side_costs.jsonl"
 
@@ -67,14 +67,7 @@ def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
 
 
 def _journaled_usd(work_dir: Path) -> float:
-    total = 0.0
-
-    def add(receipt: Receipt) -> None:
-        nonlocal total
-        total += receipt.cost_usd
-
-    Journal(work_dir / "ledger", **READ_ONLY).look(add)
-    return total
+    return sum(spent.cost_usd for spent in Journal(work_dir / "ledger", **READ_ONLY).sums().values())
 
 
 def _append(path: Path, one: SideCost) -> None:

@@ -1,5 +1,6 @@
-"""The durable state of one work_dir, open for writing: the ledgers of the input and the steps, and the journal."""
+"""The durable state of one work_dir, open for writing: the ledgers of input and steps, the journal, its batches."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +11,36 @@ from msgspec import UNSET
 from weak2wise.config import Config
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Ledger
+from weak2wise.llm.batch.record import BatchRecord
+from weak2wise.llm.batch.requests_file import askers_in, file_of
 from weak2wise.llm.journal import Journal
 from workers.method import METHOD, last_asking
 
 
 @dataclass(frozen=True)
 class RunStore:
-    """The ledgers and the journal of one run, and the account of its rows' positions."""
+    """The ledgers and the journal of one run, the account of its rows' positions, and the record of its batches."""
 
+    work_dir: Path
     account: Account
     journal: Journal
+    batches: BatchRecord
+    batched: bool
+    """Whether calls of this start are sent in batches."""
 
     @classmethod
     def of(cls, config: Config) -> "RunStore":
         """The store of the config's work_dir, not opened yet."""
-        folder = Path(config.dataset.work_dir) / "ledger"
+        work_dir = Path(config.dataset.work_dir)
+        folder = work_dir / "ledger"
         options: dict[str, Any] = {
             "max_bytes": config.engine.shard_mb << 20,
             "fsync_seconds": config.engine.fsync_seconds,
         }
         steps = {step.name: Ledger(step.name, folder, step.makes, **options) for step in METHOD}
-        return cls(Account(Ledger("input", folder, object, **options), steps), Journal(folder, **options))
+        account = Account(Ledger("input", folder, object, **options), steps)
+        batched = any(config.endpoints[name].batched for name in config.roles().values())
+        return cls(work_dir, account, Journal(folder, **options), BatchRecord(folder, **options), batched)
 
     @property
     def ledgers(self) -> list[Ledger[Any]]:
@@ -45,21 +55,32 @@ class RunStore:
         for ledger in self.ledgers:
             ledger.open()
             ledger.settings = settings or UNSET
-        self.journal.open(self.is_pending)
+        if self.batched or self.batches.exists:
+            self.batches.open()
+        asked = {asker.row for state in self.batches.states() for asker in askers_in(file_of(self.work_dir, state.key))}
+        self.journal.open(lambda role: self.past(role, but=asked))
 
     @property
     def torn(self) -> dict[str, int]:
         """What ``open`` has cut off: bytes by file, as in ``journal/00000.jsonl``."""
-        ends = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut) if end]
+        ends = [end for end in (*(ledger.cut for ledger in self.ledgers), self.journal.cut, self.batches.cut) if end]
         return {f"{end.path.parent.name}/{end.path.name}": end.size for end in ends}
 
-    def is_pending(self, row: int, role: str) -> bool:
-        """Whether a row may still need a role's answers."""
-        return self.account.is_pending(row, last_asking(role).name)
+    def past(self, role: str, but: Iterable[int] = ()) -> bytes:
+        """By row, 1 if it needs no answer of a role any more (``Account.past``). Raises ``ValueError`` for no role.
+
+        Rows in ``but`` need theirs whatever became of them.
+        """
+        past = bytearray(self.account.past(last_asking(role).name))
+        for row in but:
+            if row < len(past):
+                past[row] = 0
+        return bytes(past)
 
     async def close(self) -> None:
         """Flush and close everything, even if one part fails."""
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.batches.close)
             stack.push_async_callback(self.journal.close)
             for ledger in self.ledgers:
                 stack.push_async_callback(ledger.close)

@@ -15,8 +15,9 @@ from workers.scorers.likelihood import Likelihood
 from workers.scorers.logprobs import Grape, Ifd, LocalNaturalness, Rsr
 from workers.scorers.scorer import Scorer
 from workers.scorers.stepmask import StepMask
+from workers.scorers.votes import fewest
 
-__all__ = ["LOGPROB_SCORERS", "NAMES", "Scorer", "StepMask", "check_min_score", "describer", "scorer_named"]
+__all__ = ["LOGPROB_SCORERS", "NAMES", "Scorer", "StepMask", "check_min_score", "describer", "fewest", "scorer_named"]
 
 _KEY = "params.scorer"
 _OURS: dict[str, type[Scorer]] = {

@@ -11,7 +11,7 @@ those that the race did not need change neither the winner nor what is reported.
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 A = TypeVar("A", bound=Hashable)
 
@@ -78,6 +78,42 @@ class Race(Generic[A]):
                     wanted[ask] = None
                 self._walk(c, bounds, seen, self._bits.get(ask, bit))
         return list(wanted)
+
+    def may_need(self) -> set[A]:
+        """The unknown bits that may yet be needed; all others cannot, whatever these turn out to be.
+
+        A candidate is not asked any further once another one has more in known bits than it can still reach, or as many
+        others as are to be found. Where the last one is to be found too, all may be needed. Its own bits count in the
+        order in which the race takes them: a later one that is known already does not spare it an earlier one.
+        """
+        floor = self._floor()
+        needed: set[A] = set()
+        for c, row in enumerate(self._asks):
+            bound = sum(self._weights)
+            for level in self._levels if row else ():
+                if floor is not None and (-bound, self._lengths[c], c) > floor:
+                    break
+                bit = self._bits.get(row[level])
+                if bit is None:
+                    needed.add(row[level])
+                elif not bit:
+                    bound -= self._weights[level]
+        return needed
+
+    def _floor(self) -> Any:
+        """What a candidate must be able to reach, as it ranks; ``None`` if that is not known yet."""
+        if self._worst:
+            return None
+        known = [
+            sum(w for w, ask in zip(self._weights, row, strict=False) if self._bits.get(ask)) for row in self._asks
+        ]
+        found: set[Hashable] = set()
+        for rank in sorted((-worth, self._lengths[c], c) for c, worth in enumerate(known)):
+            if self._texts[rank[-1]] != "":
+                found.add(self._texts[rank[-1]])
+            if len(found) == self._keep:
+                return rank
+        return None
 
     def s_list(self, candidate: int) -> tuple[int | None, ...]:
         """A candidate's bits by mask level, ``None`` for those that the race did not need."""

@@ -7,8 +7,8 @@ attempt that represents all votes is judged, and the race learns the bit.
 
 import asyncio
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Literal
@@ -17,15 +17,14 @@ from weak2wise.config import Params
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.telemetry.log import log_facts
-from workers.answers import final_answer, normalised
 from workers.context import Context
 from workers.fanout import fan_out, settled
 from workers.judge import Given
 from workers.records import Candidate, Score, Traced
-from workers.rules import RULES
 from workers.scorers.masking import exact_shares, exact_weights, hint, least_worth, score
 from workers.scorers.race import Race
 from workers.scorers.scorer import Scorer
+from workers.scorers.votes import fewest, representative
 from workers.seeds import seed_of
 
 TEMPERATURE = 0.6
@@ -56,7 +55,7 @@ class StepMask(Scorer):
         params = context.params
         self._levels = self.levels(params)
         self._weights = self._weights_of(self._levels)
-        self.places = Places(context.free, votes=params.majority, width=context.race_width)
+        self.places = Places(context.free, votes=fewest({}, 0, params.majority), width=context.race_width)
 
     async def __call__(self, traced: Traced) -> list[Score]:
         """Score all candidates of one question.
@@ -156,7 +155,7 @@ class StepMask(Scorer):
 
     async def _run(self, race: Race[Mask], attempts: "_Attempts") -> int:
         """Ask until the race is over; returns how many bits were asked."""
-        asking: dict[Mask, asyncio.Task[int | RecordError]] = {}
+        asking: dict[Mask, asyncio.Task[int | RecordError | None]] = {}
         failed: dict[Mask, RecordError] = {}
         asked = 0
         async with asyncio.TaskGroup() as group:
@@ -175,15 +174,21 @@ class StepMask(Scorer):
                     bit = task.result()
                     if isinstance(bit, RecordError):
                         failed[mask] = bit
-                    else:
+                    elif bit is not None:
                         race.learn(mask, bit)
-            attempts.end()
-            if self.context.free is not None:  # else the calls under way are paid for
-                for task in asking.values():
-                    task.cancel()
+                if asking:
+                    self._give_up(asking, asking.keys() - race.may_need(), attempts)
+            self._give_up(asking, set(asking), attempts)
         if wanted:
             raise failed[wanted[0]]
         return asked
+
+    def _give_up(self, asking: "dict[Mask, asyncio.Task[Any]]", masks: set[Mask], attempts: "_Attempts") -> None:
+        """Drop bits that the race cannot need any more."""
+        for mask in masks:
+            attempts.drop(mask)
+            if self.context.free is not None:  # else what is under way is paid for
+                asking.pop(mask).cancel()
 
 
 class Places:
@@ -244,7 +249,7 @@ class _Attempts:
         self._levels = levels
         self._verdicts: Given = {}
         self._needed: defaultdict[Mask, asyncio.Event] = defaultdict(asyncio.Event)
-        self._over = False
+        self._dropped: set[Mask] = set()
         self.answered = False
         """Whether the weak LLM answered any attempt."""
         self.rejected: RecordError | None = None
@@ -263,46 +268,48 @@ class _Attempts:
         """The race needs this bit, even if its verdict takes a call to the judge LLM; it may not need the others."""
         self._needed[mask].set()
 
-    def end(self) -> None:
-        """The race needs nothing more; what is still under way ends without a verdict."""
-        self._over = True
-        for needed in self._needed.values():
-            needed.set()
+    def drop(self, mask: Mask) -> None:
+        """The race cannot need this bit any more: it makes no further attempt, and ends without a verdict."""
+        self._dropped.add(mask)
+        self._places.started(self.row, mask)
+        self._needed[mask].set()
 
-    async def bit(self, mask: Mask) -> int:
-        """1 if the weak LLM reaches the answer with this mask, else 0.
+    async def bit(self, mask: Mask) -> int | None:
+        """1 if the weak LLM reaches the answer with this mask, else 0; ``None`` if it was dropped.
 
         0 also if the hint leaves the weak LLM no room to answer. Where only the judge LLM can decide, it is asked once
         the bit is needed.
         """
-        question, judge, seed = self._question, self._context.judge, self._context.params.seed
+        context, question = self._context, self._question
         candidate, level = self.candidates[mask[0]], mask[1]
         call = {"m_strong": candidate.m_strong, "sample": candidate.sample, "mask_level": level}
         try:
             with log_facts(**call):
-                attempts = await fan_out(self._votes(mask))
+                votes, wanted = context.params.majority, lambda: mask not in self._dropped
+                chosen = await representative(self._vote(mask), votes, wanted, context.rules)
         except RecordError as error:
             if error.kind != "context_overflow":
                 raise
-            self._context.bits["too_long"] += 1
+            context.bits["too_long"] += 1
             self.rejected = error
             return 0
+        if chosen is None:
+            return None
         self.answered = True
-        chosen = attempts[majority([attempt.text.strip() for attempt in attempts], self._context.rules)]
         attempt, cut_off = chosen.text.strip(), chosen.cut_off
         needed = self._needed[mask]
-        if not (self._over or needed.is_set()):
-            costs_nothing = await judge.needs_no_call(attempt, question.answer, cut_off=cut_off, given=self._verdicts)
-            if not costs_nothing:
+        if not needed.is_set():
+            costs_nothing = context.judge.needs_no_call
+            if not await costs_nothing(attempt, question.answer, cut_off=cut_off, given=self._verdicts):
                 await needed.wait()
-        if self._over:
-            return 0
+        if mask in self._dropped:
+            return None
         with log_facts(**call):
-            verdict = await judge(
+            verdict = await context.judge(
                 question.text,
                 attempt,
                 question.answer,
-                seed=seed_of(seed, question.row, "judge"),
+                seed=seed_of(context.params.seed, question.row, "judge"),
                 cut_off=cut_off,
                 given=self._verdicts,
             )
@@ -311,31 +318,16 @@ class _Attempts:
     def _hint(self, mask: Mask) -> str:
         return hint(self.candidates[mask[0]].step_list, mask[1], self._levels, self._context.rules)
 
-    def _votes(self, mask: Mask) -> Iterator[Coroutine[Any, Any, Completion]]:
-        """One attempt for each vote."""
+    def _vote(self, mask: Mask) -> Callable[[int], Coroutine[Any, Any, Completion]]:
+        """Makes the attempt of a vote, by its number."""
         params, candidate = self._context.params, self.candidates[mask[0]]
         messages = (Message("user", self._context.prompts.guided(self._question.text, self._hint(mask))),)
-        for vote in range(params.majority):
+
+        async def attempt(vote: int) -> Completion:
+            self._places.started(self.row, mask)
             draw = seed_of(params.seed, self.row, candidate.m_strong, candidate.sample, mask[1], vote)
-            yield self._attempt(mask, Prompt(messages=messages, temperature=TEMPERATURE, seed=draw, sample=vote))
+            prompt = Prompt(messages=messages, temperature=TEMPERATURE, seed=draw, sample=vote)
+            with log_facts(vote=vote):
+                return await self._context.models["weak"].complete(prompt)
 
-    async def _attempt(self, mask: Mask, prompt: Prompt) -> Completion:
-        self._places.started(self.row, mask)
-        with log_facts(vote=prompt.sample):
-            return await self._context.models["weak"].complete(prompt)
-
-
-def majority(attempts: Sequence[str], rules: int = RULES) -> int:
-    """The index of the attempt that represents all: the earliest of the largest group with one final answer.
-
-    Attempts without a final answer form no group; if no attempt has one, the first represents all.
-    """
-    if len(attempts) == 1:
-        return 0
-    finals = [final_answer(attempt, rules) for attempt in attempts]
-    answers = [None if final is None else normalised(final, rules) for final in finals]
-    groups = Counter(a for a in answers if a is not None)
-    if not groups:
-        return 0
-    most = max(groups.values())
-    return next(at for at, answer in enumerate(answers) if answer is not None and groups[answer] == most)
+        return attempt

@@ -51,7 +51,7 @@ class OpenAIModel(Endpoint):
         self._lane_tier = endpoint.extra_body.get("service_tier") if settings.lane else None
         self._budget = self.parts.budget
         self._replicas = Replicas(name, chat_urls(endpoint), endpoint.outage_patience)
-        self._transport = Transport(name, endpoint, self.parts.env, self.redact)
+        self.transport = Transport(name, endpoint, self.parts.env, self.redact)
         self._most_tokens = endpoint.longest_answer
         self._removed = {k for k, v in endpoint.extra_body.items() if v is None}
         self._extra = {k: v for k, v in endpoint.extra_body.items() if v is not None}
@@ -84,19 +84,19 @@ class OpenAIModel(Endpoint):
 
     async def open(self) -> None:
         """Open the session."""
-        await self._transport.open()
+        await self.transport.open()
         if self._ordinary:
             await self._ordinary.open()
 
     async def close(self) -> None:
         """Close the session."""
-        await self._transport.close()
+        await self.transport.close()
         if self._ordinary:
             await self._ordinary.close()
 
     async def offers(self) -> Mapping[str, date | None]:
         """The list at ``/models``."""
-        return await self._transport.models(models_url(self._endpoint))
+        return await self.transport.models(models_url(self._endpoint))
 
     def admitted(self) -> Model:
         """Itself: it asks its limits and the budget before each request."""
@@ -177,7 +177,7 @@ class OpenAIModel(Endpoint):
         replied: bool | None = None
         cause = ""
         try:
-            completion = await self._transport.post(visit.replica.url, body, slot)
+            completion = await self.transport.post(visit.replica.url, body, slot)
             replied = True
         except (ModelError, Unusable) as error:
             if isinstance(error, ModelError):
@@ -286,6 +286,13 @@ class OpenAIModel(Endpoint):
         known = [limit for limit in limits if type(limit) is int]
         choices = sent.get("n")
         return max(known) * (choices if type(choices) is int else 1) if known else None
+
+    def batched_body(self, prompt: Prompt) -> bytes:
+        """A request as a batch holds it: as any other, but never streamed."""
+        body = self._body(prompt)
+        for key in ("stream", "stream_options"):
+            body.pop(key, None)
+        return self._encoder.encode(body)
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         kwargs = self._endpoint.generation_kwargs

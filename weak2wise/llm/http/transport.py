@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -56,6 +56,13 @@ class _Connector(aiohttp.TCPConnector):
         """Connect within ``CONNECT_SECONDS``. Raises ``TimeoutError``, of which aiohttp makes an error of its own."""
         async with Deadline(CONNECT_SECONDS):
             return await super()._create_connection(*args, **kwargs)
+
+
+class Reply(NamedTuple):
+    """A reply whose body is still to come; each part of it that arrives renews ``silent``."""
+
+    response: aiohttp.ClientResponse
+    silent: Deadline
 
 
 class Transport:
@@ -142,7 +149,7 @@ class Transport:
     ) -> Completion:
         assert self._session is not None
         proxy = self._proxies.get(url, _DIRECT)
-        try:
+        with self._faults(url):
             async with self._session.post(url, data=body, allow_redirects=False, **proxy) as response:
                 self._host_found = True
                 headers = response.headers
@@ -152,10 +159,58 @@ class Transport:
                 if response.status == 200:
                     reply.named_events = response.content_type == "text/event-stream"
                     return await self._answer(response, reply, whole, silent)
-                text = b"".join([chunk async for chunk in self._chunks(response, silent)])
-                wait = retry_after(headers, response.status)
-                location, host = headers.get("Location"), response.url.host or ""
-                raise error_for(response.status, text, self._name, wait, location, host=host)
+                raise await self._refusal(response, silent)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, *, data: Any = None, kind: str = "application/json", seconds: float
+    ) -> "AsyncIterator[Reply]":
+        """Send another request than a chat and open its reply, for calls about files and batches.
+
+        Args:
+            method: of HTTP.
+            path: under the base URL, with its query.
+            data: the body.
+            kind: its content type.
+            seconds: how long nothing may come, or go, before the request counts as failed.
+
+        Raises:
+            ModelError, Unusable: see ``weak2wise.llm.errors``; their messages hold no key.
+        """
+        assert self._session is not None
+        url = _url(self._endpoint.base_url, path)
+        proxy = self._proxies.get(models_url(self._endpoint), _DIRECT)
+        try:
+            async with Deadline(seconds) as silent:
+                with self._faults(url):
+                    async with self._session.request(
+                        method, url, data=data, allow_redirects=False, headers={"Content-Type": kind}, **proxy
+                    ) as response:
+                        self._host_found = True
+                        if response.status not in {200, 201, 202, 204}:
+                            raise await self._refusal(response, silent)
+                        yield Reply(response, silent)
+        except TimeoutError:
+            message = f"no answer to {method} {path.partition('?')[0]} within {seconds:g} s"
+            raise self._unheard(self._transient("timeout", message)) from None
+        except (ModelError, Unusable) as error:
+            error.args = (self._redact(str(error))[:LONGEST_MESSAGE],)
+            raise
+
+    async def _refusal(self, response: aiohttp.ClientResponse, silent: Deadline | None) -> ModelError | Unusable:
+        """The error that a reply with another status than 200 stands for."""
+        text = b"".join([chunk async for chunk in self._chunks(response, silent)])
+        wait = retry_after(response.headers, response.status)
+        location, host = response.headers.get("Location"), response.url.host or ""
+        error = error_for(response.status, text, self._name, wait, location, host=host)
+        error.status = response.status
+        return error
+
+    @contextmanager
+    def _faults(self, url: str) -> Iterator[None]:
+        """Make one of our errors out of aiohttp's."""
+        try:
+            yield
         except aiohttp.ConnectionTimeoutError:
             raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:

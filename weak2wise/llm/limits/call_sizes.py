@@ -19,7 +19,10 @@ FEWEST, MEMORY = 128, 400
 
 
 class Expected(NamedTuple):
-    """Tokens that a call is expected to use, with prompt: mean, variance, and the most."""
+    """Tokens that a call is expected to use, with prompt: mean, variance, and the most.
+
+    Rounding may bring a variance of zero below it.
+    """
 
     mean: float
     variance: float
@@ -88,4 +91,4 @@ class CallSizes:
             squares += group.squares + unknown * self._longest**2
             mean = (tokens + self._longest) / (number + 1)
             if number >= min(FEWEST, self._answered / 2) and mean <= self._mean:
-                self._mean, self._variance = mean, max(0.0, squares / number - (tokens / number) ** 2)
+                self._mean, self._variance = mean, squares / number - (tokens / number) ** 2

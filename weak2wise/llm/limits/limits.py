@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from asyncio_throttle import Throttler
 
-from weak2wise.config.endpoints import LimitSettings
+from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 from weak2wise.llm.limits.adaptive_rate import AdaptiveRate, Epoch
 from weak2wise.llm.limits.call_sizes import CallSizes

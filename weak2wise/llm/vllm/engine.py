@@ -15,10 +15,12 @@ import asyncio
 import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from multiprocessing.process import BaseProcess
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from msgspec import UNSET
+from tokenizers import Tokenizer
 from vllm.config import VllmConfig
 from vllm.exceptions import VLLMClientError, VLLMValidationError
 from vllm.inputs import TextPrompt, TokensPrompt
@@ -35,21 +37,20 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected, Transient
 from weak2wise.llm.model import Completion, Logprobs, Message, Prompt, Usage
 from weak2wise.llm.vllm.arguments import engine_arguments
+from weak2wise.llm.vllm.detokenizer import texts
 from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.guard import engine_processes, family, kill
+from weak2wise.llm.vllm.repetition import COPIES, LONGEST, SHORTEST, Repetition
 
 SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
 CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
 SEED_MASK = 2**63 - 1
 """vLLM keeps a seed in a signed 64-bit integer."""
-REPETITION = RepetitionDetectionParams(min_pattern_size=17, max_pattern_size=128, min_count=4)
-"""Ends an answer that repeats the same 1 to 128 tokens: after four copies, and at least 68 tokens.
-
-Repeats of a shorter pattern also have one of these sizes. vLLM checks each size after each token; on one core of a
-server that took 0.3 us a size: 5 us a token in answers of 128 tokens, 17 us at 256, 40 us from 512 on; a paragraph that
-repeats up to a limit of 8,192 tokens costs far more. A good text is cut only if 68 tokens or more are four exact
-copies: not a numbered list or a table, but perhaps a row of zeros or of dashes."""
+DELIVERY = 16
+"""Tokens that are delivered together: each delivery takes about 20 us, and a loop is noticed up to 15 tokens late."""
+REPETITION = RepetitionDetectionParams(min_pattern_size=SHORTEST, max_pattern_size=LONGEST, min_count=COPIES)
+"""The rule of ``repetition.py`` in vLLM's own terms."""
 SCORING = SamplingParams(
     temperature=0.0,
     max_tokens=1,
@@ -82,6 +83,14 @@ def sequences(config: VllmConfig) -> int:
     return int(config.scheduler_config.max_num_seqs * max(1, replicas))
 
 
+class _Generated(NamedTuple):
+    """The last delivery of an answer, all its tokens, and why it ended."""
+
+    final: RequestOutput
+    tokens: list[int]
+    reason: str
+
+
 class EmbeddedEngine:
     """A running engine, and how this endpoint uses it."""
 
@@ -100,6 +109,15 @@ class EmbeddedEngine:
         self.max_num_seqs = sequences(llm.vllm_config)
         kwargs = endpoint.generation_kwargs
         given = {key: getattr(kwargs, key) for key in SAMPLING_ARGS}
+        self._tokenizer: Tokenizer | None = getattr(llm.tokenizer, "backend_tokenizer", None)
+        self._watched = endpoint.end_repetition and self._tokenizer is not None
+        """Whether tokens are looked at as they arrive."""
+        if self._watched:
+            self._delivery = {"output_kind": RequestOutputKind.DELTA, "stream_interval": DELIVERY, "detokenize": False}
+        else:
+            by_vllm = REPETITION if endpoint.end_repetition else None
+            whole = {"output_kind": RequestOutputKind.FINAL_ONLY, "repetition_detection": by_vllm}
+            self._delivery = whole | {"detokenize": self._tokenizer is None}
         self._sampling = model.get_diff_sampling_param() | {k: v for k, v in given.items() if v is not None}
 
     def _params(self, prompt: Prompt, prompt_tokens: int) -> SamplingParams:
@@ -109,11 +127,9 @@ class EmbeddedEngine:
             "temperature": prompt.temperature if kwargs.do_sample else 0.0,
             "seed": prompt.seed & SEED_MASK,
             "max_tokens": min(kwargs.max_new_tokens or DEFAULT_NEW_TOKENS, room),
-            "output_kind": RequestOutputKind.FINAL_ONLY,
             "skip_special_tokens": True,
-            "repetition_detection": REPETITION if self._endpoint.end_repetition else None,
         }
-        return SamplingParams(**(self._sampling | own))
+        return SamplingParams(**(self._sampling | own | self._delivery))
 
     async def _render(self, prompt: Prompt) -> Any:
         """The prompt as token ids. Raises ``Rejected`` if it is too long, and as ``_made``."""
@@ -170,10 +186,11 @@ class EmbeddedEngine:
             EngineDied: the engine is dead.
         """
         rendered = await self._render(prompt)
-        final = await self._generate(rendered, self._params(prompt, len(rendered["prompt_token_ids"])))
-        answer = final.outputs[0]
-        usage = Usage(len(final.prompt_token_ids or ()), len(answer.token_ids), final.num_cached_tokens or 0)
-        return Completion(text=answer.text, finish_reason=answer.finish_reason, usage=usage)
+        final, tokens, reason = await self._generate(rendered, self._params(prompt, len(rendered["prompt_token_ids"])))
+        before = final.prompt_token_ids or []
+        usage = Usage(len(before), len(tokens), final.num_cached_tokens or 0)
+        text = final.outputs[0].text if self._tokenizer is None else await self._text(before, tokens, reason)
+        return Completion(text=text, finish_reason=reason, usage=usage)
 
     async def logprobs(self, prompt: Prompt) -> Completion:
         """How likely each token of ``prompt.continuation`` is; raises as ``answer``, and cancels alike.
@@ -189,22 +206,24 @@ class EmbeddedEngine:
         tokens = [*rendered["prompt_token_ids"], *before, *text]
         self._check_length(tokens)
         (whole,) = await self._made(self._llm.renderer.render_cmpl_async([TokensPrompt(prompt_token_ids=tokens)]))
-        final = await self._generate(whole, SCORING)
+        final, sampled, _ = await self._generate(whole, SCORING)
         found = cast("FlatLogprobs", final.prompt_logprobs)
         values, ranks = found.logprobs[-len(text) :], found.ranks[-len(text) :]
         if not text or len(values) < len(text) or any(map(math.isnan, values)):
             raise Rejected("bad_prompt", "the model gave no log-probability of a token", endpoint=self._name)
         logprobs = Logprobs([round(max(value, LEAST_LOGPROB), 6) for value in values], [rank or 0 for rank in ranks])
-        usage = Usage(len(tokens), len(final.outputs[0].token_ids), final.num_cached_tokens or 0)
+        usage = Usage(len(tokens), len(sampled), final.num_cached_tokens or 0)
         return Completion(text="", finish_reason="stop", usage=usage, logprobs=logprobs)
 
-    async def _generate(self, rendered: Any, params: SamplingParams) -> RequestOutput:
-        """What the engine makes of a rendered prompt, in full; raises as ``answer``."""
+    async def _generate(self, rendered: Any, params: SamplingParams) -> _Generated:
+        """What the engine makes of a rendered prompt; raises as ``answer``."""
         self._asked += 1
-        final = None
+        arrived, final = Repetition(), None
         try:
-            async for output in self._llm.generate(rendered, params, f"{self._name}-{self._asked}"):
-                final = output
+            async with aclosing(self._llm.generate(rendered, params, f"{self._name}-{self._asked}")) as deliveries:
+                async for final in deliveries:
+                    if self._watched and arrived.extend(final.outputs[0].token_ids):
+                        break  # which removes the request from the engine
         except EngineDeadError as error:
             # vLLM raises the same error object in all waiting calls; its frames would keep the dead engine in memory.
             cause = error.with_traceback(None)
@@ -217,11 +236,23 @@ class EmbeddedEngine:
             raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
         assert final is not None  # vLLM ends a stream by a final output or by an exception
         answer = final.outputs[0]
-        if answer.finish_reason == "abort":  # not by us: a cancelled call does not get here
+        tokens, reason = (
+            arrived.kept(answer.finish_reason) if self._watched else (answer.token_ids, answer.finish_reason)
+        )
+        if reason == "abort":  # not by us: a cancelled call does not get here
             raise await self._shut_down()
-        if answer.finish_reason not in {"stop", "length", "repetition"}:
+        if reason not in {"stop", "length", "repetition"}:
             raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
-        return cast("RequestOutput", final)
+        return _Generated(final, tokens, reason)
+
+    async def _text(self, prompt: list[int], tokens: list[int], reason: str) -> str:
+        assert self._tokenizer is not None
+        said = tokens[:-1] if reason == "stop" else tokens  # the last one only says that the answer is over
+        pieces = []
+        for piece in texts(self._tokenizer, prompt, said):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        return "".join(pieces)
 
     async def check(self) -> None:
         """Check that the engine replies and a prompt can be rendered. Call once, on the event loop that will use it.

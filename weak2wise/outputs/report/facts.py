@@ -1,16 +1,19 @@
 """The numbers of a report: one pass over each ledger and the journal, a few bytes of memory for each row."""
 
+import operator
 from array import array
 from collections import Counter
+from heapq import nlargest
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
 
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.outcomes import Done, Failed
-from weak2wise.llm.journal import Receipt, Spent
+from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
-from workers.records import Golden, Scored, SftRow, Traced, Unsolved
+from workers.records import Golden, Scored
 
 SLOWEST = 10
 LISTED_FAILURES = 50
@@ -41,10 +44,6 @@ class _Golden(Struct):
     score: _Score
     truncated: str
     cut_by: str
-
-
-class _Nothing(Struct):
-    """A record whose fields are skipped: only those of the outcome are read."""
 
 
 class Level(Struct):
@@ -85,7 +84,7 @@ class Facts(Struct, kw_only=True):
 
     def slowest(self) -> list[int]:
         """The rows that took longest, in descending order."""
-        rows = sorted(range(len(self.seconds)), key=lambda row: -self.seconds[row])[:SLOWEST]
+        rows = nlargest(SLOWEST, range(len(self.seconds)), key=self.seconds.__getitem__)
         return [row for row in rows if self.seconds[row] > 0]
 
 
@@ -93,14 +92,19 @@ def gather(work: WorkDir) -> Facts:
     """Read a whole run. Blocks; raises the same errors as ``WorkDir``."""
     totals, whole = work.totals()
     facts = Facts(totals=totals, whole=whole, through={step: work.counts(step) for step in work.through})
-    for ledger in (work.made(Unsolved), work.made(Traced), work.made(SftRow)):
-        ledger.each_done(_Nothing, lambda done: _add(facts.seconds, done.row, done.seconds))
+    for ledger in work.steps.values():
+        _add_all(facts.seconds, ledger.seconds())
     work.made(Scored).each_done(_Scored, lambda done: _scored(facts, done))
     work.made(Golden).each_done(_Golden, lambda done: _golden(facts, done))
-    work.journal.look(lambda receipt: _spent(facts, receipt))
-    failed = (end for end in work.account.up_to(work.through[-1]).ends() if isinstance(end, Failed))
-    facts.failures = [failure for failure, _ in zip(failed, range(LISTED_FAILURES), strict=False)]
+    facts.spent = {(role, endpoint): spent for (role, endpoint, _), spent in work.journal.sums().items()}
+    work.journal.look(lambda receipt: _add(facts.tokens, receipt.row, receipt.completion_tokens))
+    facts.failures = list(islice(work.account.up_to(work.through[-1]).failures(), LISTED_FAILURES))
     return facts
+
+
+def _add_all(column: "array[float]", amounts: "array[float]") -> None:
+    column.extend([0] * (len(amounts) - len(column)))
+    column[: len(amounts)] = array("f", map(operator.add, column, amounts))
 
 
 def _add(column: "array[Any]", row: int, amount: float) -> None:
@@ -110,7 +114,6 @@ def _add(column: "array[Any]", row: int, amount: float) -> None:
 
 
 def _scored(facts: Facts, done: Done[_Scored]) -> None:
-    _add(facts.seconds, done.row, done.seconds)
     for candidate, score in zip(done.record.candidates, done.record.scores, strict=True):
         facts.candidates[candidate.m_strong] += 1
         if score.is_bound:
@@ -126,7 +129,6 @@ def _scored(facts: Facts, done: Done[_Scored]) -> None:
 
 
 def _golden(facts: Facts, done: Done[_Golden]) -> None:
-    _add(facts.seconds, done.row, done.seconds)
     golden = done.record
     facts.rows.append(done.row)
     facts.scores.append(golden.score.score)
@@ -134,8 +136,3 @@ def _golden(facts: Facts, done: Done[_Golden]) -> None:
     facts.after.append(len(golden.truncated))
     facts.wins[golden.winner.m_strong] += 1
     facts.cuts[golden.cut_by] += 1
-
-
-def _spent(facts: Facts, receipt: Receipt) -> None:
-    facts.spent.setdefault((receipt.role, receipt.endpoint), Spent()).add(receipt)
-    _add(facts.tokens, receipt.row, receipt.completion.usage.completion_tokens)

@@ -16,7 +16,8 @@ _STEPS = 40
 
 def sample(facts: Facts) -> list[int]:
     """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest."""
-    ranked = sorted(range(len(facts.rows)), key=lambda at: (-facts.scores[at], facts.rows[at]))
+    ranked = sorted(range(len(facts.rows)), key=facts.rows.__getitem__)
+    ranked.sort(key=facts.scores.__getitem__, reverse=True)  # equal scores stay in the order of the rows
     if len(ranked) > SAMPLE:
         ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
     return [facts.rows[at] for at in ranked]

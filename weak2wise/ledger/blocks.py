@@ -1,0 +1,43 @@
+"""Reads many lines that lie near each other, as the lines of rows in input order do: in blocks, not one by one.
+
+Rows are worked on at once and end in another order than the input's, so the next row's line may lie a little before the
+last one's. The blocks read last are kept for that.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from weak2wise.ledger.places import place_of
+from weak2wise.ledger.reading import shard_path
+
+_BLOCK = 1 << 18
+_KEPT = 16
+
+
+class Blocks:
+    """Lines of a folder of shards, for one pass while nothing is appended to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._block = lru_cache(_KEPT)(self._read)
+
+    def line(self, location: int) -> bytes:
+        """The line at a location, with its line break, if it has one. Blocks; raises ``OSError``."""
+        shard, offset = place_of(location)
+        number, begin = divmod(offset, _BLOCK)
+        parts = []
+        while block := self._block(shard, number):
+            end = block.find(b"\n", begin) + 1
+            parts.append(block[begin : end or None])
+            if end:
+                break
+            number, begin = number + 1, 0
+        return b"".join(parts)
+
+    def _read(self, shard: int, number: int) -> bytes:
+        fd = os.open(shard_path(self._folder, shard), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(fd, _BLOCK, number * _BLOCK)
+        finally:
+            os.close(fd)
