@@ -1,5 +1,6 @@
 """``params.keep``: more than the winner of a question, by a race exactly as by scoring everything."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -74,6 +75,35 @@ def test_a_race_for_a_pair_finds_the_best_and_the_worst_of_all(table: Table, wid
     for c in (order[0], order[-1]):
         assert found.scores[c] == whole.scores[c]
     assert needed <= sum(map(len, table.bits))
+
+
+@given(tables(), st.integers(2, 9), st.integers(1, 4), st.booleans(), st.randoms(use_true_random=False))
+def test_what_such_a_race_gives_up_it_never_wants_again(
+    table: Table, width: int, keep: int, worst: bool, rng: random.Random
+) -> None:
+    """Bits arrive in any order, and after each one those that cannot be needed are given up."""
+    texts = [candidate.normal.strip() for candidate in table.candidates]
+    masks = [[(c, level) for level in range(len(row))] for c, row in enumerate(table.bits)]
+    lengths = [candidate.length for candidate in table.candidates]
+    least = rng.choice((0, sum(table.weights) // 3))
+
+    def race() -> Race[tuple[int, int]]:
+        return Race(table.weights, lengths, masks, least, keep=keep, texts=texts if keep > 1 else None, worst=worst)
+
+    whole, raced = race(), race()
+    while wanted := whole.wanted():
+        whole.learn(wanted[0], table.bits[wanted[0][0]][wanted[0][1]])
+    in_flight, given_up = set[tuple[int, int]](), set[tuple[int, int]]()
+    while wanted := raced.wanted(width):
+        in_flight |= set(wanted)
+        assert not in_flight & given_up
+        c, level = rng.choice(sorted(in_flight))
+        in_flight.remove((c, level))
+        raced.learn((c, level), table.bits[c][level])
+        given_up |= in_flight - raced.may_need()
+        in_flight -= given_up
+    assert raced.needed() == whole.needed()
+    assert [raced.s_list(c) for c in range(len(masks))] == [whole.s_list(c) for c in range(len(masks))]
 
 
 def candidate(sample: int, text: str, model: str = "m") -> Candidate:
