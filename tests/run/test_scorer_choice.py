@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,19 @@ async def test_another_scorer_is_another_run(tmp_path: Path) -> None:
         await weak2wise.asynthesize(questions(1), config_for("rsr"), work_dir=tmp_path / "work")
     with pytest.raises(ConfigError, match=r"Changed since: params\.scorer, params\.scorer\.version"):
         await weak2wise.asynthesize(questions(1), config_for("stepmask"), work_dir=tmp_path / "work")
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_scores_of_an_earlier_scorer_are_selected_by_and_shown_after_a_change(name: str, tmp_path: Path) -> None:
+    """Scored by GRAPE, selected under another scorer (``--resume force``): the best score still wins."""
+    work = tmp_path / "work"
+    await weak2wise.asynthesize(questions(3), config_for("grape"), work_dir=work)
+    best = [golden.winner for golden in weak2wise.open_run(work).golden()]
+    for step in ("select", "sft"):
+        shutil.rmtree(work / "ledger" / step)
+        shutil.rmtree(work / "ledger" / f"{step}.index", ignore_errors=True)
+    run = await weak2wise.asynthesize(questions(3), config_for(name), work_dir=work, resume="force")
+    if name not in ("shortest", "longest"):  # these put traces without thinking of their own last, whatever the score
+        assert [golden.winner for golden in run.golden()] == best
+    assert command("report", str(work)) == 0
+    assert run.totals.emitted == 3

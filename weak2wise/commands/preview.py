@@ -35,7 +35,7 @@ from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.telemetry.terminal import wait_for_reader
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer
+from workers.scorers import Scorer, explained
 from workers.scorers.masking import hint
 
 _SHOWN = 600
@@ -202,7 +202,7 @@ def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: 
 
 
 def _evidence(score: Score, scorer: type[Scorer]) -> Text:
-    text = Text(plain(scorer.explain(score)))
+    text = Text(plain(explained(scorer, score)))
     if score.is_masked:
         for sign, style in {"✓": "green", "✗": "red", "·": "dim", "no steps": "dim"}.items():
             text.highlight_words([sign], style)

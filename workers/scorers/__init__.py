@@ -7,6 +7,7 @@ from weak2wise.config import Config
 from weak2wise.config.section import nearest
 from weak2wise.errors import ConfigError
 from weak2wise.plugins import load_object
+from workers.records import Score
 from workers.scorers.chance import Chance
 from workers.scorers.first import First
 from workers.scorers.full_hint import FullHint
@@ -17,7 +18,17 @@ from workers.scorers.scorer import Scorer
 from workers.scorers.stepmask import StepMask
 from workers.scorers.votes import fewest
 
-__all__ = ["LOGPROB_SCORERS", "NAMES", "Scorer", "StepMask", "check_min_score", "describer", "fewest", "scorer_named"]
+__all__ = [
+    "LOGPROB_SCORERS",
+    "NAMES",
+    "Scorer",
+    "StepMask",
+    "check_min_score",
+    "describer",
+    "explained",
+    "fewest",
+    "scorer_named",
+]
 
 _KEY = "params.scorer"
 _OURS: dict[str, type[Scorer]] = {
@@ -64,6 +75,14 @@ def check_min_score(config: Config, scorer: type[Scorer]) -> None:
             f"params.min_score: no trace can reach {params.min_score}; the highest score of params.scorer "
             f"{params.scorer} is {float(highest):.6g} with these settings"
         )
+
+
+def explained(scorer: type[Scorer], score: Score) -> str:
+    """A score's evidence in the scorer's words; in plain ones if it is not this scorer's (``--resume force``)."""
+    try:
+        return scorer.explain(score)
+    except Exception:  # noqa: BLE001 - it may be somebody else's code, and what it gets is not what it made
+        return Scorer.explain(score)
 
 
 def describer(name: str) -> type[Scorer]:

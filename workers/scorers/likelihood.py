@@ -66,8 +66,10 @@ class Likelihood(Scorer):
         return -self.worth(score), *self.length(candidate)
 
     def worth(self, score: Score) -> float:
-        """The score's logarithm, up to a constant."""
-        params, logprobs = self.context.params, score.debug["logprobs"]
+        """The score's logarithm, up to a constant; another scorer's score, from before ``--resume force``, as it is."""
+        params, logprobs = self.context.params, score.debug.get("logprobs")
+        if logprobs is None:
+            return score.score
         if not logprobs:
             return -inf
         return log_of_sum(

@@ -84,7 +84,7 @@ class StepMask(Scorer):
         params = self.context.params
         return score(bits, beta=params.beta, normalization=params.ew_normalization)
 
-    def rank(self, candidate: Candidate, score: Score) -> tuple[int, ...]:
+    def rank(self, candidate: Candidate, score: Score) -> tuple[float, ...]:
         """The highest score, compared exactly; then the shortest reasoning.
 
         A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
@@ -101,8 +101,13 @@ class StepMask(Scorer):
         """That of a trace that survives every mask."""
         return sum(exact_shares(params.n_mask, beta=params.beta, normalization=params.ew_normalization))
 
-    def worth(self, score: Score) -> int:
-        """The score as an integer, in the unit of the weights; an unknown bit counts as 1."""
+    def worth(self, score: Score) -> float:
+        """The score as an integer, in the unit of the weights; an unknown bit counts as 1.
+
+        Another scorer's, from before ``--resume force``, is taken as it is: a question's scores are all by one.
+        """
+        if not score.is_masked:
+            return score.score
         levels = len(score.s_list)
         weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
         return sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)

@@ -8,7 +8,7 @@ from weak2wise.outputs.report.facts import Facts
 from weak2wise.outputs.report.text import answer, escape, line, prose, title
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer
+from workers.scorers import Scorer, explained
 
 SAMPLE = 24
 _STEPS = 40
@@ -47,7 +47,7 @@ def evidence(score: Score, scorer: type[Scorer]) -> str:
     """A score's evidence on one line: cells for Step-Mask, otherwise the scorer's explanation."""
     if score.is_masked:
         return charts.cells(score.s_list)
-    return f'<span class="quiet">{line(scorer.explain(score), 80)}</span>'
+    return f'<span class="quiet">{line(explained(scorer, score), 80)}</span>'
 
 
 def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
