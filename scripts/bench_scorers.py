@@ -173,7 +173,7 @@ def main() -> None:
     console.print(f"{traces} traces of {options.sentences} sentences, {options.rounds} rounds; for each trace:")
     table = Table("scorer", "calls", "tokens read", "cached", "tokens written", "CPU seconds", "seconds")
     for name in NAMES:
-        mid = Cost(*(median(column) / traces for column in zip(*found[name], strict=True)))  # type: ignore[arg-type]
+        mid = Cost(*(median(column) / traces for column in zip(*found[name], strict=True)))
         cpu, seconds = ([getattr(cost, key) / traces for cost in found[name]] for key in ("cpu", "seconds"))
         table.add_row(
             name,
