@@ -11,7 +11,7 @@ from weak2wise.outputs.report.facts import Facts
 from weak2wise.outputs.report.text import answer, escape, line, prose, title
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer
+from workers.scorers import Scorer, explained
 
 SAMPLE = 24
 _STEPS = 40
@@ -60,7 +60,7 @@ def evidence(score: Score, scorer: type[Scorer]) -> str:
     """A score's evidence on one line: cells for Step-Mask, otherwise the scorer's explanation."""
     if score.is_masked:
         return charts.cells(score.s_list)
-    return f'<span class="quiet">{line(scorer.explain(score), 80)}</span>'
+    return f'<span class="quiet">{line(explained(scorer, score), 80)}</span>'
 
 
 def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
@@ -89,18 +89,21 @@ def _step(step: str) -> str:
 
 
 def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
-    items = []
+    items, others = [], golden.kept[1:]
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = (candidate.m_strong, candidate.sample) == (golden.winner.m_strong, golden.winner.sample)
+        kept = any((k.candidate.m_strong, k.candidate.sample) == (candidate.m_strong, candidate.sample) for k in others)
         bound = "at most " if score.is_bound else ""
         items.append(
             f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{bound}{score.score:.3f} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
             f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
-            f"{' · <strong>wins</strong>' if won else ''}</span></li>"
+            f"{' · <strong>wins</strong>' if won else ' · kept' if kept else ''}</span></li>"
         )
     cells = "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
-    return f'<h3>Candidates</h3>{cells if golden.score.is_masked else ""}<ul class="candidates">{"".join(items)}</ul>'
+    ranking = f"<p class=quiet>The winner has {line(scorer.ranking, 200)}.</p>"
+    shown = cells if golden.score.is_masked else ""
+    return f'<h3>Candidates</h3>{ranking}{shown}<ul class="candidates">{"".join(items)}</ul>'
 
 
 def _reasoning(golden: Golden) -> str:
