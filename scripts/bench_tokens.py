@@ -296,9 +296,9 @@ async def compare(console: Console, folder: str, tokens: int, in_flight: int, ro
             f"{cost.clock:.1f}",
         )
     console.print(table)
-    for one, other in (("(b) LLM.generate", "before: both by vLLM"), ("before: both by vLLM", "after: both by us")):
-        same = sum(map(eq, said[one], said[other]))
-        console.print(f"the same answer, {one} and {other}: {same} of {in_flight}")
+    for first, second in (("(b) LLM.generate", "before: both by vLLM"), ("before: both by vLLM", "after: both by us")):
+        same = sum(map(eq, said[first], said[second]))
+        console.print(f"the same answer, {first} and {second}: {same} of {in_flight}")
 
 
 if __name__ == "__main__":
