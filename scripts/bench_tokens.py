@@ -101,10 +101,11 @@ def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Sa
     from vllm import LLM, SamplingParams
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm.vllm.engine import REPETITION, _engine_args
+    from weak2wise.llm.vllm.arguments import engine_arguments
+    from weak2wise.llm.vllm.engine import REPETITION
     from weak2wise.llm.vllm.engine_log import EngineLog
 
-    arguments = _engine_args("bare", endpoint, EngineLog(None))
+    arguments = engine_arguments("bare", endpoint, EngineLog(None))
     llm = LLM(**{field.name: getattr(arguments, field.name) for field in fields(EngineArgs)})
 
     def answers(number: int, least: bool) -> list[Said]:
