@@ -203,13 +203,14 @@ def with_bare_vllm(setting: Setting, prompts: list[Prompt], least: bool) -> Spee
     from vllm import LLM
     from vllm.engine.arg_utils import EngineArgs
 
-    from weak2wise.llm.vllm.engine import REPETITION, _engine_args
+    from weak2wise.llm.vllm.arguments import engine_arguments
+    from weak2wise.llm.vllm.engine import REPETITION
     from weak2wise.llm.vllm.engine_log import EngineLog
 
     endpoint = setting.config("exhaustive").endpoints["weak"]
     assert isinstance(endpoint, VllmEndpoint)
     log = EngineLog(Path(setting.folder) / "bare-vllm.log")
-    arguments = _engine_args("weak", endpoint, log)
+    arguments = engine_arguments("weak", endpoint, log)
     llm = LLM(**{field.name: getattr(arguments, field.name) for field in fields(EngineArgs)})
     base = llm.get_default_sampling_params()
     params = []

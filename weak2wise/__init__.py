@@ -45,7 +45,14 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
         Transient as Transient,
         Unusable as Unusable,
     )
-    from weak2wise.llm.model import Completion as Completion, Message as Message, Prompt as Prompt, Usage as Usage
+    from weak2wise.llm.model import (
+        Completion as Completion,
+        Continuation as Continuation,
+        Logprobs as Logprobs,
+        Message as Message,
+        Prompt as Prompt,
+        Usage as Usage,
+    )
     from weak2wise.outputs.summary import Summary as Summary
     from weak2wise.run.host import Host as Host
     from workers.records import (
@@ -88,7 +95,7 @@ _HOMES = {
     "weak2wise.ledger.outcomes": ("Dropped", "Failed"),
     "weak2wise.llm.endpoint": ("Endpoint", "HostParts", "Inspection", "Load"),
     "weak2wise.llm.errors": ("RateLimited", "Rejected", "Transient", "Unusable"),
-    "weak2wise.llm.model": ("Completion", "Message", "Prompt", "Usage"),
+    "weak2wise.llm.model": ("Completion", "Continuation", "Logprobs", "Message", "Prompt", "Usage"),
     "weak2wise.outputs.summary": ("Summary",),
     "weak2wise.run.host": ("Host",),
     "workers.records": ("Candidate", "Golden", "Question", "Score", "Scored", "Traced"),

@@ -1,37 +1,73 @@
-"""Step 1: drop the questions that the weak LLM already solves (paper, section 3.1)."""
+"""Step 1: drop the questions that the weak LLM already solves (paper, section 3.1), or too often, or too rarely."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+
+from msgspec import UNSET
 
 from weak2wise.config import Params
-from weak2wise.llm.model import Message, Model, Prompt
+from weak2wise.llm.model import Completion, Message, Model, Prompt
 from weak2wise.worker import Drop
-from workers.judge import Judge
+from workers.fanout import fan_out
+from workers.judge import Given, Judge
 from workers.records import Asked, Unsolved
 from workers.seeds import seed_of
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Asks the weak LLM the bare question; with ``params.skip_filter`` it keeps every question without asking."""
+    """Asks the weak LLM the bare question, ``params.filter_attempts`` times.
+
+    With ``params.skip_filter`` it keeps every question without asking.
+    """
 
     weak: Model
     judge: Judge
     params: Params
 
     async def __call__(self, asked: Asked) -> Unsolved | Drop:
-        """Keep a question with the weak LLM's failed attempt, or drop it as ``weak_solves``."""
-        question = asked.question
+        """Keep a question, with the weak LLM's first failed attempt, if its pass rate is in ``params.filter_band``.
+
+        Above it the question is dropped as ``weak_solves``, below it as ``too_hard``.
+        """
+        question, count = asked.question, self.params.filter_attempts
         if self.params.skip_filter:
             return Unsolved(question=question, weak_attempt=None)
-        prompt = Prompt(
-            messages=(Message("user", question.text),),
-            temperature=self.params.gen_temperature,
-            seed=seed_of(self.params.seed, question.row, "filter"),
-        )
-        completion = await self.weak.complete(prompt)
-        attempt = completion.text.strip()
-        judge_seed = seed_of(self.params.seed, question.row, "judge")
-        verdict = await self.judge(question.text, attempt, question.answer, seed=judge_seed, cut_off=completion.cut_off)
-        if verdict.correct:
+        attempts = await fan_out(map(self.weak.complete, self._prompts(asked)))
+        given: Given = {}
+        verdicts = [await self._solves(asked, attempt, given) for attempt in attempts]
+        rate = Fraction(sum(verdicts), count)
+        low, high = (Fraction(str(bound)) for bound in self.params.filter_band)
+        if rate > high:
             return Drop("weak_solves")
-        return Unsolved(question=question, weak_attempt=attempt)
+        if rate < low:
+            return Drop("too_hard")
+        shown = verdicts.index(False) if False in verdicts else 0
+        return Unsolved(
+            question=question,
+            weak_attempt=attempts[shown].text.strip(),
+            pass_rate=UNSET if count == 1 else float(rate),
+        )
+
+    def _prompts(self, asked: Asked) -> Iterator[Prompt]:
+        for number in range(self.params.filter_attempts):
+            more = (number,) if number else ()
+            yield Prompt(
+                messages=(Message("user", asked.question.text),),
+                temperature=self.params.gen_temperature,
+                seed=seed_of(self.params.seed, asked.row, "filter", *more),
+                sample=number,
+            )
+
+    async def _solves(self, asked: Asked, attempt: Completion, given: Given) -> bool:
+        question = asked.question
+        verdict = await self.judge(
+            question.text,
+            attempt.text.strip(),
+            question.answer,
+            seed=seed_of(self.params.seed, question.row, "judge"),
+            cut_off=attempt.cut_off,
+            given=given,
+        )
+        return verdict.correct

@@ -92,11 +92,11 @@ def _select(context: Context, scorer: Scorer) -> Worker[Scored, Golden]:
         counts=context.cuts,
         rules=context.rules,
     )
-    return Select(truncate, scorer, params.seed)
+    return Select(truncate, scorer, params.seed, params.keep)
 
 
-def _sft(_context: Context, _: Scorer) -> Worker[Golden, SftRow]:
-    return Sft()
+def _sft(context: Context, _: Scorer) -> Worker[Golden, SftRow]:
+    return Sft(context.params.keep == "pairs")
 
 
 _JUDGING = ("params.judge_", "params.seed", "prompts.pjudge")
@@ -109,7 +109,8 @@ METHOD: tuple[Step, ...] = (
         makes=Unsolved,
         build=_filter,
         asks=("weak", "judge"),
-        settings=("dataset.", "params.skip_filter", "params.gen_temperature", *_JUDGING),
+        settings=("dataset.", "params.skip_filter", "params.filter_", "params.gen_temperature", *_JUDGING),
+        calls=lambda params: params.filter_attempts,
         file="s_prime.jsonl",
         lines=output_lines.s_prime,
         label="not solved by the weak LLM",
@@ -136,7 +137,8 @@ METHOD: tuple[Step, ...] = (
         build=_score,
         asks=("weak", "judge"),
         settings=(
-            *("params.n_mask", "params.majority", "params.scoring", "params.require_faithful", "prompts.pqr"),
+            *("params.n_mask", "params.majority", "params.scoring", "params.require_faithful", "params.min_score"),
+            *("params.keep", "prompts.pqr"),
             *_RANKING,
             *_JUDGING,
         ),
@@ -150,7 +152,7 @@ METHOD: tuple[Step, ...] = (
         makes=Golden,
         build=_select,
         asks=("truncation",),
-        settings=("params.trunc", "params.seed", "prompts.ptrunc", "prompts.panchor", *_RANKING),
+        settings=("params.trunc", "params.seed", "params.keep", "prompts.ptrunc", "prompts.panchor", *_RANKING),
         file="selected_truncated.jsonl",
         lines=output_lines.selected_truncated,
         label="with a golden trace, cut",
@@ -161,7 +163,7 @@ METHOD: tuple[Step, ...] = (
         makes=SftRow,
         build=_sft,
         asks=(),
-        settings=(),
+        settings=("params.keep",),
         file="finetune.jsonl",
         lines=output_lines.finetune,
         label="emitted as training data",

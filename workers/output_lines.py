@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import UNSET
+
 from workers.records import Candidate, Golden, Question, Scored, SftRow, Traced, Unsolved
 
 Line = dict[str, Any]
@@ -10,7 +12,8 @@ Line = dict[str, Any]
 
 def s_prime(record: Unsolved) -> Iterator[Line]:
     """``s_prime.jsonl``: a question that the weak LLM does not solve."""
-    yield _question(record.question) | {"weak_attempt": record.weak_attempt}
+    rate = {} if record.pass_rate is UNSET else {"pass_rate": record.pass_rate}
+    yield _question(record.question) | {"weak_attempt": record.weak_attempt} | rate
 
 
 def candidates(record: Traced) -> Iterator[Line]:
@@ -30,21 +33,26 @@ def scored_candidates(record: Scored) -> Iterator[Line]:
 
 
 def selected_truncated(record: Golden) -> Iterator[Line]:
-    """``selected_truncated.jsonl``: the winner, whole and cut."""
-    yield _question(record.question) | {
-        "m_strong": record.winner.m_strong,
-        "sample": record.winner.sample,
-        "chosen_normal": record.winner.normal,
-        "truncated_normal": record.truncated,
-        "cut_by": record.cut_by,
-        "score": record.score.score,
-        "debug": record.score.debug,
-    }
+    """``selected_truncated.jsonl``: the winner, whole and cut; then the other traces that are kept."""
+    for kept in record.kept:
+        yield _question(record.question) | {
+            "m_strong": kept.candidate.m_strong,
+            "sample": kept.candidate.sample,
+            "chosen_normal": kept.candidate.normal,
+            "truncated_normal": kept.truncated,
+            "cut_by": kept.cut_by,
+            "score": kept.score.score,
+            "debug": kept.score.debug,
+        }
 
 
 def finetune(record: SftRow) -> Iterator[Line]:
-    """``finetune_out``: one training example."""
-    yield {"prompt": record.prompt, "response": record.response}
+    """``finetune_out``: one training example for each trace that is kept, or a pair as preference data."""
+    if record.rejected is not UNSET:
+        yield {"prompt": record.prompt, "chosen": record.response, "rejected": record.rejected}
+        return
+    for response in record.responses:
+        yield {"prompt": record.prompt, "response": response}
 
 
 def _question(question: Question) -> Line:

@@ -38,9 +38,13 @@ class Asked(_AboutQuestion, frozen=True, kw_only=True):
 
 
 class Unsolved(_AboutQuestion, frozen=True, kw_only=True):
-    """A question that the weak LLM does not solve; the attempt is ``None`` where filtering was skipped."""
+    """A question that the weak LLM does not solve; the attempt is ``None`` where filtering was skipped.
+
+    ``pass_rate``: the share of several attempts that solved it; unset for one.
+    """
 
     weak_attempt: str | None
+    pass_rate: float | UnsetType = UNSET
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -109,17 +113,44 @@ class Scored(_AboutQuestion, frozen=True, kw_only=True):
     scores: tuple[Score, ...]
 
 
-class Golden(_AboutQuestion, frozen=True, kw_only=True):
-    """The winning trace, cut where the answer is first derived; ``cut_by`` names the mode that cut it."""
+class Kept(Struct, frozen=True, kw_only=True):
+    """A trace that was kept beside the winner, cut alike."""
 
-    winner: Candidate
+    candidate: Candidate
     score: Score
     truncated: str
     cut_by: str
 
 
+class Golden(_AboutQuestion, frozen=True, kw_only=True):
+    """The winning trace, cut where the answer is first derived; ``cut_by`` names the mode that cut it.
+
+    ``others``: the next best ones in order, or with ``params.keep: pairs`` the one that ranks last; unset where only
+    the winner is kept.
+    """
+
+    winner: Candidate
+    score: Score
+    truncated: str
+    cut_by: str
+    others: tuple[Kept, ...] | UnsetType = UNSET
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """The winner and the others."""
+        winner = Kept(candidate=self.winner, score=self.score, truncated=self.truncated, cut_by=self.cut_by)
+        return winner, *(() if self.others is UNSET else self.others)
+
+
 class SftRow(_AboutQuestion, frozen=True, kw_only=True):
-    """One training example."""
+    """One training example; ``others``: more responses to the same prompt. ``rejected``: the worse one of a pair."""
 
     prompt: str
     response: str
+    others: tuple[str, ...] | UnsetType = UNSET
+    rejected: str | UnsetType = UNSET
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """All responses that are to be trained on, the best first."""
+        return self.response, *(() if self.others is UNSET else self.others)

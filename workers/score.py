@@ -10,7 +10,9 @@ from weak2wise.worker import Drop, Partial
 from workers.faithful import MARK
 from workers.records import Score, Scored, Traced
 from workers.scorers import Scorer, StepMask
+from workers.select import select
 
+BELOW = "below_min_score"
 _NO_STEPS = "no trace has a step, which begins with a line '## …' (prompts.cgen asks for it), so nothing was scored"
 
 
@@ -24,7 +26,9 @@ class ScoreCandidates:
     async def __call__(self, traced: Traced) -> Scored | Partial[Scored] | Drop:
         """Score one question; one with no candidate left to score is dropped as ``unfaithful``.
 
-        Where no candidate has a step that Step-Mask could mask, the scores say nothing.
+        One whose best candidate does not reach ``params.min_score`` is dropped as ``below_min_score``.
+
+        Where the scorer needs steps and no candidate has one, the scores say nothing.
 
         Raises:
             RunStopped: the scorer did not return one finite score for each candidate.
@@ -36,7 +40,9 @@ class ScoreCandidates:
             traced = structs.replace(traced, candidates=kept)
         scores = tuple(await self.scorer(traced))
         scored = Scored(question=traced.question, candidates=traced.candidates, scores=self._checked(scores, traced))
-        if isinstance(self.scorer, StepMask) and not any(candidate.step_list for candidate in traced.candidates):
+        if not self.scorer.reaches(select(scored.candidates, scored.scores, self.scorer)[1]):
+            return Drop(BELOW)
+        if self.scorer.needs_steps and not any(candidate.step_list for candidate in traced.candidates):
             return Partial(scored, RecordError("no_steps", _NO_STEPS), worthless=True)
         return scored
 

@@ -1,16 +1,28 @@
-"""Step 5: one line of supervised fine-tuning data (paper, section 3.5)."""
+"""Step 5: one line of supervised fine-tuning data (paper, section 3.5), or one for each trace that is kept."""
+
+from dataclasses import dataclass
+
+from msgspec import UNSET
 
 from workers.records import Golden, SftRow
 
 
+@dataclass(frozen=True)
 class Sft:
     """Formats a golden trace as a prompt and a response that thinks before it answers."""
+
+    pairs: bool = False
+    """Whether the other trace that was kept is the worse one of a pair."""
 
     async def __call__(self, golden: Golden) -> SftRow:
         """The training example of one question."""
         question = golden.question
+        answer = question.answer.strip()
+        response, *more = (f"<think> {kept.truncated.strip()} </think> {answer}" for kept in golden.kept)
         return SftRow(
             question=question,
             prompt=question.text.strip(),
-            response=f"<think> {golden.truncated.strip()} </think> {question.answer.strip()}",
+            response=response,
+            others=tuple(more) if more and not self.pairs else UNSET,
+            rejected=more[0] if more and self.pairs else UNSET,
         )

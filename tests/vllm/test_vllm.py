@@ -99,7 +99,7 @@ def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequence
     endpoint = VllmEndpoint(model_id=model_folder(), max_model_len=2048, max_num_seqs=256, data_parallel_size=replicas)
     engine_log = EngineLog(None)
     try:
-        arguments = module._engine_args("weak", endpoint, engine_log)
+        arguments = import_module("weak2wise.llm.vllm.arguments").engine_arguments("weak", endpoint, engine_log)
         assert module.sequences(arguments.create_engine_config(module.UsageContext.LLM_CLASS)) == sequences
     finally:
         engine_log.close()

@@ -120,7 +120,11 @@ def test_a_run_is_still_reported_when_its_scorer_cannot_be_imported_any_more(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("stepmsk", "params.scorer: unknown scorer 'stepmsk'; expected stepmask, or an import path module:Class"),
+        ("stepmsk", "params.scorer: no scorer 'stepmsk' (an import path is module:Class); did you mean stepmask?"),
+        (
+            "?",
+            "no scorer '?' (an import path is module:Class); known here: stepmask, random, first, shortest, longest,",
+        ),
         ("my_shortest:Longest", "params.scorer: my_shortest has no Longest"),
         ("no_such_lab:Shortest", "params.scorer: no_such_lab cannot be imported: ModuleNotFoundError"),
         ("my_shortest:Score", "params.scorer: my_shortest:Score is not a subclass of weak2wise.Scorer"),

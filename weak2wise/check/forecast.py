@@ -20,6 +20,7 @@ from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.decontaminate import Overlap
 from workers.method import METHOD, last_asking
+from workers.scorers import describer
 
 FIRST = METHOD[0].name
 """The step that drops the questions which the weak LLM solves."""
@@ -148,6 +149,8 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
             prompt, answer = use.prompt_tokens / use.calls, use.completion_tokens / use.calls
         else:
             prompt, answer = prompts[kind], float(min(ASSUMED[kind], longest))
+            if kind == "weak" and expected.texts:
+                answer = 1 + (answer - 1) * steps[FIRST]["weak"] / max(1.0, calls[role])
         cached = use.cached_tokens / use.calls if measured else 0.0
         parts.append(
             Forecast(
@@ -164,6 +167,8 @@ def forecast(config: Config, source: Source, work: WorkDir | None) -> Outlook:
             )
         )
     needed = sum(part.completion_tokens for part in parts) * _BYTES_PER_TOKEN
+    if expected.texts:  # the journal also has what was found of each token of a trace
+        needed *= 2
     place = Path(config.dataset.work_dir).resolve()
     while not place.exists():
         place = place.parent
@@ -176,27 +181,31 @@ class _Rates(Struct):
     """How many calls a question takes.
 
     ``kept``: share of questions that the weak LLM does not solve beforehand; ``traces``: calls by strong role;
-    ``attempts``: calls of the weak LLM with hints; ``judged``: share of verdicts that the judge LLM is asked for;
+    ``attempts``: calls of the weak LLM with hints; ``texts``: its calls that ask how likely a given text is, and sample
+    nothing; ``judged``: share of verdicts that the judge LLM is asked for;
     ``cuts``: calls of the truncation model.
     """
 
     kept: float
     traces: dict[str, float]
     attempts: float
+    texts: float
     judged: float
     cuts: float
 
 
 def _maximum(config: Config) -> _Rates:
     """The highest possible numbers."""
-    params = config.params
+    params, scorer = config.params, describer(config.params.scorer)
     traces = {f"strong/{name}": float(params.samples_per_model) for name in config.models.mstrong}
+    cut = 2.0 if params.keep == "pairs" else min(params.keep, sum(traces.values()))
     return _Rates(
         kept=1.0,
         traces=traces,
-        attempts=sum(traces.values()) * params.n_mask * params.majority if params.scorer == "stepmask" else 0.0,
+        attempts=sum(traces.values()) * scorer.attempts(params),
+        texts=sum(traces.values()) * scorer.texts(params),
         judged=float(params.judge_mode != "rule"),
-        cuts=float(params.truncation != "rule"),
+        cuts=cut * (params.truncation != "rule"),
     )
 
 
@@ -212,10 +221,14 @@ def _expected(
         assumed.append("the weak LLM solves no question beforehand")
     rates.traces |= {role: per_question[role] for role in rates.traces if role in per_question}
     if "weak" in per_question:
-        rates.attempts = per_question["weak"] - unaided
-    elif params.scorer != "stepmask":
+        scoring = per_question["weak"] - unaided
+        rates.attempts, rates.texts = (0.0, scoring) if rates.texts else (scoring, 0.0)
+    elif rates.texts:
+        texts = describer(params.scorer).texts(params)
+        assumed.append(f"{params.scorer} asks {texts} time{'' if texts == 1 else 's'} a trace how likely a text is")
+    elif not rates.attempts:
         assumed.append(f"{params.scorer} makes no calls to score traces")
-    elif params.scoring == "race":
+    elif params.scoring == "race" and params.keep == 1:
         rates.attempts *= RACED
         assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")
     if params.judge_mode == "cascade" and config.models.judge:
@@ -240,8 +253,8 @@ def _off_peak_said(config: Config) -> list[str]:
 
 
 def _unaided(config: Config) -> int:
-    """Calls of the weak LLM for a question in the first step, without a hint: 0 or 1."""
-    return 0 if config.params.skip_filter else 1
+    """Calls of the weak LLM for a question in the first step, without a hint."""
+    return 0 if config.params.skip_filter else config.params.filter_attempts
 
 
 def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, dict[str, float]]:
@@ -256,7 +269,7 @@ def _calls(config: Config, source: Source, rates: _Rates) -> dict[str, dict[str,
     return {
         FIRST: {"weak": unaided, "judge": rates.judged * unaided},
         written: {role: each * reach[written] for role, each in rates.traces.items()},
-        scored: {"weak": hinted, "judge": rates.judged * hinted / config.params.majority},
+        scored: {"weak": hinted + rates.texts * reach[scored], "judge": rates.judged * hinted / config.params.majority},
         cut: {"truncation": rates.cuts * reach[cut]},
     }
 
@@ -298,7 +311,8 @@ def _measured(work: WorkDir) -> tuple[dict[str, Spent], dict[str, float], float 
         done = last(role).tally[RowStatus.DONE]
         if done >= MEASURED_FROM:
             per_question[role] = number / done
-    solved = work.account.totals(0).dropped.get("weak_solves", 0)
+    dropped = work.account.totals(0).dropped
+    solved = dropped.get("weak_solves", 0) + dropped.get("too_hard", 0)
     kept = work.steps[FIRST].tally[RowStatus.DONE]
     return spent, per_question, kept / (kept + solved) if kept + solved >= MEASURED_FROM else None
 

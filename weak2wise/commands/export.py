@@ -45,9 +45,11 @@ def export(
             card is written next to it (README.md, or x.md for x.jsonl), and an entry for LLaMA-Factory is added to the
             dataset_info.json there. An existing file is overwritten only if its card says that it is an export.
         format_: prompt_completion is for TRL; prompt_response, sharegpt and alpaca for LLaMA-Factory; messages for
-            both, but then TRL also trains on the question's tokens, unless you set assistant_only_loss=True.
+            both, but then TRL also trains on the question's tokens, unless you set assistant_only_loss=True. preference
+            is for TRL's DPOTrainer, of a run with params.keep: pairs.
         provenance: Add a column with the origin of each row: score, s_list, strong model, candidate, judge.
-        top: The highest number of rows; those with the highest scores are taken.
+        top: The highest number of questions; those with the highest scores are taken. Each is one row, or as many as
+            params.keep.
         min_score: The lowest score of a row.
         balance_by: Share --top evenly between the values of m_strong or of a column of the input.
         card: Whether to write the card and dataset_info.json.
@@ -65,6 +67,8 @@ def export(
     name = push_to_hub.rpartition("/")[2] if push_to_hub else target.name
     entry = target.entry(name, entry_of(path.name, format_)) if card else b""
     layout = LAYOUTS[format_]
+    if layout.of_pairs and all(shape.get("params.keep") != "pairs" for shape in work.manifest.shapes().values()):
+        raise ConfigError(f"--format {format_}: {work.folder} holds no pairs; they need a run with params.keep: pairs")
     chosen = array("Q", choose(work, top=top, min_score=min_score, balance_by=balance_by))
     fields = provenance_fields(work) if provenance else {}
     if not chosen and push_to_hub:

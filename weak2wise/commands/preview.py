@@ -35,7 +35,7 @@ from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.telemetry.terminal import wait_for_reader
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer
+from workers.scorers import Scorer, explained
 from workers.scorers.masking import hint
 
 _SHOWN = 600
@@ -184,7 +184,7 @@ def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: 
     console.print(Rule(Text(f"question {golden.row}"), align="left"))
     _block(console, "question", golden.question.text)
     _block(console, "answer", golden.question.answer)
-    console.print(Text("candidates", style="bold"))
+    console.print(Text.assemble(("candidates", "bold"), f": the winner has {plain(scorer.ranking)}"))
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = candidate == winner
         row = Text("  ").append(_evidence(score, scorer))
@@ -202,7 +202,7 @@ def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: 
 
 
 def _evidence(score: Score, scorer: type[Scorer]) -> Text:
-    text = Text(plain(scorer.explain(score)))
+    text = Text(plain(explained(scorer, score)))
     if score.is_masked:
         for sign, style in {"✓": "green", "✗": "red", "·": "dim", "no steps": "dim"}.items():
             text.highlight_words([sign], style)

@@ -65,14 +65,22 @@ class AnswerPolicy(Section, frozen=True, kw_only=True):
 class Params(Section, frozen=True, kw_only=True):
     """The method's parameters (paper, section 3).
 
+    ``filter_attempts``: how often the weak LLM tries the bare question. A question is kept if the share of these that
+    solve it is in ``filter_band``, both ends included.
     ``require_faithful``: a trace whose own final answer is not the reference answer is not scored.
     ``min_candidates``: a question continues with this many traces if the others fail; left out, it needs all of them.
-    ``scorer`` scores the traces: ``stepmask`` (the paper's), or the import path of a class, ``module:Class``.
+    ``scorer`` scores the traces: ``stepmask`` (the paper's), another by name (docs/method.md), or the import path of a
+    class, ``module:Class``.
+    ``keep``: how many of a question's traces become training data, each with another reasoning; ``pairs``: the best and
+    the worst one, as preference data.
+    ``min_score``: a question whose best trace has a lower score is dropped; a race ends as soon as none can reach it.
     """
 
     section = "params"
 
     skip_filter: bool = False
+    filter_attempts: Count = 1
+    filter_band: tuple[Share, Share] = (0.0, 0.75)
     samples_per_model: Count = 3
     gen_temperature: Temperature = 0.6
     n_mask: Count = 6
@@ -89,6 +97,19 @@ class Params(Section, frozen=True, kw_only=True):
     min_candidates: Count | None = None
     seed: Natural = 0
     scorer: Name = "stepmask"
+    min_score: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | None = None
+    keep: Count | Literal["pairs"] = 1
+
+    def __post_init__(self) -> None:
+        """Check each key, then the band. Raises ``ConfigError``."""
+        super().__post_init__()
+        low, high = self.filter_band
+        if low > high:
+            raise ConfigError(f"params.filter_band: expected the lower share first, found [{low}, {high}]")
+        if not any(low <= right / self.filter_attempts <= high for right in range(self.filter_attempts + 1)):
+            raise ConfigError(
+                f"params.filter_band: {self.filter_attempts} attempts have no share of successes in [{low}, {high}]"
+            )
 
 
 class Columns(Section, frozen=True, kw_only=True):

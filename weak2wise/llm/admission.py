@@ -48,7 +48,7 @@ class Admitted:
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises."""
         call = current_call()
-        length = sum(len(message.content.encode()) for message in prompt.messages)
+        length = prompt.size
         usd = 0.0 if self.budget.max_usd is None else self.worst_case.usd(length)
         reservation = self.budget.reservation(self.worst_case.endpoint, usd)
         sizes = self.sizes.get(call.role) or self.sizes.setdefault(call.role, CallSizes(self.longest_answer))

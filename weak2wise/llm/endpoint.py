@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from msgspec import Struct
 
 from weak2wise.config import EndpointSettings, EngineOptions
-from weak2wise.errors import RecordError
+from weak2wise.errors import ConfigError, RecordError
 from weak2wise.llm.admission import Admitted
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.limits.limits import Limits
@@ -106,6 +106,19 @@ class Endpoint(ABC):
     def check(cls, name: str, settings: Any) -> None:
         """Check before a run what can be checked without opening anything. Raises ``ConfigError``."""
         del name, settings
+
+    @classmethod
+    def check_logprobs(cls, name: str, settings: Any) -> None:
+        """Check whether it can say how likely a given text is (``Prompt.continuation``).
+
+        Raises:
+            ConfigError: it cannot; most kinds of endpoint can only sample.
+        """
+        del settings
+        raise ConfigError(
+            f"models.mweak: {name} cannot say how likely a given text is, as this scorer asks; the embedded vLLM can "
+            "(type: vllm). With this endpoint choose another params.scorer"
+        )
 
     @classmethod
     def inspect(cls, name: str, settings: Any) -> Inspection:

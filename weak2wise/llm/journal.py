@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, structs
 
 from weak2wise.ledger.columns import Columns
 from weak2wise.ledger.reading import OnDamage, Torn
@@ -165,7 +165,8 @@ class Journaled:
     ``settings`` is everything else that affects the endpoint's answers (model name, token limit, extra body); ``cost``
     gives an answer's cost in US dollars; ``redact`` removes the endpoint's secrets from a text. ``one_of_several``:
     other endpoints do the same work, so a row that will be tried again does not wait for this one while it is down, and
-    blocks no place that the others could use.
+    blocks no place that the others could use. ``check_logprobs`` raises ``ConfigError`` if the endpoint cannot answer a
+    prompt with a ``continuation``: it would sample an answer, and that would be paid for.
     """
 
     def __init__(
@@ -179,6 +180,7 @@ class Journaled:
         cost: Callable[[Usage], float] = lambda _usage: 0.0,
         redact: Callable[[str], str] = str,
         one_of_several: bool = False,
+        check_logprobs: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
         self._journal = journal
@@ -187,12 +189,15 @@ class Journaled:
         self._cost = cost
         self._redact = redact
         self._one_of_several = one_of_several
+        self._check_logprobs = check_logprobs
         self._encoder = msgspec.json.Encoder(order="sorted")
         self._seed = blake2b(self._encoder.encode((endpoint, settings)), digest_size=16)
         self._asking: dict[tuple[int, str], asyncio.Future[Completion]] = {}
 
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer from the journal, else from the endpoint. Raises what the endpoint raises, and ``DiskError``."""
+        if prompt.continuation is not UNSET:
+            self._check_logprobs()
         call = current_call()
         digest = self._seed.copy()
         digest.update(self._encoder.encode(prompt))

@@ -5,7 +5,7 @@ These structs are made for every call and hold no cycles, so the garbage collect
 
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 Role = Literal["system", "user", "assistant"]
 CHARACTERS_PER_TOKEN = 4
@@ -19,17 +19,35 @@ class Message(Struct, frozen=True, gc=False):
     content: str
 
 
+class Continuation(Struct, frozen=True, gc=False):
+    """A given text in the place of a model's answer; ``after`` is the part of the answer that comes before it."""
+
+    text: str
+    after: str = ""
+
+
 class Prompt(Struct, frozen=True, kw_only=True, gc=False):
     """One request: a chat and how to sample its continuation.
 
     ``sample`` distinguishes several draws of the same chat (sample number, vote, second attempt). Two requests are the
     same only if it is equal, too. ``seed`` makes a draw repeatable if the endpoint supports seeds.
+    ``continuation``: nothing is sampled; asked is how likely this text is (``Completion.logprobs``). Only endpoints
+    whose ``check_logprobs`` passes can say.
     """
 
     messages: tuple[Message, ...]
     temperature: float
     seed: int
     sample: int = 0
+    continuation: Continuation | UnsetType = UNSET
+
+    @property
+    def size(self) -> int:
+        """The bytes of its texts."""
+        size = sum(len(message.content.encode()) for message in self.messages)
+        if self.continuation is not UNSET:
+            size += len(self.continuation.after.encode()) + len(self.continuation.text.encode())
+        return size
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -53,22 +71,30 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
         return self.prompt_tokens + self.completion_tokens
 
 
+class Logprobs(Struct, frozen=True, gc=False):
+    """Of each token of a given text: the natural logarithm of its probability, and its rank (1: the likeliest)."""
+
+    values: list[float]
+    ranks: list[int]
+
+
 class Completion(Struct, frozen=True, kw_only=True, gc=False):
     """One answer: the message content, the model's own thinking if it shows any, and why it ended.
 
     ``finish_reason`` is the provider's (``stop``, ``length``, ``content_filter``, …; synonyms of these are replaced by
-    them), ``None`` if it gives none.
+    them), ``None`` if it gives none. ``logprobs``: the answer to a prompt with a ``continuation``; there is no text.
     """
 
     text: str
     reasoning: str | None = None
     finish_reason: str | None = None
     usage: Usage = Usage()
+    logprobs: Logprobs | UnsetType = UNSET
 
     @property
     def says_nothing(self) -> bool:
         """Whether there is neither text nor thinking. Its tokens, if any, went into thinking that is not shown."""
-        return not self.text.strip() and not (self.reasoning or "").strip()
+        return not self.text.strip() and not (self.reasoning or "").strip() and self.logprobs is UNSET
 
     @property
     def cut_off(self) -> bool:

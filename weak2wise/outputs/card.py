@@ -25,6 +25,7 @@ _ANSWER = "the reasoning between `<think>` and `</think>`, then the answer"
 CONTENTS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
 """What each column holds."""
 CONTENTS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
+CONTENTS |= {"chosen": _ANSWER, "rejected": "the same of the trace with the lowest score"}
 CONTENTS |= dict.fromkeys(("messages", "conversations"), f"two turns: the question; {_ANSWER}")
 
 
@@ -105,7 +106,7 @@ def dataset_card(
 
 Reasoning traces that suit one weak LLM, found without labels by
 [Weak2Wise](https://aclanthology.org/2025.findings-emnlp.1070/): strong LLMs write several traces for each question that
-the weak LLM does not solve; the trace that still guides the weak LLM when most of it is masked wins, and is cut where
+the weak LLM does not solve; {_winner(work)}, and is cut where
 the answer is first derived.
 
 **{rows:,} row{"" if rows == 1 else "s"}**, {selection}; layout `{layout}` (read by {LAYOUTS[layout].reader}).
@@ -166,6 +167,13 @@ The run went on with other settings (`--resume force`). {said}.
 |---|---|---|---|
 {rows}
 """
+
+
+def _winner(work: WorkDir) -> str:
+    """Which trace wins."""
+    if work.scorer_name == "stepmask":
+        return "the trace that still guides the weak LLM when most of it is masked wins"
+    return f"the winner has {work.scorer.ranking}"
 
 
 def _cell(text: str) -> str:

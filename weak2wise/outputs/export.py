@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import replacing, write_atomic
@@ -16,7 +16,7 @@ from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.provenance import in_words, of_row
 from weak2wise.outputs.settings import public_name
 from weak2wise.outputs.work_dir import WorkDir, model_in
-from workers.records import Golden, SftRow
+from workers.records import Golden, Kept, SftRow
 
 T = TypeVar("T")
 
@@ -42,16 +42,24 @@ _BATCH = 1000
 def rows_of(
     work: WorkDir, chosen: Iterable[int], layout: Layout, provenance: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The chosen rows in a layout, with these provenance fields (if any), read one at a time. Blocks."""
+    """The chosen rows in a layout, with these provenance fields (if any), read one at a time. Blocks.
+
+    A row of the run makes as many as it keeps traces; in a layout of pairs one, or none if it is no pair.
+    """
     costs = _row_costs(work) if provenance else {}
     settings = of_row(work)
     for row in chosen:
         sft = _done(work, SftRow, row)
-        line = layout.row(sft.prompt, sft.response)
-        if provenance:
-            known = _provenance(work, _done(work, Golden, row), costs.get(row, _RowCost()), settings(row))
-            line["provenance"] = {field: known[field] for field in provenance}
-        yield line
+        texts: list[tuple[str, ...]] = [(response,) for response in sft.responses]
+        if layout.of_pairs:
+            texts = [] if sft.rejected is UNSET else [(sft.response, sft.rejected)]
+        for number, text in enumerate(texts):
+            line = layout.row(sft.prompt, *text)
+            if provenance:
+                golden = _done(work, Golden, row)
+                known = _provenance(work, golden, golden.kept[number], costs.get(row, _RowCost()), settings(row))
+                line["provenance"] = {field: known[field] for field in provenance}
+            yield line
 
 
 def _done(work: WorkDir, record: type[T], row: int) -> T:
@@ -83,10 +91,10 @@ def _row_costs(work: WorkDir) -> dict[int, _RowCost]:
 
 
 def _provenance(
-    work: WorkDir, golden: Golden, cost: _RowCost, settings: Mapping[str, Mapping[str, Any]]
+    work: WorkDir, golden: Golden, kept: Kept, cost: _RowCost, settings: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What is known of one row's origin; ``settings`` has those that made it, by step."""
-    winner, score = golden.winner, golden.score
+    """What is known of the origin of one trace; ``settings`` has those that made it, by step."""
+    winner, score = kept.candidate, kept.score
     mode = settings.get("stepmask", {}).get("params.judge_mode")
     return {
         "row": golden.row,
@@ -98,7 +106,7 @@ def _provenance(
         "candidate": f"{golden.row}/{winner.m_strong}/{winner.sample}",
         # One text, not a list: readers that infer types from the first rows take an empty list for a list of nulls.
         "marks": ", ".join(winner.marks),
-        "cut_by": golden.cut_by,
+        "cut_by": kept.cut_by,
         "judge": "llm" if mode == "llm" else "rule and llm" if cost.judged else "rule",
         "judge_llm_calls": cost.judged,
         "cost_usd": round(cost.cost_usd, 6),

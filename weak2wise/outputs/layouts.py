@@ -3,19 +3,22 @@
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
-LayoutName = Literal["prompt_response", "prompt_completion", "messages", "sharegpt", "alpaca"]
+LayoutName = Literal["prompt_response", "prompt_completion", "messages", "sharegpt", "alpaca", "preference"]
 
 
 class Layout(NamedTuple):
     """One layout: how a row is made, the types of its columns, and its entry in ``dataset_info.json``."""
 
-    row: Callable[[str, str], dict[str, Any]]
+    row: Callable[..., dict[str, Any]]
+    """Takes the prompt and the response; of pairs also the rejected response."""
     types: dict[str, str]
     """The type of each column: ``text`` or ``turns:KEY,KEY`` (a list of objects with two text fields)."""
     info: dict[str, Any] | None
     """``None`` if LLaMA-Factory does not support the layout."""
     reader: str
     """The programs that read it without conversion, in words."""
+    of_pairs: bool = False
+    """Whether a row is a pair of responses, a better and a worse one."""
 
 
 def _alpaca(prompt: str, response: str, **more: str) -> dict[str, Any]:
@@ -63,6 +66,17 @@ LAYOUTS: dict[LayoutName, Layout] = {
         {"instruction": "text", "input": "text", "output": "text"},
         _alpaca("instruction", "output", query="input"),
         "LLaMA-Factory, Axolotl",
+    ),
+    "preference": Layout(
+        lambda prompt, chosen, rejected: {
+            "prompt": [_turn("user", prompt)],
+            "chosen": [_turn("assistant", chosen)],
+            "rejected": [_turn("assistant", rejected)],
+        },
+        dict.fromkeys(("prompt", "chosen", "rejected"), "turns:role,content"),
+        None,
+        "TRL's DPOTrainer and its other trainers of preferences",
+        of_pairs=True,
     ),
 }
 assert tuple(LAYOUTS) == get_args(LayoutName)

@@ -14,6 +14,7 @@ from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.opened import Opened
 from weak2wise.run.plan import Plan
 from weak2wise.telemetry.log import log
+from workers.scorers import StepMask
 
 
 async def conclude(plan: Plan, held: HeldFiles, work: Opened, began: float) -> Summary:
@@ -29,7 +30,7 @@ async def conclude(plan: Plan, held: HeldFiles, work: Opened, began: float) -> S
     files = {plan.file_of(step): step for step in plan.steps}
     shares = Shares()
     await held.write_in_thread(write_output_files, files, work.account, plan.failures, held.claim, shares.note)
-    suspicious = warnings(shares, work.counters.verdicts, masked=plan.config.params.scorer == "stepmask")
+    suspicious = warnings(shares, work.counters.verdicts, masked=issubclass(plan.scorer, StepMask))
     shortfalls = [found for rate in work.rates for found in rate.shortfalls()]
     shortfalls += [found for stage in work.stages for found in stage.shortfalls()]
     for text in shortfalls + suspicious:

@@ -41,7 +41,7 @@ from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
 from workers.method import METHOD
 from workers.prompts import Prompts
-from workers.scorers import scorer_named
+from workers.scorers import check_min_score, scorer_named
 
 GRACE_SECONDS = 2.0
 """How long to wait for answers in flight when a run is interrupted."""
@@ -97,6 +97,9 @@ class Engine:
             host.check(config)
         self._host = host or Host(config)
         self._owns_host = host is None
+        check_min_score(config, self._plan.scorer)
+        if self._plan.scorer.asks_logprobs:
+            self._host.check_logprobs(config.models.mweak)
         self.redact = message_redactor(self._host.secrets(config))
         """Removes this run's secrets from a text."""
         check_paths(config, given=questions is not None)

@@ -95,6 +95,10 @@ class Host:
             if getattr(config.engine, key) != getattr(self.config.engine, key):
                 raise ConfigError(f"engine.{key}: differs from the host's config; it holds for all runs on a host")
 
+    def check_logprobs(self, name: str) -> None:
+        """Check that an endpoint in use can say how likely a given text is. Raises ``ConfigError``."""
+        self._classes[name].check_logprobs(name, self.config.endpoints[name])
+
     async def open(self, name: str, log_file: Path) -> tuple[Endpoint, Model]:
         """An endpoint, opened by the first run that needs it, and its model that survives faults.
 

@@ -1,6 +1,7 @@
 """Wraps each role's endpoint in the run's own parts: journal, batches, drain, error rate."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from weak2wise.config import Config
 from weak2wise.llm.batch.batched import Batched
@@ -45,5 +46,6 @@ def wrap_models(
             cost=endpoint.cost,
             redact=endpoint.redact_answer,
             one_of_several=name in config.models.mstrong and len(config.models.mstrong) > 1,
+            check_logprobs=partial(endpoint.check_logprobs, name, config.endpoints[name]),
         )
     return models, list(rates.values())

@@ -36,16 +36,29 @@ def hint(steps: Sequence[str], level: int, n: int, rules: int = RULES) -> str:
 def exact_weights(n: int, *, beta: float, normalization: Normalization) -> tuple[int, ...]:
     """What surviving each of ``n`` mask levels adds to a score, as integers over one common denominator.
 
-    Sums of these compare exactly, where floating point may break a tie. ``beta`` counts as the decimal it is
-    written as.
+    Sums of these compare exactly, where floating point may break a tie.
     """
+    shares = exact_shares(n, beta=beta, normalization=normalization)
+    common = _common(shares)
+    return tuple(int(share * common) for share in shares)
+
+
+def least_worth(score: float, n: int, *, beta: float, normalization: Normalization) -> int:
+    """The least sum of ``exact_weights`` that is a score of at least this, which counts as the decimal it is."""
+    return math.ceil(Fraction(str(score)) * _common(exact_shares(n, beta=beta, normalization=normalization)))
+
+
+def exact_shares(n: int, *, beta: float, normalization: Normalization) -> list[Fraction]:
+    """What surviving each of ``n`` mask levels adds to a score. ``beta`` counts as the decimal it is written as."""
     share = Fraction(str(beta))
     z = 1 if normalization == "unit" or n == 1 else n - 1
     heavy = 0 if normalization == "reference" and n == 1 else 1
     exponents = [n - 1, *(n - level for level in range(1, n))]
-    weights = [share / n + (1 - share) * heavy * Fraction(1, 2**exponent) / z for exponent in exponents]
-    common = math.lcm(*(weight.denominator for weight in weights))
-    return tuple(int(weight * common) for weight in weights)
+    return [share / n + (1 - share) * heavy * Fraction(1, 2**exponent) / z for exponent in exponents]
+
+
+def _common(shares: Sequence[Fraction]) -> int:
+    return math.lcm(*(share.denominator for share in shares))
 
 
 def score(bits: Sequence[int | None], *, beta: float, normalization: Normalization) -> Score:
@@ -54,12 +67,16 @@ def score(bits: Sequence[int | None], *, beta: float, normalization: Normalizati
     A bit that is ``None`` was not needed: it counts as 1, and the score is an upper bound. ``reference`` divides the
     exponential part by n - 1, as the official code does; ``unit`` does not.
     """
-    n = len(bits)
-    if n == 0:
+    if not bits:
         return Score(score=0.0, s_list=(), savg=0.0, sew=0.0)
-    s_list, most = tuple(bits), [1 if bit is None else bit for bit in bits]
-    savg = sum(most) / n
-    weighted = sum(most[i] * 2.0 ** -(n - i) for i in range(1, n)) + most[0] * 2.0 ** -(n - 1)
-    z = 1 if normalization == "unit" else n - 1
-    sew = weighted / z if z else 0.0
+    s_list = tuple(bits)
+    savg, sew = averages([1 if bit is None else bit for bit in bits], normalization)
     return Score(score=beta * savg + (1 - beta) * sew, s_list=s_list, savg=savg, sew=sew, is_bound=None in s_list)
+
+
+def averages(successes: Sequence[float], normalization: Normalization) -> tuple[float, float]:
+    """S_avg and S_ew of the success at each mask level, a bit or a probability."""
+    n = len(successes)
+    weighted = sum(successes[i] * 2.0 ** -(n - i) for i in range(1, n)) + successes[0] * 2.0 ** -(n - 1)
+    z = 1 if normalization == "unit" else n - 1
+    return sum(successes) / n, weighted / z if z else 0.0

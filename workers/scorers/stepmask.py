@@ -10,8 +10,10 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any, Literal
 
+from weak2wise.config import Params
 from weak2wise.errors import RecordError
 from weak2wise.llm.model import Completion, Message, Prompt
 from weak2wise.telemetry.log import log_facts
@@ -19,7 +21,7 @@ from workers.context import Context
 from workers.fanout import fan_out, settled
 from workers.judge import Given
 from workers.records import Candidate, Score, Traced
-from workers.scorers.masking import exact_weights, hint, score
+from workers.scorers.masking import exact_shares, exact_weights, hint, least_worth, score
 from workers.scorers.race import Race
 from workers.scorers.scorer import Scorer
 from workers.scorers.votes import fewest, representative
@@ -45,11 +47,14 @@ class StepMask(Scorer):
     """
 
     label = "scored by masking"
+    ranking = "the highest score: it still guides the weak LLM when most of it is masked; then the shortest reasoning"
+    needs_steps = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         params = context.params
-        self._weights = self._weights_of(params.n_mask)
+        self._levels = self.levels(params)
+        self._weights = self._weights_of(self._levels)
         self.places = Places(context.free, votes=fewest({}, 0, params.majority), width=context.race_width)
 
     async def __call__(self, traced: Traced) -> list[Score]:
@@ -58,23 +63,63 @@ class StepMask(Scorer):
         Raises:
             RecordError: no attempt was answered, as every hint left the weak LLM no room.
         """
-        params = self.context.params
-        attempts = _Attempts(self.context, self.places, traced)
-        bits = await (self._race(attempts) if params.scoring == "race" else self._exhaust(attempts))
+        attempts = _Attempts(self.context, self.places, traced, self._levels)
+        raced = self.context.params.scoring == "race"
+        bits = await (self._race(attempts) if raced else self._exhaust(attempts))
         if attempts.rejected and not attempts.answered:
             raise attempts.rejected
-        return [score(row, beta=params.beta, normalization=params.ew_normalization) for row in bits]
+        return [self._score(row) for row in bits]
 
-    def rank(self, candidate: Candidate, score: Score) -> tuple[int, ...]:
+    @classmethod
+    def levels(cls, params: Params) -> int:
+        """How many mask levels are scored."""
+        return params.n_mask
+
+    @classmethod
+    def attempts(cls, params: Params) -> int:
+        """Each vote at each mask level."""
+        return cls.levels(params) * params.majority
+
+    def _score(self, bits: Bits) -> Score:
+        params = self.context.params
+        return score(bits, beta=params.beta, normalization=params.ew_normalization)
+
+    def rank(self, candidate: Candidate, score: Score) -> tuple[float, ...]:
         """The highest score, compared exactly; then the shortest reasoning.
 
         A candidate with a bit that the race did not ask for has lost, also where ``params.beta`` or ``params.n_mask``
         has changed since (``--resume force``): the bits are weighed by the number of levels that were scored.
         """
+        return score.is_bound, -self.worth(score), *self.length(candidate)
+
+    def reaches(self, score: Score) -> bool:
+        """Compared exactly."""
+        return self.worth(score) >= self._least(len(score.s_list))
+
+    @classmethod
+    def highest(cls, params: Params) -> Fraction | float:
+        """That of a trace that survives every mask."""
+        return sum(exact_shares(params.n_mask, beta=params.beta, normalization=params.ew_normalization))
+
+    def worth(self, score: Score) -> float:
+        """The score as an integer, in the unit of the weights; an unknown bit counts as 1.
+
+        Another scorer's, from before ``--resume force``, is taken as it is: a question's scores are all by one.
+        """
+        if not score.is_masked:
+            return score.score
         levels = len(score.s_list)
         weights = self._weights if levels == len(self._weights) else self._weights_of(levels)
-        worth = sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
-        return score.is_bound, -worth, *self.length(candidate)
+        return sum(weight for weight, bit in zip(weights, score.s_list, strict=True) if bit != 0)
+
+    def _least(self, levels: int) -> int:
+        """What a winner must be worth."""
+        params = self.context.params
+        if params.min_score is None:
+            return 0
+        if not levels:
+            return int(params.min_score > 0)
+        return least_worth(params.min_score, levels, beta=params.beta, normalization=params.ew_normalization)
 
     def _weights_of(self, levels: int) -> tuple[int, ...]:
         params = self.context.params
@@ -95,7 +140,16 @@ class StepMask(Scorer):
 
     async def _race(self, attempts: "_Attempts") -> list[Bits]:
         lengths = [self.length(candidate) for candidate in attempts.candidates]
-        race = Race(self._weights, lengths, attempts.masks)
+        keep = self.context.params.keep
+        race = Race(
+            self._weights,
+            lengths,
+            attempts.masks,
+            self._least(self._levels),
+            keep=1 if keep == "pairs" else keep,
+            texts=None if keep in (1, "pairs") else [c.normal.strip() for c in attempts.candidates],
+            worst=keep == "pairs",
+        )
         with self.places.race(attempts.row):
             asked = await self._run(race, attempts)
         counts = self.context.bits
@@ -191,12 +245,13 @@ class Places:
 class _Attempts:
     """The weak LLM's guided attempts at one question, and the bits that they result in."""
 
-    def __init__(self, context: Context, places: Places, traced: Traced) -> None:
+    def __init__(self, context: Context, places: Places, traced: Traced, levels: int) -> None:
         self.row = traced.row
         self.candidates = traced.candidates
         self._context = context
         self._places = places
         self._question = traced.question
+        self._levels = levels
         self._verdicts: Given = {}
         self._needed: defaultdict[Mask, asyncio.Event] = defaultdict(asyncio.Event)
         self._dropped: set[Mask] = set()
@@ -206,7 +261,7 @@ class _Attempts:
         """The last error of a hint that was too long."""
         first: dict[str, Mask] = {}
         self.masks = [
-            [first.setdefault(self._hint((c, level)), (c, level)) for level in range(context.params.n_mask)]
+            [first.setdefault(self._hint((c, level)), (c, level)) for level in range(levels)]
             if candidate.step_list
             else []
             for c, candidate in enumerate(traced.candidates)
@@ -266,7 +321,7 @@ class _Attempts:
         return int(verdict.correct)
 
     def _hint(self, mask: Mask) -> str:
-        return hint(self.candidates[mask[0]].step_list, mask[1], self._context.params.n_mask, self._context.rules)
+        return hint(self.candidates[mask[0]].step_list, mask[1], self._levels, self._context.rules)
 
     def _vote(self, mask: Mask) -> Callable[[int], Coroutine[Any, Any, Completion]]:
         """Makes the attempt of a vote, by its number."""

@@ -1,4 +1,4 @@
-"""One running vLLM engine. Only this module imports vLLM, in a thread, since that takes many seconds.
+"""One running vLLM engine. Only this module and ``arguments`` import vLLM, in a thread: that takes many seconds.
 
 Decisions:
 
@@ -6,66 +6,43 @@ Decisions:
 - Sampling defaults are the model's own (``generation_config.json``), as in ``vllm serve`` and in transformers;
   ``engine_args: {generation_config: vllm}`` turns that off. The temperature always comes from the method.
 - Prompts go through the engine's renderer, whose thread pool applies the chat template and tokenises.
+- A given text (``Prompt.continuation``) is tokenised by itself and put behind the prompt. vLLM computes its prefill
+  without the prefix cache, and must: with it, values depend on the order of requests (vllm#42019).
 - Engine processes are spawned, never forked: a fork would share our sockets and the lock on the work_dir.
-- On a CPU a per-request seed kills the engine when a prefill is chunked, so chunking is off there unless the user
-  asks for it; vLLM then makes ``max_num_batched_tokens`` at least ``max_model_len`` by itself.
-- On a CPU the engine computes in its own process, without vLLM's separate worker: the two wait for each other in busy
-  loops, which on a few cores costs a third of the throughput (``scripts/bench_scoring.py``).
-- On a CPU without AVX-512 the default type is float32: bfloat16, most models' own type, is several times slower there.
 """
 
 import asyncio
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-import torch
+from msgspec import UNSET
 from tokenizers import Tokenizer
 from vllm.config import VllmConfig
-from vllm.config.logging import LoggingConfig
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError, VLLMValidationError
-from vllm.inputs import TextPrompt
-from vllm.platforms import current_platform
-from vllm.renderers.params import ChatParams
+from vllm.inputs import TextPrompt, TokensPrompt
+from vllm.logprobs import FlatLogprobs
+from vllm.outputs import RequestOutput
+from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
-from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from weak2wise.config import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected, Transient
-from weak2wise.llm.model import Completion, Message, Prompt, Usage
+from weak2wise.llm.model import Completion, Logprobs, Message, Prompt, Usage
+from weak2wise.llm.vllm.arguments import engine_arguments
 from weak2wise.llm.vllm.detokenizer import texts
-from weak2wise.llm.vllm.engine_log import USER_CONFIGURES_LOGGING, EngineLog
+from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.guard import engine_processes, family, kill
 from weak2wise.llm.vllm.repetition import COPIES, LONGEST, SHORTEST, Repetition
-from weak2wise.telemetry.log import host_log
 
-NATIVE_ARGS = (
-    "dtype",
-    "quantization",
-    "kv_cache_dtype",
-    "revision",
-    "download_dir",
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "data_parallel_size",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "gpu_memory_utilization",
-    "enforce_eager",
-    "enable_prefix_caching",
-    "enable_chunked_prefill",
-    "trust_remote_code",
-)
 SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
 CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
 SEED_MASK = 2**63 - 1
@@ -74,56 +51,19 @@ DELIVERY = 16
 """Tokens that are delivered together: each delivery takes about 20 us, and a loop is noticed up to 15 tokens late."""
 REPETITION = RepetitionDetectionParams(min_pattern_size=SHORTEST, max_pattern_size=LONGEST, min_count=COPIES)
 """The rule of ``repetition.py`` in vLLM's own terms."""
-CPU_KV_BYTES = 4 * 2**30
+SCORING = SamplingParams(
+    temperature=0.0,
+    max_tokens=1,
+    prompt_logprobs=0,
+    flat_logprobs=True,
+    detokenize=False,
+    output_kind=RequestOutputKind.FINAL_ONLY,
+)
+"""Asks for the log-probability and rank of the prompt's own tokens, and for the one token that must be sampled."""
+LEAST_LOGPROB = -9999.0
+"""Stands for minus infinity, which JSON cannot hold, as in vLLM's own server."""
 GRACEFUL_SECONDS = 1.5
 """How long ``shutdown`` waits for the engine to end by itself; with killing it after that, under 3 s in all."""
-
-
-def _available_memory() -> int:
-    """Bytes that the kernel estimates are available without swapping."""
-    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(meminfo["MemAvailable"].split()[0]) * 1024
-
-
-def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that a CPU build needs beyond the user's."""
-    extra: dict[str, Any] = {}
-    if args.get("enable_chunked_prefill"):
-        host_log.warning(
-            "vllm.chunked_prefill_on_cpu", endpoint=name, hint="seeded requests can kill the engine; leave it out"
-        )
-    else:
-        extra["enable_chunked_prefill"] = False
-    if not {"distributed_executor_backend", "tensor_parallel_size", "pipeline_parallel_size"} & args.keys():
-        extra["distributed_executor_backend"] = UniProcExecutor
-    if "dtype" not in args and torch.backends.cpu.get_cpu_capability() == "AVX2":
-        extra["dtype"] = "float32"
-    sized = {"kv_cache_memory_bytes", "gpu_memory_utilization", "num_gpu_blocks_override"} & args.keys()
-    if not sized and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        extra["kv_cache_memory_bytes"] = min(CPU_KV_BYTES, _available_memory() // 4)
-    return extra
-
-
-def _engine_args(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> AsyncEngineArgs:
-    """The endpoint as vLLM's arguments; settings without a meaning here are logged and left out."""
-    args: dict[str, Any] = {"model": endpoint.model, "disable_log_stats": True, "use_tqdm_on_load": False}
-    if not USER_CONFIGURES_LOGGING:
-        args["logging_config"] = LoggingConfig(pylogging_config_file=str(engine_log.config_file()))
-    tokenizer = dict(endpoint.tokenizer_kwargs)
-    if tokenizer.pop("trust_remote_code", False):
-        args["trust_remote_code"] = True
-    if revision := tokenizer.pop("revision", None):
-        args["tokenizer_revision"] = revision
-    if tokenizer:
-        host_log.warning("vllm.tokenizer_kwargs_ignored", endpoint=name, keys=sorted(tokenizer))
-    native = {key: getattr(endpoint, key) for key in NATIVE_ARGS}
-    args |= {key: value for key, value in native.items() if value is not None}
-    args |= endpoint.engine_args
-    is_cpu = current_platform.is_cpu()
-    if endpoint.device not in (None, "auto") and endpoint.device.startswith("cpu") != is_cpu:
-        running_on = current_platform.device_type
-        host_log.warning("vllm.device_ignored", endpoint=name, device=endpoint.device, running_on=running_on)
-    return AsyncEngineArgs(**(args | _cpu_args(name, args) if is_cpu else args))
 
 
 def _one_line(error: BaseException) -> str:
@@ -141,6 +81,14 @@ def sequences(config: VllmConfig) -> int:
     parallel = config.parallel_config
     replicas = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
     return int(config.scheduler_config.max_num_seqs * max(1, replicas))
+
+
+class _Generated(NamedTuple):
+    """The last delivery of an answer, all its tokens, and why it ended."""
+
+    final: RequestOutput
+    tokens: list[int]
+    reason: str
 
 
 class EmbeddedEngine:
@@ -184,20 +132,34 @@ class EmbeddedEngine:
         return SamplingParams(**(self._sampling | own | self._delivery))
 
     async def _render(self, prompt: Prompt) -> Any:
-        """The prompt as token ids.
+        """The prompt as token ids. Raises ``Rejected`` if it is too long, and as ``_made``."""
+        renderer = self._llm.renderer
+        if self._endpoint.chat_template:
+            chat = [{"role": message.role, "content": message.content} for message in prompt.messages]
+            _, (rendered,) = await self._made(renderer.render_chat_async([chat], CHAT))
+        else:
+            text = "\n\n".join(message.content for message in prompt.messages)
+            (rendered,) = await self._made(renderer.render_cmpl_async([TextPrompt(prompt=text)]))
+        self._check_length(rendered["prompt_token_ids"])
+        return rendered
+
+    async def _tokens(self, text: str) -> list[int]:
+        """The tokens of a text, with none that marks its beginning or end. Raises as ``_made``."""
+        if not text:
+            return []
+        plain = TokenizeParams(max_total_tokens=self._max_model_len, add_special_tokens=False)
+        (rendered,) = await self._made(self._llm.renderer.render_cmpl_async([TextPrompt(prompt=text)], plain))
+        return list(rendered["prompt_token_ids"])
+
+    async def _made(self, rendering: Awaitable[Any]) -> Any:
+        """What the renderer returns.
 
         Raises:
-            Rejected: it is too long, or the chat template refuses it.
+            Rejected: the text is too long, or the chat template refuses it.
             EngineDied: the engine is being shut down, and its threads accept no more work.
         """
-        renderer = self._llm.renderer
         try:
-            if self._endpoint.chat_template:
-                chat = [{"role": message.role, "content": message.content} for message in prompt.messages]
-                _, (rendered,) = await renderer.render_chat_async([chat], CHAT)
-            else:
-                text = "\n\n".join(message.content for message in prompt.messages)
-                (rendered,) = await renderer.render_cmpl_async([TextPrompt(prompt=text)])
+            return await rendering
         except Exception as error:
             if self._closing:
                 raise await self._shut_down() from error
@@ -206,10 +168,10 @@ class EmbeddedEngine:
                 unit = "tokens" if error.parameter == "input_tokens" else "characters"
                 raise self._too_long(f"at least {error.value} {unit}") from error
             raise Rejected("bad_prompt", _one_line(error), endpoint=self._name) from error
-        tokens = len(rendered["prompt_token_ids"])
-        if tokens >= self._max_model_len:
-            raise self._too_long(f"{tokens} tokens")
-        return rendered
+
+    def _check_length(self, tokens: Sequence[int]) -> None:
+        if len(tokens) >= self._max_model_len:
+            raise self._too_long(f"{len(tokens)} tokens")
 
     def _too_long(self, size: str) -> Rejected:
         limit = f"the model's limit is {self._max_model_len} tokens for prompt and answer (max_model_len)"
@@ -224,7 +186,37 @@ class EmbeddedEngine:
             EngineDied: the engine is dead.
         """
         rendered = await self._render(prompt)
-        params = self._params(prompt, len(rendered["prompt_token_ids"]))
+        final, tokens, reason = await self._generate(rendered, self._params(prompt, len(rendered["prompt_token_ids"])))
+        before = final.prompt_token_ids or []
+        usage = Usage(len(before), len(tokens), final.num_cached_tokens or 0)
+        text = final.outputs[0].text if self._tokenizer is None else await self._text(before, tokens, reason)
+        return Completion(text=text, finish_reason=reason, usage=usage)
+
+    async def logprobs(self, prompt: Prompt) -> Completion:
+        """How likely each token of ``prompt.continuation`` is; raises as ``answer``, and cancels alike.
+
+        One token has to be sampled after it, which is thrown away.
+        """
+        assert prompt.continuation is not UNSET
+        given = prompt.continuation
+        rendered = await self._render(prompt)
+        # Without a chat template the answer follows as one more message does.
+        before = await self._tokens(given.after if self._endpoint.chat_template else f"\n\n{given.after}")
+        text = await self._tokens(given.text)
+        tokens = [*rendered["prompt_token_ids"], *before, *text]
+        self._check_length(tokens)
+        (whole,) = await self._made(self._llm.renderer.render_cmpl_async([TokensPrompt(prompt_token_ids=tokens)]))
+        final, sampled, _ = await self._generate(whole, SCORING)
+        found = cast("FlatLogprobs", final.prompt_logprobs)
+        values, ranks = found.logprobs[-len(text) :], found.ranks[-len(text) :]
+        if not text or len(values) < len(text) or any(map(math.isnan, values)):
+            raise Rejected("bad_prompt", "the model gave no log-probability of a token", endpoint=self._name)
+        logprobs = Logprobs([round(max(value, LEAST_LOGPROB), 6) for value in values], [rank or 0 for rank in ranks])
+        usage = Usage(len(tokens), len(sampled), final.num_cached_tokens or 0)
+        return Completion(text="", finish_reason="stop", usage=usage, logprobs=logprobs)
+
+    async def _generate(self, rendered: Any, params: SamplingParams) -> _Generated:
+        """What the engine makes of a rendered prompt; raises as ``answer``."""
         self._asked += 1
         arrived, final = Repetition(), None
         try:
@@ -251,9 +243,7 @@ class EmbeddedEngine:
             raise await self._shut_down()
         if reason not in {"stop", "length", "repetition"}:
             raise Transient("engine_error", "the engine gave the request up", endpoint=self._name)
-        usage = Usage(len(final.prompt_token_ids), len(tokens), final.num_cached_tokens or 0)
-        text = answer.text if self._tokenizer is None else await self._text(final.prompt_token_ids, tokens, reason)
-        return Completion(text=text, finish_reason=reason, usage=usage)
+        return _Generated(final, tokens, reason)
 
     async def _text(self, prompt: list[int], tokens: list[int], reason: str) -> str:
         assert self._tokenizer is not None
@@ -311,7 +301,7 @@ def open_engine(
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     try:
-        args = _engine_args(name, endpoint, engine_log)
+        args = engine_arguments(name, endpoint, engine_log)
         config = args.create_engine_config(UsageContext.LLM_CLASS)
     except Exception as error:
         raise ConfigError(f"model_endpoints.{name}: vLLM refuses it: {_one_line(error)}") from error

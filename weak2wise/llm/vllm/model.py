@@ -28,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from weak2wise.config import EngineOptions, VllmEndpoint
 from weak2wise.deadline import Deadline
@@ -185,6 +185,16 @@ class VllmModel(Endpoint):
         check_vllm(name, settings)
 
     @classmethod
+    def check_logprobs(cls, name: str, settings: VllmEndpoint) -> None:
+        """Check that no engine argument changes what vLLM gives as log-probabilities. Raises ``ConfigError``."""
+        at = f"model_endpoints.{name}.engine_args"
+        if settings.engine_args.get("kv_sharing_fast_prefill"):
+            raise ConfigError(f"{at}.kv_sharing_fast_prefill: leave it out; with it log-probabilities would be wrong")
+        mode = settings.engine_args.get("logprobs_mode", "raw_logprobs")
+        if mode not in ("raw_logprobs", "processed_logprobs"):
+            raise ConfigError(f"{at}.logprobs_mode: expected raw_logprobs for this params.scorer, found {mode!r}")
+
+    @classmethod
     def inspect(cls, name: str, settings: VllmEndpoint) -> Inspection:
         """Check whether the model exists, and whether it fits into this machine's GPUs. Blocks."""
         return inspect_model(name, settings)
@@ -251,7 +261,8 @@ class VllmModel(Endpoint):
             self.in_flight += 1
             self.meter.sent += 1
             try:
-                completion = await self._unless_silent(engine.answer(prompt))
+                asked = engine.answer if prompt.continuation is UNSET else engine.logprobs
+                completion = await self._unless_silent(asked(prompt))
             finally:
                 self.in_flight -= 1
                 drain.leave()

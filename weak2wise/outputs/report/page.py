@@ -30,7 +30,7 @@ def page(work: WorkDir) -> Iterator[str]:
     )
     yield _header(name, work, facts)
     yield "<main>"
-    yield f'<section class="grid">{_funnel(work, facts)}{_levels(facts)}{_scores(facts)}{_lengths(facts)}'
+    yield f'<section class="grid">{_funnel(work, facts)}{_levels(facts)}{_scores(work, facts)}{_lengths(facts)}'
     yield f"{_wins(work, facts)}{_cuts(facts)}</section>"
     yield tables.tokens(work, facts)
     yield tables.slowest(work, facts)
@@ -124,7 +124,7 @@ def _levels(facts: Facts) -> str:
     return _card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
 
 
-def _scores(facts: Facts) -> str:
+def _scores(work: WorkDir, facts: Facts) -> str:
     if not facts.scores:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
@@ -136,6 +136,7 @@ def _scores(facts: Facts) -> str:
     if facts.candidate_scores:
         note += f", of {others} {median(facts.candidate_scores):.3f}"
     note += f"; of {facts.bounds:,} other losers only an upper bound is known." if facts.bounds else "."
+    note += f" The winner has {line(work.scorer.ranking, 200)}."
     return _card("Scores", drawn + charts.legend(names), note)
 
 

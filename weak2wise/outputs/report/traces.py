@@ -1,5 +1,8 @@
 """Golden traces as HTML: question, mask levels of every candidate, the winner's steps, its reasoning and the cut."""
 
+import operator
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from weak2wise.ledger.outcomes import Done, RowStatus
@@ -8,19 +11,29 @@ from weak2wise.outputs.report.facts import Facts
 from weak2wise.outputs.report.text import answer, escape, line, prose, title
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer
+from workers.scorers import Scorer, explained
 
 SAMPLE = 24
 _STEPS = 40
 
 
 def sample(facts: Facts) -> list[int]:
-    """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest."""
-    ranked = sorted(range(len(facts.rows)), key=facts.rows.__getitem__)
-    ranked.sort(key=facts.scores.__getitem__, reverse=True)  # equal scores stay in the order of the rows
-    if len(ranked) > SAMPLE:
-        ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
-    return [facts.rows[at] for at in ranked]
+    """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest.
+
+    Equal scores are in the order of their rows. Nothing is kept for every row but its score.
+    """
+    count = min(SAMPLE, len(facts.rows))
+    ranks = [at * (len(facts.rows) - 1) // max(1, count - 1) for at in range(count)]
+    ranked = sorted(facts.scores, reverse=True)
+    scores = [ranked[rank] for rank in ranks]
+    better = {score: bisect_left(ranked, -score, key=operator.neg) for score in scores}
+    del ranked
+    alike = {score: array("I") for score in scores}
+    for row, score in zip(facts.rows, facts.scores, strict=True):
+        if score in alike:
+            alike[score].append(row)
+    in_order = {score: array("I", sorted(rows)) for score, rows in alike.items()}
+    return [in_order[score][rank - better[score]] for rank, score in zip(ranks, scores, strict=True)]
 
 
 def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
@@ -47,7 +60,7 @@ def evidence(score: Score, scorer: type[Scorer]) -> str:
     """A score's evidence on one line: cells for Step-Mask, otherwise the scorer's explanation."""
     if score.is_masked:
         return charts.cells(score.s_list)
-    return f'<span class="quiet">{line(scorer.explain(score), 80)}</span>'
+    return f'<span class="quiet">{line(explained(scorer, score), 80)}</span>'
 
 
 def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
@@ -76,18 +89,21 @@ def _step(step: str) -> str:
 
 
 def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
-    items = []
+    items, others = [], golden.kept[1:]
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = (candidate.m_strong, candidate.sample) == (golden.winner.m_strong, golden.winner.sample)
+        kept = any((k.candidate.m_strong, k.candidate.sample) == (candidate.m_strong, candidate.sample) for k in others)
         bound = "at most " if score.is_bound else ""
         items.append(
             f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{bound}{score.score:.3f} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
             f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
-            f"{' · <strong>wins</strong>' if won else ''}</span></li>"
+            f"{' · <strong>wins</strong>' if won else ' · kept' if kept else ''}</span></li>"
         )
     cells = "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
-    return f'<h3>Candidates</h3>{cells if golden.score.is_masked else ""}<ul class="candidates">{"".join(items)}</ul>'
+    ranking = f"<p class=quiet>The winner has {line(scorer.ranking, 200)}.</p>"
+    shown = cells if golden.score.is_masked else ""
+    return f'<h3>Candidates</h3>{ranking}{shown}<ul class="candidates">{"".join(items)}</ul>'
 
 
 def _reasoning(golden: Golden) -> str:
