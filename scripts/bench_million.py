@@ -161,6 +161,7 @@ def _run(tree: Path, folder: Path, *arguments: str, until: Any = None) -> str:
                 peak, used = _so_far(process.pid)
                 seconds = time.monotonic() - began
                 reached = f"first request after {seconds:.1f} s, {used:.1f} s of CPU, {peak:.0f} MiB; all "
+                print(f"  {reached}follows", flush=True)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began

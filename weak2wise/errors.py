@@ -11,7 +11,8 @@ There are exactly three groups:
     Something that only the user can fix: a rejected key, spent credit, a full disk. The whole run stops at once
     and can be resumed. Exit 3.
 
-Anything else that escapes is a bug; it stops the run too, with its traceback in ``run.log``.
+Anything else that escapes is a bug; it stops the run too, with its traceback in ``run.log``. ``Parked`` is no error: it
+ends the work on a row whose calls wait in a batch, until their answers are there.
 
 ``Kind`` is the one list of what a record can fail for: the words in ``failed.jsonl``, in the totals and behind
 ``retry-failed --kind``.

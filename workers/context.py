@@ -29,6 +29,8 @@ class Context:
     """The questions of evaluation sets, which are to be dropped."""
     free: Callable[[], int] | None = None
     """How many more attempts an embedded weak LLM could make at this moment; ``None`` where attempts are paid for."""
+    batched: bool = False
+    """Whether the weak LLM answers in batches: then no call should wait for the answer of another one."""
     race_width: int | None = None
     """How many mask levels a race asks at once; ``None``: as many as ``free`` suggests."""
     bits: Counter[str] = field(default_factory=Counter)

@@ -131,11 +131,11 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 async def test_records_are_read_one_at_a_time(tmp_path: Path) -> None:
-    """Two megabytes of reasoning; reading holds a small part of it."""
+    """Ten megabytes of reasoning; reading holds a part of it."""
     async with serve(trace_chars=60_000) as server:
         params = weak2wise.Params(n_mask=1, judge_mode="rule", skip_filter=True, samples_per_model=1)
         config = config_at(server.base_url, params=params)
-        run = await weak2wise.asynthesize(questions(40), config, work_dir=tmp_path)
+        run = await weak2wise.asynthesize(questions(160), config, work_dir=tmp_path)
     tables: list[Iterator[Any]] = [run.candidates(), run.scores(), run.golden()]
     tracemalloc.start()
     try:
@@ -144,6 +144,6 @@ async def test_records_are_read_one_at_a_time(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     size = sum(path.stat().st_size for path in (tmp_path / "ledger" / "generate").glob("*.jsonl"))
-    assert held == 120
-    assert size > 1_500_000
+    assert held == 480
+    assert size > 10_000_000
     assert peak < size / 3

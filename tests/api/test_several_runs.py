@@ -33,7 +33,9 @@ async def test_runs_at_once_have_each_a_complete_log_and_status_of_their_own(tmp
         assert [end.row for end in run.dropped()] == rows
         log = events(run.work_dir)
         assert [log[0]["event"], log[-1]["event"]] == ["run.started", "run.finished"]
-        assert names(run.work_dir) == {"run.started": 1, "record.dropped": len(rows), "run.finished": 1}
+        counts = names(run.work_dir)
+        del counts["progress"]  # there is one if the machine is slow
+        assert counts == {"run.started": 1, "record.dropped": len(rows), "run.finished": 1}
         assert log[0]["output"] == str(run.work_dir / "finetune.jsonl")
         assert sorted(event["row"] for event in log if "row" in event) == rows
 

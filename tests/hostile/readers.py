@@ -17,6 +17,8 @@ from weak2wise.dataset.json_text import array
 from weak2wise.dataset.raw import Written
 from weak2wise.dataset.rows import parse_row
 from weak2wise.ledger.reading import Damage
+from weak2wise.llm.batch.requests_file import Asker
+from weak2wise.llm.batch.results import read_result
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.http.error_mapping import error_for
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
@@ -145,7 +147,22 @@ def _located(reference: str) -> Reader:
 
 _PREFIX = "A first sentence. "
 
+
+def _result(text: str) -> None:
+    """A line of results, as a whole and in each of its parts."""
+    body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    lines = (
+        {"custom_id": text, "response": {"status_code": 200, "body": body}},
+        {"custom_id": "c", "response": {"status_code": 400, "body": {"error": {"message": text, "code": text[:100]}}}},
+        {"custom_id": "c", "error": {"message": text, "code": text[:100]}},
+    )
+    for line in (*map(msgspec.json.encode, lines), text.encode(errors="replace")):
+        if read := read_result(line, "e"):
+            Asker.of(read[0])
+
+
 READERS: Mapping[str, Reader] = {
+    "a line of a batch's results": _result,
     "a final answer": find_final,
     "a missing answer": has_no_answer,
     "an attempt in brief": in_brief,

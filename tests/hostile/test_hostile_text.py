@@ -41,7 +41,7 @@ WINDOW = {
 
 NOT_HOSTILE = {
     "weak2wise/commands/say.py": "the user's own command line",
-    "weak2wise/config/endpoints.py": "keys of the user's own config",
+    "weak2wise/config/openai_endpoint.py": "keys of the user's own config",
     "weak2wise/config/prices.py": "hours in the user's own config",
     "weak2wise/config/section.py": "messages about the user's own config",
     "weak2wise/ledger/files.py": "names of files, of 255 bytes at most",

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from hypothesis import given, strategies as st
 
 from tests.browser import opened
 from tests.engine_runs import finish, lines, rewrite
 from tests.finished_run import FinishedRun, command
+from weak2wise.ledger.account import Totals
+from weak2wise.outputs.report.facts import Facts
+from weak2wise.outputs.report.traces import SAMPLE, sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -197,3 +201,16 @@ def test_a_run_that_was_stopped_is_shown_as_it_stands(
         assert "stopped" in view.page.inner_text("header")
     assert (tiles["emitted"], tiles["unfinished"]) == (len(finished.emitted) - 1, 1)
     assert tiles.pop("questions") == sum(tiles.values()) == 22
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from([0.0, 0.25, 0.5, 1.0])), unique_by=lambda pair: pair[0]))
+def test_the_sample_is_spread_from_the_best_score_to_the_worst_and_equal_scores_go_by_row(
+    golden: list[tuple[int, float]],
+) -> None:
+    facts = Facts(totals=Totals(rows=0, emitted=0, dropped={}, failed={}, unfinished=0), whole=True, through={})
+    facts.rows.extend(row for row, _ in golden)
+    facts.scores.extend(score for _, score in golden)
+    ranked = [row for row, _ in sorted(golden, key=lambda pair: (-pair[1], pair[0]))]
+    if len(ranked) > SAMPLE:
+        ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
+    assert sample(facts) == ranked

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
@@ -283,6 +284,19 @@ async def test_votes_that_agree_leave_out_the_last_one() -> None:
     await scored_all(weak, step_mask(weak, votes=3, scoring="exhaustive"), [letters()])
     votes = Counter("aaaa" in shown(prompt) for prompt in weak.asked)
     assert votes == {True: 6 * 2, False: 6 * 3}
+
+
+async def test_all_votes_are_asked_for_at_once_where_answers_come_in_batches() -> None:
+    """A second round might take another day."""
+    weak = FirstIsBest(100)
+    context = step_mask(weak, votes=3, scoring="exhaustive", embedded=False).context
+    scoring = asyncio.create_task(StepMask(replace(context, batched=True))(letters()))
+    await settle()
+    assert len(weak.under_way) == 2 * 6 * 3
+    for future in list(weak.under_way):
+        future.set_result(None)
+    await scoring
+    assert len(weak.asked) == 2 * 6 * 3
 
 
 def test_a_trace_that_lost_under_earlier_settings_does_not_win_under_the_present_ones() -> None:

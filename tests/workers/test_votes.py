@@ -105,6 +105,15 @@ async def test_a_failed_vote_fails_them_all_only_where_it_might_have_mattered(
         await voters.chosen()
 
 
+@given(finals)
+async def test_where_answers_come_in_batches_there_is_one_round_with_the_same_result(answers: Finals) -> None:
+    voters = Voters(answers)
+    completion = await representative(voters, len(answers), lambda: not voters.asked, at_once=True)
+    assert completion is not None
+    assert completion.finish_reason == str(majority(answers) if len(answers) > 1 else 0)
+    assert voters.asked == list(range(len(answers)))
+
+
 async def test_votes_that_are_not_wanted_any_more_are_not_asked_for() -> None:
     voters = Voters(["A", "B", "A"])
     assert await representative(voters, 3, lambda: not voters.asked) is None

@@ -5,7 +5,7 @@ last one's. The blocks read last are kept for that.
 """
 
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from weak2wise.ledger.places import place_of
@@ -19,8 +19,7 @@ class Blocks:
     """Lines of a folder of shards, for one pass while nothing is appended to them."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._block = lru_cache(_KEPT)(self._read)
+        self._block = lru_cache(_KEPT)(partial(_read, folder))
 
     def line(self, location: int) -> bytes:
         """The line at a location, with its line break, if it has one. Blocks; raises ``OSError``."""
@@ -35,9 +34,10 @@ class Blocks:
             number, begin = number + 1, 0
         return b"".join(parts)
 
-    def _read(self, shard: int, number: int) -> bytes:
-        fd = os.open(shard_path(self._folder, shard), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.pread(fd, _BLOCK, number * _BLOCK)
-        finally:
-            os.close(fd)
+
+def _read(folder: Path, shard: int, number: int) -> bytes:
+    fd = os.open(shard_path(folder, shard), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, _BLOCK, number * _BLOCK)
+    finally:
+        os.close(fd)

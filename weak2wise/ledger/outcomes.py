@@ -166,20 +166,23 @@ class Ledger(Generic[T]):
         self._shards.lines(lambda _, line: self._decoder.decode(line), on_damage)
 
     def _take(self, shard: int, columns: Columns) -> None:
-        rows: Sequence[int] = columns["row"]
-        if not rows:
-            return
         known = [self._numbered(text) for text in columns.texts]
-        self._make_room(max(rows))
+        try:
+            self._put(shard, columns, known)
+        except IndexError:
+            self._make_room(max(columns["row"]))
+            self._put(shard, columns, known)
+
+    def _put(self, shard: int, columns: Columns, known: Sequence[int]) -> None:
         locations, numbers = self._locations, self.numbers
-        for row, text, location in zip(rows, columns["ending"], columns.locations(shard), strict=False):
+        for row, text, location in zip(columns["row"], columns["ending"], columns.locations(shard), strict=False):
             locations[row] = location
             numbers[row] = known[text]
 
     def _count(self) -> None:
         self.tally.clear()
-        for number, count in Counter(self.numbers).items():
-            self.tally[self.endings[number].status] += count
+        for status in RowStatus:
+            self.tally[status] = self.are(status).count(1)
 
     def _note(self, row: int, ending: str, location: int) -> None:
         number = self._numbered(ending)
@@ -211,6 +214,8 @@ class Ledger(Generic[T]):
     def are(self, status: RowStatus) -> bytes:
         """By row, 1 if it has this status."""
         table = bytes(ending.status is status for ending in self.endings)
+        if self.numbers.itemsize == 1:
+            return self.numbers.tobytes().translate(table.ljust(256, b"\0"))
         return bytes(map(table.__getitem__, self.numbers))
 
     def read(self, row: int) -> Outcome[T]:

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,8 @@ class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
+_SWAPPED = bytes([1, 0]) + bytes(range(2, 256))
+"""Makes 1 of 0 and 0 of 1."""
 _EMPTY = array("Q")
 
 
@@ -73,19 +74,18 @@ class Journal:
         sums: Sums = {}
 
         def take(shard: int, lines: Columns) -> None:
-            over = []
+            needed = []
             for asker, (role, _) in enumerate(askers(lines)):
                 try:
-                    over.append(past(role))
+                    needed.append(past(role).translate(_SWAPPED))
                 except ValueError as error:
                     raise self._shards.damaged(shard, lines["asker"].index(asker), str(error)) from None
             add_up(sums, lines)
-            needed = [not is_over for is_over in select(lines, over, missing=0)]
-            facts = (lines[name] for name in ("row", "answered", "short"))
-            found = zip(*facts, lines.locations(shard), strict=False)
-            for row, answered, short, location in compress(found, needed):
-                if answered:
-                    self._note(row, short, location)
+            if chosen := select(lines, needed, missing=1):
+                locations = list(lines.locations(shard))
+                for number, receipt in zip(chosen, receipts(lines, chosen), strict=True):
+                    if receipt.answered:
+                        self._note(receipt.row, receipt.short, locations[number])
 
         self._shards.open(take)
         self.spent = {(role, endpoint): spent for (role, endpoint, _), spent in sums.items()}

@@ -1,7 +1,6 @@
 """What the lines of the journal cost, without their texts: what its index keeps of each line, and sums of that."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import compress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -136,19 +135,25 @@ def askers(lines: Columns) -> list[tuple[str, str]]:
     return list(map(asker_of, lines.texts))
 
 
-def receipts(lines: Columns, chosen: Sequence[int] | None = None) -> Iterator[Receipt]:
-    """The receipt of each line; ``chosen``: only of lines for which it has something else than 0."""
-    columns = (lines[name] for name in Receipt._fields)
-    some = columns if chosen is None else (compress(column, chosen) for column in columns)
-    for row, asker, *others in zip(*some, strict=True):
+def receipts(lines: Columns, chosen: Iterable[int] | None = None) -> Iterator[Receipt]:
+    """The receipt of each line; ``chosen``: of the lines with these numbers."""
+    columns = [lines[name] for name in Receipt._fields]
+    facts = zip(*columns, strict=True) if chosen is None else ([c[number] for c in columns] for number in chosen)
+    for row, asker, *others in facts:
         yield Receipt(row, lines.texts[asker], *others)
 
 
 def select(lines: Columns, by_row: Sequence[bytes], missing: int) -> list[int]:
-    """What a table says of each line's row: the table of its asker. ``missing``: what of rows that are not in it."""
-    size = max(lines["row"], default=0) + 1
-    padded = [table.ljust(size, bytes([missing])) for table in by_row]
-    return [padded[asker][row] for row, asker in zip(lines["row"], lines["asker"], strict=True)]
+    """The numbers of the lines for whose row the table of its asker has something else than 0.
+
+    ``missing``: what of rows that are not in the table.
+    """
+    pairs = zip(lines["row"], lines["asker"], strict=True)
+    try:
+        return [number for number, (row, asker) in enumerate(pairs) if by_row[asker][row]]
+    except IndexError:
+        size = max(lines["row"]) + 1
+        return select(lines, [table.ljust(size, bytes([missing])) for table in by_row], missing)
 
 
 MISSING = 255
@@ -168,10 +173,13 @@ def add_up(sums: Sums, lines: Columns, classes: Callable[[str], bytes] | None = 
         sums.setdefault((role, endpoint, 0), Spent()).add_all(spent)
     if classes is None:
         return
-    of_lines = select(lines, [classes(role) for role, _ in known], MISSING)
+    by_row = [classes(role) for role, _ in known]
+    chosen = select(lines, by_row, MISSING)
     others: Sums = {}
-    for number, receipt in zip(filter(None, of_lines), receipts(lines, of_lines), strict=True):
-        others.setdefault((*asker_of(receipt.asker), number), Spent()).add(receipt)
+    for at, receipt in zip(chosen, receipts(lines, chosen), strict=True):
+        asker, table = known[lines["asker"][at]], by_row[lines["asker"][at]]
+        number = table[receipt.row] if receipt.row < len(table) else MISSING
+        others.setdefault((*asker, number), Spent()).add(receipt)
     for (role, endpoint, number), part in others.items():
         sums.setdefault((role, endpoint, number), Spent()).add_all(part)
         sums[role, endpoint, 0].add_all(part, sign=-1)

@@ -5,7 +5,6 @@ left, less what these have cost already. It is known from ``KNOWN_FROM`` questio
 """
 
 from collections.abc import Mapping
-from itertools import zip_longest
 
 from msgspec import Struct, structs
 
@@ -43,6 +42,8 @@ class Spending(Struct, frozen=True):
 
 _DONE, _DROPPED, _OTHERS = range(3)
 """The classes of rows: a role's last step has done them, they were dropped before, or neither."""
+_CLASSES = bytes([_OTHERS, _DONE, _DROPPED, _DONE]).ljust(256, b"\0")
+"""The class by whether a row is done (1) and dropped (2)."""
 
 
 class _Role:
@@ -62,8 +63,8 @@ def spending(work: WorkDir) -> Spending:
     def classes(name: str) -> bytes:
         steps = roles.setdefault(name, _Role(work.through, name)).steps
         done = work.steps[steps[-1]].are(RowStatus.DONE) if steps else b""
-        pairs = zip_longest(done, dropped, fillvalue=0)
-        return bytes(_DONE if is_done else _DROPPED if is_dropped else _OTHERS for is_done, is_dropped in pairs)
+        both = int.from_bytes(done, "little") | int.from_bytes(dropped, "little") << 1
+        return both.to_bytes(max(len(done), len(dropped)), "little").translate(_CLASSES)
 
     spent: dict[tuple[str, str], Spent] = {}
     for (name, endpoint, number), part in work.journal.sums(classes).items():

@@ -132,6 +132,10 @@ class WorkDir:
 
     def totals(self) -> tuple[Totals, bool]:
         """Rows by state, and whether ``rows`` counts the whole input; if not, it counts the rows begun. Blocks."""
+        return self._totals
+
+    @cached_property
+    def _totals(self) -> tuple[Totals, bool]:
         account, known = self.account.up_to(self.through[-1]), self.rows_known()
         return account.totals(max(known or 0, account.begun())), known is not None
 

@@ -87,6 +87,7 @@ def build_stages(
         rules=rules,
         overlap=overlap,
         free=weak.free if weak.embedded else None,
+        batched=config.endpoints[config.models.mweak].batched,
         race_width=config.engine.race_width,
     )
     scorer = scorer_named(config.params.scorer)(context)

@@ -291,7 +291,7 @@ class _Attempts:
         try:
             with log_facts(**call):
                 votes, wanted = context.params.majority, lambda: mask not in self._dropped
-                chosen = await representative(self._vote(mask), votes, wanted, context.rules)
+                chosen = await representative(self._vote(mask), votes, wanted, context.rules, at_once=context.batched)
         except RecordError as error:
             if error.kind != "context_overflow":
                 raise

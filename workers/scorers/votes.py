@@ -17,7 +17,12 @@ from workers.rules import RULES
 
 
 async def representative(
-    ask: Callable[[int], Coroutine[Any, Any, Completion]], votes: int, wanted: Callable[[], bool], rules: int = RULES
+    ask: Callable[[int], Coroutine[Any, Any, Completion]],
+    votes: int,
+    wanted: Callable[[], bool],
+    rules: int = RULES,
+    *,
+    at_once: bool = False,
 ) -> Completion | None:
     """The attempt that represents all votes; ``None`` if it is not wanted any more before that is certain.
 
@@ -26,6 +31,7 @@ async def representative(
         votes: how many there are at most.
         wanted: says before each round of votes whether to go on.
         rules: the version by which final answers are found.
+        at_once: ask for all votes in one round: where answers come in batches, a second one may take a day.
 
     Raises:
         RecordError: the first failure in order, if the other votes do not make it certain. All have ended by then.
@@ -37,7 +43,10 @@ async def representative(
     failures: list[RecordError] = []
     finals: dict[int, str | None] = {}
     asked = 0
-    while (number := certain(finals, votes)) is None and (more := fewest(finals, asked, votes)):
+    while (number := certain(finals, votes)) is None:
+        more = votes - asked if at_once else fewest(finals, asked, votes)
+        if not more:
+            raise failures[0]
         if not wanted():
             return None
         numbers = range(asked, asked + more)
@@ -47,8 +56,6 @@ async def representative(
                 failures.append(attempt)
             else:
                 attempts[vote], finals[vote] = attempt, spelled_answer(attempt.text, rules)
-    if number is None:
-        raise failures[0]
     return attempts[number]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from tests.engine_runs import lines
 from tests.llm.batch.runs import (
     BATCH,
     QUESTIONS,
@@ -144,3 +145,14 @@ async def test_two_runs_on_one_host_do_not_mix_their_batches(tmp_path: Path) -> 
         assert {line.asked for line in server.batches.lines.values()} == {2}  # each run asks the same, for itself
     outputs = {(tmp_path / name / "out.jsonl").read_bytes() for name in ("one", "two")}
     assert len(outputs) == 1
+
+
+async def test_the_rows_that_need_no_batch_go_all_the_way_while_the_others_wait(tmp_path: Path) -> None:
+    async with served(seconds=3.0) as server:
+        running = asyncio.create_task(run(write(tmp_path, server.base_url, {"after": 3})))
+        await until(lambda: any((tmp_path / "work" / "ledger" / "sft").glob("*.jsonl")))
+        emitted = tmp_path / "work" / "ledger" / "sft" / "00000.jsonl"
+        await until(lambda: len(lines(emitted)) == 3)
+        assert {batch.status for batch in server.batches.batches} <= {"validating", "in_progress"}
+        summary = await running
+    assert summary.totals.emitted == QUESTIONS

@@ -20,6 +20,7 @@ from weak2wise.llm.cost import Reservation
 from weak2wise.llm.errors import ModelError, RateLimited, Transient
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.model import Prompt
+from weak2wise.llm.retry import MOST_RATE_LIMITED
 from weak2wise.telemetry.log import log
 
 MOST_FRUITLESS = 3
@@ -43,6 +44,8 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._attempts: Counter[Request] = Counter()
         """How often a request has really failed."""
+        self._limited: Counter[Request] = Counter()
+        """How often one was refused as too much at once."""
         self._stragglers: set[Request] = set()
         """To be asked by ordinary calls, as their batch took too long."""
         self._fruitless = 0
@@ -197,13 +200,16 @@ class Batcher:
         """Whether a request that failed goes into the next batch. If not, the row gets the error."""
         request = (asker.row, asker.key)
         if isinstance(error, RateLimited):
-            return True
+            self._limited[request] += 1
+            if self._limited[request] < MOST_RATE_LIMITED:
+                return True
         if isinstance(error, Transient):
             self._attempts[request] += 1
             error.attempts = self._attempts[request]
             if self._attempts[request] <= self._sender.settings.max_retries:
                 return True
         self._attempts.pop(request, None)
+        self._limited.pop(request, None)
         self.parts.outstanding.fail(asker.row, asker.key, error)
         return False
 
@@ -212,7 +218,7 @@ class Batcher:
         if fetched.answered or fetched.known:
             self._fruitless, self._pause, self._closed_until = 0, 0.0, 0.0
             self._room += 1
-        elif fetched.too_much:
+        elif fetched.too_much or (fetched.errors and all(isinstance(e, RateLimited) for e in fetched.errors.values())):
             self._wait_for_room(state)
         elif not fetched.errors:
             self._fruitless += 1

@@ -100,7 +100,8 @@ class Batches:
         except RunStopped as stop:
             if not self._drain.started and self._drain.under_way:
                 log.warning("run.stopping", why=str(stop)[:300], waiting_for=self._drain.under_way, at_once="Ctrl-C")
-            await self._drain.drain(PAID_ANSWERS_SECONDS)
+            lost = isinstance(stop, DiskError)  # no answer can be stored any more
+            await self._drain.drain(0 if lost else PAID_ANSWERS_SECONDS)
             raise
 
     async def run(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import structs
 
+from weak2wise.config.batch import seconds_of
 from weak2wise.errors import RecordError, RunStopped
 from weak2wise.llm.batch.fetching import Fetched, Fetching
 from weak2wise.llm.batch.record import BatchState
@@ -30,6 +31,8 @@ LOOKS = 5
 """In that time, and before something that is not there counts as gone."""
 FILES_SECONDS = 30.0
 """How long the ids of result files may take after the end of a batch."""
+SHOWN_STEPS = 100
+"""So many lines at most say how many requests of a batch are worked off."""
 GRACE = 0.1
 """The part of its window by which a batch may be late before it is cancelled."""
 TOO_MUCH = frozenset({"token_limit_exceeded"})
@@ -62,7 +65,7 @@ class Course:
         self._parts = sender.parts
         self._poll = sender.batch.poll_seconds
         self._fresh = fresh
-        self._cancelled = False
+        self._cancelled_for: set[str] = set()
         self._tried_at = 0.0
         self._file = file_of(self._parts.work_dir, state.key)
 
@@ -91,11 +94,11 @@ class Course:
             self._parts.ending.add(self.state.key)
             stop = await self._fetch(remote)
             fetched()
+        if stop:
+            raise stop  # the next start deletes its files
         if self.state.stage == "fetched":
             await self._clean_up()
             self._parts.ending.discard(self.state.key)
-        if stop:
-            raise stop
 
     async def _note(self, **changes: Any) -> None:
         self.state = structs.replace(self.state, at=time.time(), **changes)
@@ -185,27 +188,44 @@ class Course:
                     return None
                 await asyncio.sleep(self._poll)
                 continue
-            if (remote.word, remote.done, remote.results) != (self.state.status, self.state.done, self.state.results):
+            if self._tells_more(remote):
                 await self._note(status=remote.word, done=remote.done, results=remote.results)
             if remote.is_final:
                 ended_at = min(ended_at, time.time())
-                if remote.results or remote.word == "failed" or time.time() - ended_at > FILES_SECONDS:
+                if remote.is_all_there or remote.word == "failed" or time.time() - ended_at > FILES_SECONDS:
                     return remote
-            elif (late := self._late or self._overdue) and not self._cancelled:
-                self._cancelled = await persistently(
-                    lambda: self._provider.cancel(self.state.batch_id), "cancel of a batch"
-                )
-                log.warning(
-                    "batch.late", endpoint=self._sender.name, batch=self.state.batch_id, cancelled=self._cancelled
-                )
-                if not (self._cancelled or remote.is_known) and late:
-                    return remote  # it has ended, in a status that nobody knows
+            elif await self._cancelled_late(remote):
+                return remote
             await asyncio.sleep(self._poll)
+
+    def _tells_more(self, remote: RemoteBatch) -> bool:
+        """Whether it is worth a line of the record."""
+        more = abs(remote.done - self.state.done)
+        known = self.state.status, self.state.results
+        return (remote.word, remote.results) != known or more * SHOWN_STEPS >= max(1, self.state.requests)
+
+    async def _cancelled_late(self, remote: RemoteBatch) -> bool:
+        """Cancel a batch that takes too long; returns whether it has ended, in a status that nobody knows."""
+        for reason, holds in (("finish_by", self._late), ("window", self._overdue)):
+            if holds and reason not in self._cancelled_for:
+                self._cancelled_for.add(reason)
+                accepted = await persistently(lambda: self._provider.cancel(self.state.batch_id), "cancel of a batch")
+                log.warning(
+                    "batch.late",
+                    endpoint=self._sender.name,
+                    batch=self.state.batch_id,
+                    status=remote.word,
+                    why=reason,
+                    cancelled=accepted,
+                )
+                if not (accepted or remote.is_known):
+                    return True
+        return False
 
     @property
     def _overdue(self) -> bool:
         """Whether it should have ended by itself long ago."""
-        window = self._sender.batch.window_seconds
+        window = seconds_of(self.state.window, "window")
         return time.time() - self.state.sent > window + max(GRACE * window, LOOKS * self._poll)
 
     def _check_account(self) -> None:
@@ -232,7 +252,10 @@ class Course:
                 effect="deleted or too old: all that is not in the journal is asked for again",
             )
         fetching = Fetching(self._sender, self.state, asked)
-        found = await fetching.read(remote.results if remote else ())
+        files = remote.results if remote else ()
+        found = await fetching.read(files)
+        if found.left and remote and remote.word == "completed":
+            found = await fetching.read(files)  # a reply that was cut short may look whole
         if remote and remote.troubles:
             self._note_troubles(remote.troubles, asked, found)
         stop: RunStopped | None = None

@@ -20,7 +20,7 @@ READY_SECONDS = 2.0
 """Seconds between two looks whether an uploaded file is ready."""
 PAGE = 100
 """Batches on one page of the listing."""
-MOST_PAGES = 200
+MOST_PAGES = 1000
 METADATA = "weak2wise"
 """The key under which a batch's own name is kept in its metadata."""
 _FINAL = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
@@ -90,6 +90,13 @@ class RemoteBatch(Struct):
     def results(self) -> tuple[str, ...]:
         """The files of results: the answers, then the errors. Either may be missing."""
         return tuple(one for one in (self.output_file_id, self.error_file_id) if isinstance(one, str) and one)
+
+    @property
+    def is_all_there(self) -> bool:
+        """Whether the results are there of which its counts speak; a file may come later than the end."""
+        counts = self.request_counts or _Counts()
+        missing = (counts.completed and not self.output_file_id) or (counts.failed and not self.error_file_id)
+        return bool(self.results) and not missing
 
     @property
     def troubles(self) -> list[Trouble]:
@@ -209,7 +216,7 @@ class RemoteBatches:
         """The batches that were made of this file or under this name, the oldest first.
 
         Raises:
-            Unusable: the provider has no listing, so nobody can say.
+            Unusable: the provider has no listing, or one without end, so nobody can say.
         """
         found: list[RemoteBatch] = []
         after = ""
@@ -217,8 +224,11 @@ class RemoteBatches:
             batches, after = await self.page(after)
             found += [one for one in batches if one.is_of(file_id, key)]
             if not after:
-                break
-        return found[::-1]
+                return found[::-1]
+        raise Unusable(
+            f"{self._name}: over {MOST_PAGES * PAGE:,} batches are listed, too many to look through",
+            hint="Use a key whose account has fewer, or weak2wise batch cancel --give-up.",
+        )
 
     async def page(self, after: str = "", limit: int = PAGE) -> tuple[list[RemoteBatch], str]:
         """A page of the listing, newest first, and what to ask the next one with. Raises ``Unusable`` without one."""

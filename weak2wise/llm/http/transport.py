@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -149,7 +149,7 @@ class Transport:
     ) -> Completion:
         assert self._session is not None
         proxy = self._proxies.get(url, _DIRECT)
-        with self._faults(url):
+        try:
             async with self._session.post(url, data=body, allow_redirects=False, **proxy) as response:
                 self._host_found = True
                 headers = response.headers
@@ -160,6 +160,8 @@ class Transport:
                     reply.named_events = response.content_type == "text/event-stream"
                     return await self._answer(response, reply, whole, silent)
                 raise await self._refusal(response, silent)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._fault(error, url) from None
 
     @asynccontextmanager
     async def request(
@@ -182,7 +184,7 @@ class Transport:
         proxy = self._proxies.get(models_url(self._endpoint), _DIRECT)
         try:
             async with Deadline(seconds) as silent:
-                with self._faults(url):
+                try:
                     async with self._session.request(
                         method, url, data=data, allow_redirects=False, headers={"Content-Type": kind}, **proxy
                     ) as response:
@@ -190,6 +192,8 @@ class Transport:
                         if response.status not in {200, 201, 202, 204}:
                             raise await self._refusal(response, silent)
                         yield Reply(response, silent)
+                except (aiohttp.ClientError, OSError) as error:
+                    raise self._fault(error, url) from None
         except TimeoutError:
             message = f"no answer to {method} {path.partition('?')[0]} within {seconds:g} s"
             raise self._unheard(self._transient("timeout", message)) from None
@@ -206,28 +210,23 @@ class Transport:
         error.status = response.status
         return error
 
-    @contextmanager
-    def _faults(self, url: str) -> Iterator[None]:
-        """Make one of our errors out of aiohttp's."""
-        try:
-            yield
-        except aiohttp.ConnectionTimeoutError:
-            raise self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s") from None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise Unusable(
-                f"{self._name}: TLS refused: {error}", hint="Fix the certificate or the endpoint's base_url."
-            ) from None
-        except aiohttp.InvalidURL:
-            raise Unusable(
-                f"{self._name}: not a valid address: {url}", hint=f"Correct model_endpoints.{self._name}.base_url."
-            ) from None
-        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            raise self._unreached(error) from None
-        except aiohttp.ClientPayloadError as error:
-            raise self._unheard(self._transient("truncated", f"the answer broke off: {error}")) from None
-        except (aiohttp.ClientError, OSError) as error:
-            lost = self._transient("connection", f"connection lost: {error or type(error).__name__}")
-            raise self._unheard(lost) from None
+    def _fault(self, error: aiohttp.ClientError | OSError, url: str) -> Transient | Unusable:
+        """Our error for one of aiohttp's or the system's."""
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return self._transient("connection", f"cannot connect within {CONNECT_SECONDS:g} s")
+            case aiohttp.ClientConnectorCertificateError():
+                return Unusable(
+                    f"{self._name}: TLS refused: {error}", hint="Fix the certificate or the endpoint's base_url."
+                )
+            case aiohttp.InvalidURL():
+                hint = f"Correct model_endpoints.{self._name}.base_url."
+                return Unusable(f"{self._name}: not a valid address: {url}", hint=hint)
+            case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+                return self._unreached(error)
+            case aiohttp.ClientPayloadError():
+                return self._unheard(self._transient("truncated", f"the answer broke off: {error}"))
+        return self._unheard(self._transient("connection", f"connection lost: {error or type(error).__name__}"))
 
     def _unreached(self, error: aiohttp.ClientConnectorError | aiohttp.ClientHttpProxyError) -> Transient | Unusable:
         """A host that cannot be found may be a temporary fault; one that was never found is probably misspelled."""

@@ -67,11 +67,11 @@ class Facts(Struct, kw_only=True):
     bounds: int = 0
     """Candidates with only an upper bound of the score: they could no longer win."""
     candidate_scores: "array[float]" = field(default_factory=lambda: array("d"))
-    rows: "array[int]" = field(default_factory=lambda: array("Q"))
+    rows: "array[int]" = field(default_factory=lambda: array("I"))
     scores: "array[float]" = field(default_factory=lambda: array("d"))
-    before: "array[int]" = field(default_factory=lambda: array("Q"))
+    before: "array[int]" = field(default_factory=lambda: array("I"))
     """Length of the winner's whole reasoning, in characters."""
-    after: "array[int]" = field(default_factory=lambda: array("Q"))
+    after: "array[int]" = field(default_factory=lambda: array("I"))
     wins: Counter[str] = field(default_factory=Counter)
     cuts: Counter[str] = field(default_factory=Counter)
     spent: dict[tuple[str, str], Spent] = field(default_factory=dict)

@@ -1,5 +1,8 @@
 """Golden traces as HTML: question, mask levels of every candidate, the winner's steps, its reasoning and the cut."""
 
+import operator
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from weak2wise.ledger.outcomes import Done, RowStatus
@@ -15,12 +18,22 @@ _STEPS = 40
 
 
 def sample(facts: Facts) -> list[int]:
-    """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest."""
-    ranked = sorted(range(len(facts.rows)), key=facts.rows.__getitem__)
-    ranked.sort(key=facts.scores.__getitem__, reverse=True)  # equal scores stay in the order of the rows
-    if len(ranked) > SAMPLE:
-        ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
-    return [facts.rows[at] for at in ranked]
+    """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest.
+
+    Equal scores are in the order of their rows. Nothing is kept for every row but its score.
+    """
+    count = min(SAMPLE, len(facts.rows))
+    ranks = [at * (len(facts.rows) - 1) // max(1, count - 1) for at in range(count)]
+    ranked = sorted(facts.scores, reverse=True)
+    scores = [ranked[rank] for rank in ranks]
+    better = {score: bisect_left(ranked, -score, key=operator.neg) for score in scores}
+    del ranked
+    alike = {score: array("I") for score in scores}
+    for row, score in zip(facts.rows, facts.scores, strict=True):
+        if score in alike:
+            alike[score].append(row)
+    in_order = {score: array("I", sorted(rows)) for score, rows in alike.items()}
+    return [in_order[score][rank - better[score]] for rank, score in zip(ranks, scores, strict=True)]
 
 
 def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
