@@ -25,6 +25,7 @@ from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
 from weak2wise.llm.http.responses import parse_reply
 from weak2wise.llm.http.stream import Stream
 from weak2wise.llm.thinking import split_thinking
+from weak2wise.outputs.history import read_history
 from weak2wise.outputs.report import text as report
 from weak2wise.outputs.report.traces import end_of_prefix
 from weak2wise.run.repair import _lost
@@ -109,6 +110,19 @@ def _file(begin: str) -> Reader:
             list(array(Path(file.name)))
 
     return read
+
+
+def _logged(text: str) -> None:
+    """Reads a run.log that holds the text outside of an event, and inside of one."""
+    with tempfile.NamedTemporaryFile(suffix=".log") as file:
+        for line in (
+            text,
+            f'{{"event": "progress", "message": {msgspec.json.encode(text).decode()}}}',
+            '"event": ' + text,
+        ):
+            file.write(line.encode(errors="replace") + b"\n")
+        file.flush()
+        read_history(Path(file.name))
 
 
 def _traced(text: str) -> None:
@@ -223,6 +237,7 @@ READERS: Mapping[str, Reader] = {
     "an input row": _row,
     "an input file's beginning": _file('{ "data" '),
     "an input file": _file("["),
+    "a log of a run": _logged,
     "a damaged line of the ledger": lambda text: _lost(Damage(Path("0"), 1, "", f'"row":1{text}'.encode())),
     "a secret": lambda text: answer_redactor([text[:_SECRET]]),
     "a log line with short secrets": _REDACT_WORDS,
