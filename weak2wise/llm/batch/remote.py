@@ -151,7 +151,8 @@ class RemoteBatches:
 
     async def upload(self, path: Path) -> str:
         """Upload a file of requests; returns its id once the provider has read it. Raises ``Unusable`` if it cannot."""
-        with path.open("rb") as file:  # noqa: ASYNC230 - a thread would lose it if the run is stopped meanwhile
+        # Not opened in a thread: a run that is stopped meanwhile would lose the file.
+        with path.open("rb") as file:
             form = aiohttp.FormData()
             form.add_field("purpose", self._api.purpose)
             if self._api.upload != "files":  # Together asks for the name as a field too
