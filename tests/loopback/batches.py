@@ -45,7 +45,7 @@ class LineCount(Struct):
 
 
 class BatchCount(Struct, kw_only=True):
-    """One batch, for whoever counts."""
+    """One batch, as tests count it."""
 
     id: str
     input_file_id: str
