@@ -4,21 +4,12 @@ import asyncio
 
 import pytest
 
+from tests.llm.clock import Clock
 from tests.llm.test_limits import leave, taken
 from tests.logs import captured_logs
 from weak2wise.config.endpoint_settings import LimitSettings
 from weak2wise.llm.limits import limits as module
 from weak2wise.llm.limits.limits import Limits, Slot
-
-
-class Clock:
-    """Monotonic seconds, as the test says."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,22 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.llm.clock import Clock
 from tests.logs import captured_logs
 from weak2wise.llm.errors import Down
 from weak2wise.llm.http import replicas
 from weak2wise.llm.http.replicas import Replicas, Visit
 
 PATIENCE = 100.0
-
-
-class Clock:
-    """Monotonic seconds, as the test says."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class Outstanding:
     def __init__(self) -> None:
         self._rows: dict[int, array[int]] = {}
         self._failures: dict[int, dict[int, ModelError]] = {}
-        self._told: dict[int, set[int]] = {}
+        self._raised: dict[int, set[int]] = {}
         self.count = 0
         self.back: Callable[[int], None] | None = None
         self.flush: Callable[[], None] = lambda: None
@@ -50,7 +50,7 @@ class Outstanding:
         self.count -= 1
         if not keys:
             del self._rows[row]
-            self._told.pop(row, None)
+            self._raised.pop(row, None)
             if self.back:
                 self.back(row)
 
@@ -67,10 +67,10 @@ class Outstanding:
         short = _short(key)
         if (error := self._failures.get(row, {}).get(short)) is None:
             return None
-        told = self._told.setdefault(row, set())
-        if short not in told:
-            told.add(short)
+        raised = self._raised.setdefault(row, set())
+        if short not in raised:
+            raised.add(short)
             return error
-        told.discard(short)
+        raised.discard(short)
         del self._failures[row][short]
         return None
