@@ -1,8 +1,8 @@
 """Means and differences with their uncertainty, where several values belong to one question.
 
 Samples of one question are alike, so a question is a cluster. For G clusters the standard error is that of the sandwich
-estimate with the factor G/(G-1) (Miller, arXiv 2411.00640), and quantiles are of Student's t with G-1 degrees of freedom.
-Everywhere `clusters` is one sequence of values for each question; none of them is empty.
+estimate with the factor G/(G-1) (Miller, arXiv 2411.00640), and quantiles are of Student's t with G-1 degrees of
+freedom. Everywhere `clusters` is one sequence of values for each question; none of them is empty.
 """
 
 import math
