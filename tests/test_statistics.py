@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_a_mean_and_its_interval_are_those_of_statsmodels_with_cluster_robust_er
     groups: list[list[float]],
 ) -> None:
     flat = np.concatenate(groups)
-    names = np.repeat(range(len(groups)), list(map(len, groups)))
+    names: Any = np.repeat(range(len(groups)), list(map(len, groups)))
     fitted = statsmodels.api.OLS(flat, np.ones(len(flat))).fit(
         cov_type="cluster", cov_kwds={"groups": names}, use_t=True
     )
@@ -123,7 +124,7 @@ def test_p_values_are_scipys(t: float, freedom: int) -> None:
     assert t_p_value(t, freedom) == pytest.approx(2 * scipy.stats.t.sf(t, freedom), rel=1e-6, abs=1e-12)
 
 
-@quickly
+@settings(max_examples=8, deadline=None)  # statsmodels takes 0.2 s for each
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
@@ -199,7 +200,7 @@ QUESTIONS, SAMPLES, EXPERIMENTS = 100, 4, 300
 
 
 def _experiment(draw: random.Random, effect: float) -> float:
-    """P-value of one simulated evaluation: questions of all difficulties, a second model that is better by ``effect``."""
+    """P-value of one simulated evaluation: questions of all difficulties, a second model better by ``effect``."""
     before, after = [], []
     for _ in range(QUESTIONS):
         rate = draw.uniform(0.2, 0.7)
