@@ -11,7 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from weak2wise.llm.journal import Journal
 from weak2wise.pipeline import Stage
 from weak2wise.proof.evaluated import Answered, Evaluated, EvaluateSettings, QuestionResult, mean_length, share
 from weak2wise.proof.held_out import HeldOut
-from weak2wise.proof.sampling import Samples, template_of
+from weak2wise.proof.sampling import Samples
 from weak2wise.proof.subject import Subject
 from weak2wise.run.cancelled import drained_when_cancelled
 from weak2wise.run.ending import ending_of
@@ -87,7 +87,6 @@ class Evaluation:
         echo: Echo | None = None,
     ) -> None:
         self._settings = settings
-        self._template = template_of(settings)
         self._subject = Subject.of(model, config, settings)
         self._prompts = Prompts.of(self._subject.config.prompts)
         self._host = Host(self._subject.config)
@@ -111,7 +110,8 @@ class Evaluation:
             ConfigError: it cannot start.
             RunStopped: alone or in an exception group: it stopped, and the same call goes on.
         """
-        with shared_cap(self._host.budget, self._work_dir):
+        with ExitStack() as cap:
+            await asyncio.to_thread(cap.enter_context, shared_cap(self._host.budget, self._work_dir))
             held_out = await asyncio.to_thread(
                 HeldOut.read,
                 self._questions,
@@ -199,7 +199,7 @@ class Evaluation:
         room = weak.load().limit if weak.embedded else self._subject.endpoint.limits.max_concurrent_requests
         stage = Stage(
             STEP,
-            Samples(models["weak"], judge, self._template, self._settings),
+            Samples(models["weak"], judge, self._settings.template(), self._settings),
             store.account.steps[STEP],
             concurrency=max(LEAST_ASKED, -(-(room or UNLIMITED_ROOM) // self._settings.samples)),
             queue_size=config.engine.queue_size,
