@@ -54,7 +54,7 @@ def test_rows_that_cannot_be_read_on_either_side_are_no_obstacle(tmp_path: Path)
     held.write_text("\n".join([lines[0], "[]", lines[1]]) + "\n")
     found = HeldOut.read(held, COLUMNS, None, folder=tmp_path, trained_on=Dataset(input_path=str(train)))
     assert [row.number for row in found.rows] == [3]
-    assert (found.unreadable, found.shared.same, found.training) == (1, [1], train)
+    assert ([failed.row for failed in found.unreadable], found.shared.same, found.training) == ([2], [1], train)
 
 
 def test_a_training_input_that_is_not_at_hand_is_not_compared(tmp_path: Path) -> None:
