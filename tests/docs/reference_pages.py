@@ -1,10 +1,12 @@
 """Makes docs/reference/config.md and docs/reference/commands.md from the code; as a program, writes them."""
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from unittest.mock import patch
 
 import griffe
 import msgspec
@@ -18,27 +20,35 @@ from weak2wise.config.section import LARGEST, Duration, Section
 FOLDER = ROOT / "docs" / "reference"
 OPENING = """# Config keys
 
-A config is a YAML file. `config.yaml` in the project's folder is an example with a comment on most keys; `weak2wise init PROVIDER` writes one
-for a provider; `--set params.n_mask=8` sets one key from the command line. An unknown key is an error.
+A config is a YAML file. `config.yaml` in the project's folder is an example with a comment on most keys;
+`weak2wise init PROVIDER` writes one for a provider; `--set params.n_mask=8` sets one key from the command line.
+An unknown key is an error.
 
 This page is made from the code (`python -m tests.docs.reference_pages`).
 """
-ENDPOINTS = {"openai": OpenAIEndpoint, "vllm": VllmEndpoint}
+ENDPOINTS: dict[str, type[Section]] = {"openai": OpenAIEndpoint, "vllm": VllmEndpoint}
 """By the ``type`` of ``model_endpoints.NAME``."""
 
 
 def config_page() -> str:
     """The page of config keys: a table for each section, in the order of the schema."""
     parts = [OPENING]
-    for field in inspect.type_info(Config).fields:
+    for field in _fields(Config):
         name = field.encode_name
         if name == "model_endpoints":
             for kind, endpoint in ENDPOINTS.items():
                 parts += _section(endpoint, "model_endpoints.NAME", title=f"`model_endpoints.NAME`, `type: {kind}`")
         else:
-            assert isinstance(field.type, inspect.StructType)
-            parts += _section(field.type.cls, name)
+            section = _struct(field.type)
+            assert section
+            parts += _section(section, name)
     return "\n".join(dict.fromkeys(parts))  # what two kinds of endpoint share is there once
+
+
+def _fields(kind: type[Section]) -> tuple[inspect.Field, ...]:
+    info = inspect.type_info(kind)
+    assert isinstance(info, inspect.StructType)
+    return info.fields
 
 
 def _section(kind: type[Section], name: str, *, title: str = "") -> Iterator[str]:
@@ -46,7 +56,7 @@ def _section(kind: type[Section], name: str, *, title: str = "") -> Iterator[str
     told = _docs(kind)
     inner = []
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for field in inspect.type_info(kind).fields:
+    for field in _fields(kind):
         found = _struct(field.type)
         if found:
             inner.append((found, f"{name}.{field.encode_name}"))
@@ -76,39 +86,53 @@ def _text(docstring: str) -> str:
 
 def _struct(kind: inspect.Type) -> type[Section] | None:
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    return next((one.cls for one in kinds if isinstance(one, inspect.StructType)), None)
+    found = next((one.cls for one in kinds if isinstance(one, inspect.StructType)), None)
+    assert found is None or issubclass(found, Section)
+    return found
 
 
 def _type(kind: inspect.Type) -> str:
     """A type in words."""
     match kind:
         case inspect.UnionType(types=types):
-            return " or ".join(_type(one) for one in types if not isinstance(one, inspect.NoneType))
+            text = " or ".join(_type(one) for one in types if not isinstance(one, inspect.NoneType))
         case inspect.LiteralType(values=values):
-            return ", ".join(f"`{value}`" for value in values)
+            text = ", ".join(f"`{value}`" for value in values)
         case inspect.IntType() | inspect.FloatType():
-            name = "whole number" if isinstance(kind, inspect.IntType) else "number"
-            return f"{name}{_bounds(kind)}"
+            text = ("whole number" if isinstance(kind, inspect.IntType) else "number") + _bounds(kind)
         case inspect.StrType(pattern=pattern):
-            return "duration" if pattern == _DURATION else "address" if pattern else "text"
+            text = "duration" if pattern == _DURATION else "address" if pattern else "text"
         case inspect.BoolType():
-            return "`true`, `false`"
+            text = "`true`, `false`"
         case inspect.VarTupleType(item_type=item):
-            return f"list of {_type(item)}"
+            text = f"list of {_type(item)}"
         case inspect.TupleType(item_types=items):
-            return f"[{', '.join(_type(item) for item in items)}]"
+            text = f"[{', '.join(_type(item) for item in items)}]"
         case inspect.DateType():
-            return "date"
+            text = "date"
         case _:
-            return "section" if isinstance(kind, inspect.StructType) else "mapping"
+            text = "section" if isinstance(kind, inspect.StructType) else "mapping"
+    return text
 
 
-_DURATION = next(iter(Duration.__metadata__)).pattern
+_DURATION = get_args(Duration)[1].pattern
 
 
 def _bounds(kind: Any) -> str:
-    low = f"at least {kind.ge:g}" if kind.ge not in (None, -LARGEST) else f"above {kind.gt:g}" if kind.gt is not None else ""
-    high = f"at most {kind.le:g}" if kind.le not in (None, LARGEST) else f"below {kind.lt:g}" if kind.lt is not None else ""
+    low = (
+        f"at least {kind.ge:g}"
+        if kind.ge not in (None, -LARGEST)
+        else f"above {kind.gt:g}"
+        if kind.gt is not None
+        else ""
+    )
+    high = (
+        f"at most {kind.le:g}"
+        if kind.le not in (None, LARGEST)
+        else f"below {kind.lt:g}"
+        if kind.lt is not None
+        else ""
+    )
     return "".join(f", {bound}" for bound in (low, high) if bound)
 
 
@@ -123,13 +147,17 @@ def _default(field: inspect.Field) -> str:
 
 def commands_page() -> str:
     """The page of commands, as cyclopts writes it."""
-    made = app.generate_docs(output_format="markdown").split("## weak2wise run", 1)[1]
-    opening = (
-        "# Commands\n\n`weak2wise`, `python -m weak2wise` and `python -m weak2wise.engine` are the same; without a command they\n"
-        "are `weak2wise run`. Each command explains itself with `--help`, and `weak2wise --install-completion` teaches your\n"
-        "shell. This page is made from the code (`python -m tests.docs.reference_pages`).\n\n## weak2wise run"
-    )
-    return opening + made.rstrip() + "\n"
+    with patch.object(sys, "argv", ["weak2wise"]):  # cyclopts shows the program that was started
+        made = app.generate_docs(output_format="markdown")
+    first = "## weak2wise run"
+    opening = """# Commands
+
+`weak2wise`, `python -m weak2wise` and `python -m weak2wise.engine` are the same; without a command they are
+`weak2wise run`. Each command explains itself with `--help`, and `weak2wise --install-completion` teaches your shell.
+This page is made from the code (`python -m tests.docs.reference_pages`).
+
+"""
+    return opening + first + made.split(first, 1)[1].rstrip() + "\n"
 
 
 PAGES = {FOLDER / "config.md": config_page, FOLDER / "commands.md": commands_page}
