@@ -27,11 +27,11 @@ FIRST = METHOD[0].name
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
 """Answer tokens of one call, by role, before anything is measured."""
 RACED = 0.6
-"""Share of all mask levels that races ask for: the middle of the figures of docs/benchmarks.md, 0.25 if nearly all attempts succeed
-and 0.95 if nearly none does."""
+"""Share of all mask levels that races ask for: the middle of what was measured (docs/benchmarks.md), 0.25 if nearly all
+attempts succeed and 0.95 if nearly none does."""
 JUDGED = 0.01
-"""Share of verdicts that the cascade leaves to the judge LLM. figures of docs/benchmarks.md: less than this for answers like those
-of GSM8K and MATH, nearly all for prose."""
+"""Share of verdicts that the cascade leaves to the judge LLM. Measured (docs/benchmarks.md): less than this for answers
+like those of GSM8K and MATH, nearly all for prose."""
 _BYTES_PER_TOKEN = 14
 """The text of a token is stored in the journal, in about two ledgers and in one output file."""
 MEASURED_FROM = 20
