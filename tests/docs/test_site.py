@@ -29,6 +29,11 @@ def test_the_readme_is_short_and_its_links_hold() -> None:
     assert [link for link in links if not (ROOT / link.partition("#")[0]).exists()] == []
 
 
+def test_every_page_is_in_the_plain_text_index() -> None:
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert set(_LINK.findall((ROOT / "docs" / "llms.txt").read_text())) == pages
+
+
 @pytest.mark.slow
 def test_the_site_builds_and_no_link_in_it_is_broken(tmp_path: Path) -> None:
     built = subprocess.run(
