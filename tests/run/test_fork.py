@@ -170,13 +170,14 @@ async def test_a_fork_of_a_fork_shares_what_both_have_paid(tmp_path: Path) -> No
 
 async def test_what_the_earlier_run_has_paid_does_not_count_under_the_cap_of_a_fork(tmp_path: Path) -> None:
     async with serve() as server:
-        first = await weak2wise.asynthesize(questions(8), config(server.base_url), work_dir=tmp_path / "a")
+        first = await weak2wise.asynthesize(questions(40), config(server.base_url), work_dir=tmp_path / "a")
         spent = sum(role.cost_usd for role in first.summary.roles)
-        base = config(server.base_url, beta=0.1)
-        capped = structs.replace(base, engine=weak2wise.EngineOptions(max_cost_usd=spent / 2))
+        base = config(server.base_url, samples_per_model=3)
+        capped = structs.replace(base, engine=weak2wise.EngineOptions(max_cost_usd=spent))
         run = await weak2wise.asynthesize(None, weak2wise.fork(tmp_path / "a", tmp_path / "b", capped))
-    assert run.totals.emitted
+    assert run.totals.emitted == first.totals.emitted
     assert run.summary.shared_usd == pytest.approx(spent)
+    assert spent < sum(role.cost_usd for role in run.summary.roles) < 2 * spent
 
 
 async def test_a_change_that_was_forced_in_between_is_found_and_its_outcomes_are_made_anew(tmp_path: Path) -> None:
