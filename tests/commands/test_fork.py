@@ -26,8 +26,8 @@ def run(tmp_path: Path, finished: FinishedRun) -> Path:
     return folder
 
 
-def fork(run: Path, other: Path, *options: object) -> int:
-    return command("fork", run / "work", other, "--config", run / "config.yaml", *options)
+def fork(run: Path, *options: Path | str | int) -> int:
+    return command("fork", "--config", run / "config.yaml", run / "work", *options)
 
 
 def test_the_command_that_is_printed_runs_the_fork(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_what_stands_in_the_way_is_named(run: Path, tmp_path: Path, capfd: pytes
     (tmp_path / "full" / "x").touch()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    expected: dict[tuple[object, ...], str] = {
+    expected: dict[tuple[Path | str | int, ...], str] = {
         (run / "work",): "is the work_dir to fork",
         (run / "work" / "b",): "lies in the work_dir to fork",
         (tmp_path / "full",): "exists; name a new folder",

@@ -20,13 +20,13 @@ from weak2wise.ledger.manifest import load_manifest
 from weak2wise.llm.batch.record import BatchRecord, BatchState
 from workers.method import METHOD
 
-PRICES = {"input": 2.0, "output": 8.0}
+PRICES = weak2wise.Prices(input=2.0, output=8.0)
 OUTPUTS = [*(step.file for step in METHOD), "failed.jsonl"]
 
 
 def config(base_url: str, **params: Any) -> Config:
     """Two strong models' worth of traces, a judge and prices, small shards."""
-    given = {"samples_per_model": 2, "n_mask": 3, "judge_mode": "llm", "scoring": "exhaustive"} | params
+    given: dict[str, Any] = {"samples_per_model": 2, "n_mask": 3, "judge_mode": "llm", "scoring": "exhaustive"} | params
     names = ("weak", "strong-a", "judge")
     return config_at(
         base_url,
@@ -46,7 +46,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in OUTPUTS}
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[dict[str, Any], int]] = {
     "more mask levels": ({"n_mask": 4}, 3),
     "more samples": ({"samples_per_model": 3}, 2),
     "another temperature of the filter": ({"gen_temperature": 0.9}, 1),

@@ -126,7 +126,8 @@ class Dataset(Section, frozen=True, kw_only=True):
     """Input and output paths. Relative paths are relative to the current folder.
 
     ``input_path`` may be left out if the questions are passed in code. ``decontaminate`` names evaluation sets; their
-    questions are dropped from the input.
+    questions are dropped from the input. ``dedup``: questions that nearly repeat an earlier one are dropped, too: those
+    with at least this similarity (``workers.dedup``); left out, none are.
     """
 
     section = "dataset"
@@ -136,6 +137,7 @@ class Dataset(Section, frozen=True, kw_only=True):
     finetune_out: Name | None = None
     columns: Columns = Columns()
     decontaminate: tuple[Name, ...] = ()
+    dedup: Annotated[float, Meta(gt=0, le=1)] | None = None
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weak2wise.ledger.account import Totals
+from weak2wise.outputs.reasons import in_words
 
 
 class RoleUse(Struct, frozen=True, kw_only=True):
@@ -82,7 +83,7 @@ def show(summary: Summary, console: Console) -> None:
     totals = summary.totals
     facts: list[tuple[str, Any]] = [
         ("questions", totals.rows),
-        *((f"dropped: {reason}", count) for reason, count in totals.dropped.items()),
+        *((f"dropped: {in_words(reason)}", count) for reason, count in totals.dropped.items()),
         *((f"failed: {kind}", count) for kind, count in totals.failed.items()),
         (f"emitted ({summary.through})", totals.emitted),
     ]

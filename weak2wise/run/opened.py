@@ -108,6 +108,7 @@ class Opened:
                 rules=rules,
                 pool=on.pool,
                 overlap=prepared.overlap,
+                duplicates=prepared.duplicates,
                 drain=drain,
                 redact=redact,
             )

@@ -1,0 +1,13 @@
+"""Why questions were dropped, in words for people. Files and ``--json`` have the reason itself, for tools."""
+
+_WORDS = {
+    "near_duplicate": "nearly the same as an earlier question",
+    "too_hard": "too hard for the weak LLM",
+    "unfaithful": "no trace ends with the reference answer",
+    "no_pair": "no trace is worse than the best one",
+}
+
+
+def in_words(reason: str) -> str:
+    """The reason in words; itself where it says enough."""
+    return _WORDS.get(reason, reason)
