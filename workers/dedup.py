@@ -128,7 +128,8 @@ def _among(rows: _Rows, often: "array[int]", least: Fraction) -> NearDuplicates:
     for at, (row, group) in enumerate(zip(rows.numbers, rows.groups, strict=True)):
         mine = set(rows.runs(at))
         ordered = sorted(mine, key=lambda run: (often[run % _SLOTS], run))
-        beginning = [group ^ (run * _SPREAD) for run in ordered[: len(mine) - -(-over * len(mine) // under) + 1]]
+        in_common = -(-over * len(mine) // under)  # at least, rounded up
+        beginning = [group ^ (run * _SPREAD) for run in ordered[: len(mine) - in_common + 1]]
         best: NearDuplicate | None = None
         for other in sorted(index.find(beginning)):
             if rows.groups[other] == group:
