@@ -98,6 +98,7 @@ async def measured(process: BaseProcess, answers: Callable[[], Awaitable[list[Sa
 
 def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Said]]]:
     """An ``LLM`` with the endpoint's engine arguments, and what makes its answers, as (b) or as (b')."""
+    from tokenizers import Tokenizer
     from vllm import LLM, SamplingParams
     from vllm.engine.arg_utils import EngineArgs
 
@@ -112,7 +113,7 @@ def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Sa
         more = {"detokenize": False} if least else {"repetition_detection": REPETITION}
         params = [SamplingParams(temperature=0.6, seed=i, max_tokens=tokens, **more) for i in range(number)]
         outputs = llm.generate([question(i) + "\n" for i in range(number)], params, use_tqdm=False)
-        decode = llm.get_tokenizer().backend_tokenizer.decode
+        decode = Tokenizer.from_file(f"{endpoint.model}/tokenizer.json").decode
         ends = [output.outputs[0] for output in outputs]
         return [Said(decode(end.token_ids) if least else end.text, len(end.token_ids)) for end in ends]
 

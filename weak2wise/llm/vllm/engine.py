@@ -26,6 +26,7 @@ from vllm.exceptions import VLLMClientError, VLLMValidationError
 from vllm.inputs import TextPrompt, TokensPrompt
 from vllm.logprobs import FlatLogprobs
 from vllm.outputs import RequestOutput
+from vllm.renderers import BaseRenderer
 from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
@@ -101,6 +102,7 @@ class EmbeddedEngine:
         self._endpoint = endpoint
         self._log = engine_log
         self._llm = llm
+        self._renderer: BaseRenderer = llm.renderer
         self._processes = processes
         self._asked = 0
         self._closing = False
@@ -133,13 +135,12 @@ class EmbeddedEngine:
 
     async def _render(self, prompt: Prompt) -> Any:
         """The prompt as token ids. Raises ``Rejected`` if it is too long, and as ``_made``."""
-        renderer = self._llm.renderer
         if self._endpoint.chat_template:
             chat = [{"role": message.role, "content": message.content} for message in prompt.messages]
-            _, (rendered,) = await self._made(renderer.render_chat_async([chat], CHAT))
+            _, (rendered,) = await self._made(self._renderer.render_chat_async([chat], CHAT))
         else:
             text = "\n\n".join(message.content for message in prompt.messages)
-            (rendered,) = await self._made(renderer.render_cmpl_async([TextPrompt(prompt=text)]))
+            (rendered,) = await self._made(self._renderer.render_cmpl_async([TextPrompt(prompt=text)]))
         self._check_length(rendered["prompt_token_ids"])
         return rendered
 
@@ -148,7 +149,7 @@ class EmbeddedEngine:
         if not text:
             return []
         plain = TokenizeParams(max_total_tokens=self._max_model_len, add_special_tokens=False)
-        (rendered,) = await self._made(self._llm.renderer.render_cmpl_async([TextPrompt(prompt=text)], plain))
+        (rendered,) = await self._made(self._renderer.render_cmpl_async([TextPrompt(prompt=text)], plain))
         return list(rendered["prompt_token_ids"])
 
     async def _made(self, rendering: Awaitable[Any]) -> Any:
@@ -205,7 +206,7 @@ class EmbeddedEngine:
         text = await self._tokens(given.text)
         tokens = [*rendered["prompt_token_ids"], *before, *text]
         self._check_length(tokens)
-        (whole,) = await self._made(self._llm.renderer.render_cmpl_async([TokensPrompt(prompt_token_ids=tokens)]))
+        (whole,) = await self._made(self._renderer.render_cmpl_async([TokensPrompt(prompt_token_ids=tokens)]))
         final, sampled, _ = await self._generate(whole, SCORING)
         found = cast("FlatLogprobs", final.prompt_logprobs)
         values, ranks = found.logprobs[-len(text) :], found.ranks[-len(text) :]
