@@ -227,10 +227,11 @@ class Reader:
         if name == "cast" and isinstance(first, ast.Constant | ast.Name):
             return Type(self.module, first)
         if name == "import_module" and isinstance(first, ast.Constant) and str(first.value).startswith("vllm"):
-            self.uses.add(str(first.value))
-            if not self.source.module(first.value):
-                self._differs(node, f"there is no {first.value}")
-            return Found(first.value, None)
+            module = str(first.value)
+            self.uses.add(module)
+            if not self.source.module(module):
+                self._differs(node, f"there is no {module}")
+            return Found(module, None)
         if name in {"aclosing", "next", "iter"}:
             return values[0] if name == "aclosing" else None
         called = self._value(node.func, known)

@@ -9,8 +9,9 @@ from zipfile import Path as ZipPath
 import pytest
 
 from scripts import vllm_contract
-from scripts.vllm_contract import LOOKED_AT, ROOT, Reader, compare, installed, wheel
+from scripts.vllm_contract import LOOKED_AT, ROOT, compare, installed, wheel
 from scripts.vllm_source import Source
+from scripts.vllm_uses import Reader
 
 
 def here() -> Path:

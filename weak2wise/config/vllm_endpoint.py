@@ -58,7 +58,8 @@ class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
     calls at once and uses ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
     ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, or less if the model's context is shorter.
     ``chat_template: false`` sends the bare text, for base models that have no template. ``end_repetition`` stops an
-    answer that only repeats itself, which would otherwise continue to the token limit.
+    answer that only repeats itself, which would otherwise continue to the token limit. ``batch_invariant``: vLLM rounds
+    the same whatever else is in a batch; slower, and only where the hardware allows it.
     """
 
     type: Literal["vllm", "transformers"] = "vllm"
@@ -68,6 +69,7 @@ class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
     tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
     chat_template: bool = True
     end_repetition: bool = True
+    batch_invariant: bool = False
     dtype: str | None = None
     quantization: str | None = None
     kv_cache_dtype: str | None = None

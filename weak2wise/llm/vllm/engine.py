@@ -8,6 +8,7 @@ Decisions:
 - Prompts go through the engine's renderer, whose thread pool applies the chat template and tokenises.
 - A given text (``Prompt.continuation``) is tokenised by itself and put behind the prompt. vLLM computes its prefill
   without the prefix cache, and must: with it, values depend on the order of requests (vllm#42019).
+- Calls of one row go to one data parallel replica (``routing.py``): left to vLLM, they would be scattered.
 - Engine processes are spawned, never forked: a fork would share our sockets and the lock on the work_dir.
 """
 
@@ -35,14 +36,16 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from weak2wise.config import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
+from weak2wise.llm.call import current_call
 from weak2wise.llm.errors import Rejected, Transient
 from weak2wise.llm.model import Completion, Logprobs, Message, Prompt, Usage
-from weak2wise.llm.vllm.arguments import engine_arguments
+from weak2wise.llm.vllm.arguments import engine_arguments, set_batch_invariance
 from weak2wise.llm.vllm.detokenizer import texts
 from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.guard import engine_processes, family, kill
 from weak2wise.llm.vllm.repetition import COPIES, LONGEST, SHORTEST, Repetition
+from weak2wise.llm.vllm.routing import Routing
 
 SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
 CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
@@ -77,11 +80,10 @@ def _died(name: str, how: str, engine_log: EngineLog, otherwise: str = "") -> En
     return EngineDied(f"the engine of {name} {how}" + (f"; its last error: {last}" if last else ""), hint=HINT)
 
 
-def sequences(config: VllmConfig) -> int:
-    """How many sequences run at once in all replicas that get work from this process."""
+def replicas(config: VllmConfig) -> int:
+    """How many data parallel replicas get work from this process."""
     parallel = config.parallel_config
-    replicas = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
-    return int(config.scheduler_config.max_num_seqs * max(1, replicas))
+    return max(1, parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size)
 
 
 class _Generated(NamedTuple):
@@ -108,7 +110,10 @@ class EmbeddedEngine:
         self._closing = False
         model = llm.model_config
         self._max_model_len: int = model.max_model_len
-        self.max_num_seqs = sequences(llm.vllm_config)
+        places = llm.vllm_config.scheduler_config.max_num_seqs
+        self._routing = Routing(replicas(llm.vllm_config), places)
+        self.max_num_seqs: int = places * len(self._routing.loads)
+        """How many sequences run at once, in all replicas together."""
         kwargs = endpoint.generation_kwargs
         given = {key: getattr(kwargs, key) for key in SAMPLING_ARGS}
         self._tokenizer: Tokenizer | None = getattr(llm.tokenizer, "backend_tokenizer", None)
@@ -220,8 +225,10 @@ class EmbeddedEngine:
         """What the engine makes of a rendered prompt; raises as ``answer``."""
         self._asked += 1
         arrived, final = Repetition(), None
+        replica = self._routing.take(current_call().row)
+        name = f"{self._name}-{self._asked}"
         try:
-            async with aclosing(self._llm.generate(rendered, params, f"{self._name}-{self._asked}")) as deliveries:
+            async with aclosing(self._llm.generate(rendered, params, name, data_parallel_rank=replica)) as deliveries:
                 async for final in deliveries:
                     if self._watched and arrived.extend(final.outputs[0].token_ids):
                         break  # which removes the request from the engine
@@ -235,6 +242,8 @@ class EmbeddedEngine:
             if self._closing:
                 raise await self._shut_down() from error
             raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
+        finally:
+            self._routing.give_back(replica)
         assert final is not None  # vLLM ends a stream by a final output or by an exception
         answer = final.outputs[0]
         tokens, reason = (
@@ -296,11 +305,12 @@ def open_engine(
     ``before_launch`` is called right before processes are started, and may raise to give up.
 
     Raises:
-        ConfigError: vLLM rejects the arguments or cannot read the model.
+        ConfigError: vLLM rejects the arguments, cannot read the model, or lacks what is asked for on this hardware.
         EngineDied: the engine's processes failed while loading.
     """
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    set_batch_invariance(name, endpoint)
     try:
         args = engine_arguments(name, endpoint, engine_log)
         config = args.create_engine_config(UsageContext.LLM_CLASS)
