@@ -192,7 +192,7 @@ class Reader:
         return found
 
     def _attribute(self, node: ast.Attribute, of: Value) -> Value:
-        if isinstance(of, Type) and of.module == LOST:
+        if isinstance(of, Type) and of.module == LOST and not node.attr.startswith("__"):
             self._differs(
                 node, f"{node.attr} of {ast.unparse(of.written)}, whose type is not said: name it in our source"
             )
