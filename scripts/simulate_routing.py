@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rich.console import Console
 from rich.table import Table
 
+from weak2wise.llm.homes import homes
 from weak2wise.llm.vllm.routing import Routing
 
 BLOCK = 16
@@ -145,7 +146,7 @@ class Simulation:
         if not self._todo[row]:
             return
         number = self._take(row)
-        self._elsewhere += number != row % len(self._replicas)
+        self._elsewhere += number != homes(row, len(self._replicas))[0]
         self._under_way[row] += 1
         self._replicas[number].waiting.append(self._todo[row].popleft())
         self._start(number)

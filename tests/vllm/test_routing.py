@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from weak2wise.llm.homes import homes
 from weak2wise.llm.vllm.routing import Routing
 
 
@@ -13,6 +14,15 @@ def test_all_calls_of_a_row_go_to_one_replica_and_rows_are_spread_evenly() -> No
     homes = {row: {routing.take(row) for _ in range(3)} for row in range(1, 17)}
     assert all(len(home) == 1 for home in homes.values())
     assert Counter(home for (home,) in homes.values()) == dict.fromkeys(range(4), 4)
+
+
+def test_rows_of_which_only_every_fourth_is_left_still_have_one_replica_each() -> None:
+    """Their first home is the same one; most of their calls go to the second, and few anywhere else."""
+    routing, rows = Routing(replicas=4, places=64), range(4, 68, 4)
+    places = {row: Counter(routing.take(row) for _ in range(8)) for row in rows}
+    assert max(routing.loads) - min(routing.loads) <= 8
+    scattered = sum(sum(taken.values()) - sum(taken[home] for home in homes(row, 4)) for row, taken in places.items())
+    assert scattered <= 0.1 * 16 * 8
 
 
 def test_one_row_alone_leaves_its_replica_when_that_has_many_more_calls() -> None:
@@ -27,6 +37,14 @@ def test_no_replica_is_left_with_a_free_place_while_another_has_a_queue() -> Non
     for _ in range(8):
         routing.take(1)
     assert routing.loads == [4, 4]
+
+
+def test_rows_keep_their_replica_while_all_are_full() -> None:
+    routing = Routing(replicas=2, places=16)
+    for row in range(32):
+        routing.take(row)
+    assert routing.loads == [16, 16]
+    assert [routing.take(1), routing.take(1)] == [1, 1]
 
 
 def test_a_place_given_back_is_taken_again() -> None:

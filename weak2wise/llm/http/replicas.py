@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from weak2wise.llm.errors import Down
+from weak2wise.llm.homes import homes
 from weak2wise.telemetry.log import host_log
 
 RUN_ALONE, RUN_AMONG_OTHERS = 20, 5
@@ -121,8 +122,9 @@ class Replicas:
         up = [replica for replica in self._replicas if not replica.down]
         if not up:
             return None
-        home, idlest = up[row % len(up)], min(up, key=lambda replica: replica.in_flight)
-        return home if home.in_flight - idlest.in_flight <= idlest.in_flight // SLACK else idlest
+        idlest = min(up, key=lambda replica: replica.in_flight)
+        most = idlest.in_flight + idlest.in_flight // SLACK
+        return next((up[home] for home in homes(row, len(up)) if up[home].in_flight <= most), idlest)
 
     def give_back(self, visit: Visit, *, replied: bool | None, cause: str = "") -> bool:
         """A call is over.
