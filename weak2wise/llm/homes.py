@@ -1,4 +1,4 @@
-"""Where the calls of one row go, of several copies of a model: to the same copy, whose prefix cache has what they share.
+"""Where the calls of one row go, of several copies of a model: to the same one, whose prefix cache has what they share.
 
 Rows that are worked on at the same time have numbers near each other, so taking the number modulo the copies spreads
 them evenly, and a row has the same homes after a restart. The second home is for the calls for which the first one has
