@@ -30,7 +30,7 @@ if [ "$gpus" -gt 0 ]; then
     replicas=(--replicas "$gpus" --samples 8 --new-tokens 128 --max-num-seqs 64) more='{}'
 else
     scoring=(--limit 3 --samples 2 --new-tokens 48 --max-num-seqs 16 --one-at-a-time 2)
-    tokens=(--tokens 256 --in-flight 16 --rounds 1) prompts=(--prompts 8 --new-tokens 48)
+    tokens=(--tokens 1024 --in-flight 64 --rounds 1) prompts=(--prompts 8 --new-tokens 48)
     replicas=(--replicas 2 --questions 8 --samples 2 --new-tokens 16 --rounds 1) more='{"kv_cache_memory_bytes": 1073741824}'
 fi
 

@@ -307,8 +307,8 @@ async def compare(console: Console, folder: str, tokens: int, in_flight: int, ro
     for first, second in (("(b) LLM.generate", "before: both by vLLM"), ("before: both by vLLM", "after: both by us")):
         same = sum(map(eq, said[first], said[second]))
         console.print(f"the same answer, {first} and {second}: {same} of {in_flight}")
-    ways = {name: cost._asdict() for name, cost in medians.items()}
-    return {"answers": in_flight, "tokens": tokens, "microseconds_a_token": ways}
+    shown = {name: cost._asdict() for name, cost in medians.items()}
+    return {"answers": in_flight, "tokens": tokens, "microseconds_a_token": shown}
 
 
 if __name__ == "__main__":

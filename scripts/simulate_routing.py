@@ -81,7 +81,7 @@ def attempts(row: int, rng: random.Random) -> list[Attempt]:
             kept = 1 - level / LEVELS
             shared = TEMPLATE + question
             length = int(shared + steps[c] * (first[c] * kept + 8))
-            names = []
+            names: list[tuple[int, ...]] = []
             for number in range(length // BLOCK):
                 end = (number + 1) * BLOCK
                 of_step = end <= shared + first[c] * kept

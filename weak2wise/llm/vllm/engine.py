@@ -83,7 +83,8 @@ def _died(name: str, how: str, engine_log: EngineLog, otherwise: str = "") -> En
 def replicas(config: VllmConfig) -> int:
     """How many data parallel replicas get work from this process."""
     parallel = config.parallel_config
-    return max(1, parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size)
+    own = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
+    return max(1, int(own))
 
 
 class _Generated(NamedTuple):
