@@ -34,16 +34,19 @@ else
     replicas=(--replicas 2 --questions 8 --samples 2 --new-tokens 16 --rounds 1) more='{"kv_cache_memory_bytes": 1073741824}'
 fi
 
+TOTAL=580 # seconds, for all parts together
 # part NAME SECONDS COMMAND…: its output goes to NAME.log, its figures to NAME.json.
 part() {
-    local name="$1" limit="$2" began=$SECONDS
+    local name="$1" limit="$2" began=$SECONDS left=$((TOTAL - SECONDS))
     shift 2
+    [ "$limit" -le "$left" ] || limit="$left"
+    [ "$limit" -ge 5 ] || { echo "$name skipped: no time was left" | tee -a "$out/parts.txt"; return; }
     timeout --signal INT --kill-after 20 "$limit" "$python" "$@" >"$out/$name.log" 2>&1
     local code=$?
     echo "$name $code $((SECONDS - began))" | tee -a "$out/parts.txt"
 }
 part contract 60 scripts/vllm_contract.py
-part tokens 150 scripts/bench_tokens.py "${tokens[@]}" --json "$out/tokens.json"
+part tokens 200 scripts/bench_tokens.py "${tokens[@]}" --json "$out/tokens.json"
 part invariance 90 scripts/bench_invariance.py --weak "$weak" "${prompts[@]}" --engine-args "$more" --json "$out/invariance.json"
 part invariant 90 scripts/bench_invariance.py --weak "$weak" "${prompts[@]}" --batch-invariant --json "$out/invariant.json"
 if [ "$gpus" -eq 1 ]; then
