@@ -50,7 +50,7 @@ class Round(NamedTuple):
 
 
 class LeftToVllm:
-    """A vLLM engine that is not told which replica to use."""
+    """A vLLM engine that chooses the replica itself."""
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm
@@ -58,7 +58,7 @@ class LeftToVllm:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._llm, name)
 
-    def generate(self, *given: Any, data_parallel_rank: int) -> Any:
+    def generate(self, *given: Any, data_parallel_rank: int | None) -> Any:
         """As vLLM's, but for the replica."""
         del data_parallel_rank
         return self._llm.generate(*given)

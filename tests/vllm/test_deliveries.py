@@ -30,7 +30,7 @@ class Vllm:
     delivered: int = 0
     closed: bool = False
     asked: list[Any] = field(default_factory=list)
-    ranks: list[int] = field(default_factory=list)
+    ranks: list[int | None] = field(default_factory=list)
     replicas: int = 1
     tokenizer: Any = field(default_factory=lambda: SimpleNamespace(backend_tokenizer=byte_level()))
 
@@ -44,7 +44,9 @@ class Vllm:
     async def render_chat_async(self, *_: Any) -> Any:
         return None, [{"prompt_token_ids": self.tokenizer.backend_tokenizer.encode("How many?\n").ids}]
 
-    async def generate(self, rendered: Any, params: Any, _: str, *, data_parallel_rank: int) -> AsyncIterator[Any]:
+    async def generate(
+        self, rendered: Any, params: Any, _: str, *, data_parallel_rank: int | None
+    ) -> AsyncIterator[Any]:
         self.asked.append(params)
         self.ranks.append(data_parallel_rank)
         whole = params.output_kind.name == "FINAL_ONLY"

@@ -227,9 +227,10 @@ class EmbeddedEngine:
         self._asked += 1
         arrived, final = Repetition(), None
         replica = self._routing.take(current_call().row)
+        rank = replica if len(self._routing.loads) > 1 else None
         name = f"{self._name}-{self._asked}"
         try:
-            async with aclosing(self._llm.generate(rendered, params, name, data_parallel_rank=replica)) as deliveries:
+            async with aclosing(self._llm.generate(rendered, params, name, data_parallel_rank=rank)) as deliveries:
                 async for final in deliveries:
                     if self._watched and arrived.extend(final.outputs[0].token_ids):
                         break  # which removes the request from the engine
