@@ -71,7 +71,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_asks_nothing_twice(tm
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    pids = sorted(family([process.pid]))
+    pids = sorted(pid for pid, _ in family([process.pid]))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     wait_until_gone(pids)
