@@ -50,6 +50,11 @@ app.command(
     help="Write a report of a run: one HTML file that needs no network.",
 )
 app.command(
+    "weak2wise.commands.evaluate:evaluate",
+    name="evaluate",
+    help="Ask a model held-out questions and print how often it is right.",
+)
+app.command(
     "weak2wise.commands.repair:repair",
     name="repair",
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",
