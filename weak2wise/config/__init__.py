@@ -23,6 +23,7 @@ from weak2wise.config.schema import (
     PromptTexts,
     input_of,
 )
+from weak2wise.config.train import TrainSettings
 from weak2wise.config.vllm_endpoint import TransformersEndpoint, VllmEndpoint
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "PluginEndpoint",
     "Prices",
     "PromptTexts",
+    "TrainSettings",
     "TransformersEndpoint",
     "VllmEndpoint",
     "check_environment",
