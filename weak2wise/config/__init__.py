@@ -8,7 +8,7 @@ from weak2wise.config.endpoint_settings import (
     LimitSettings,
     PluginEndpoint,
 )
-from weak2wise.config.load import check_environment, environment_problems, load_config, load_work_dir
+from weak2wise.config.load import check_environment, environment_problems, load_config, load_train, load_work_dir
 from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.schema import (
@@ -52,5 +52,6 @@ __all__ = [
     "environment_problems",
     "input_of",
     "load_config",
+    "load_train",
     "load_work_dir",
 ]

@@ -81,6 +81,11 @@ def arm_overlap(work: WorkDir, a: str, b: str, seed: int) -> float:
     return same / len(texts) if texts else 0.0
 
 
+def recut(work: WorkDir) -> int:
+    """How many winners the run itself cut by a model, and the arms by the rule. Blocks."""
+    return sum(golden.cut_by in ("anchor", "rewrite") for golden in _done(work, Golden))
+
+
 def _emitted(work: WorkDir) -> Iterator[ArmRow]:
     """The rows of the output file; of pairs the better one."""
     for golden, emitted in zip(_done(work, Golden), work.made(SftRow).records(), strict=True):
