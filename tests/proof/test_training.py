@@ -138,9 +138,7 @@ def test_rows_that_are_left_out_are_not_trained_on(trainings: Trainings) -> None
 
 
 def test_a_plan_says_what_a_training_will_do_and_leaves_nothing(trainings: Trainings) -> None:
-    planned = training.plan(
-        trainings.work, "winners", 1, SETTINGS, model=str(trainings.base), out=trainings.models
-    )
+    planned = training.plan(trainings.work, "winners", 1, SETTINGS, model=str(trainings.base), out=trainings.models)
     assert (planned.steps, planned.resumed) == (6, 0)
     assert planned.rows == trainings.work.totals()[0].emitted
     assert list(trainings.models.iterdir()) == []
