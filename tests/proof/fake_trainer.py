@@ -57,20 +57,7 @@ def fit(spec: Spec, say: Callable[[Message], None]) -> None:
         what = at.get(step) if not (spec.folder / "happened").exists() else None
         if what:
             (spec.folder / "happened").touch()
-        if what == "torn":
-            checkpoint.mkdir(parents=True)
-            (checkpoint / "state").write_text("[[1,")
-            os.kill(os.getpid(), signal.SIGKILL)
-        if what == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if what == "refused":
-            raise ConfigError("the training has diverged. Lower train.learning_rate")
-        if what == "no room":
-            raise OSError(28, os.strerror(28), str(checkpoint))
-        if what == "no memory":
-            raise MemoryError("out of memory")
-        if what == "bug":
-            raise KeyError("a bug")
+            _happen(what, checkpoint)
         losses.append((step, 1 / step))
         say(Progress(step=step, steps=steps, loss=1 / step, seconds_left=float(steps - step)))
         if step % EVERY == 0:
@@ -91,6 +78,24 @@ def fit(spec: Spec, say: Callable[[Message], None]) -> None:
     )
     write_atomic(spec.folder / "finished.json", [msgspec.json.encode(finished)])
     say(finished)
+
+
+def _happen(what: str, checkpoint: Path) -> None:
+    match what:
+        case "torn":
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "state").write_text("[[1,")
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "refused":
+            raise ConfigError("the training has diverged. Lower train.learning_rate")
+        case "no room":
+            raise OSError(28, os.strerror(28), str(checkpoint))
+        case "no memory":
+            raise MemoryError("out of memory")
+        case _:
+            raise KeyError(what)
 
 
 if __name__ == "__main__":

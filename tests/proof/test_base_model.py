@@ -38,7 +38,7 @@ def test_the_runs_weak_llm_is_the_default_with_the_way_it_was_asked(finished: Fi
 
 
 def test_a_weak_llm_over_http_needs_a_folder(finished: FinishedRun) -> None:
-    with pytest.raises(ConfigError, match="weak LLM, weak, is not on this machine; name the folder .*--model"):
+    with pytest.raises(ConfigError, match=r"weak LLM, weak, is not on this machine; name the folder .*--model"):
         base_model(WorkDir(finished.work))
 
 

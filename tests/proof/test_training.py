@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from tests.engine_runs import ROOT
-from tests.proof.trainings import SETTINGS, Trainings, trainings
+from tests.proof.trainings import SETTINGS, Trainings, children, trainings
 from weak2wise.config import TrainSettings
 from weak2wise.errors import ConfigError, RunStopped
-from weak2wise.proof import training
-from weak2wise.proof.training import Trained, read_trained
+from weak2wise.proof import launch, training
+from weak2wise.proof.trained import Trained, read_trained
 
 __all__ = ["trainings"]
 
@@ -75,7 +75,7 @@ def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(trainings: 
         ("refused", ConfigError, r"diverged\. Lower train\.learning_rate"),
         ("no room", RunStopped, "checkpoint-3: No space left on device"),
         ("no memory", RunStopped, "the memory is full"),
-        ("bug", RunStopped, "exit code 1: KeyError: 'a bug'"),
+        ("bug", RunStopped, "exit code 1: KeyError: 'bug'"),
     ],
 )
 def test_what_ends_a_training_says_who_has_to_act(
@@ -91,12 +91,12 @@ def test_what_ends_a_training_says_who_has_to_act(
 def test_a_model_that_was_finished_when_its_parent_was_killed_is_kept_without_training(
     trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_KEPT", "no/such/folder/\0")  # fails between the training and the renaming
+    monkeypatch.setattr(training, "KEPT", "no/such/folder/\0")  # fails between the training and the renaming
     with pytest.raises(ValueError, match="null"):
         trainings.train()
     monkeypatch.undo()
     monkeypatch.setattr(training, "_PACKAGES", ())
-    monkeypatch.setattr(training, "launch_command", lambda *_: pytest.fail("it was trained already"))
+    monkeypatch.setattr(launch, "launch_command", lambda *_: pytest.fail("it was trained already"))
     assert trainings.train().losses[-1] == (6, 1 / 6)
     assert trainings.parts == []
 
@@ -158,8 +158,8 @@ import sys
 from pathlib import Path
 from tests.proof import trainings
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.proof import training
-training.launch_command, training._PACKAGES = trainings.fake_command, ()
+from weak2wise.proof import launch, training
+launch.launch_command, training._PACKAGES = trainings.fake_command, ()
 work, base, models = map(Path, sys.argv[1:])
 training.train(WorkDir(work), "winners", 1, trainings.SETTINGS, model=str(base), out=models,
                on_progress=lambda said: print(said, flush=True))
@@ -177,18 +177,6 @@ def until_step(process: "subprocess.Popen[str]", step: int) -> None:
         if f"step={step}," in line:
             return
     pytest.fail("it ended before")
-
-
-def children(folder: Path) -> list[int]:
-    """The trainers at work in a folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and f"{folder}/.".encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def test_no_trainer_outlives_a_parent_that_was_killed_and_the_next_one_goes_on(trainings: Trainings) -> None:
@@ -218,12 +206,12 @@ def test_two_trainings_of_one_model_do_not_run_at_once(trainings: Trainings) -> 
 
 
 def test_the_command_is_accelerates_launcher_with_the_users_file(tmp_path: Path) -> None:
-    command = training.launch_command(tmp_path / "spec.json", TrainSettings(threads=3), tmp_path / "fsdp.yaml")
+    command = launch.launch_command(tmp_path / "spec.json", TrainSettings(threads=3), tmp_path / "fsdp.yaml")
     assert command[1:] == [
         *("-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "fsdp.yaml")),
         *("--num_cpu_threads_per_process=3", "-m", "weak2wise.proof.trainer", str(tmp_path / "spec.json")),
     ]
-    own = training.launch_command(tmp_path / "spec.json", TrainSettings(), None)
+    own = launch.launch_command(tmp_path / "spec.json", TrainSettings(), None)
     assert f"--num_cpu_threads_per_process={len(os.sched_getaffinity(0))}" in own
     assert "--config_file" not in own
 

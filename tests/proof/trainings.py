@@ -1,9 +1,9 @@
 """Trainings whose steps are short sleeps: the real command, with ``fake_trainer.py`` as its child."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,9 @@ import pytest
 from tests.finished_run import FinishedRun
 from weak2wise.config import TrainSettings
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.proof import training
+from weak2wise.proof import launch, training
 from weak2wise.proof.messages import Planned, Progress
-from weak2wise.proof.training import Trained
+from weak2wise.proof.trained import Trained
 
 SETTINGS = TrainSettings()
 
@@ -63,15 +63,17 @@ def fake_command(spec: Path, *_: object) -> list[str]:
 
 @pytest.fixture
 def trainings(finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trainings]:
-    monkeypatch.setattr(training, "launch_command", fake_command)
+    monkeypatch.setattr(launch, "launch_command", fake_command)
     monkeypatch.setattr(training, "_PACKAGES", ())
     yield Trainings(WorkDir(finished.work), tmp_path)
-    left = [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_ours(pid, str(tmp_path))]
-    assert left == []
+    assert children(tmp_path / "models") == []
 
 
-def _is_ours(pid: str, folder: str) -> bool:
-    try:
-        return folder in Path("/proc", pid, "cmdline").read_text()
-    except OSError:
-        return False
+def children(models: Path) -> list[int]:
+    """The trainers at work in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and f"{models}/.".encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found

@@ -19,11 +19,12 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import arm_rows
 from weak2wise.proof.base_model import files_of
 from weak2wise.proof.encoding import Encoder
-from weak2wise.proof.training import Trained, train
+from weak2wise.proof.trained import Trained
+from weak2wise.proof.training import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
 
-FEW = {"max_steps": 4, "save_steps": 2, "batch_size": 2, "device_batch_size": 1}
+FEW = {"max_steps": 4, "save_steps": 2, "batch_size": 2, "device_batch_size": 1, "threads": 1}
 PARENT = """
 import sys
 from pathlib import Path
@@ -70,10 +71,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     folder = tmp_path_factory.mktemp("tiny")
     config = AutoConfig.from_pretrained(model_folder())
-    for key, value in {
-        **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32},
-        **{"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 200},
-    }.items():
+    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32}
+    small |= {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 200}
+    for key, value in small.items():
         setattr(config, key, value)
     AutoModelForCausalLM.from_config(config).to("bfloat16").save_pretrained(folder)
     for path in files_of(Path(model_folder())):
