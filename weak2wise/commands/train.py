@@ -78,7 +78,7 @@ def train(
         say(f"Interrupted. Go on from the last checkpoint with: {command_line()}")
         return INTERRUPTED
     except RunStopped as error:
-        say(f"{error}. {error.hint}.")
+        say(f"{error}. {error.hint.rstrip('.')}.")
         say(f"Go on from the last checkpoint with: {command_line()}")
         return 3
     _show_result(trained)

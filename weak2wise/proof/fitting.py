@@ -135,9 +135,22 @@ class _Base:
 
     def load(self, dtype: Any = None) -> Any:
         """The model with its weights."""
-        return AutoModelForCausalLM.from_pretrained(
-            self.spec.base, dtype=dtype or self.load_dtype, trust_remote_code=self.spec.trust_remote_code
-        )
+        return self._read(self.spec.base, dtype or self.load_dtype)
+
+    def trained(self, folder: Path) -> Any:
+        """The model with what was trained, adapters merged, in the base model's type."""
+        if self.adapters:
+            model = PeftModel.from_pretrained(self.load(torch.float32), folder).merge_and_unload()
+        else:
+            model = self._read(folder, torch.float32)
+        return model.to(self.dtype)
+
+    def _read(self, folder: Path, dtype: Any) -> Any:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=self.spec.trust_remote_code)
+        model.generation_config = (
+            GenerationConfig()
+        )  # nothing is generated, and no odd one can keep it from being saved
+        return model
 
     def parameters(self) -> tuple[int, int]:
         """How many weights the model has, and how many of them, or of adapters beside them, are trained."""
@@ -290,17 +303,20 @@ def _write_model(trainer: Any, base: _Base) -> None:
     if not trainer.is_world_process_zero():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    if base.adapters:
-        model = PeftModel.from_pretrained(base.load(torch.float32), trained).merge_and_unload()
-        shutil.copytree(trained, folder / "adapter", ignore=shutil.ignore_patterns("*.bin", "README.md", "token*"))
-    else:
-        model = AutoModelForCausalLM.from_pretrained(trained, trust_remote_code=base.spec.trust_remote_code)
-    model.to(base.dtype).save_pretrained(folder)
-    weights = weights_of(base.spec.base)
+    base.trained(trained).save_pretrained(folder)
+    for path in files_of(folder):
+        if not _of_weights(path):
+            path.unlink()
     for path in files_of(base.spec.base):
-        if path not in weights and not path.name.endswith((".index.json", *(".safetensors", ".bin"))):
+        if not _of_weights(path):
             shutil.copyfile(path, folder / path.name)
+    if base.adapters:
+        shutil.copytree(trained, folder / "adapter", ignore=shutil.ignore_patterns("*.bin", "README.md", "token*"))
     shutil.rmtree(trained)
+
+
+def _of_weights(path: Path) -> bool:
+    return path.name.endswith((".safetensors", ".bin", ".index.json"))
 
 
 def _check_disk(folder: Path, gib: float) -> None:
