@@ -93,7 +93,7 @@ def test_ctrl_c_stops_it_resumably_and_leaves_no_process(trainings: Trainings) -
     ("more", "message"),
     [
         (("--arm", "winer"), "--arm winer: no such arm; did you mean winners?"),
-        (("--arm", "grape"), "has no scores by grape; make them first: weak2wise compare "),
+        (("--arm", "grape"), "has no scores by grape of "),
         (("--set", "train.epoch=3"), "train.epoch: unknown key; did you mean epochs?"),
         (("--set", "params.n_mask=3"), "--set params.n_mask: expected a key of the section train"),
         (("--set", "train.batch_size=5"), "train.batch_size: expected a multiple of train.device_batch_size (2)"),

@@ -26,7 +26,7 @@ from weak2wise.config import TrainSettings
 from weak2wise.errors import TRAINING, ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, holder, locked, make_private, sync_folder, write_atomic
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.proof.arms import arm_rows, check_arm
+from weak2wise.proof.arms import arm_rows
 from weak2wise.proof.base_model import BaseModel, base_model
 from weak2wise.proof.launch import OnProgress, run_trainer
 from weak2wise.proof.messages import Finished, Planned, Spec
@@ -146,7 +146,6 @@ def _prepared(
     without: frozenset[int],
 ) -> Iterator[_Prepared]:
     """Find the model, write the rows of the arm, and hold the folder in which the model is made."""
-    check_arm(work, arm)
     if missing := [package for package in _PACKAGES if find_spec(package) is None]:
         raise ConfigError(f"train needs {', '.join(missing)}: {TRAINING}")
     base = base_model(work, model)
