@@ -22,6 +22,7 @@ from weak2wise.config.section import (
     check_file_name,
     nearest,
 )
+from weak2wise.config.train import TrainSettings
 from weak2wise.errors import ConfigError
 
 
@@ -250,6 +251,7 @@ class Config(Section, frozen=True, kw_only=True):
     params: Params = Params()
     prompts: PromptTexts = PromptTexts()
     engine: EngineOptions = EngineOptions()
+    train: TrainSettings = TrainSettings()
 
     def __post_init__(self) -> None:
         """Check each key, then the rules between keys. Raises ``ConfigError``."""
