@@ -6,10 +6,10 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import uvloop
 from rich.console import Console
@@ -18,6 +18,7 @@ from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_in
 from weak2wise.config import Config, input_of, load_config
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.outputs.summary import Summary, show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
@@ -26,6 +27,8 @@ from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_dr
 from weak2wise.watch.board import Observer
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
+
+T = TypeVar("T")
 
 
 async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
@@ -43,10 +46,11 @@ async def supervise(engine: Engine, page: Address | None = None) -> Summary | No
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
         if can_be_drawn_on():
             await stack.enter_async_context(on_screen(opened, Console(stderr=True)))
-        return await _until_signalled(engine, opened)
+        return await until_signalled(engine.run(opened), engine.drain)
 
 
-async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observer]") -> Summary | None:
+async def until_signalled(work: Coroutine[Any, Any, T], drain: Drain) -> T | None:
+    """The result of the work. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, cancel it, return ``None``."""
     interrupted = asyncio.Event()
 
     def on_signal() -> None:
@@ -59,13 +63,13 @@ async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observer]") -
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, interrupted.set)
-    running = asyncio.create_task(engine.run(opened), name="run")
+    running = asyncio.create_task(work, name="run")
     waiting = asyncio.create_task(interrupted.wait(), name="signals")
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         waiting.cancel()
         return running.result()
-    await engine.drain.drain(GRACE_SECONDS)
+    await drain.drain(GRACE_SECONDS)
     running.cancel()
     with suppress(asyncio.CancelledError):
         return await running  # it may have finished in the meantime

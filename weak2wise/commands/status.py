@@ -29,7 +29,8 @@ class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
     ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``held``: calls that wait for off-peak
-    hours, by endpoint. ``batches``: those that are out. ``side_costs_usd``: what previews and checks have spent.
+    hours, by endpoint. ``batches``: those that are out. ``side_costs_usd``: what previews, checks and comparisons have
+    spent.
     ``output``: the file that the last step of the run writes when it has finished.
     """
 
@@ -142,7 +143,7 @@ def _show_spending(found: RunStatus, console: Console) -> None:
     left = {part.role: part for part in to_come or ()}
     said = [f"spent: {dollars(usd)} US dollars"] if usd else []
     if found.side_costs_usd:
-        said[-1] += f", {dollars(found.side_costs_usd)} of it by previews and checks"
+        said[-1] += f", {dollars(found.side_costs_usd)} of it by previews, checks and comparisons"
     if wasted := sum(use.wasted_usd for use in spent):
         said[-1] += f", {dollars(wasted)} of it for answers that could not be used"
     if to_come is None:

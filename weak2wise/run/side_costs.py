@@ -1,7 +1,8 @@
-"""What ``preview`` and ``check`` spend: it counts under the run's ``engine.max_cost_usd``.
+"""What ``preview``, ``check`` and ``compare`` spend: it counts under the run's ``engine.max_cost_usd``.
 
 Without a cap nothing is read, written or locked. With one, what they spend is kept in the work_dir, whose next run
-counts it; and they need the work_dir's lock, as two processes cannot keep one cap.
+counts it; and they need the work_dir's lock, as two processes cannot keep one cap. What comparisons have spent is in a
+journal of their own.
 """
 
 import os
@@ -20,6 +21,8 @@ from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal
 
 FILE = "side_costs.jsonl"
+COMPARISON = "compare"
+"""The folder of a work_dir's comparison of scorers; its journal is in there."""
 
 
 class SideCost(Struct, frozen=True):
@@ -30,13 +33,17 @@ class SideCost(Struct, frozen=True):
 
 
 def side_costs_usd(work_dir: Path) -> float:
-    """US dollars that previews and checks have spent. Blocks. Raises ``ConfigError`` if that cannot be read."""
+    """US dollars that previews, checks and comparisons have spent.
+
+    Blocks. Raises ``ConfigError`` if that cannot be read.
+    """
     path = work_dir / FILE
+    compared = _journaled_usd(work_dir / COMPARISON)
     try:
         lines = path.read_bytes().splitlines()
-        return sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
+        return compared + sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
     except FileNotFoundError:
-        return 0.0
+        return compared
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
@@ -45,7 +52,7 @@ def side_costs_usd(work_dir: Path) -> float:
 
 @contextmanager
 def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
-    """The budget of a command that asks a run's endpoints beside the run. Blocks.
+    """The budget of a command that asks a run's endpoints beside the run, and keeps no answers. Blocks.
 
     Raises:
         ConfigError: there is a cap, and the work_dir is in use or cannot be read or written.
@@ -57,7 +64,7 @@ def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
         return
     work_dir = Path(config.dataset.work_dir)
     with locked(work_dir):
-        budget.pay(side_costs_usd(work_dir) + _journaled_usd(work_dir))
+        budget.pay(spent_usd(work_dir))
         before = budget.spent
         try:
             yield budget
@@ -66,8 +73,13 @@ def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
                 _append(work_dir / FILE, SideCost(command, budget.spent - before))
 
 
-def _journaled_usd(work_dir: Path) -> float:
-    return sum(spent.cost_usd for spent in Journal(work_dir / "ledger", **READ_ONLY).sums().values())
+def spent_usd(work_dir: Path) -> float:
+    """US dollars of all starts of a work_dir and of its side costs. Blocks. Raises ``ConfigError`` as these do."""
+    return side_costs_usd(work_dir) + _journaled_usd(work_dir)
+
+
+def _journaled_usd(folder: Path) -> float:
+    return sum(spent.cost_usd for spent in Journal(folder / "ledger", **READ_ONLY).sums().values())
 
 
 def _append(path: Path, one: SideCost) -> None:
