@@ -55,6 +55,13 @@ async def run_of(folder: Path, count: int = 6, **params: Any) -> tuple[weak2wise
     return run, weak2wise.load_config(folder / "config.yaml")
 
 
+def journal_keys(folder: Path) -> Counter[tuple[int, str]]:
+    """Row and key of each answer that a folder's journal has."""
+    shards = sorted((folder / "ledger" / "journal").glob("*.jsonl"))
+    found = [json.loads(line) for shard in shards for line in shard.read_text().splitlines()]
+    return Counter((line["row"], line["key"]) for line in found)
+
+
 def comparing(folder: Path, config: weak2wise.Config, *scorers: str, **options: Any) -> Comparing:
     return Comparing(WorkDir(folder), config, scorers, **{"draws": 2, "sample": 200} | options)
 
@@ -195,13 +202,9 @@ def test_a_comparison_that_is_killed_goes_on_and_asks_nothing_twice(tmp_path: Pa
         assert sum(count.asked for count in server.requests().values()) > sum(c.asked for c in after.values()) > strong
         # What a SIGKILL interrupts between an answer and its line in the journal has to be asked again: at most what
         # was in flight. Of what the journal has, nothing is asked again.
-        lines = [json.loads(line) for p in (work / "compare").glob("ledger/journal/*") for line in p.open()]
-        keys = Counter((line["row"], line["key"]) for line in lines)
+        keys = journal_keys(work / "compare")
         assert set(keys.values()) == {1}
-        run_keys = {
-            (line["row"], line["key"]) for p in work.glob("ledger/journal/*") for line in map(json.loads, p.open())
-        }
-        assert not run_keys & keys.keys()
+        assert not keys.keys() & journal_keys(work).keys()
         finished = server.requests()
         assert command(*arguments) == 0
         assert server.requests() == finished

@@ -12,7 +12,6 @@ from rich.text import Text
 from weak2wise.commands.carry_out import collect_less_often, until_signalled
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.commands.tables import new_table, short
-from weak2wise.commands.where import work_dir_of
 from weak2wise.compare.comparing import Comparing, page_of
 from weak2wise.compare.settings import config_of
 from weak2wise.config import load_config
@@ -60,9 +59,9 @@ def compare(
         names = [name.strip() for name in scorers.split(",")]
         if not all(names):
             raise ConfigError("--scorers: expected names with commas between them, such as shortest,full_hint")
-        folder = work_dir_of(work_dir, config or Path("config.yaml"))
+        loaded = load_config(config_of(work_dir, config), set_ or (), env=None)
+        folder = work_dir or Path(loaded.dataset.work_dir)
         work = WorkDir(folder)
-        loaded = load_config(config_of(folder, config), set_ or (), env=None)
         raise_open_files([endpoint.limits.max_concurrent_requests for endpoint in loaded.endpoints.values()])
         comparing = Comparing(work, loaded, names, draws=seeds, sample=sample, echo=Echo(write_line, progress=True))
         collect_less_often()

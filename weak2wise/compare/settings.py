@@ -73,7 +73,7 @@ def _unbatched(endpoint: EndpointSettings) -> EndpointSettings:
     return structs.replace(endpoint, batch=None) if isinstance(endpoint, OpenAIEndpoint) else endpoint
 
 
-def config_of(work_dir: Path, given: Path | None) -> Path:
+def config_of(work_dir: Path | None, given: Path | None) -> Path:
     """The config file of a run: the given one, else the one that its work_dir keeps, else ``config.yaml`` here."""
-    kept = work_dir / "config.yaml"
-    return given or (kept if kept.is_file() else Path("config.yaml"))
+    kept = work_dir and work_dir / "config.yaml"
+    return given or (kept if kept and kept.is_file() else Path("config.yaml"))

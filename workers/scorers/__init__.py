@@ -27,6 +27,7 @@ __all__ = [
     "describer",
     "explained",
     "fewest",
+    "score_text",
     "scorer_named",
 ]
 
@@ -85,6 +86,14 @@ def explained(scorer: type[Scorer], score: Score) -> str:
         return scorer.explain(score)
     except Exception:  # noqa: BLE001 - it may be somebody else's code, and what it gets is not what it made
         return Scorer.explain(score)
+
+
+def score_text(score: Score) -> str:
+    """A score as it is shown: of Step-Mask's bounds that it is one; of a trace that was not measured, nothing."""
+    if score.is_bound and not score.is_masked:
+        return ""
+    small = 0 < abs(score.score) < 0.001  # a likelihood may be
+    return f"{'at most ' if score.is_bound else ''}{score.score:{'.1e' if small else '.3f'}}"
 
 
 def describer(name: str) -> type[Scorer]:

@@ -77,8 +77,8 @@ def _scores(found: Comparison) -> str:
         lines_at=best,
     )
     key = "".join(
-        f'<li><svg class="key" viewBox="0 0 12 12" aria-hidden="true"><line class="s{at} dashed" x1="6" x2="6" y1="0" '
-        f'y2="12"/></svg>{escape(text)}: {value:.3f}</li>'
+        f'<li><svg class="key" viewBox="0 0 12 12" aria-hidden="true"><line class="s{at} dashed" x1="0" x2="12" y1="6" '
+        f'y2="6"/></svg>{escape(text)}: {value:.3f}</li>'
         for at, (value, text) in enumerate(best, 1)
     )
     note = "How well the trace that each criterion chooses guides the weak LLM, with 95 % intervals over questions."
@@ -109,7 +109,8 @@ def _noise(found: Comparison) -> str:
     numbers = table("Predicted agreement", ["n_mask", "majority", "same winner", "range"], rows, words=0)
     note = (
         f"With another seed Step-Mask's winner changes in {share(noise.changes)} of the questions. "
-        f"{escape(settled(noise))} The line is computed by a model of the bits that is fitted to the draws."
+        f"{escape(settled(noise))} The line is of simulated runs; with the present settings two of them agree in "
+        f"{100 * noise.present.same:.0f}%, and two draws did in {100 * (1 - noise.changes.value):.0f}%."
     )
     return card("Noise", f"{drawn}<details><summary>Numbers</summary>{numbers}</details>", note)
 
@@ -137,20 +138,20 @@ def _ordered(found: Comparison) -> list[Criterion]:
 
 
 def _criteria(found: Comparison) -> str:
-    head = ["criterion", "what wins", "Step-Mask score of its choice", "regret", "regret at most"]
+    head = ["criterion", "Step-Mask score of its choice", "regret", "regret at most"]
     head += ["as Step-Mask", "as itself, drawn again", "tau-b", "ties", "ones", "calls", "tokens in", "tokens out"]
     paid = any(c.cost.cost_usd for c in found.criteria)
     head += ["US dollars"] if paid else []
     rows = []
     for c in _ordered(found):
-        cells = [line(c.name), line(describer(c.name).ranking.partition(";")[0], 120), interval(c.score)]
-        cells += [interval(c.regret), interval(c.regret_at_most), share(c.same), share(c.again)]
+        cells = [line(c.name), interval(c.score), interval(c.regret), interval(c.regret_at_most)]
+        cells += [share(c.same), share(c.again)]
         cells += [interval(c.correlation) if c.correlation else "–", f"{100 * c.ties:.0f}%"]
         cells.append("–" if c.ones is None else f"{100 * c.ones:.0f}%")
         cells += [short(n / found.compared) for n in (c.cost.calls, c.cost.tokens_in, c.cost.tokens_out)]
         rows.append(cells + ([f"{c.cost.cost_usd / found.compared:.5f}"] if paid else []))
     text = "In brackets 95 % intervals. Calls, tokens and dollars are for one question."
-    return f"<section class=wide><h2>Criteria</h2><p>{text}</p>{table('Criteria', head, rows, names=2)}</section>"
+    return f"<section class=wide><h2>Criteria</h2><p>{text}</p>{table('Criteria', head, rows, names=1)}</section>"
 
 
 def _matrix(title: str, text: str, found: Comparison, cells: Sequence[Sequence[str]]) -> str:
@@ -183,7 +184,9 @@ def _how(found: Comparison) -> str:
         together; how much the traces of a question differ is scaled so that the simulation agrees with what was seen,
         and the range is by the interval of that. Majorities are computed as if there were one wrong answer alone.""",
     )
-    return "<section><h2>How to read this</h2>" + "".join(f"<p>{escape(text)}</p>" for text in texts) + "</section>"
+    wins = "".join(f"<li>{line(c.name)}: {line(describer(c.name).ranking, 200)}</li>" for c in found.criteria)
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    return f"<section><h2>How to read this</h2><p>The winner has</p><ul>{wins}</ul>{paragraphs}</section>"
 
 
 def _footer(found: Comparison) -> str:

@@ -33,9 +33,6 @@ def settled(noise: Noise) -> str:
         return f"Two runs agree in more than {wanted} of the questions as it is."
     parts = []
     for key, value in noise.settles.items():
-        most = max((getattr(p, key) for p in noise.predictions), default=0)
-        if value is not None:
-            parts.append(f"params.{key}: {value} would make two runs agree in {wanted} of the questions")
-        elif most:
-            parts.append(f"no params.{key} up to {most} would")
-    return f"{'; '.join(parts)}."[0].upper() + f"{'; '.join(parts)}."[1:]
+        most = max(getattr(prediction, key) for prediction in noise.predictions)
+        parts.append(f"params.{key} {value} is enough" if value else f"no params.{key} up to {most} is enough")
+    return f"For two runs to agree in {wanted} of the questions, {' and '.join(parts)}."

@@ -77,6 +77,8 @@ def _levels(facts: Facts) -> str:
     if not any(facts.levels.values()):
         return ""
     deepest = max(len(levels) for levels in facts.levels.values())
+    if deepest == 1:
+        return _whole_hints(facts)
     labels = [f"{100 * level / deepest:.0f}%" for level in range(deepest)]
     series = [
         charts.Series(name, [level.right / level.asked if level.asked else None for level in levels])
@@ -113,18 +115,33 @@ def _levels(facts: Facts) -> str:
     return card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
 
 
+def _whole_hints(facts: Facts) -> str:
+    """The scorer that masks nothing: how often each model's whole traces lead to the answer."""
+    reached = [(name, levels[0]) for name, levels in sorted(facts.levels.items()) if levels]
+    rows = [(name, level.right, f"of {level.asked:,} asked") for name, level in reached]
+    note = "How many traces led the weak LLM to the answer, with nothing of them hidden."
+    if facts.bounds:
+        note += f" {facts.bounds:,} of {facts.candidates.total():,} traces were not asked, as another one had won."
+    drawn = charts.bars("Whole traces that led to the answer", rows, max(level.asked for _, level in reached))
+    return card("Whole traces as hints", drawn, note)
+
+
 def _scores(work: WorkDir, facts: Facts) -> str:
     if not facts.scores:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
     # With racing, the scores of the worst losers are only bounds, so the known scores are not those of all traces.
-    others = "golden traces and close losers" if facts.bounds else "all traces"
+    raced = any(facts.levels.values())
+    others = "all traces" if not facts.bounds else "golden traces and close losers" if raced else "traces measured"
     names = ("golden traces", others)
     drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
     note = f"Median of the golden traces {median(facts.scores):.3f}"
     if facts.candidate_scores:
         note += f", of {others} {median(facts.candidate_scores):.3f}"
-    note += f"; of {facts.bounds:,} other losers only an upper bound is known." if facts.bounds else "."
+    if facts.bounds:
+        unknown = "other losers only an upper bound is known" if raced else "traces could not be measured"
+        note += f"; {'of ' if raced else ''}{facts.bounds:,} {unknown}"
+    note += "."
     note += f" The winner has {line(work.scorer.ranking, 200)}."
     return card("Scores", drawn + charts.legend(names), note)
 
