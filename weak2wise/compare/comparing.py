@@ -36,10 +36,10 @@ from weak2wise.telemetry.redaction import message_redactor
 from workers.scorers import Scorer, scorer_named
 
 _KEY = "--scorers"
-_PACE = "pace.json"
+_ELAPSED = "elapsed.json"
 
 
-class Pace(Struct):
+class Elapsed(Struct):
     """How fast a scorer's new answers came: calls and seconds, over all starts of the comparison."""
 
     calls: int = 0
@@ -166,7 +166,7 @@ class Comparing:
                 folder = self._work.folder.resolve()
                 self._host.count_spent(folder, await asyncio.to_thread(spent_usd, folder))
             stack.push_async_callback(journal.close)
-            await asyncio.to_thread(journal.open, lambda _role: b"")
+            await asyncio.to_thread(self._open, journal)
             await asyncio.to_thread(earlier.seek, material.rows)
             host = await stack.enter_async_context(self._host)
             names = dict.fromkeys(config.roles().values())
@@ -183,24 +183,34 @@ class Comparing:
         failed = Counter[str](error.kind for error in scoring.failed.values())
         return _joined(choices, scoring, material.rows), costs, failed
 
+    def _open(self, journal: Journal) -> None:
+        """Index all answers of earlier starts of the comparison. Blocks. Raises ``ConfigError``, ``DiskError``."""
+        try:
+            journal.open(lambda _role: b"")
+        except ConfigError as error:  # `repair` is for runs
+            raise ConfigError(
+                f"{str(error).partition('. Restore')[0]}. Restore the file from a copy; or move {self.folder} away: "
+                "then a comparison asks again what it had answered"
+            ) from None
+
     async def _each(
         self, scoring: Scoring, rows: Sequence[int], journal: Journal
     ) -> tuple[dict[str, dict[int, list[Choice]]], dict[str, Cost]]:
-        """One scorer after the other. Cheap ones first: what they share with Step-Mask then counts for their pace."""
-        paces, costs = await asyncio.to_thread(self._paces), {}
+        """One scorer after the other. Cheap ones first: what they share with Step-Mask is then new, and is timed."""
+        elapsed, costs = await asyncio.to_thread(self._elapsed), {}
         choices: dict[str, dict[int, list[Choice]]] = {}
         for name in sorted(self._scorers, key=lambda name: self._scorers[name].attempts(self._config.params)):
             before = _calls(journal)
             choices[name], cost, seconds = await self._watched(name, self._scorers[name], scoring, rows)
-            pace = paces.setdefault(name, Pace())
+            so_far = elapsed.setdefault(name, Elapsed())
             if new := _calls(journal) - before:
-                pace.calls += new
-                pace.seconds += seconds
-                await self._write(_PACE, msgspec.json.encode(paces))
+                so_far.calls += new
+                so_far.seconds += seconds
+                await self._write(_ELAPSED, msgspec.json.encode(elapsed))
             if not cost.calls:
                 cost.seconds = seconds / self._draws
-            elif pace.calls:
-                cost.seconds = cost.calls * pace.seconds / pace.calls
+            elif so_far.calls:
+                cost.seconds = cost.calls * so_far.seconds / so_far.calls
             costs[name] = cost
         return choices, {name: costs[name] for name in self._scorers}
 
@@ -225,9 +235,9 @@ class Comparing:
         finally:
             reporting.cancel()
 
-    def _paces(self) -> dict[str, Pace]:
-        with suppress(OSError, msgspec.DecodeError):  # without it no pace is known of what was asked before
-            return msgspec.json.decode((self.folder / _PACE).read_bytes(), type=dict[str, Pace])
+    def _elapsed(self) -> dict[str, Elapsed]:
+        with suppress(OSError, msgspec.DecodeError):  # without it the time is not known of what was asked before
+            return msgspec.json.decode((self.folder / _ELAPSED).read_bytes(), type=dict[str, Elapsed])
         return {}
 
     async def _write(self, name: str, data: bytes) -> None:

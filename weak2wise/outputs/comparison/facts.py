@@ -35,8 +35,8 @@ class Compared(Struct, frozen=True):
 class Cost(Struct):
     """What a scorer used for one draw of all questions, whether it was asked now or paid before.
 
-    ``seconds``: by the pace at which new answers came in while this scorer alone was at work; ``None`` if all its
-    answers had been paid for by the run, so that no pace is known.
+    ``seconds``: by what a new answer took while this scorer alone was at work; ``None`` if all its answers were there
+    before, so that nothing was timed.
     """
 
     calls: float = 0.0
