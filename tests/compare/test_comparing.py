@@ -253,3 +253,48 @@ def test_the_table_and_the_page_say_what_is_in_the_file(tmp_path: Path, capsys: 
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert f"{100 * found.noise.changes.value:.0f}%" in said
+
+
+async def test_a_run_that_starts_over_sets_its_comparison_aside(tmp_path: Path) -> None:
+    _, config = await run_of(tmp_path, 3)
+    await comparing(tmp_path, config, "shortest").run()
+    await weak2wise.asynthesize(questions(3), config_for("stepmask"), work_dir=tmp_path, resume="never")
+    assert not (tmp_path / "compare").exists()
+    assert len(list(tmp_path.glob("compare.before-*/compare.json"))) == 1
+
+
+async def test_a_damaged_answer_is_named_with_what_to_do(tmp_path: Path) -> None:
+    _, config = await run_of(tmp_path, 3)
+    await comparing(tmp_path, config, "shortest").run()
+    shard = next((tmp_path / "compare" / "ledger" / "journal").glob("*.jsonl"))
+    lines = shard.read_text().splitlines(keepends=True)
+    shard.write_text(lines[0].replace("boxed", "b0xed") + "".join(lines[1:]))
+    index = shard.parent.with_name("journal.index")
+    for file in index.iterdir():
+        file.unlink()
+    with pytest.raises(ConfigError, match=r"journal/00000.jsonl: line 1 is damaged.*move .*compare away"):
+        await comparing(tmp_path, config, "shortest").run()
+
+
+class Wordless(weak2wise.Scorer):
+    """Somebody's own scorer, which fails on one question."""
+
+    version = "1"
+
+    async def __call__(self, traced: weak2wise.Traced, /) -> list[weak2wise.Score]:
+        if traced.row == 2:
+            raise weak2wise.RecordError("bad_prompt", "this one is too hard")
+        return [weak2wise.Score(score=float(len(one.normal)), evidence={}) for one in traced.candidates]
+
+
+def test_a_scorer_of_ones_own_is_compared_and_a_question_that_it_fails_on_is_left_out_for_all(
+    tmp_path: Path,
+) -> None:
+    _, config = asyncio.run(run_of(tmp_path, 4))
+    own = "tests.compare.test_comparing:Wordless"
+    found = asyncio.run(comparing(tmp_path, config, own, "longest").run())
+    assert [q.row for q in found.questions] == [1, 3, 4]
+    assert found.failed == {"bad_prompt": 1}
+    assert [one.name for one in found.criteria] == ["stepmask", own, "longest"]
+    assert all(set(question.choices) == {"stepmask", own, "longest"} for question in found.questions)
+    assert command("compare", tmp_path, "--scorers", own) == 1, "a question that could not be scored is said"
