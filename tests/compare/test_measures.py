@@ -61,7 +61,7 @@ def drawn(chances: Sequence[Sequence[float]], draw: random.Random, votes: int = 
     return Choice(winner, tuple(places.index(found) for found in worth), scores, bits)
 
 
-def simulated(count: int, draws: int, *, traces: int = 3, spread: float = 0.15) -> list[list[list[float]]]:
+def simulated(count: int, *, traces: int = 3, spread: float = 0.15) -> list[list[list[float]]]:
     """Probabilities of bits: some questions are easier, some traces better, and deeper masks are harder."""
     draw = random.Random(5)
     found = []
@@ -69,7 +69,6 @@ def simulated(count: int, draws: int, *, traces: int = 3, spread: float = 0.15) 
         easy = draw.uniform(0.2, 0.8)
         good = [draw.gauss(0, spread) for _ in range(traces)]
         found.append([[min(0.98, max(0.02, easy + g - 0.08 * level)) for level in range(LEVELS)] for g in good])
-    del draws
     return found
 
 
@@ -100,7 +99,7 @@ def true_mean(trace: Sequence[float]) -> float:
 
 def test_nobody_is_flattered_by_the_draws_that_it_chose_by() -> None:
     """What Step-Mask's choice is worth is what it truly is worth; choosing and measuring on one draw says much more."""
-    chances = simulated(1500, 2)
+    chances = simulated(1500)
     questions = compared(chances, 2)
     chosen = mean_of(questions, lambda q: chosen_score(q, "stepmask"))
     truth = sum(true_mean(chances[q.row][choice.winner]) for q in questions for choice in q.choices["stepmask"]) / (
@@ -114,7 +113,7 @@ def test_nobody_is_flattered_by_the_draws_that_it_chose_by() -> None:
 
 
 def test_the_best_lies_between_what_can_be_chosen_and_what_is_flattered() -> None:
-    chances = simulated(1500, 4)
+    chances = simulated(1500)
     questions = compared(chances, 4)
     truth = sum(max(map(true_mean, traces)) for traces in chances) / len(chances)
     least, most = mean_of(questions, best_score), mean_of(questions, flattered_score)
@@ -124,7 +123,7 @@ def test_the_best_lies_between_what_can_be_chosen_and_what_is_flattered() -> Non
 
 
 def test_a_criterion_that_knows_the_truth_has_less_regret_and_agrees_more_than_step_mask_with_itself() -> None:
-    questions = compared(simulated(600, 3), 3)
+    questions = compared(simulated(600), 3)
     own, oracle = same_winner(questions, "stepmask", "stepmask"), same_winner(questions, "oracle", "stepmask")
     assert own.high < oracle.low
     assert same_winner(questions, "oracle", "oracle").value == 1
@@ -136,7 +135,7 @@ def test_a_criterion_that_knows_the_truth_has_less_regret_and_agrees_more_than_s
 
 
 def test_where_no_trace_is_better_there_is_no_correlation_and_it_says_so() -> None:
-    questions = compared(simulated(400, 2, spread=0.0), 2)
+    questions = compared(simulated(400, spread=0.0), 2)
     tau = correlation(questions, "stepmask", "stepmask")
     assert tau
     assert tau.low < 0 < tau.high
@@ -160,7 +159,7 @@ def test_the_chance_of_a_majority_is_that_of_counting_votes(votes: int) -> None:
 
 def test_what_majority_would_settle_it_is_predicted_as_it_then_comes() -> None:
     """From two draws of one attempt each: how often two runs agree with 5 and with 17 votes, against real ones."""
-    chances = simulated(400, 2, spread=0.2)
+    chances = simulated(400, spread=0.2)
     found = noise(compared(chances, 2), LEVELS, 1, beta=0.5, normalization="reference")
     draw = random.Random(9)
     for prediction in (found.present, *found.predictions):
