@@ -1,6 +1,7 @@
 """``compare``: scorers side by side, on the traces that a run already has."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -67,9 +68,10 @@ def compare(
         collect_less_often()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             found = runner.run(until_signalled(comparing.run(), comparing.drain))
-        if found is None:
-            say(f"Interrupted; what was answered is kept. Go on with: {command_line()}")
-            return INTERRUPTED
+            if found is None:
+                say(f"Interrupted; what was answered is kept. Go on with: {command_line()}")
+                wait_for_reader()
+                os._exit(INTERRUPTED)  # no return: the runner would wait for a thread that is still measuring
         path = page_of(folder)
         with writing(path):
             write_atomic(path, (part.encode() for part in page(found)))
