@@ -151,14 +151,14 @@ def _criteria(found: Comparison) -> str:
         cells += [short(n / found.compared) for n in (c.cost.calls, c.cost.tokens_in, c.cost.tokens_out)]
         rows.append(cells + ([f"{c.cost.cost_usd / found.compared:.5f}"] if paid else []))
     text = "In brackets 95 % intervals. Calls, tokens and dollars are for one question."
-    return f"<section class=wide><h2>Criteria</h2><p>{text}</p>{table('Criteria', head, rows, names=1)}</section>"
+    return f"<section><h2>Criteria</h2><p>{text}</p>{table('Criteria', head, rows, names=1)}</section>"
 
 
 def _matrix(title: str, text: str, found: Comparison, cells: Sequence[Sequence[str]]) -> str:
     names = [line(c.name) for c in found.criteria]
     rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
     shown = table(title, ["", *names], rows, names=1)
-    return f"<section class=wide><h2>{title}</h2><p>{escape(text)}</p>{shown}</section>"
+    return f"<section><h2>{title}</h2><p>{escape(text)}</p>{shown}</section>"
 
 
 def _how(found: Comparison) -> str:
