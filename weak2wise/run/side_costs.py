@@ -7,7 +7,7 @@ journal of their own.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Struct
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, locked
+from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal
@@ -78,8 +79,13 @@ def spent_usd(work_dir: Path) -> float:
     return side_costs_usd(work_dir) + _journaled_usd(work_dir)
 
 
-def _journaled_usd(folder: Path) -> float:
-    return sum(spent.cost_usd for spent in Journal(folder / "ledger", **READ_ONLY).sums().values())
+def _journaled_usd(work_dir: Path) -> float:
+    """What the runs of the work_dir have paid themselves."""
+    manifest = None
+    with suppress(ConfigError):  # the run will say so; until then, all counts
+        manifest = load_manifest(work_dir / "manifest.json")
+    paid = sum(spent.cost_usd for spent in Journal(work_dir / "ledger", **READ_ONLY).sums().values())
+    return paid - (manifest.shared_usd if manifest else 0.0)
 
 
 def _append(path: Path, one: SideCost) -> None:
