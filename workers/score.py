@@ -8,7 +8,7 @@ from msgspec import UNSET, structs
 from weak2wise.errors import RecordError, RunStopped
 from weak2wise.worker import Drop, Partial
 from workers.faithful import MARK
-from workers.records import Score, Scored, Traced
+from workers.records import Candidate, Score, Scored, Traced
 from workers.scorers import Scorer, StepMask
 from workers.select import select
 
@@ -34,26 +34,38 @@ class ScoreCandidates:
             RunStopped: the scorer did not return one finite score for each candidate.
         """
         if self.faithful_only:
-            kept = tuple(candidate for candidate in traced.candidates if MARK not in candidate.marks)
-            if not kept:
+            traced = structs.replace(traced, candidates=faithful(traced.candidates))
+            if not traced.candidates:
                 return Drop(MARK)
-            traced = structs.replace(traced, candidates=kept)
-        scores = tuple(await self.scorer(traced))
-        scored = Scored(question=traced.question, candidates=traced.candidates, scores=self._checked(scores, traced))
+        scores = await checked_scores(self.scorer, traced)
+        scored = Scored(question=traced.question, candidates=traced.candidates, scores=scores)
         if not self.scorer.reaches(select(scored.candidates, scored.scores, self.scorer)[1]):
             return Drop(BELOW)
         if self.scorer.needs_steps and not any(candidate.step_list for candidate in traced.candidates):
             return Partial(scored, RecordError("no_steps", _NO_STEPS), worthless=True)
         return scored
 
-    def _checked(self, scores: tuple[Score, ...], traced: Traced) -> tuple[Score, ...]:
-        if isinstance(self.scorer, StepMask):
-            return scores
-        expected = len(traced.candidates)
-        if len(scores) != expected or not all(math.isfinite(score.score) for score in scores):
-            raise RunStopped(
-                f"params.scorer: {type(self.scorer).__name__} returned {[score.score for score in scores]}; expected "
-                f"{expected} finite scores, one for each candidate",
-                hint="Correct the scorer, then start the run again.",
-            )
-        return tuple(structs.replace(s, evidence={}) if s.evidence is UNSET else s for s in scores)
+
+def faithful(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Those whose own final answer is the reference answer."""
+    return tuple(candidate for candidate in candidates if MARK not in candidate.marks)
+
+
+async def checked_scores(scorer: Scorer, traced: Traced) -> tuple[Score, ...]:
+    """The scorer's scores of a question's candidates.
+
+    Raises:
+        RecordError: the question cannot be scored.
+        RunStopped: the scorer did not return one finite score for each candidate.
+    """
+    scores = tuple(await scorer(traced))
+    if isinstance(scorer, StepMask):
+        return scores
+    expected = len(traced.candidates)
+    if len(scores) != expected or not all(math.isfinite(score.score) for score in scores):
+        raise RunStopped(
+            f"params.scorer: {type(scorer).__name__} returned {[score.score for score in scores]}; expected "
+            f"{expected} finite scores, one for each candidate",
+            hint="Correct the scorer, then start the run again.",
+        )
+    return tuple(structs.replace(s, evidence={}) if s.evidence is UNSET else s for s in scores)

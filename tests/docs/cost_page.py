@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.engine_runs import ROOT, config_for, write_run
@@ -28,6 +28,12 @@ _BLOCK = re.compile(r"```console\n(\$ weak2wise (.*)\n(?:.*\n)*?)```")
 def blocks(page: str) -> list[tuple[str, str]]:
     """The page's commands, and what it says that they print."""
     return [(found[2], found[1].split("\n", 1)[1]) for found in _BLOCK.finditer(page)]
+
+
+def written(page: str, made: Iterable[tuple[str, str]]) -> str:
+    """The page with these outputs below its commands."""
+    printed = (f"```console\n$ weak2wise {command}\n{shown}```" for command, shown in made)
+    return _BLOCK.sub(lambda _: next(printed), page)
 
 
 def outputs(folder: Path, page: str) -> Iterator[tuple[str, str]]:
@@ -87,9 +93,7 @@ def main() -> None:
     """Write the outputs into the page."""
     page = PAGE.read_text()
     with tempfile.TemporaryDirectory() as folder:
-        made = list(outputs(Path(folder), page))
-    printed = (f"```console\n$ weak2wise {command}\n{shown}```" for command, shown in made)
-    PAGE.write_text(_BLOCK.sub(lambda _: next(printed), page))
+        PAGE.write_text(written(page, outputs(Path(folder), page)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.api.runs import tree
+from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.journal import Answer, Journal, Journaled
 from weak2wise.llm.model import Completion, Message, Prompt, Usage
@@ -206,3 +208,30 @@ async def test_charges_and_answers_are_the_same_by_the_index_and_by_the_lines(tm
     again.look(lambda receipt: seen.append((receipt.row, receipt.role, receipt.answered, receipt.prompt_tokens)))
     assert seen == [(row, role, row % 4 > 0, row) for row in range(12) for role in ("weak", "strong/a")]
     await again.close()
+
+
+async def test_an_earlier_journal_answers_for_the_rows_that_are_sought_and_is_not_changed(tmp_path: Path) -> None:
+    """Also while its own run goes on: what is there when it is looked at counts."""
+    counting = Counting()
+    first = journal_in(tmp_path / "first")
+    model = Journaled(counting, first, role="weak", endpoint="e", settings={})
+    for row in (1, 2):
+        with calling(Call(row=row)):
+            await model.complete(ask("a"))
+    before = tree(tmp_path / "first")
+    earlier = Journal(tmp_path / "first", **READ_ONLY)
+    earlier.seek([1, 7])
+    assert earlier._index.keys() == {1}, "memory is for the rows that are sought"
+    second = Journal(tmp_path / "second", max_bytes=MEGABYTE, fsync_seconds=0.01, earlier=earlier)
+    second.open(lambda _role: b"")
+    model = Journaled(counting, second, role="weak", endpoint="e", settings={})
+    with calling(Call(row=1)):
+        assert (await model.complete(ask("a"))).text == "1: a"
+        assert (await model.complete(ask("b"))).text == "3: b"
+        assert (await model.complete(ask("b"))).text == "3: b"
+    with calling(Call(row=2)):
+        assert (await model.complete(ask("a"))).text == "4: a", "not sought"
+    assert second.spent["weak", "e"].calls == 2, "what the earlier one paid is not paid again"
+    assert tree(tmp_path / "first") == before
+    await second.close()
+    await first.close()

@@ -7,21 +7,25 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 import weak2wise
 from tests import scoring_endpoint
 from tests.api.runs import config_at, questions
-from tests.engine_runs import finish, run_in
+from tests.engine_runs import finish, lines, rewrite, run_in
 from tests.finished_run import command
 from tests.loopback import LoopbackProcess
 from tests.scoring_endpoint import Likely, asked
 from weak2wise.commands.preview import show
 from weak2wise.config.endpoints import decode_endpoint
 from weak2wise.errors import ConfigError, single_errors
+from weak2wise.outputs.report.text import escape
 from weak2wise.outputs.work_dir import WorkDir
-from workers.scorers import LOGPROB_SCORERS, NAMES, scorer_named
+from weak2wise.watch.gallery import _entry, _shown
+from workers.records import Score
+from workers.scorers import LOGPROB_SCORERS, NAMES, score_text, scorer_named
 
 
 def config_for(name: str, weak: str = "Likely", **params: Any) -> weak2wise.Config:
@@ -39,7 +43,9 @@ def _fresh() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(name: str, tmp_path: Path) -> None:
+async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = await weak2wise.asynthesize(questions(4), config_for(name), work_dir=tmp_path / "work")
     assert run.totals.emitted == 4
     scorer = scorer_named(name)
@@ -51,6 +57,11 @@ async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(name: str
         assert not chosen.is_bound
         assert all(score.is_bound or score.score <= chosen.score for score in scored.scores), "higher is better"
 
+    opened = _shown(golden, scored, scorer)  # on the live page
+    assert escape(scorer.ranking[:60]) in opened
+    assert score_text(golden.score) in opened
+    assert score_text(golden.score) in str(_entry(golden, scorer))
+    assert ("as the weak LLM saw it" in opened) == (name in ("stepmask", "full_hint"))
     console = Console(file=StringIO(), width=1000)
     show(WorkDir(run.work_dir), console)
     said = console.file.getvalue()  # type: ignore[attr-defined]
@@ -60,7 +71,14 @@ async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(name: str
     report = (run.work_dir / "report.html").read_text()
     assert re.sub("[<>&'].*", "", scorer.ranking) in report
     assert scorer.label in report
-    assert ("One cell for each mask level" in report) == (name in ("stepmask", "full_hint"))
+    assert ("One cell for each mask level" in report) == (name == "stepmask")
+    assert ("<h2>Step-Mask</h2>" in report) == (name == "stepmask")
+    assert ("<h2>Whole traces as hints</h2>" in report) == (name == "full_hint")
+    assert ("Steps that were masked" in report) == (name == "stepmask")
+    assert score_text(golden.score) in report
+    capsys.readouterr()
+    assert command("status", str(run.work_dir)) == 0
+    assert ("stepmask  " if name == "stepmask" else f"stepmask ({name})") in capsys.readouterr().out
     out = tmp_path / "out"
     assert command("export", str(run.work_dir), "--out", str(out), "--provenance") == 0
     card = (out / "README.md").read_text()
@@ -68,6 +86,38 @@ async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(name: str
     exported = [json.loads(line)["provenance"]["score"] for line in (out / "train.jsonl").read_text().splitlines()]
     assert exported == [found.score.score for found in run.golden()]
     assert bool(asked) == (name in LOGPROB_SCORERS)
+
+
+async def test_a_trace_that_was_not_measured_is_shown_without_a_number(tmp_path: Path) -> None:
+    """Neither its bound, which is the best number there is, nor as if a race had left it."""
+    run = await weak2wise.asynthesize(questions(4), config_for("grape"), work_dir=tmp_path / "work")
+    unmeasured = Score(score=0.0, is_bound=True, evidence={"not_measured": "context_overflow"})
+    shard = run.work_dir / "ledger" / "stepmask" / "00000.jsonl"
+    rows = lines(shard)
+    for row in rows:
+        row["record"]["scores"][0 if row["record"]["scores"][0] != best(row) else 1] = msgspec.to_builtins(unmeasured)
+    rewrite(shard, rows)
+    console = Console(file=StringIO(), width=1000)
+    show(WorkDir(run.work_dir), console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count("too long for the weak LLM") == 4
+    assert command("report", str(run.work_dir)) == 0
+    report = (run.work_dir / "report.html").read_text()
+    assert "4 traces could not be measured" in report
+    for text in (said, report):
+        assert "at most" not in text
+        assert "upper bound" not in text
+
+
+def best(row: dict[str, Any]) -> dict[str, Any]:
+    """The best score of a line of the ledger."""
+    scores: list[dict[str, Any]] = row["record"]["scores"]
+    return max(scores, key=lambda score: float(score["score"]))
+
+
+@pytest.mark.parametrize("value", [3e-9, 0.0004, -2.5, 0.0, -0.0002])
+def test_a_small_score_is_not_shown_as_nothing(value: float) -> None:
+    assert float(score_text(Score(score=value, evidence={}))) == pytest.approx(value, rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["rsr", "local_naturalness", "ifd", "likelihood"])

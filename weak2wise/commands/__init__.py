@@ -40,6 +40,11 @@ app.command(
     name="preview",
     help="Run a few questions through all steps and show the results.",
 )
+app.command(
+    "weak2wise.commands.compare:compare",
+    name="compare",
+    help="Compare scorers on the traces that a run already has.",
+)
 app.command("weak2wise.commands.status:status", name="status", help="Show the state of a run, read from its files.")
 app.command(
     "weak2wise.commands.export:export", name="export", help="Write a run's training data in a trainer's format."

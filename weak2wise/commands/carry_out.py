@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar, cast
@@ -57,10 +57,11 @@ async def supervise(engine: Supervised[T], page: Address | None = None) -> T | N
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
         if can_be_drawn_on():
             await stack.enter_async_context(on_screen(opened, Console(stderr=True)))
-        return await _until_signalled(engine, opened)
+        return await until_signalled(engine.run(opened), engine.drain)
 
 
-async def _until_signalled(engine: Supervised[T], opened: "asyncio.Future[Observer]") -> T | None:
+async def until_signalled(work: Coroutine[Any, Any, T], drain: Drain) -> T | None:
+    """The result of the work. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, cancel it, return ``None``."""
     interrupted = asyncio.Event()
 
     def on_signal() -> None:
@@ -73,13 +74,13 @@ async def _until_signalled(engine: Supervised[T], opened: "asyncio.Future[Observ
         loop.add_signal_handler(number, on_signal)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, interrupted.set)
-    running = asyncio.create_task(engine.run(opened), name="run")
+    running = asyncio.create_task(work, name="run")
     waiting = asyncio.create_task(interrupted.wait(), name="signals")
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         waiting.cancel()
         return running.result()
-    await engine.drain.drain(GRACE_SECONDS)
+    await drain.drain(GRACE_SECONDS)
     running.cancel()
     with suppress(asyncio.CancelledError):
         return await running  # it may have finished in the meantime

@@ -36,7 +36,7 @@ from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.telemetry.terminal import wait_for_reader
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer, explained
+from workers.scorers import Scorer, explained, score_text
 from workers.scorers.masking import hint
 
 _SHOWN = 600
@@ -191,8 +191,7 @@ def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: 
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = candidate == winner
         row = Text("  ").append(_evidence(score, scorer))
-        bound = "at most " if score.is_bound else ""
-        row.append(f"  {bound}{score.score:.3f}  {candidate.m_strong} no. {candidate.sample + 1}, ")
+        row.append(f"  {score_text(score)}  {candidate.m_strong} no. {candidate.sample + 1}, ")
         row.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
         console.print(row.append("  wins", style="bold") if won else row)
     levels = len(golden.score.s_list)

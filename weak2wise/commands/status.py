@@ -31,9 +31,9 @@ class RunStatus(Struct, kw_only=True):
     """What ``--json`` prints. ``whole``: ``totals.rows`` counts the whole input, not only the rows begun.
 
     ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``held``: calls that wait for off-peak
-    hours, by endpoint. ``batches``: those that are out. ``side_costs_usd``: what previews and checks have spent.
-    ``output``: the file that the last step of the run writes when it has finished. ``forked``: the run that this one
-    was forked from.
+    hours, by endpoint. ``batches``: those that are out. ``side_costs_usd``: what previews, checks and comparisons have
+    spent. ``scorer``: ``params.scorer``. ``output``: the file that the run's last step writes when it has finished.
+    ``forked``: the run that this one was forked from.
     """
 
     work_dir: str
@@ -45,6 +45,7 @@ class RunStatus(Struct, kw_only=True):
     totals: Totals
     whole: bool
     steps: dict[str, dict[str, int]]
+    scorer: str
     per_minute: dict[str, float]
     seconds_left: float | None
     held: dict[str, str]
@@ -95,6 +96,7 @@ def run_status(work: WorkDir) -> RunStatus:
         totals=totals,
         whole=whole,
         steps=counts,
+        scorer=work.scorer_name,
         per_minute=rates,
         seconds_left=history.seconds_left(datetime.now(UTC)) if state == "running" else None,
         held=history.progress[-1].held if state == "running" and history.progress else {},
@@ -118,7 +120,8 @@ def _show(found: RunStatus, console: Console) -> None:
     table = new_table("step", "done", "dropped", "failed", *(["a minute"] if found.per_minute else []))
     for step, counts in found.steps.items():
         rate = [f"{found.per_minute[step]:,.1f}"] if found.per_minute else []
-        table.add_row(step, *(f"{counts[column]:,}" for column in ("done", "dropped", "failed")), *rate)
+        named = f"{step} ({plain(found.scorer)})" if step == "stepmask" != found.scorer else step
+        table.add_row(Text(named), *(f"{counts[column]:,}" for column in ("done", "dropped", "failed")), *rate)
     console.print(table)
     totals = found.totals
     dropped, failed = sum(totals.dropped.values()), sum(totals.failed.values())
@@ -183,7 +186,7 @@ def _spent(found: RunStatus, usd: float) -> list[str]:
         return []
     forked = found.forked.spent_usd if found.forked else 0.0
     parts = {
-        "by previews and checks": found.side_costs_usd,
+        "by previews, checks and comparisons": found.side_costs_usd,
         "in the run that this one was forked from": forked,
         "for answers that could not be used": sum(use.wasted_usd for use in found.spending.roles),
     }

@@ -232,8 +232,8 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     max_error_rate: Share = 0.9
     """The run stops if a larger share of the last 100 calls failed, on every endpoint of one role. 1 never stops it."""
     max_cost_usd: Positive | None = None
-    """A cap for all runs of the work_dir together, with ``preview`` and ``check``. A call is sent only if the most
-    that it may cost fits under it; the run stops when no call that waits does."""
+    """A cap for all runs of the work_dir together, with ``preview``, ``check`` and ``compare``. A call is sent only if
+    the most that it may cost fits under it; the run stops when no call that waits does."""
     wait_for_off_peak: bool = False
     """Calls to strong models whose ``prices`` have ``off_peak`` are sent at those hours only. All others go on."""
 

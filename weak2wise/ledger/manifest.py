@@ -110,7 +110,7 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-_SET_ASIDE = ("ledger", "manifest.json", "side_costs.jsonl")
+_SET_ASIDE = ("ledger", "manifest.json", "side_costs.jsonl", "compare")
 
 
 def settle(

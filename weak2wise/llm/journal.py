@@ -11,7 +11,7 @@ A charge for an answer that cannot be used is a line without key and text: it is
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -54,13 +54,17 @@ _EMPTY = array("Q")
 
 
 class Journal:
-    """The answers of all endpoints; one per work_dir."""
+    """The answers of all endpoints; one per work_dir.
 
-    def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
+    ``earlier``: another journal, which is read alone: an answer that is not in this one is looked for there.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float, earlier: "Journal | None" = None) -> None:
         self._shards = Shards(folder / "journal", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
         self._index: dict[int, array[int]] = {}
         """By row: the short key and the location of each answer, alternating."""
         self._encoder = msgspec.json.Encoder()
+        self._earlier = earlier
         self.spent: dict[tuple[str, str], Spent] = {}
         self.replayed: Counter[str] = Counter()
 
@@ -89,6 +93,26 @@ class Journal:
 
         self._shards.open(take)
         self.spent = {(role, endpoint): spent for (role, endpoint, _), spent in sums.items()}
+
+    def seek(self, rows: Iterable[int]) -> None:
+        """Index the answers of these rows, for ``find`` alone: nothing on disk is changed. Blocks; raises as ``look``.
+
+        Another process may be appending; what it adds from now on is not found.
+        """
+        wanted = bytearray()
+        for row in rows:
+            wanted.extend(bytes(max(0, row + 1 - len(wanted))))
+            wanted[row] = 1
+        table = bytes(wanted)
+
+        def take(shard: int, lines: Columns) -> None:
+            if chosen := select(lines, [table] * len(lines.texts), missing=0):
+                locations = list(lines.locations(shard))
+                for number, receipt in zip(chosen, receipts(lines, chosen), strict=True):
+                    if receipt.answered:
+                        self._note(receipt.row, receipt.short, locations[number])
+
+        self._shards.look(take)
 
     def look(self, on_receipt: Callable[[Receipt], object]) -> None:
         """Pass every line's receipt to ``on_receipt``, changing nothing. Blocks; raises as ``Shards.open``."""
@@ -134,7 +158,7 @@ class Journal:
             answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
             if answer.key == key:
                 return answer.completion
-        return None
+        return await self._earlier.find(row, key) if self._earlier else None
 
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""

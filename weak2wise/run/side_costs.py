@@ -1,7 +1,8 @@
-"""What ``preview``, ``check`` and ``evaluate`` spend: it counts under the run's ``engine.max_cost_usd``.
+"""What ``preview``, ``check``, ``compare`` and ``evaluate`` spend: it counts under ``engine.max_cost_usd``.
 
 Without a cap nothing is read, written or locked. With one, what they spend is kept in the work_dir, whose next run
-counts it; and they need the work_dir's lock, as two processes cannot keep one cap.
+counts it; and they need the work_dir's lock, as two processes cannot keep one cap. Comparisons
+and evaluations have journals of their own.
 """
 
 import os
@@ -23,6 +24,8 @@ from weak2wise.llm.journal import Journal
 FILE = "side_costs.jsonl"
 EVALUATIONS = Path("proof", "evaluations")
 """In a work_dir: a folder for each evaluation, with a journal."""
+COMPARISON = "compare"
+"""The folder of a work_dir's comparison of scorers; its journal is in there."""
 
 
 class SideCost(Struct, frozen=True):
@@ -33,18 +36,22 @@ class SideCost(Struct, frozen=True):
 
 
 def side_costs_usd(work_dir: Path) -> float:
-    """US dollars that previews, checks and evaluations have spent. Blocks.
+    """US dollars that previews, checks, comparisons and evaluations have spent. Blocks.
 
     Raises:
         ConfigError: that cannot be read.
     """
     path = work_dir / FILE
-    evaluated = sum(_journaled_usd(journal.parents[1]) for journal in work_dir.glob(f"{EVALUATIONS}/*/ledger/journal"))
+    others = [
+        work_dir / COMPARISON,
+        *(journal.parents[1] for journal in work_dir.glob(f"{EVALUATIONS}/*/ledger/journal")),
+    ]
+    journaled = sum(_journaled_usd(folder) for folder in others)
     try:
         lines = path.read_bytes().splitlines()
-        return evaluated + sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
+        return journaled + sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
     except FileNotFoundError:
-        return evaluated
+        return journaled
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
@@ -64,13 +71,13 @@ def shared_cap(budget: CostBudget, work_dir: Path) -> Iterator[None]:
         yield
         return
     with locked(work_dir):
-        budget.pay(side_costs_usd(work_dir) + _journaled_usd(work_dir))
+        budget.pay(spent_usd(work_dir))
         yield
 
 
 @contextmanager
 def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
-    """The budget of a command that asks a run's endpoints beside the run. Blocks.
+    """The budget of a command that asks a run's endpoints beside the run, and keeps no answers. Blocks.
 
     Raises:
         ConfigError: there is a cap, and the work_dir is in use or cannot be read or written.
@@ -82,13 +89,18 @@ def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
         return
     work_dir = Path(config.dataset.work_dir)
     with locked(work_dir):
-        budget.pay(side_costs_usd(work_dir) + _journaled_usd(work_dir))
+        budget.pay(spent_usd(work_dir))
         before = budget.spent
         try:
             yield budget
         finally:
             if budget.spent > before:
                 _append(work_dir / FILE, SideCost(command, budget.spent - before))
+
+
+def spent_usd(work_dir: Path) -> float:
+    """US dollars of all starts of a work_dir and of its side costs. Blocks. Raises ``ConfigError`` as these do."""
+    return side_costs_usd(work_dir) + _journaled_usd(work_dir)
 
 
 def _journaled_usd(work_dir: Path) -> float:

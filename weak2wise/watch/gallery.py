@@ -12,7 +12,7 @@ from weak2wise.watch.board import Observer
 from workers.method import step_making
 from workers.records import Golden, Scored
 from workers.rules import RULES
-from workers.scorers import Scorer
+from workers.scorers import Scorer, score_text
 from workers.scorers.masking import hint
 
 
@@ -61,7 +61,7 @@ def _shown(golden: Golden, scored: Scored | None, scorer: type[Scorer], rules: i
 
 
 def _entry(golden: Golden, scorer: type[Scorer]) -> dict[str, object]:
-    facts = f"{evidence(golden.score, scorer)} {golden.score.score:.3f} · {line(golden.winner.m_strong, 40)}"
+    facts = f"{evidence(golden.score, scorer)} {score_text(golden.score)} · {line(golden.winner.m_strong, 40)}"
     return {"row": golden.row, "title": title(golden.title, 140), "facts": facts}
 
 

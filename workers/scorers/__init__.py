@@ -27,6 +27,7 @@ __all__ = [
     "describer",
     "explained",
     "fewest",
+    "score_text",
     "scorer_named",
 ]
 
@@ -50,19 +51,21 @@ LOGPROB_SCORERS = tuple(name for name, scorer in _OURS.items() if scorer.asks_lo
 """Those that need a weak LLM which says how likely a given text is."""
 
 
-def scorer_named(name: str) -> type[Scorer]:
+def scorer_named(name: str, key: str = _KEY) -> type[Scorer]:
     """The scorer of ``params.scorer``: one of this program, or the class at an import path ``module:Class``.
+
+    ``key``: what names it, for messages.
 
     Raises:
         ConfigError: there is no scorer of this name, or the class is not a scorer with a ``version``.
     """
     if ":" not in name:
         if name not in _OURS:
-            raise ConfigError(f"{_KEY}: no scorer {name!r} (an import path is module:Class); {nearest(name, _OURS)}")
+            raise ConfigError(f"{key}: no scorer {name!r} (an import path is module:Class); {nearest(name, _OURS)}")
         return _OURS[name]
-    found: type[Scorer] = load_object(name, _KEY, Scorer)
+    found: type[Scorer] = load_object(name, key, Scorer)
     if not isinstance(getattr_static(found, "explain"), staticmethod | classmethod):
-        raise ConfigError(f"{_KEY}: {name}.explain takes a score alone; make it a @staticmethod")
+        raise ConfigError(f"{key}: {name}.explain takes a score alone; make it a @staticmethod")
     return found
 
 
@@ -83,6 +86,14 @@ def explained(scorer: type[Scorer], score: Score) -> str:
         return scorer.explain(score)
     except Exception:  # noqa: BLE001 - it may be somebody else's code, and what it gets is not what it made
         return Scorer.explain(score)
+
+
+def score_text(score: Score) -> str:
+    """A score as it is shown: of Step-Mask's bounds that it is one; of a trace that was not measured, nothing."""
+    if score.is_bound and not score.is_masked:
+        return ""
+    small = 0 < abs(score.score) < 0.001  # a likelihood may be
+    return f"{'at most ' if score.is_bound else ''}{score.score:{'.1e' if small else '.3f'}}"
 
 
 def describer(name: str) -> type[Scorer]:

@@ -43,6 +43,51 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
     return _svg(title, numbers, len(rows) * pitch - 8, "".join(parts))
 
 
+class Interval(NamedTuple):
+    """A number and its confidence interval, with a name."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def intervals(title: str, rows: Sequence[Interval], x_title: str, *, lines_at: Sequence[tuple[float, str]] = ()) -> str:
+    """A dot with its interval for each row. ``lines_at``: numbers to compare with, each with a name."""
+    pitch, top = 38, 8
+    low_end = min([*(row.low for row in rows), *(number for number, _ in lines_at)])
+    high_end = max([*(row.high for row in rows), *(number for number, _ in lines_at)])
+    step = 10.0 ** math.floor(math.log10(max(high_end - low_end, 1e-6)))
+    step *= next(part for part in (0.2, 0.5, 1.0, 2.0) if (high_end - low_end) / (part * step) <= 6)
+    first, last = math.floor(low_end / step), math.ceil(high_end / step)
+    inner, bottom = WIDTH - 2 * _RIGHT, top + len(rows) * pitch + 4
+
+    def x(number: float) -> float:
+        return _RIGHT + (number / step - first) / max(1, last - first) * inner
+
+    parts = [
+        f'<line class="rule" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>'
+        f'<text class="quiet" x="{x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.3g}</text>'
+        for tick in (number * step for number in range(first, last + 1))
+    ]
+    for number, (value, _) in enumerate(lines_at, 1):
+        parts.append(
+            f'<line class="s{number} dashed" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{bottom}"/>'
+        )
+    for at, row in enumerate(rows):
+        y = top + at * pitch
+        parts.append(
+            f'<text x="0" y="{y + 12}">{line(row.name, 34)}</text>'
+            f'<text x="{WIDTH}" y="{y + 12}" text-anchor="end" class="strong">{row.value:.3f}</text>'
+            f'<line class="s0 thick" x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" y1="{y + 24}" y2="{y + 24}"/>'
+            f"{mark(0, x(row.value), y + 24)}"
+        )
+    parts.append(f'<text class="quiet" x="{WIDTH / 2}" y="{bottom + 30}" text-anchor="middle">{line(x_title)}</text>')
+    numbers = [f"{row.name}: {row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in rows]
+    numbers += [f"{name}: {value:.3f}" for value, name in lines_at]
+    return _svg(title, "; ".join(numbers), bottom + 36, "".join(parts))
+
+
 def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str, *, height: int) -> str:
     """Grid lines from ``top`` (a share) down to y = ``low``, x labels at parts of the width, and the axes' names."""
     inner = WIDTH - _LEFT - _RIGHT

@@ -1,13 +1,11 @@
 """The report's page: charts and tables of the numbers, then some traces to read."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
-from importlib.resources import files
 from statistics import median
 
 from weak2wise.outputs.reasons import in_words
 from weak2wise.outputs.report import charts, spread, tables
+from weak2wise.outputs.report.document import card, document
 from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
 from weak2wise.outputs.report.traces import sample, traces
@@ -19,16 +17,11 @@ from workers.method import step_named
 def page(work: WorkDir) -> Iterator[str]:
     """The HTML file, part by part. Blocks; raises the same errors as ``WorkDir``."""
     facts = gather(work)
-    style = files(__package__).joinpath("style.css").read_text("utf-8")
-    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     name = escape("/".join(work.folder.resolve().parts[-2:]))
-    yield (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{hashed}'; "
-        "base-uri 'none'; form-action 'none'\">"
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
-        f'content="light dark"><title>{name}: Weak2Wise run</title><style>{style}</style></head><body>'
-    )
+    yield from document(f"{name}: Weak2Wise run", _parts(name, work, facts))
+
+
+def _parts(name: str, work: WorkDir, facts: Facts) -> Iterator[str]:
     yield _header(name, work, facts)
     yield "<main>"
     yield f'<section class="grid">{_funnel(work, facts)}{_levels(facts)}{_scores(work, facts)}{_lengths(facts)}'
@@ -42,7 +35,7 @@ def page(work: WorkDir) -> Iterator[str]:
         yield f"<section><h2>Golden traces</h2><p>{note}</p>"
         yield from traces(work, rows)
         yield "</section>"
-    yield f"</main><footer>{tables.settings(work)}</footer></body></html>\n"
+    yield f"</main><footer>{tables.settings(work)}</footer>"
 
 
 def _header(name: str, work: WorkDir, facts: Facts) -> str:
@@ -69,10 +62,6 @@ def _header(name: str, work: WorkDir, facts: Facts) -> str:
     )
 
 
-def _card(title: str, body: str, note: str = "") -> str:
-    return f"<figure><figcaption><h2>{title}</h2>{f'<p>{note}</p>' if note else ''}</figcaption>{body}</figure>"
-
-
 def _funnel(work: WorkDir, facts: Facts) -> str:
     rows = [("questions", facts.totals.rows, "")]
     for step, counts in facts.through.items():
@@ -80,7 +69,7 @@ def _funnel(work: WorkDir, facts: Facts) -> str:
         rows.append((step_named(step).label or work.scorer.label, counts["done"], ", ".join(lost)))
     reasons = [f"{line(in_words(reason))}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
-    return _card(
+    return card(
         "From questions to training data", charts.bars("Questions through each step", rows, facts.totals.rows), note
     )
 
@@ -89,6 +78,8 @@ def _levels(facts: Facts) -> str:
     if not any(facts.levels.values()):
         return ""
     deepest = max(len(levels) for levels in facts.levels.values())
+    if deepest == 1:
+        return _whole_hints(facts)
     labels = [f"{100 * level / deepest:.0f}%" for level in range(deepest)]
     series = [
         charts.Series(name, [level.right / level.asked if level.asked else None for level in levels])
@@ -122,7 +113,18 @@ def _levels(facts: Facts) -> str:
             f"{facts.bounds:,} of {facts.candidates.total():,} traces were not asked at every level; "
             "<code>scoring: exhaustive</code> gives the true curve."
         )
-    return _card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
+    return card("Step-Mask", drawn + charts.legend([s.name for s in series]) + numbers, note)
+
+
+def _whole_hints(facts: Facts) -> str:
+    """The scorer that masks nothing: how often each model's whole traces lead to the answer."""
+    reached = [(name, levels[0]) for name, levels in sorted(facts.levels.items()) if levels]
+    rows = [(name, level.right, f"of {level.asked:,} asked") for name, level in reached]
+    note = "How many traces led the weak LLM to the answer, with nothing of them hidden."
+    if facts.bounds:
+        note += f" {facts.bounds:,} of {facts.candidates.total():,} traces were not asked, as another one had won."
+    drawn = charts.bars("Whole traces that led to the answer", rows, max(level.asked for _, level in reached))
+    return card("Whole traces as hints", drawn, note)
 
 
 def _scores(work: WorkDir, facts: Facts) -> str:
@@ -130,15 +132,19 @@ def _scores(work: WorkDir, facts: Facts) -> str:
         return ""
     counts, edges = spread.even((facts.scores, facts.candidate_scores))
     # With racing, the scores of the worst losers are only bounds, so the known scores are not those of all traces.
-    others = "golden traces and close losers" if facts.bounds else "all traces"
+    raced = any(facts.levels.values())
+    others = "all traces" if not facts.bounds else "golden traces and close losers" if raced else "traces measured"
     names = ("golden traces", others)
     drawn = charts.histogram("Scores", list(zip(names, counts, strict=True)), edges, "score")
     note = f"Median of the golden traces {median(facts.scores):.3f}"
     if facts.candidate_scores:
         note += f", of {others} {median(facts.candidate_scores):.3f}"
-    note += f"; of {facts.bounds:,} other losers only an upper bound is known." if facts.bounds else "."
+    if facts.bounds:
+        unknown = "other losers only an upper bound is known" if raced else "traces could not be measured"
+        note += f"; {'of ' if raced else ''}{facts.bounds:,} {unknown}"
+    note += "."
     note += f" The winner has {line(work.scorer.ranking, 200)}."
-    return _card("Scores", drawn + charts.legend(names), note)
+    return card("Scores", drawn + charts.legend(names), note)
 
 
 def _wins(work: WorkDir, facts: Facts) -> str:
@@ -149,7 +155,7 @@ def _wins(work: WorkDir, facts: Facts) -> str:
     names = list(dict.fromkeys((*work.strong, *sorted(facts.wins | facts.candidates))))
     rows = [(name, facts.wins[name], f"{100 * facts.wins[name] / total:.0f}%") for name in names]
     note = "; ".join(f"{line(name)} ({line(work.model_of(name))}): {facts.candidates[name]:,} traces" for name in names)
-    return _card("Which strong model wins", charts.bars("Golden traces by strong model", rows, total), note)
+    return card("Which strong model wins", charts.bars("Golden traces by strong model", rows, total), note)
 
 
 def _lengths(facts: Facts) -> str:
@@ -165,7 +171,7 @@ def _lengths(facts: Facts) -> str:
         f"Median {median(facts.before):,.0f} characters before the cut, {median(facts.after):,.0f} after; "
         f"{100 * kept:.0f}% of all text is kept."
     )
-    return _card("Trace lengths", drawn + charts.legend(names), note)
+    return card("Trace lengths", drawn + charts.legend(names), note)
 
 
 def _cuts(facts: Facts) -> str:
@@ -176,4 +182,4 @@ def _cuts(facts: Facts) -> str:
     note = (
         "What found the place where the answer is first derived. whole: no place was found, so the whole trace is kept."
     )
-    return _card("How traces were cut", charts.bars("Golden traces by what cut them", rows, total), note)
+    return card("How traces were cut", charts.bars("Golden traces by what cut them", rows, total), note)

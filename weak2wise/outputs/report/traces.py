@@ -11,7 +11,7 @@ from weak2wise.outputs.report.facts import Facts
 from weak2wise.outputs.report.text import answer, escape, line, prose, title
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Score, Scored
-from workers.scorers import Scorer, explained
+from workers.scorers import Scorer, explained, score_text
 
 SAMPLE = 24
 _STEPS = 40
@@ -51,7 +51,7 @@ def trace(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
     winner = golden.winner
     return (
         f'<details class="trace" name="trace"><summary><span class="title">{title(golden.title, 140)}</span>'
-        f'<span class="facts">{evidence(golden.score, scorer)} {golden.score.score:.3f} · '
+        f'<span class="facts">{evidence(golden.score, scorer)} {score_text(golden.score)} · '
         f"{line(winner.m_strong, 40)} · row {golden.row:,}</span></summary>{opened(golden, scored, scorer)}</details>"
     )
 
@@ -73,7 +73,7 @@ def opened(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
         f'<h3>Question</h3><div class="text" dir="auto">{prose(golden.question.text)}</div>'
         f'<h3>Answer</h3><div class="text" dir="auto">{answer(golden.question.answer)}</div>'
         f"{_candidates(golden, scored, scorer) if scored else ''}"
-        f"<h3>Steps{' that were masked' if golden.score.is_masked else ''}</h3>"
+        f"<h3>Steps{' that were masked' if len(golden.score.s_list) > 1 else ''}</h3>"
         f'<ol class="steps" start="1">{steps}</ol>{unshown}'
         f"<h3>Reasoning{'' if winner.normal_is_own else ' (these are the steps: the model shows no thinking)'}</h3>"
         f'<div class="text" dir="auto">{_reasoning(golden)}</div>'
@@ -93,14 +93,17 @@ def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
     for candidate, score in zip(scored.candidates, scored.scores, strict=True):
         won = (candidate.m_strong, candidate.sample) == (golden.winner.m_strong, golden.winner.sample)
         kept = any((k.candidate.m_strong, k.candidate.sample) == (candidate.m_strong, candidate.sample) for k in others)
-        bound = "at most " if score.is_bound else ""
         items.append(
-            f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{bound}{score.score:.3f} · "
+            f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{score_text(score)} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
             f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
             f"{' · <strong>wins</strong>' if won else ' · kept' if kept else ''}</span></li>"
         )
-    cells = "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
+    cells = (
+        "<p class=quiet>One cell for each mask level, from nothing hidden to nearly all hidden.</p>"
+        if len(golden.score.s_list) > 1
+        else "<p class=quiet>The cell says whether the weak LLM reached the answer with nothing hidden.</p>"
+    )
     ranking = f"<p class=quiet>The winner has {line(scorer.ranking, 200)}.</p>"
     shown = cells if golden.score.is_masked else ""
     return f'<h3>Candidates</h3>{ranking}{shown}<ul class="candidates">{"".join(items)}</ul>'

@@ -1,0 +1,1 @@
+"""What a comparison of scorers says: its measures, and the page that shows them. Nothing here asks a model."""
