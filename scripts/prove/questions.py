@@ -1,0 +1,228 @@
+"""Easy arithmetic word problems, made from a seed: questions to learn from, and held-out ones to be asked afterwards.
+
+    python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0]
+
+writes ``FOLDER/train.jsonl`` and ``FOLDER/held-out.jsonl``, one ``{"id", "question", "answer"}`` a line.
+
+No question is in both files, whatever the seeds: a problem is its story and its numbers, and a digest of these alone
+says which of the two it may be in. Names and things are not part of it, so the same sum about somebody else does not
+count as another problem. Answers are whole numbers above 0. Both files are drawn alike, in equal shares of the stories:
+what is measured is how well a model does on new problems of the same kind.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+NAMES = "Amira Ben Chloe Daniel Elif Farid Greta Hugo Ines Jonas Kira Leon Mina Noah Olga Pavel Rosa Samir Tara Viktor".split()
+THINGS = "apples marbles stickers pencils shells buttons stamps cards beads cookies balloons candles".split()
+LEVELS = (1, 2, 3)
+PARTS = ("train", "held-out")
+
+
+class Problem(NamedTuple):
+    """One problem: its question, its answer, and what tells it from others: the story and its numbers."""
+
+    question: str
+    answer: int
+    key: str
+
+
+class _Draw:
+    """What a story is told with: a name or two, a thing, numbers in the range of the level."""
+
+    def __init__(self, rng: random.Random, level: int) -> None:
+        self._rng = rng
+        self.name, self.other = rng.sample(NAMES, 2)
+        self.thing = rng.choice(THINGS)
+        self.top = {1: 12, 2: 30, 3: 90}[level]
+        self.few = {1: 9, 2: 12, 3: 15}[level]
+
+    def up_to(self, top: int, low: int = 2) -> int:
+        """A whole number from ``low`` to ``top``."""
+        return self._rng.randint(low, max(low, top))
+
+
+Story = Callable[[_Draw], tuple[str, int, tuple[int, ...]]]
+"""Draws the numbers and tells the story: the question, its answer, the numbers."""
+
+
+def _gift(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b = d.up_to(d.top), d.up_to(d.top)
+    return f"{d.name} has {a} {d.thing}. {d.other} gives {d.name} {b} more. How many {d.thing} does {d.name} have now?", a + b, (a, b)
+
+
+def _eaten(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    b = d.up_to(d.top)
+    a = b + d.up_to(d.top)
+    return f"There were {a} {d.thing} in a box. {d.name} took {b} of them. How many {d.thing} are still in the box?", a - b, (a, b)
+
+
+def _shelves(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b = d.up_to(d.few), d.up_to(d.few)
+    return f"A shelf holds {a} jars. How many jars fit on {b} shelves like it?", a * b, (a, b)
+
+
+def _shared(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    b, each = d.up_to(d.few), d.up_to(d.few)
+    return f"{d.name} shares {b * each} {d.thing} equally among {b} friends. How many {d.thing} does each friend get?", each, (b, each)
+
+
+def _bus(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    b, c = d.up_to(d.few), d.up_to(d.few)
+    a = b + d.up_to(d.top)
+    return (
+        f"A bus leaves with {a} people. At the first stop {b} people get off and {c} people get on. "
+        "How many people are on the bus after that stop?",
+        a - b + c,
+        (a, b, c),
+    )
+
+
+def _tickets(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, price = d.up_to(d.few), d.up_to(d.few)
+    return f"A ticket for the boat costs {price} dollars. {d.name} buys {a} tickets. How many dollars does {d.name} pay?", a * price, (a, price)
+
+
+def _change(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    spent = d.up_to(d.top)
+    had = spent + d.up_to(d.top)
+    return f"{d.name} goes to the market with {had} dollars and spends {spent} dollars on fruit. How many dollars are left?", had - spent, (had, spent)
+
+
+def _age(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    age, more = d.up_to(d.top, 4), d.up_to(d.few)
+    return f"{d.name} is {age} years old. {d.other} is {more} years older. How old is {d.other}?", age + more, (age, more)
+
+
+def _boxes(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b, c = d.up_to(d.few), d.up_to(d.few), d.up_to(d.few)
+    return (
+        f"{d.name} packs {a} boxes with {b} {d.thing} each and has {c} {d.thing} left over. "
+        f"How many {d.thing} are there altogether?",
+        a * b + c,
+        (a, b, c),
+    )
+
+
+def _pages(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b, c = d.up_to(d.top), d.up_to(d.top), d.up_to(d.top)
+    return (
+        f"{d.name} reads {a} pages on Monday, {b} pages on Tuesday and {c} pages on Wednesday. "
+        f"How many pages does {d.name} read in the three days?",
+        a + b + c,
+        (a, b, c),
+    )
+
+
+def _garden(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    rows, plants = d.up_to(d.few), d.up_to(d.few)
+    dry = d.up_to(rows * plants - 1, 1)
+    return (
+        f"In a garden stand {rows} rows of {plants} plants. {dry} of the plants dry out. How many plants are left?",
+        rows * plants - dry,
+        (rows, plants, dry),
+    )
+
+
+def _earned(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    days, pay = d.up_to(d.few), d.up_to(d.few)
+    spent = d.up_to(days * pay - 1, 1)
+    return (
+        f"{d.name} earns {pay} dollars a day for {days} days and then spends {spent} dollars. "
+        f"How many dollars does {d.name} have left?",
+        days * pay - spent,
+        (days, pay, spent),
+    )
+
+
+def _more_than(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, more = d.up_to(d.top), d.up_to(d.few)
+    return (
+        f"{d.name} found {a} {d.thing}. {d.other} found {more} more than {d.name}. How many {d.thing} did they find together?",
+        2 * a + more,
+        (a, more),
+    )
+
+
+def _half(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    half, more = d.up_to(d.top), d.up_to(d.few)
+    return (
+        f"{d.name} has {2 * half} {d.thing} and gives half of them to {d.other}. Then {d.name} buys {more} new ones. "
+        f"How many {d.thing} does {d.name} have now?",
+        half + more,
+        (half, more),
+    )
+
+
+ONE_STEP: tuple[Story, ...] = (_gift, _eaten, _shelves, _shared, _tickets, _change, _age)
+TWO_STEPS: tuple[Story, ...] = (_bus, _boxes, _pages, _garden, _earned, _more_than, _half)
+
+
+def stories(level: int) -> tuple[Story, ...]:
+    """The stories of a level: 1 takes one step, with small numbers; 2 and 3 one or two, with larger ones."""
+    return ONE_STEP if level == 1 else ONE_STEP + TWO_STEPS
+
+
+def part_of(key: str) -> str:
+    """Which file a problem may be in: two of three keys are for training."""
+    return PARTS[hashlib.sha256(key.encode()).digest()[0] % 3 == 0]
+
+
+def problems(part: str, count: int, *, level: int, seed: int) -> Iterator[Problem]:
+    """``count`` different problems of one part, the stories in turn.
+
+    Raises:
+        ValueError: the level does not have so many.
+    """
+    rng = random.Random(f"{part}/{level}/{seed}")
+    told, seen = stories(level), set[str]()
+    for number in range(count):
+        story = told[number % len(told)]
+        for _ in range(10_000):
+            text, answer, numbers = story(_Draw(rng, level))
+            key = f"{story.__name__}{numbers}"
+            if answer > 0 and key not in seen and part_of(key) == part:
+                break
+        else:
+            raise ValueError(f"level {level} has fewer than {count:,} different problems for {part}; take fewer, or a higher level")
+        seen.add(key)
+        yield Problem(text, answer, key)
+
+
+def write(folder: Path, counts: dict[str, int], *, level: int, seed: int) -> None:
+    """Write a file for each part. Raises ``ValueError`` as ``problems``, and ``OSError``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in counts.items():
+        lines = [
+            json.dumps({"id": f"{part}-{number:04}", "question": problem.question, "answer": str(problem.answer)})
+            for number, problem in enumerate(problems(part, count, level=level, seed=seed), 1)
+        ]
+        (folder / f"{part}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write both files; 0 if they are there, 2 if there are not so many problems."""
+    parser = argparse.ArgumentParser(description="Make easy arithmetic word problems from a seed.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for train.jsonl and held-out.jsonl")
+    parser.add_argument("--train", type=int, default=400, help="default: %(default)s")
+    parser.add_argument("--held-out", type=int, default=300, help="default: %(default)s")
+    parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        counts = dict(zip(PARTS, (options.train, options.held_out), strict=True))
+        write(options.out, counts, level=options.level, seed=options.seed)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

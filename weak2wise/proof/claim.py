@@ -1,0 +1,160 @@
+"""What a proof is to show, written down before anything is trained.
+
+The claim says what is compared, how it is measured, on which questions, and how small an effect could still be seen.
+With it in a file, nobody can choose the measure, the questions or the training settings by their results: a later start
+with others is refused. More arms and seeds may be added; the page says which were not in the claim.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, structs
+
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import write_atomic
+from weak2wise.statistics import difference_error, minimum_detectable_effect
+
+Measure = Literal["flexible", "strict"]
+UNTRAINED = "untrained"
+PRIMARY = "winners"
+POWER = 0.8
+"""The detectable effect is found with this probability."""
+EFFECT_SPREAD = 0.25
+"""Assumed standard deviation, between questions, of what training changes in the share solved."""
+FEWEST_QUESTIONS = 10
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """The primary claim and how it is tested.
+
+    ``measure`` is pass@1 by that extraction of answers. ``questions``: how many are held out, ``held_out``: their
+    digest. ``samples``: answers to each. ``solve_rate``: how often the weak LLM is assumed to solve such a question,
+    ``solve_rate_from``: where that number is from. ``detectable``: the smallest true difference of pass@1 that is found
+    with probability ``POWER``. ``settings``: the training and evaluation settings, ``data``: the digest of the primary
+    arm's rows, ``base``: the untrained model. ``arms`` and ``seeds``: those that were planned.
+    """
+
+    statement: str
+    measure: Measure
+    arm: str
+    against: str
+    questions: int
+    held_out: str
+    samples: int
+    solve_rate: float
+    solve_rate_from: str
+    detectable: float
+    base: str
+    data: str
+    rows: int
+    settings: dict[str, Any]
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    written: str
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        arms: tuple[str, ...],
+        seeds: tuple[int, ...],
+        questions: int,
+        held_out: str,
+        samples: int,
+        solve_rate: float,
+        solve_rate_from: str,
+        base: str,
+        data: str,
+        rows: int,
+        settings: dict[str, Any],
+        measure: Measure = "flexible",
+    ) -> "Claim":
+        """The claim about the first of ``arms`` against the untrained model.
+
+        Raises:
+            ConfigError: there are too few questions for any claim.
+        """
+        if questions < FEWEST_QUESTIONS:
+            raise ConfigError(f"{questions} held-out questions: expected at least {FEWEST_QUESTIONS}; give more")
+        error = difference_error(
+            questions=questions, samples=samples, solve_rates=[solve_rate], effect_spread=EFFECT_SPREAD
+        )
+        return cls(
+            statement=(
+                f"Trained on the {arms[0]} arm, the weak LLM solves another share of the held-out questions than "
+                "untrained"
+            ),
+            measure=measure,
+            arm=arms[0],
+            against=UNTRAINED,
+            questions=questions,
+            held_out=held_out,
+            samples=samples,
+            solve_rate=solve_rate,
+            solve_rate_from=solve_rate_from,
+            detectable=minimum_detectable_effect(error, questions, wanted=POWER),
+            base=base,
+            data=data,
+            rows=rows,
+            settings=settings,
+            arms=arms,
+            seeds=seeds,
+            written=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+_FREE = {"arms", "seeds", "written", "solve_rate", "solve_rate_from", "detectable", "statement"}
+"""Fields that a later start may differ in: more arms and seeds are said on the page, the rest follows from others."""
+
+
+def settle(path: Path, claim: Claim) -> Claim:
+    """The claim that holds: the one in the file, or this one, which is then written there. Blocks.
+
+    Raises:
+        ConfigError: the file has another claim, and the message says what differs; or it cannot be read.
+        OSError: it cannot be written.
+    """
+    earlier = read(path)
+    if earlier is None:
+        write_atomic(path, [msgspec.json.format(msgspec.json.encode(claim), indent=1), b"\n"])
+        return claim
+    differs = [
+        name
+        for name, value in structs.asdict(earlier).items()
+        if name not in _FREE and _plain(value) != _plain(getattr(claim, name))
+    ]
+    if "settings" in differs:
+        differs.remove("settings")
+        keys = sorted({*earlier.settings, *claim.settings})
+        mine = _plain(claim.settings)
+        differs += [key for key in keys if _plain(earlier.settings).get(key) != mine.get(key)]
+    if differs:
+        was = ", ".join(f"{name} {_shown(earlier, name)} (now {_shown(claim, name)})" for name in differs)
+        raise ConfigError(
+            f"{path}: what is claimed was written down on {earlier.written[:16].replace('T', ' ')}, before anything was "
+            f"trained, with {was}. Changed after results are known, it would prove nothing: go on with these settings, "
+            "or make another claim in another work_dir (weak2wise fork shares the answers that are paid for)"
+        )
+    return earlier
+
+
+def read(path: Path) -> Claim | None:
+    """The claim in a file; ``None`` if there is none. Blocks. Raises ``ConfigError`` if it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Claim)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; restore it") from None
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _shown(claim: Claim, name: str) -> str:
+    value = getattr(claim, name) if name in claim.__struct_fields__ else claim.settings.get(name, "not set")
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}…"
