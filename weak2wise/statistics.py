@@ -8,6 +8,7 @@ freedom. Everywhere `clusters` is one sequence of values for each question; none
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 from statistics import NormalDist
 from typing import TypeVar
 
@@ -196,6 +197,7 @@ def t_p_value(t: float, freedom: int) -> float:
     return max(0.0, 1 - _within(math.atan(abs(t) / math.sqrt(freedom)), freedom))
 
 
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """The t that Student's distribution stays below with this probability, from one half up."""
     low, high = 0.0, math.pi / 2

@@ -54,13 +54,21 @@ Story = Callable[[_Draw], tuple[str, int, tuple[int, ...]]]
 
 def _gift(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     a, b = d.up_to(d.top), d.up_to(d.top)
-    return f"{d.name} has {a} {d.thing}. {d.other} gives {d.name} {b} more. How many {d.thing} does {d.name} have now?", a + b, (a, b)
+    return (
+        f"{d.name} has {a} {d.thing}. {d.other} gives {d.name} {b} more. How many {d.thing} does {d.name} have now?",
+        a + b,
+        (a, b),
+    )
 
 
 def _eaten(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     b = d.up_to(d.top)
     a = b + d.up_to(d.top)
-    return f"There were {a} {d.thing} in a box. {d.name} took {b} of them. How many {d.thing} are still in the box?", a - b, (a, b)
+    return (
+        f"There were {a} {d.thing} in a box. {d.name} took {b} of them. How many {d.thing} are still in the box?",
+        a - b,
+        (a, b),
+    )
 
 
 def _shelves(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
@@ -70,7 +78,11 @@ def _shelves(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 
 def _shared(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     b, each = d.up_to(d.few), d.up_to(d.few)
-    return f"{d.name} shares {b * each} {d.thing} equally among {b} friends. How many {d.thing} does each friend get?", each, (b, each)
+    return (
+        f"{d.name} shares {b * each} {d.thing} equally among {b} friends. How many {d.thing} does each friend get?",
+        each,
+        (b, each),
+    )
 
 
 def _bus(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
@@ -86,18 +98,30 @@ def _bus(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 
 def _tickets(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     a, price = d.up_to(d.few), d.up_to(d.few)
-    return f"A ticket for the boat costs {price} dollars. {d.name} buys {a} tickets. How many dollars does {d.name} pay?", a * price, (a, price)
+    return (
+        f"A ticket for the boat costs {price} dollars. {d.name} buys {a} tickets. How many dollars does {d.name} pay?",
+        a * price,
+        (a, price),
+    )
 
 
 def _change(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     spent = d.up_to(d.top)
     had = spent + d.up_to(d.top)
-    return f"{d.name} goes to the market with {had} dollars and spends {spent} dollars on fruit. How many dollars are left?", had - spent, (had, spent)
+    return (
+        f"{d.name} goes to the market with {had} dollars and spends {spent} dollars on fruit. How many dollars are left?",
+        had - spent,
+        (had, spent),
+    )
 
 
 def _age(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     age, more = d.up_to(d.top, 4), d.up_to(d.few)
-    return f"{d.name} is {age} years old. {d.other} is {more} years older. How old is {d.other}?", age + more, (age, more)
+    return (
+        f"{d.name} is {age} years old. {d.other} is {more} years older. How old is {d.other}?",
+        age + more,
+        (age, more),
+    )
 
 
 def _boxes(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
@@ -190,7 +214,9 @@ def problems(part: str, count: int, *, level: int, seed: int) -> Iterator[Proble
             if answer > 0 and key not in seen and part_of(key) == part:
                 break
         else:
-            raise ValueError(f"level {level} has fewer than {count:,} different problems for {part}; take fewer, or a higher level")
+            raise ValueError(
+                f"level {level} has fewer than {count:,} different problems for {part}; take fewer, or a higher level"
+            )
         seen.add(key)
         yield Problem(text, answer, key)
 

@@ -26,13 +26,22 @@ EFFECT_SPREAD = 0.25
 FEWEST_QUESTIONS = 10
 
 
+class HeldOutSet(Struct, frozen=True, kw_only=True):
+    """Questions that no model learns from: their name, how many there are, their digest, and the answers to each."""
+
+    name: str
+    questions: int
+    digest: str
+    samples: int
+
+
 class Claim(Struct, frozen=True, kw_only=True):
     """The primary claim and how it is tested.
 
-    ``measure`` is pass@1 by that extraction of answers. ``questions``: how many are held out, ``held_out``: their
-    digest. ``samples``: answers to each. ``solve_rate``: how often the weak LLM is assumed to solve such a question,
+    ``measure`` is pass@1 by that extraction of answers. ``sets``: the held-out questions; the claim is about the first
+    set, the others are secondary. ``solve_rate``: how often the weak LLM is assumed to solve such a question,
     ``solve_rate_from``: where that number is from. ``detectable``: the smallest true difference of pass@1 that is found
-    with probability ``POWER``. ``settings``: the training and evaluation settings, ``data``: the digest of the primary
+    with probability ``POWER``. ``without``: input rows that no arm is trained on, so that all have the same questions. ``settings``: the training and evaluation settings, ``data``: the digest of the primary
     arm's rows, ``base``: the untrained model. ``arms`` and ``seeds``: those that were planned.
     """
 
@@ -40,15 +49,14 @@ class Claim(Struct, frozen=True, kw_only=True):
     measure: Measure
     arm: str
     against: str
-    questions: int
-    held_out: str
-    samples: int
+    sets: tuple[HeldOutSet, ...]
     solve_rate: float
     solve_rate_from: str
     detectable: float
     base: str
     data: str
     rows: int
+    without: tuple[int, ...]
     settings: dict[str, Any]
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -60,44 +68,46 @@ class Claim(Struct, frozen=True, kw_only=True):
         *,
         arms: tuple[str, ...],
         seeds: tuple[int, ...],
-        questions: int,
-        held_out: str,
-        samples: int,
+        sets: tuple[HeldOutSet, ...],
         solve_rate: float,
         solve_rate_from: str,
         base: str,
         data: str,
         rows: int,
+        without: tuple[int, ...],
         settings: dict[str, Any],
         measure: Measure = "flexible",
     ) -> "Claim":
-        """The claim about the first of ``arms`` against the untrained model.
+        """The claim about the first of ``arms`` against the untrained model, on the first of ``sets``.
 
         Raises:
             ConfigError: there are too few questions for any claim.
         """
-        if questions < FEWEST_QUESTIONS:
-            raise ConfigError(f"{questions} held-out questions: expected at least {FEWEST_QUESTIONS}; give more")
+        for held in sets:
+            if held.questions < FEWEST_QUESTIONS:
+                raise ConfigError(
+                    f"{held.name}: {held.questions} held-out questions; expected at least {FEWEST_QUESTIONS}"
+                )
+        first = sets[0]
         error = difference_error(
-            questions=questions, samples=samples, solve_rates=[solve_rate], effect_spread=EFFECT_SPREAD
+            questions=first.questions, samples=first.samples, solve_rates=[solve_rate], effect_spread=EFFECT_SPREAD
         )
         return cls(
             statement=(
-                f"Trained on the {arms[0]} arm, the weak LLM solves another share of the held-out questions than "
-                "untrained"
+                f"Trained on the {arms[0]} arm, the weak LLM solves another share of the questions of "
+                f"{first.name!r} than untrained"
             ),
             measure=measure,
             arm=arms[0],
             against=UNTRAINED,
-            questions=questions,
-            held_out=held_out,
-            samples=samples,
+            sets=sets,
             solve_rate=solve_rate,
             solve_rate_from=solve_rate_from,
-            detectable=minimum_detectable_effect(error, questions, wanted=POWER),
+            detectable=minimum_detectable_effect(error, first.questions, wanted=POWER),
             base=base,
             data=data,
             rows=rows,
+            without=without,
             settings=settings,
             arms=arms,
             seeds=seeds,
@@ -105,7 +115,7 @@ class Claim(Struct, frozen=True, kw_only=True):
         )
 
 
-_FREE = {"arms", "seeds", "written", "solve_rate", "solve_rate_from", "detectable", "statement"}
+_FREE = {"arms", "seeds", "written", "solve_rate", "solve_rate_from", "detectable", "statement", "without"}
 """Fields that a later start may differ in: more arms and seeds are said on the page, the rest follows from others."""
 
 

@@ -4,7 +4,7 @@ Every chart is 360 units wide, so that it can be read on a phone, and it scales.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from weak2wise.outputs.report.text import line
@@ -25,6 +25,10 @@ def _svg(title: str, numbers: str, height: float, body: str) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
 def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
     """Horizontal bars as parts of ``whole``. A row is a name, a count and a note that is shown next to the count."""
     pitch = 40
@@ -43,15 +47,24 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
     return _svg(title, numbers, len(rows) * pitch - 8, "".join(parts))
 
 
-def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str, *, height: int) -> str:
-    """Grid lines from ``top`` (a share) down to y = ``low``, x labels at parts of the width, and the axes' names."""
+def _frame(
+    low: int,
+    ticks: Sequence[tuple[float, str]],
+    top: float,
+    x_title: str,
+    y_title: str,
+    *,
+    height: int,
+    number: Callable[[float], str] = _percent,
+) -> str:
+    """Grid lines from ``top`` down to y = ``low``, x labels at parts of the width, and the axes' names."""
     inner = WIDTH - _LEFT - _RIGHT
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = low - share * (low - _TOP)
         parts.append(
             f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="quiet" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_percent(share * top)}</text>'
+            f'<text class="quiet" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{number(share * top)}</text>'
         )
     for at, label in ticks:
         x = _LEFT + at * inner
@@ -63,10 +76,6 @@ def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: st
     return "".join(parts)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
-
-
 def lines(
     title: str,
     series: Sequence[Series],
@@ -75,35 +84,77 @@ def lines(
     y_title: str,
     *,
     below: Sequence[str] = (),
+    top: float = 1.0,
+    number: Callable[[float], str] = _percent,
 ) -> str:
-    """A line chart of values from 0 to 1; each series has its own marks.
+    """A line chart of values from 0 to ``top``; each series has its own marks.
 
-    ``below``: texts under the x labels. If there are many labels, only some are shown.
+    ``below``: texts under the x labels. If there are many labels, only some are shown. ``number``: how a value is
+    written; as a percentage if left out.
     """
     low = 186
     height = low + _BOTTOM + (14 if below else 0)
     inner = WIDTH - _LEFT - _RIGHT
     places = [0.04 + 0.92 * at / max(1, len(labels) - 1) for at in range(len(labels))]
     some = slice(None, None, math.ceil(len(labels) / 7) or 1)
-    parts = [_frame(low, list(zip(places, labels, strict=True))[some], 1.0, x_title, y_title, height=height)]
+    ticks = list(zip(places, labels, strict=True))[some]
+    parts = [_frame(low, ticks, top, x_title, y_title, height=height, number=number)]
     parts += [
         f'<text class="quiet" x="{_LEFT + place * inner:.1f}" y="{low + 29}" text-anchor="middle">{line(text)}</text>'
         for place, text in list(zip(places, below, strict=False))[some]
     ]
-    for number, (_, values) in enumerate(series):
+    for at, (_, values) in enumerate(series):
         points = [
-            (_LEFT + place * inner, low - value * (low - _TOP))
+            (_LEFT + place * inner, low - value / top * (low - _TOP))
             for place, value in zip(places, values, strict=False)
             if value is not None
         ]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline class="s{number % 6}" points="{path}"/>')
-        parts += [mark(number, x, y) for x, y in points]
+        parts.append(f'<polyline class="s{at % 6}" points="{path}"/>')
+        parts += [mark(at, x, y) for x, y in points]
     values_text = "; ".join(
-        f"{name}: " + ", ".join("none" if v is None else _percent(v) for v in values) for name, values in series
+        f"{name}: " + ", ".join("none" if v is None else number(v) for v in values) for name, values in series
     )
     numbers = [f"{x_title}: {', '.join(labels)}", *([", ".join(below)] if below else []), values_text]
     return _svg(title, ". ".join(numbers), height, "".join(parts))
+
+
+class Interval(NamedTuple):
+    """One row of a chart of intervals: its name, the estimate, both ends, and the text for all three."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    shown: str
+
+
+def intervals(title: str, rows: Sequence[Interval], low: float, high: float) -> str:
+    """Estimates with their intervals on one scale from ``low`` to ``high``, with a line at 0 if that lies inside."""
+    pitch = 44
+
+    def place(value: float) -> float:
+        return 6 + (min(high, max(low, value)) - low) / (high - low) * (WIDTH - 12)
+
+    parts = []
+    for at, row in enumerate(rows):
+        y = at * pitch
+        parts.append(
+            f'<text x="0" y="{y + 13}">{line(row.name, 34)}</text>'
+            f'<text class="quiet" x="{WIDTH}" y="{y + 13}" text-anchor="end">{line(row.shown, 40)}</text>'
+            f'<line class="rule" x1="6" x2="{WIDTH - 6}" y1="{y + 27}" y2="{y + 27}"/>'
+            f'<path class="s{at % 6}" d="M{place(row.low):.1f} {y + 27}H{place(row.high):.1f}"/>{mark(at, place(row.value), y + 27)}'
+        )
+    bottom = len(rows) * pitch
+    if low < 0 < high:
+        zero = place(0)
+        parts.insert(0, f'<line class="rule" x1="{zero:.1f}" x2="{zero:.1f}" y1="20" y2="{bottom - 4}"/>')
+    for value in (low, 0 if low < 0 < high else (low + high) / 2, high):
+        anchor = "start" if value == low else "end" if value == high else "middle"
+        x = 0 if value == low else WIDTH if value == high else place(value)
+        said = f"{100 * value:g}"
+        parts.append(f'<text class="quiet" x="{x:.1f}" y="{bottom + 8}" text-anchor="{anchor}">{said}</text>')
+    return _svg(title, "; ".join(f"{row.name}: {row.shown}" for row in rows), bottom + 14, "".join(parts))
 
 
 def mark(number: int, x: float, y: float) -> str:

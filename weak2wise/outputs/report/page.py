@@ -18,16 +18,8 @@ from workers.method import step_named
 def page(work: WorkDir) -> Iterator[str]:
     """The HTML file, part by part. Blocks; raises the same errors as ``WorkDir``."""
     facts = gather(work)
-    style = files(__package__).joinpath("style.css").read_text("utf-8")
-    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     name = escape("/".join(work.folder.resolve().parts[-2:]))
-    yield (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{hashed}'; "
-        "base-uri 'none'; form-action 'none'\">"
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
-        f'content="light dark"><title>{name}: Weak2Wise run</title><style>{style}</style></head><body>'
-    )
+    yield head(f"{name}: Weak2Wise run")
     yield _header(name, work, facts)
     yield "<main>"
     yield f'<section class="grid">{_funnel(work, facts)}{_levels(facts)}{_scores(work, facts)}{_lengths(facts)}'
@@ -42,6 +34,19 @@ def page(work: WorkDir) -> Iterator[str]:
         yield from traces(work, rows)
         yield "</section>"
     yield f"</main><footer>{tables.settings(work)}</footer></body></html>\n"
+
+
+def head(title: str) -> str:
+    """The beginning of a page, up to its body. ``title`` is HTML."""
+    style = files(__package__).joinpath("style.css").read_text("utf-8")
+    hashed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{hashed}'; "
+        "base-uri 'none'; form-action 'none'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
+        f'content="light dark"><title>{title}</title><style>{style}</style></head><body>'
+    )
 
 
 def _header(name: str, work: WorkDir, facts: Facts) -> str:
