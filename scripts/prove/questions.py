@@ -19,8 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-NAMES = "Amira Ben Chloe Daniel Elif Farid Greta Hugo Ines Jonas Kira Leon Mina Noah Olga Pavel Rosa Samir Tara Viktor".split()
-THINGS = "apples marbles stickers pencils shells buttons stamps cards beads cookies balloons candles".split()
+NAMES = (
+    *("Amira", "Ben", "Chloe", "Daniel", "Elif", "Farid", "Greta", "Hugo", "Ines", "Jonas"),
+    *("Kira", "Leon", "Mina", "Noah", "Olga", "Pavel", "Rosa", "Samir", "Tara", "Viktor"),
+)
+THINGS = (
+    *("apples", "marbles", "stickers", "pencils", "shells", "buttons"),
+    *("stamps", "cards", "beads", "cookies", "balloons", "candles"),
+)
 LEVELS = (1, 2, 3)
 PARTS = ("train", "held-out")
 
@@ -89,8 +95,10 @@ def _bus(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     b, c = d.up_to(d.few), d.up_to(d.few)
     a = b + d.up_to(d.top)
     return (
-        f"A bus leaves with {a} people. At the first stop {b} people get off and {c} people get on. "
-        "How many people are on the bus after that stop?",
+        (
+            f"A bus leaves with {a} people. At the first stop {b} people get off and {c} people get on. "
+            "How many people are on the bus after that stop?"
+        ),
         a - b + c,
         (a, b, c),
     )
@@ -109,7 +117,7 @@ def _change(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     spent = d.up_to(d.top)
     had = spent + d.up_to(d.top)
     return (
-        f"{d.name} goes to the market with {had} dollars and spends {spent} dollars on fruit. How many dollars are left?",
+        f"{d.name} goes to the market with {had} dollars and spends {spent} of them. How many dollars are left?",
         had - spent,
         (had, spent),
     )
@@ -127,8 +135,10 @@ def _age(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 def _boxes(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     a, b, c = d.up_to(d.few), d.up_to(d.few), d.up_to(d.few)
     return (
-        f"{d.name} packs {a} boxes with {b} {d.thing} each and has {c} {d.thing} left over. "
-        f"How many {d.thing} are there altogether?",
+        (
+            f"{d.name} packs {a} boxes with {b} {d.thing} each and has {c} {d.thing} left over. "
+            f"How many {d.thing} are there altogether?"
+        ),
         a * b + c,
         (a, b, c),
     )
@@ -137,8 +147,10 @@ def _boxes(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 def _pages(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     a, b, c = d.up_to(d.top), d.up_to(d.top), d.up_to(d.top)
     return (
-        f"{d.name} reads {a} pages on Monday, {b} pages on Tuesday and {c} pages on Wednesday. "
-        f"How many pages does {d.name} read in the three days?",
+        (
+            f"{d.name} reads {a} pages on Monday, {b} pages on Tuesday and {c} pages on Wednesday. "
+            f"How many pages does {d.name} read in the three days?"
+        ),
         a + b + c,
         (a, b, c),
     )
@@ -158,8 +170,10 @@ def _earned(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     days, pay = d.up_to(d.few), d.up_to(d.few)
     spent = d.up_to(days * pay - 1, 1)
     return (
-        f"{d.name} earns {pay} dollars a day for {days} days and then spends {spent} dollars. "
-        f"How many dollars does {d.name} have left?",
+        (
+            f"{d.name} earns {pay} dollars a day for {days} days and then spends {spent} dollars. "
+            f"How many dollars does {d.name} have left?"
+        ),
         days * pay - spent,
         (days, pay, spent),
     )
@@ -168,7 +182,7 @@ def _earned(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 def _more_than(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     a, more = d.up_to(d.top), d.up_to(d.few)
     return (
-        f"{d.name} found {a} {d.thing}. {d.other} found {more} more than {d.name}. How many {d.thing} did they find together?",
+        f"{d.name} found {a} {d.thing}. {d.other} found {more} more than {d.name}. How many {d.thing} did they find in all?",
         2 * a + more,
         (a, more),
     )
@@ -177,8 +191,10 @@ def _more_than(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 def _half(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     half, more = d.up_to(d.top), d.up_to(d.few)
     return (
-        f"{d.name} has {2 * half} {d.thing} and gives half of them to {d.other}. Then {d.name} buys {more} new ones. "
-        f"How many {d.thing} does {d.name} have now?",
+        (
+            f"{d.name} has {2 * half} {d.thing} and gives half of them to {d.other}. Then {d.name} buys {more} new ones. "
+            f"How many {d.thing} does {d.name} have now?"
+        ),
         half + more,
         (half, more),
     )

@@ -41,8 +41,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     ``measure`` is pass@1 by that extraction of answers. ``sets``: the held-out questions; the claim is about the first
     set, the others are secondary. ``solve_rate``: how often the weak LLM is assumed to solve such a question,
     ``solve_rate_from``: where that number is from. ``detectable``: the smallest true difference of pass@1 that is found
-    with probability ``POWER``. ``without``: input rows that no arm is trained on, so that all have the same questions. ``settings``: the training and evaluation settings, ``data``: the digest of the primary
-    arm's rows, ``base``: the untrained model. ``arms`` and ``seeds``: those that were planned.
+    with probability ``POWER``. ``without``: input rows that no arm is trained on, so that all have the same questions.
+    ``settings``: the training and evaluation settings, ``data``: the digest of the primary arm's rows, ``base``: the untrained model. ``arms`` and ``seeds``: those that were planned.
     """
 
     statement: str
@@ -143,7 +143,7 @@ def settle(path: Path, claim: Claim) -> Claim:
     if differs:
         was = ", ".join(f"{name} {_shown(earlier, name)} (now {_shown(claim, name)})" for name in differs)
         raise ConfigError(
-            f"{path}: what is claimed was written down on {earlier.written[:16].replace('T', ' ')}, before anything was "
+            f"{path}: the claim was written down on {earlier.written[:16].replace('T', ' ')}, before anything was "
             f"trained, with {was}. Changed after results are known, it would prove nothing: go on with these settings, "
             "or make another claim in another work_dir (weak2wise fork shares the answers that are paid for)"
         )

@@ -8,7 +8,7 @@ from weak2wise.outputs.report.page import head
 from weak2wise.outputs.report.text import escape, line
 from weak2wise.proof.claim import POWER
 from weak2wise.proof.result import MEASURES, Outcome, Proof
-from weak2wise.proof.words import described, interval, named, percent, signed
+from weak2wise.proof.words import described, detectable, interval, named, percent, signed
 from weak2wise.statistics import LEVEL, Estimate
 
 _CURVE_POINTS = 40
@@ -55,8 +55,7 @@ def _claim(proof: Proof) -> str:
         ("held-out questions", line("; ".join(map(described, claim.sets)), 300)),
         (
             "detectable effect",
-            f"{100 * claim.detectable:.1f} points, found with probability {POWER:g}, if "
-            f"{100 * claim.solve_rate:.0f} % are solved at first ({line(claim.solve_rate_from, 200)})",
+            line(detectable(claim), 400),
         ),
         ("training rows", f"{claim.rows:,}"),
         ("written down", f"{escape(claim.written[:16].replace('T', ' '))} UTC, before anything was trained"),
@@ -104,7 +103,7 @@ def _differences(proof: Proof) -> str:
     reach = max(max(abs(row.low), abs(row.high)) for row in rows)
     reach = max(0.05, math.ceil(reach * 20) / 20)
     note = (
-        "Paired by question, over all seeds, in percentage points, with 95 % intervals. An interval over 0 says that no "
+        "Paired by question, over all seeds, in percentage points, with 95 % intervals. An interval over 0: no "
         "difference was found. The chance of training seeds is not in the intervals: look at the seeds one by one."
     )
     return _card("Differences", charts.intervals("Differences of pass@1", rows, -reach, reach), note)
@@ -113,7 +112,10 @@ def _differences(proof: Proof) -> str:
 def _unfinished(proof: Proof) -> str:
     rows = [_row(_on(proof, outcome.set, outcome.name), outcome.unfinished) for outcome in proof.outcomes]
     top = max(0.1, math.ceil(max(row.high for row in rows) * 10) / 10)
-    note = "Answers that ran into the token limit or in circles, in percent. A model that stops in time gains by that alone."
+    note = (
+        "Answers that ran into the token limit or in circles, in percent. A model that stops in time gains by that "
+        "alone."
+    )
     return _card("Unfinished answers", charts.intervals("Unfinished answers", rows, 0.0, min(1.0, top)), note)
 
 
@@ -136,7 +138,7 @@ def _losses(proof: Proof) -> str:
 
 
 def _thinned(losses: tuple[tuple[int, float], ...]) -> list[tuple[int, float]]:
-    """At most about ``_CURVE_POINTS`` of them, evenly, the last one included; losses that are no number are left out."""
+    """About ``_CURVE_POINTS`` of them, evenly, the last one included; losses that are no number are left out."""
     known = [(step, loss) for step, loss in losses if math.isfinite(loss)]
     return known[:: -max(1, math.ceil(len(known) / _CURVE_POINTS))][::-1]
 

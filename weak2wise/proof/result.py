@@ -154,7 +154,7 @@ class Proof(Struct, frozen=True, kw_only=True):
         more = found.difference.value >= 0
         arm = f"Trained on the {self.claim.arm} arm, the weak LLM"
         change = (
-            f"{100 * abs(found.difference.value):.1f} points {'more' if more else 'less'} of the held-out questions than "
+            f"{100 * abs(found.difference.value):.1f} points {'more' if more else 'less'} of the questions than "
             f"untrained (95 % interval {100 * found.difference.low:+.1f} to {100 * found.difference.high:+.1f})"
         )
         if found.found:

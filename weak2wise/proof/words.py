@@ -1,6 +1,6 @@
 """The numbers of a proof in words, and all of it in Markdown."""
 
-from weak2wise.proof.claim import POWER, HeldOutSet
+from weak2wise.proof.claim import EFFECT_SPREAD, POWER, Claim, HeldOutSet
 from weak2wise.proof.result import Comparison, Proof
 from weak2wise.statistics import Estimate
 
@@ -8,6 +8,15 @@ from weak2wise.statistics import Estimate
 def described(held: HeldOutSet) -> str:
     """A set of held-out questions in words."""
     return f"{held.name}: {held.questions:,} questions, {held.samples:,} answers to each"
+
+
+def detectable(claim: Claim) -> str:
+    """The smallest effect that the claim can show, and what that assumes."""
+    return (
+        f"{100 * claim.detectable:.1f} points, found with probability {POWER:g}, if {100 * claim.solve_rate:.0f} % are "
+        f"solved at first ({claim.solve_rate_from}), and training changes that by {100 * EFFECT_SPREAD:g} points more or "
+        "less from question to question"
+    )
 
 
 def named(found: Comparison) -> str:
@@ -30,16 +39,20 @@ def percent(found: Estimate) -> str:
     return f"{100 * found.value:.1f} %"
 
 
+def _claimed(claim: Claim) -> str:
+    return (
+        f"Claimed beforehand ({claim.written[:10]}): {claim.statement}; pass@1, {claim.measure} extraction, "
+        f"{'; '.join(map(described, claim.sets))}; training seeds {', '.join(map(str, claim.seeds))}. Detectable effect: "
+        f"{detectable(claim)}."
+    )
+
+
 def markdown(proof: Proof) -> str:
     """The same in Markdown, without the charts: for a page of documentation."""
-    claim = proof.claim
     parts = [
         proof.verdict(),
         "",
-        f"Claimed beforehand ({claim.written[:10]}): {claim.statement}; pass@1, {claim.measure} extraction, "
-        f"{'; '.join(map(described, claim.sets))}; training seeds "
-        f"{', '.join(map(str, claim.seeds))}. Effects from {100 * claim.detectable:.1f} points on are found with "
-        f"probability {POWER:g}, if {100 * claim.solve_rate:.0f} % are solved at first ({claim.solve_rate_from}).",
+        _claimed(proof.claim),
         "",
         *_grid(
             ["model", "questions", "pass@1 flexible, %", "pass@1 strict, %", "unfinished", "mean tokens"],

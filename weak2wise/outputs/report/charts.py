@@ -143,7 +143,8 @@ def intervals(title: str, rows: Sequence[Interval], low: float, high: float) -> 
             f'<text x="0" y="{y + 13}">{line(row.name, 34)}</text>'
             f'<text class="quiet" x="{WIDTH}" y="{y + 13}" text-anchor="end">{line(row.shown, 40)}</text>'
             f'<line class="rule" x1="6" x2="{WIDTH - 6}" y1="{y + 27}" y2="{y + 27}"/>'
-            f'<path class="s{at % 6}" d="M{place(row.low):.1f} {y + 27}H{place(row.high):.1f}"/>{mark(at, place(row.value), y + 27)}'
+            f'<path class="s{at % 6}" d="M{place(row.low):.1f} {y + 27}H{place(row.high):.1f}"/>'
+            f"{mark(at, place(row.value), y + 27)}"
         )
     bottom = len(rows) * pitch
     if low < 0 < high:
