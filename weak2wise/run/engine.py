@@ -6,10 +6,7 @@ no signal handler, configures no logging and never ends the process; only the co
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
-from functools import partial
-from itertools import compress
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -24,18 +21,15 @@ from weak2wise.ledger.manifest import Manifest, Resume, compare
 from weak2wise.llm.drain import Drain
 from weak2wise.outputs.summary import Summary
 from weak2wise.paths import check_paths
-from weak2wise.pipeline import run
 from weak2wise.run.conclusion import conclude
-from weak2wise.run.ending import log_ending
 from weak2wise.run.held_files import HeldFiles
-from weak2wise.run.held_folder import HeldFolder
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
-from weak2wise.run.monitors import progress, stop_when_exhausted, stop_when_moved
+from weak2wise.run.logged import logged
 from weak2wise.run.opened import Opened
 from weak2wise.run.plan import Plan
 from weak2wise.run.preparation import prepare
-from weak2wise.telemetry.log import Echo, RunLog, log
+from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
@@ -133,13 +127,19 @@ class Engine:
         """
         began = time.monotonic()
         plan = self._plan
-        async with HeldFiles.on(plan.work_dir, plan.output if plan.writes_output else None) as held, self._logged():
+        async with (
+            HeldFiles.on(plan.work_dir, plan.output if plan.writes_output else None) as held,
+            logged(self.work_dir / "run.log", self.redact, echo=self._echo, peers=self._host.logs),
+        ):
+            self.logged = True
             prepared = await prepare(plan, held)
             host = self._host if self._owns_host else nullcontext(self._host)
             async with Opened.of(plan, prepared, held, host, drain=self.drain, redact=self.redact) as work:
                 if opened:
                     opened.set_result(work.observer)
-                await self._drive(work, held.folder)
+                await work.drive(
+                    plan.input.questions, held.folder, self.drain, salvage_rounds=self.config.engine.salvage_rounds
+                )
                 with naming_setting("dataset.input_path"):
                     await asyncio.to_thread(plan.input.check)
                 summary = await conclude(plan, held, work, began)
@@ -148,52 +148,6 @@ class Engine:
             totals = msgspec.to_builtins(summary.totals)
             log.info("run.finished", totals=totals, seconds=round(time.monotonic() - began, 1))
             return summary
-
-    @asynccontextmanager
-    async def _logged(self) -> AsyncIterator[None]:
-        """Write events to this run's log, also how it ends. Raises ``ConfigError`` if the log cannot be opened."""
-        path = self.work_dir / "run.log"
-        try:
-            run_log = RunLog(path, self.redact, echo=self._echo, peers=self._host.logs)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
-        self.logged = True
-        try:
-            with run_log.active():
-                try:
-                    yield
-                except BaseException as error:
-                    log_ending(error)
-                    raise
-        finally:
-            run_log.close()
-
-    async def _drive(self, work: Opened, folder: HeldFolder) -> None:
-        """Take the rows through the stages, while the monitors run."""
-        async with asyncio.TaskGroup() as group:
-            monitors = [
-                group.create_task(stop_when_exhausted(work.host.budget, self.drain)),
-                group.create_task(work.observer.watch()),
-                group.create_task(progress(work.observer, work.batches.outstanding)),
-                group.create_task(stop_when_moved(folder, self.drain)),
-                group.create_task(work.batches.run()),
-            ]
-            over = await asyncio.to_thread(work.account.past, work.stages[-1].name)
-            for row in compress(range(len(over)), over):
-                work.store.journal.release(row)
-            await run(
-                partial(self._plan.input.questions, over),
-                work.stages,
-                account=work.account,
-                drain=self.drain,
-                finished=work.store.journal.release,
-                only=work.only,
-                salvage_rounds=self.config.engine.salvage_rounds,
-                outstanding=work.batches.outstanding,
-            )
-            await work.batches.settle()
-            for monitor in monitors:
-                monitor.cancel()
 
     def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
         """The earlier run that this one would continue, if any, and the keys that changed since. Blocks.

@@ -4,21 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import compress
 from typing import Any, Self
 
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import Account
+from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.error_rate import ErrorRate
-from weak2wise.pipeline import Stage
+from weak2wise.pipeline import Stage, run
 from weak2wise.run.changes import log_changes
 from weak2wise.run.ending import ending_of
 from weak2wise.run.held_files import HeldFiles
+from weak2wise.run.held_folder import HeldFolder
 from weak2wise.run.host import Host
 from weak2wise.run.models import wrap_models
+from weak2wise.run.monitors import progress, stop_when_exhausted, stop_when_moved
 from weak2wise.run.plan import Plan
 from weak2wise.run.preparation import Prepared
 from weak2wise.run.side_costs import side_costs_usd
@@ -26,6 +31,7 @@ from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observer
+from workers.records import Asked
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,50 @@ class Opened:
     observer: Observer
     only: Container[int] | None
     """The rows to work on; ``None``: all."""
+
+    async def drive(
+        self,
+        questions: Callable[[bytes], AsyncIterator[Asked | Failed]],
+        folder: HeldFolder,
+        drain: Drain,
+        *,
+        salvage_rounds: int,
+    ) -> None:
+        """Take the rows through the stages, while the monitors run.
+
+        Args:
+            questions: reads the input; rows for which it gets a 1 need no more work (``Input.questions``).
+            folder: the work_dir, which may be moved meanwhile.
+            drain: the run's.
+            salvage_rounds: how often rows that failed for a temporary reason are tried again.
+
+        Raises:
+            ExceptionGroup: as ``pipeline.run``, or a monitor stopped the run.
+        """
+        async with asyncio.TaskGroup() as group:
+            monitors = [
+                group.create_task(stop_when_exhausted(self.host.budget, drain)),
+                group.create_task(self.observer.watch()),
+                group.create_task(progress(self.observer, self.batches.outstanding)),
+                group.create_task(stop_when_moved(folder, drain)),
+                group.create_task(self.batches.run()),
+            ]
+            over = await asyncio.to_thread(self.account.past, self.stages[-1].name)
+            for row in compress(range(len(over)), over):
+                self.store.journal.release(row)
+            await run(
+                partial(questions, over),
+                self.stages,
+                account=self.account,
+                drain=drain,
+                finished=self.store.journal.release,
+                only=self.only,
+                salvage_rounds=salvage_rounds,
+                outstanding=self.batches.outstanding,
+            )
+            await self.batches.settle()
+            for monitor in monitors:
+                monitor.cancel()
 
     @classmethod
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What ``preview`` and ``check`` spend: it counts under the run's ``engine.max_cost_usd``.
+"""What ``preview``, ``check`` and ``evaluate`` spend: it counts under the run's ``engine.max_cost_usd``.
 
 Without a cap nothing is read, written or locked. With one, what they spend is kept in the work_dir, whose next run
 counts it; and they need the work_dir's lock, as two processes cannot keep one cap.
@@ -20,6 +20,8 @@ from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal
 
 FILE = "side_costs.jsonl"
+EVALUATIONS = Path("proof", "evaluations")
+"""In a work_dir: a folder for each evaluation, with a journal."""
 
 
 class SideCost(Struct, frozen=True):
@@ -30,17 +32,39 @@ class SideCost(Struct, frozen=True):
 
 
 def side_costs_usd(work_dir: Path) -> float:
-    """US dollars that previews and checks have spent. Blocks. Raises ``ConfigError`` if that cannot be read."""
+    """US dollars that previews, checks and evaluations have spent. Blocks.
+
+    Raises:
+        ConfigError: that cannot be read.
+    """
     path = work_dir / FILE
+    evaluated = sum(_journaled_usd(journal.parents[1]) for journal in work_dir.glob(f"{EVALUATIONS}/*/ledger/journal"))
     try:
         lines = path.read_bytes().splitlines()
-        return sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
+        return evaluated + sum(msgspec.json.decode(line, type=SideCost).cost_usd for line in lines)
     except FileNotFoundError:
-        return 0.0
+        return evaluated
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: not what preview and check spent ({error}); remove the line, or the file") from None
+
+
+@contextmanager
+def shared_cap(budget: CostBudget, work_dir: Path) -> Iterator[None]:
+    """Count under a cap what a work_dir has spent so far, and keep others from spending there meanwhile. Blocks.
+
+    For what keeps a journal of its own (``EVALUATIONS``).
+
+    Raises:
+        ConfigError: there is a cap, and the work_dir is in use or cannot be read or written.
+    """
+    if budget.max_usd is None:
+        yield
+        return
+    with locked(work_dir):
+        budget.pay(side_costs_usd(work_dir) + _journaled_usd(work_dir))
+        yield
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The durable state of one work_dir, open for writing: the ledgers of input and steps, the journal, its batches."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ class RunStore:
     batches: BatchRecord
     batched: bool
     """Whether calls of this start are sent in batches."""
+    last_step: Callable[[str], str] = lambda role: last_asking(role).name
+    """The name of the last step that asks a role; raises ``ValueError`` if there is no such role."""
 
     @classmethod
     def of(cls, config: Config) -> "RunStore":
@@ -71,7 +73,7 @@ class RunStore:
 
         Rows in ``but`` need theirs whatever became of them.
         """
-        past = bytearray(self.account.past(last_asking(role).name))
+        past = bytearray(self.account.past(self.last_step(role)))
         for row in but:
             if row < len(past):
                 past[row] = 0

@@ -43,12 +43,12 @@ _NEEDLESS = " \t\n*_$`\"'.)\\]"
 
 _TAGGED = re.compile(r"<answer>((?:[^<]|<(?!/?answer>)){1,600})</answer>", re.IGNORECASE)
 _TAG = re.compile(r"</?answer>", re.IGNORECASE)
-_BARE = 80
+BARE = 80
 """Characters of the longest reply that may be nothing but its answer."""
 _LETTER = re.compile(r"\(?[A-J]\)?\.?")
 
-_BRIEFLY = r"The final answer is \boxed{%s}."
-_IN_BRIEF = re.compile(re.escape(_BRIEFLY).replace("%s", r"([\w.,/-]{1,80})"))
+BRIEFLY = r"The final answer is \boxed{%s}."
+_IN_BRIEF = re.compile(re.escape(BRIEFLY).replace("%s", r"([\w.,/-]{1,80})"))
 """What ``in_brief`` makes of most attempts; it need not be looked at again."""
 
 How = Literal["box", "phrase", "bare"]
@@ -75,7 +75,7 @@ def find_final(attempt: str, rules: int = RULES) -> Final | None:
     """Find the final answer of an attempt, or ``None`` if it gives none that is clear. Thinking does not count."""
     if brief := _IN_BRIEF.fullmatch(attempt):
         return Final(brief[1], "box")
-    attempt = _without_thinking(attempt)
+    attempt = without_thinking(attempt)
     if rules >= 2:
         if "<" in attempt and _TAG.search(attempt):
             return _tagged(attempt, rules)
@@ -91,7 +91,7 @@ def find_final(attempt: str, rules: int = RULES) -> Final | None:
 
 def has_no_answer(attempt: str) -> bool:
     """Does a text that was cut off hold no answer, not even the start of one?"""
-    attempt = _without_thinking(attempt)
+    attempt = without_thinking(attempt)
     return _boxes(attempt, _starts(attempt)) == [] and _PHRASE.search(attempt, max(0, len(attempt) - _TAIL)) is None
 
 
@@ -122,10 +122,10 @@ def in_brief(attempt: str, rules: int = RULES) -> str:
     found = find_final(attempt, rules)
     if found is None or found.how != "box" or found.beside or found.earlier or not (found.clear and found.bare):
         return attempt
-    return _BRIEFLY % found.text
+    return BRIEFLY % found.text
 
 
-def _without_thinking(attempt: str) -> str:
+def without_thinking(attempt: str) -> str:
     """The attempt without its thinking; empty if the thinking never ends."""
     _, closed, spoken = attempt.rpartition("</think>")
     spoken = spoken.strip()
@@ -159,7 +159,7 @@ def _tagged(attempt: str, rules: int) -> Final | None:
 
 def _is_bare(attempt: str, rules: int) -> bool:
     """Is a whole reply nothing but a value: a number, an option's letter or a formula?"""
-    if not attempt or len(attempt) > _BARE or "\n" in attempt or _BOX.search(attempt) or attempt.startswith("#"):
+    if not attempt or len(attempt) > BARE or "\n" in attempt or _BOX.search(attempt) or attempt.startswith("#"):
         return False
     text = clean(attempt)
     return _LETTER.fullmatch(text) is not None or read_number(text, rules) is not None or _is_formula(text)

@@ -1,0 +1,317 @@
+"""Evaluates a model on held-out questions: several samples each, judged as a run judges.
+
+An evaluation is a pipeline of one step, in a folder of its own that has a ledger and a journal, so it survives what a
+run survives: the same command goes on after a kill, and asks for no answer twice. The folder's name has a digest of
+everything that shapes the answers: the weights, the questions, the prompt, the judge. So another evaluation never meets
+the answers of this one, and one that has ended is read, not made again.
+"""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from weak2wise.config import Config
+from weak2wise.digests import digest
+from weak2wise.errors import RunStopped
+from weak2wise.ledger.account import Account
+from weak2wise.ledger.files import write_atomic
+from weak2wise.ledger.manifest import digest_input, settle
+from weak2wise.ledger.outcomes import Failed, Ledger, columns_of
+from weak2wise.llm.batch.batches import Batches
+from weak2wise.llm.batch.record import BatchRecord
+from weak2wise.llm.drain import Drain
+from weak2wise.llm.journal import Journal
+from weak2wise.pipeline import Stage
+from weak2wise.proof.evaluated import Answered, Evaluated, EvaluateSettings, QuestionResult, mean_length, share
+from weak2wise.proof.held_out import HeldOut
+from weak2wise.proof.sampling import Samples, template_of
+from weak2wise.proof.subject import Subject
+from weak2wise.run.ending import ending_of
+from weak2wise.run.held_files import HeldFiles
+from weak2wise.run.host import Host
+from weak2wise.run.input import Input
+from weak2wise.run.logged import logged
+from weak2wise.run.models import wrap_models
+from weak2wise.run.opened import Opened
+from weak2wise.run.side_costs import EVALUATIONS, shared_cap
+from weak2wise.run.stages import Counters
+from weak2wise.run.store import RunStore
+from weak2wise.telemetry.log import Echo, log
+from weak2wise.telemetry.redaction import message_redactor
+from weak2wise.watch.board import Observer
+from workers.judge import Judge
+from workers.prompts import Prompts
+from workers.records import Asked
+from workers.rules import RULES
+from workers.scorers import StepMask
+
+STEP = "evaluate"
+"""The name of the one step, and of its ledger."""
+LEAST_ASKED, UNLIMITED_ROOM = 32, 256
+"""The fewest questions at once; calls at once that an endpoint without a limit is given."""
+
+
+class Evaluation:
+    """One evaluation; construct it, then ``await run()``, once.
+
+    Args:
+        model: a folder of weights, or the name of an endpoint of ``config``.
+        questions: the file of held-out questions, or ``hf:owner/name:config:split``; with the config's columns.
+        settings: how they are asked.
+        work_dir: the evaluation is kept in it, as ``proof/evaluations/NAME-DIGEST``.
+        config: its judge, prompts and the weak LLM's settings are used; its training input is compared.
+        echo: shows warnings and progress to the user, besides the log.
+
+    Raises:
+        ConfigError: it cannot start; what can be known without a call is checked here.
+    """
+
+    def __init__(
+        self,
+        model: Path | str,
+        questions: Path | str,
+        settings: EvaluateSettings,
+        *,
+        work_dir: Path | str,
+        config: Config | None = None,
+        echo: Echo | None = None,
+    ) -> None:
+        self._settings = settings
+        self._template = template_of(settings)
+        self._subject = Subject.of(model, config, settings)
+        self._prompts = Prompts.of(self._subject.config.prompts)
+        self._host = Host(self._subject.config)
+        self._questions = Path(questions)
+        self._work_dir = Path(work_dir)
+        self._trained_on = config.dataset if config else None
+        self._echo = echo
+        self.drain = Drain()
+        self.logged = False
+        """Whether this evaluation's log is open, or was."""
+        self.redact = message_redactor(self._host.secrets(self._subject.config))
+        """Removes secrets from a text."""
+
+    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> Evaluated:
+        """Ask what has not been asked, and sum up.
+
+        Args:
+            opened: resolves to the observer once the model is being asked.
+
+        Raises:
+            ConfigError: it cannot start.
+            RunStopped: alone or in an exception group: it stopped, and the same call goes on.
+        """
+        with shared_cap(self._host.budget, self._work_dir):
+            held_out = await asyncio.to_thread(
+                HeldOut.read,
+                self._questions,
+                self._subject.config.dataset.columns,
+                self._settings.limit,
+                folder=self._work_dir / EVALUATIONS,
+                trained_on=self._trained_on,
+            )
+            shape = await asyncio.to_thread(self._shape, held_out)
+            folder = self._work_dir / EVALUATIONS / f"{_file_name(self._subject.name)}-{digest(shape)[:12]}"
+            async with (
+                HeldFiles.on(folder, None) as held,
+                logged(folder / "run.log", self.redact, echo=self._echo, peers=self._host.logs),
+            ):
+                self.logged = True
+                manifest, _ = await held.write_in_thread(settle, folder, shape, held_out.file, "auto", rules=RULES)
+                store = self._store(folder)
+                async with AsyncExitStack() as stack:
+                    stack.push_async_callback(store.close)
+                    await held.write_in_thread(store.open)
+                    for file, size in store.torn.items():
+                        log.warning("ledger.cut", file=file, bytes=size, effect="an unfinished last line; asked again")
+                    seconds, tokens = 0.0, 0
+                    if any(store.account.next_step(row.number) for row in held_out.rows):
+                        work = await self._open(stack, store, held_out, manifest.rules)
+                        if opened:
+                            opened.set_result(work.observer)
+                        seconds, tokens = await self._ask(work, held, held_out)
+                    return await held.write_in_thread(self._conclude, folder, store, held_out, seconds, tokens)
+
+    def _shape(self, held_out: HeldOut) -> dict[str, Any]:
+        """Everything that affects verdicts, but not how many questions are asked. Blocks. Raises ``ConfigError``."""
+        config, settings = self._subject.config, self._settings
+        judge = config.models.judge
+        asked = structs.asdict(structs.replace(settings, limit=None))
+        shape = {f"evaluate.{key}": value for key, value in asked.items()}
+        shape |= {f"model.{key}": value for key, value in self._subject.shape().items()}
+        shape |= {"questions": digest_input(held_out.file)[0].sha256, "left_out": held_out.shared.same}
+        shape |= {"columns": config.dataset.columns, "judge_mode": config.params.judge_mode}
+        if judge:
+            shape |= {f"judge.{key}": value for key, value in config.endpoints[judge].answer_settings().items()}
+            shape |= {"judge_temperature": config.params.judge_temperature, "pjudge": self._prompts.pjudge}
+        return {key: value if isinstance(value, str | int | float) else digest(value) for key, value in shape.items()}
+
+    def _store(self, folder: Path) -> RunStore:
+        config, ledgers = self._subject.config, folder / "ledger"
+        options: dict[str, Any] = {
+            "max_bytes": config.engine.shard_mb << 20,
+            "fsync_seconds": config.engine.fsync_seconds,
+        }
+        account = Account(
+            Ledger("input", ledgers, object, **options), {STEP: Ledger(STEP, ledgers, Answered, **options)}
+        )
+        batched = any(config.endpoints[name].batched for name in config.roles().values())
+        return RunStore(
+            folder,
+            account,
+            Journal(ledgers, **options),
+            BatchRecord(ledgers, **options),
+            batched,
+            last_step=lambda _role: STEP,
+        )
+
+    async def _open(self, stack: AsyncExitStack, store: RunStore, held_out: HeldOut, rules: int) -> Opened:
+        """Open the model and the judge, and build the one stage. Raises ``ConfigError`` or ``RunStopped``."""
+        config, name = self._subject.config, self._subject.name
+        host = await stack.enter_async_context(self._host)
+        opened = {
+            name: await host.open(name, store.work_dir / f"vllm-{number}.log")
+            for number, name in enumerate(dict.fromkeys(config.roles().values()))
+        }
+        batches = Batches(await asyncio.to_thread(store.work_dir.resolve), store.batches, store.journal, self.drain)
+        models, rates = wrap_models(config, opened, store.journal, self.drain, batches)
+        stack.callback(batches.close)
+        await asyncio.to_thread(batches.take_up)
+        judge = Judge(
+            model=models.get("judge"),
+            mode=config.params.judge_mode,
+            prompts=self._prompts,
+            temperature=config.params.judge_temperature,
+            pool=host.pool,
+            rules=rules,
+        )
+        weak = opened[name][0]
+        room = weak.load().limit if weak.embedded else self._subject.endpoint.limits.max_concurrent_requests
+        stage = Stage(
+            STEP,
+            Samples(models["weak"], judge, self._template, self._settings),
+            store.account.steps[STEP],
+            concurrency=max(LEAST_ASKED, -(-(room or UNLIMITED_ROOM) // self._settings.samples)),
+            queue_size=config.engine.queue_size,
+            max_error_rate=config.engine.max_error_rate,
+            drain=self.drain,
+            redact=self.redact,
+            emits=True,
+        )
+        endpoints = {key: endpoint for key, (endpoint, _) in opened.items()}
+        counters = Counters(judge.counts, Counter(), Counter())
+        observer = Observer(
+            stages=[stage],
+            endpoints=endpoints,
+            journal=store.journal,
+            account=store.account,
+            queue_size=config.engine.queue_size,
+            verdicts=counters.verdicts,
+            bits=counters.bits,
+            scorer=StepMask,
+            rules=rules,
+            count=lambda: len(held_out.rows) + held_out.unreadable,
+        )
+
+        def end(_kind: object, error: BaseException | None, _trace: object) -> None:
+            observer.end(self.redact(ending_of(error)))
+
+        stack.push(end)
+        return Opened(store, endpoints, host, [stage], rates, counters, batches, store.account, observer, only=None)
+
+    async def _ask(self, work: Opened, held: HeldFiles, held_out: HeldOut) -> tuple[float, int]:
+        """Ask the questions that are left; returns the seconds that took, and the tokens that were generated."""
+        config = self._subject.config
+        dataset = structs.replace(config.dataset, input_path=str(held_out.file), work_dir=str(work.store.work_dir))
+        input_ = Input(structs.replace(config, dataset=dataset), None, self._settings.limit)
+        left_out = set(held_out.shared.same)
+
+        async def questions(over: bytes) -> AsyncIterator[Asked | Failed]:
+            async for item in input_.questions(over):
+                if item.row not in left_out:
+                    yield item
+
+        spent = work.store.journal.spent
+        asker = ("weak", self._subject.name)
+        log.info("evaluation.started", model=self._subject.name, questions=len(held_out.rows), left_out=len(left_out))
+        began, before = time.monotonic(), spent[asker].completion_tokens if asker in spent else 0
+        await work.drive(questions, held.folder, self.drain, salvage_rounds=config.engine.salvage_rounds)
+        tokens = (spent[asker].completion_tokens if asker in spent else 0) - before
+        return time.monotonic() - began, tokens
+
+    def _conclude(self, folder: Path, store: RunStore, held_out: HeldOut, seconds: float, tokens: int) -> Evaluated:
+        """Write the files of an evaluation that has ended. Blocks.
+
+        Raises:
+            RunStopped: no question was answered.
+        """
+        wanted = {row.number for row in held_out.rows}
+        results: list[QuestionResult] = []
+        deciders: Counter[str] = Counter()
+
+        def lines() -> Iterator[bytes]:
+            for answered in store.account.steps[STEP].records():
+                if answered.row in wanted:
+                    results.append(QuestionResult.of(answered))
+                    deciders.update(sample.by for sample in answered.samples)
+                    yield msgspec.json.encode(answered) + b"\n"
+
+        failures = (msgspec.json.encode(columns_of(failed)) + b"\n" for failed in store.account.failures())
+        write_atomic(folder / "failed.jsonl", failures)
+        write_atomic(folder / "answers.jsonl", lines())
+        if not results:
+            raise RunStopped(
+                f"{self._questions}: not one question could be asked", hint=f"{folder / 'failed.jsonl'} says why."
+            )
+        evaluated = Evaluated(
+            name=self._subject.name,
+            model=self._subject.endpoint.model,
+            folder=str(folder.resolve()),
+            settings=self._settings,
+            strict=share(results, "strict"),
+            flexible=share(results, "flexible"),
+            unfinished=share(results, "cut_off"),
+            unsure=share(results, "unsure"),
+            tokens=mean_length(results),
+            deciders=dict(deciders),
+            training_input=str(held_out.training.resolve()) if held_out.training else None,
+            left_out=held_out.shared.same,
+            similar=held_out.shared.similar,
+            failed=len(held_out.rows) - len(results) + held_out.unreadable,
+            seconds=round(seconds, 1),
+            tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
+            questions=results,
+        )
+        pretty = msgspec.json.format(msgspec.json.encode(evaluated), indent=1)
+        write_atomic(folder / "evaluated.json", [pretty, b"\n"])
+        return evaluated
+
+
+async def evaluate(
+    model: Path | str,
+    questions: Path | str,
+    settings: EvaluateSettings | None = None,
+    *,
+    work_dir: Path | str,
+    config: Config | None = None,
+) -> Evaluated:
+    """Evaluate a model on held-out questions, or go on where an earlier call stopped; see ``Evaluation``.
+
+    Raises:
+        ConfigError: it cannot start.
+        RunStopped: it stopped, and the same call goes on.
+    """
+    return await Evaluation(model, questions, settings or EvaluateSettings(), work_dir=work_dir, config=config).run()
+
+
+def _file_name(name: str) -> str:
+    """A name as a part of a folder's name."""
+    return re.sub(r"[^\w.-]+", "_", name)[-80:]
