@@ -192,7 +192,7 @@ def _half(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     half, more = d.up_to(d.top), d.up_to(d.few)
     return (
         (
-            f"{d.name} has {2 * half} {d.thing} and gives half of them to {d.other}. Then {d.name} buys {more} new ones. "
+            f"{d.name} has {2 * half} {d.thing} and gives half of them to {d.other}. Then {d.name} buys {more} more. "
             f"How many {d.thing} does {d.name} have now?"
         ),
         half + more,

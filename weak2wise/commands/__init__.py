@@ -50,6 +50,11 @@ app.command(
     help="Write a report of a run: one HTML file that needs no network.",
 )
 app.command(
+    "weak2wise.commands.prove:prove",
+    name="prove",
+    help="Synthesise, train, evaluate, and say whether it helped.",
+)
+app.command(
     "weak2wise.commands.repair:repair",
     name="repair",
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",

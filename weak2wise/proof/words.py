@@ -14,8 +14,8 @@ def detectable(claim: Claim) -> str:
     """The smallest effect that the claim can show, and what that assumes."""
     return (
         f"{100 * claim.detectable:.1f} points, found with probability {POWER:g}, if {100 * claim.solve_rate:.0f} % are "
-        f"solved at first ({claim.solve_rate_from}), and training changes that by {100 * EFFECT_SPREAD:g} points more or "
-        "less from question to question"
+        f"solved at first ({claim.solve_rate_from}), and training changes that by {100 * EFFECT_SPREAD:g} points more "
+        "or less from question to question"
     )
 
 
@@ -42,8 +42,8 @@ def percent(found: Estimate) -> str:
 def _claimed(claim: Claim) -> str:
     return (
         f"Claimed beforehand ({claim.written[:10]}): {claim.statement}; pass@1, {claim.measure} extraction, "
-        f"{'; '.join(map(described, claim.sets))}; training seeds {', '.join(map(str, claim.seeds))}. Detectable effect: "
-        f"{detectable(claim)}."
+        f"{'; '.join(map(described, claim.sets))}; training seeds {', '.join(map(str, claim.seeds))}. Detectable "
+        f"effect: {detectable(claim)}."
     )
 
 
