@@ -8,6 +8,8 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/serve.sh
+source "$ROOT/scripts/serve.sh"
 export TQDM_DISABLE=1 HF_HUB_OFFLINE=1 # no progress bars, no requests to a model hub
 
 questions="$(realpath -- "${1:-$ROOT/scripts/quickstart/questions.jsonl}")"
@@ -19,29 +21,9 @@ cd -- "$ROOT"
 bash scripts/setup.sh --extras cpu
 "$PY" scripts/fetch_models.py --models weak,strong
 
-# bfloat16 halves the memory, but without AVX-512 it is several times slower than float32.
-dtype=float32
-if grep -qm1 avx512f /proc/cpuinfo 2>/dev/null; then dtype=bfloat16; fi
 # One core each: otherwise each vLLM would use both.
 export OMP_NUM_THREADS=1 VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=2 # GiB
-port="$("$PY" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
-say "The strong LLM's server on 127.0.0.1:$port; its log: $out/strong-server.log"
-setsid taskset -c 0 "$PY" -m vllm.entrypoints.openai.api_server \
-    --model "$MODELS/qwen2.5-coder-0.5b-instruct" --served-model-name strong --host 127.0.0.1 --port "$port" \
-    --dtype "$dtype" --max-model-len 4096 --max-num-batched-tokens 4096 --max-num-seqs 32 \
-    --enforce-eager --no-enable-chunked-prefill \
-    --distributed-executor-backend vllm.v1.executor.uniproc_executor.UniProcExecutor >"$out/strong-server.log" 2>&1 &
-server=$!
-stop_server() {
-    local signal
-    for signal in TERM KILL; do
-        kill "-$signal" -- "-$server" 2>/dev/null || return 0
-        for _ in $(seq 50); do
-            sleep 0.1
-            kill -0 -- "-$server" 2>/dev/null || return 0
-        done
-    done
-}
+serve_strong "$out/strong-server.log"
 trap stop_server EXIT
 
 # The engine starts together with the server; its calls are retried until the server is up. In its own session it gets a
@@ -54,16 +36,7 @@ setsid "$PY" -m weak2wise.engine --config scripts/quickstart/config.yaml \
 engine=$!
 trap 'kill -TERM "$engine" 2>/dev/null || true' INT TERM HUP
 
-code=0
-while kill -0 "$engine" 2>/dev/null; do
-    code=0
-    wait -n "$engine" "$server" || code=$?
-    if ! kill -0 "$server" 2>/dev/null; then
-        tail -n 20 "$out/strong-server.log" >&2
-        kill -TERM "$engine" 2>/dev/null && wait "$engine" || true
-        die "the strong LLM's server ended; the end of its log is above"
-    fi
-done
+watch_engine "$engine" "$out/strong-server.log"
 if ((code == 130)); then say "To go on, run the same command again."; fi
 if ((code > 1)); then exit "$code"; fi
 

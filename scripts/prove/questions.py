@@ -1,8 +1,9 @@
 """Easy arithmetic word problems, made from a seed: questions to learn from, and held-out ones to be asked afterwards.
 
-    python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0]
+    python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0] [--file FILE]
 
-writes ``FOLDER/train.jsonl`` and ``FOLDER/held-out.jsonl``, one ``{"id", "question", "answer"}`` a line.
+writes ``FOLDER/train.jsonl`` and ``FOLDER/held-out.jsonl``, one ``{"id", "question", "answer"}`` a line. With ``--file``
+no problem is made: the questions of that file are divided, one third held out, each only once.
 
 No question is in both files, whatever the seeds: a problem is its story and its numbers, and a digest of these alone
 says which of the two it may be in. Names and things are not part of it, so the same sum about somebody else does not
@@ -182,7 +183,7 @@ def _earned(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 def _more_than(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     a, more = d.up_to(d.top), d.up_to(d.few)
     return (
-        f"{d.name} found {a} {d.thing}. {d.other} found {more} more than {d.name}. How many {d.thing} did they find in all?",
+        f"{d.name} found {a} {d.thing}. {d.other} found {more} more than {d.name}. How many did they find in all?",
         2 * a + more,
         (a, more),
     )
@@ -237,30 +238,63 @@ def problems(part: str, count: int, *, level: int, seed: int) -> Iterator[Proble
         yield Problem(text, answer, key)
 
 
-def write(folder: Path, counts: dict[str, int], *, level: int, seed: int) -> None:
-    """Write a file for each part. Raises ``ValueError`` as ``problems``, and ``OSError``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, count in counts.items():
-        lines = [
-            json.dumps({"id": f"{part}-{number:04}", "question": problem.question, "answer": str(problem.answer)})
+def generated(counts: dict[str, int], *, level: int, seed: int) -> dict[str, list[dict[str, str]]]:
+    """The rows of each part. Raises ``ValueError`` as ``problems``."""
+    return {
+        part: [
+            {"id": f"{part}-{number:04}", "question": problem.question, "answer": str(problem.answer)}
             for number, problem in enumerate(problems(part, count, level=level, seed=seed), 1)
         ]
-        (folder / f"{part}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for part, count in counts.items()
+    }
+
+
+def divided(file: Path, counts: dict[str, int]) -> dict[str, list[dict[str, str]]]:
+    """The rows of a file, divided by a digest of the question's words; of each part at most as many as ``counts``.
+
+    Raises:
+        ValueError: a line is not a question, or a part has none.
+    """
+    rows: dict[str, dict[str, dict[str, str]]] = {part: {} for part in counts}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            question, answer = str(row["question"]), str(row["answer"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f'{file}, line {number}: expected {{"question": …, "answer": …}}') from None
+        words = " ".join(question.casefold().split())
+        rows[part_of(words)].setdefault(words, {"id": f"line-{number}", "question": question, "answer": answer})
+    if empty := [part for part, found in rows.items() if not found]:
+        raise ValueError(f"{file}: too few questions: none is left for {', '.join(empty)}")
+    return {part: list(found.values())[: counts[part]] for part, found in rows.items()}
+
+
+def write(folder: Path, parts: dict[str, list[dict[str, str]]]) -> None:
+    """Write a file for each part; the last one is there only if all are. Raises ``OSError``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, rows in parts.items():
+        half = folder / f".{part}.tmp"
+        half.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        half.replace(folder / f"{part}.jsonl")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write both files; 0 if they are there, 2 if there are not so many problems."""
-    parser = argparse.ArgumentParser(description="Make easy arithmetic word problems from a seed.")
+    """Write both files; 0 if they are there, 2 if there are not so many problems, or the file has none."""
+    parser = argparse.ArgumentParser(description="Make easy arithmetic word problems from a seed, or divide a file.")
     parser.add_argument("--out", type=Path, required=True, help="the folder for train.jsonl and held-out.jsonl")
     parser.add_argument("--train", type=int, default=400, help="default: %(default)s")
     parser.add_argument("--held-out", type=int, default=300, help="default: %(default)s")
     parser.add_argument("--level", type=int, choices=LEVELS, default=2, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--file", type=Path, help="divide these questions; none is made")
     options = parser.parse_args(arguments)
+    counts = dict(zip(PARTS, (options.train, options.held_out), strict=True))
     try:
-        counts = dict(zip(PARTS, (options.train, options.held_out), strict=True))
-        write(options.out, counts, level=options.level, seed=options.seed)
-    except ValueError as error:
+        parts = (
+            divided(options.file, counts) if options.file else generated(counts, level=options.level, seed=options.seed)
+        )
+        write(options.out, parts)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

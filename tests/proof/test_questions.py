@@ -74,3 +74,22 @@ def test_every_story_is_told_and_its_sum_is_right(level: int) -> None:
 def test_more_problems_than_there_are_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert questions.main(["--out", str(tmp_path), "--level", "1", "--train", "5000"]) == 2
     assert "fewer than 5,000 different problems" in capsys.readouterr().err
+
+
+def test_a_file_of_other_questions_is_divided_and_none_is_in_both_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.jsonl"
+    rows = [{"question": f"What is {number} plus {number}?", "answer": 2 * number} for number in range(100)]
+    again = [{"question": f" what is  {number} plus {number}? ", "answer": 2 * number} for number in range(100)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *again]))
+    assert questions.main(["--out", str(tmp_path / "out"), "--file", str(file)]) == 0
+    train, held_out = (
+        [json.loads(line)["question"] for line in (tmp_path / "out" / f"{part}.jsonl").read_text().splitlines()]
+        for part in questions.PARTS
+    )
+    assert sorted([*train, *held_out]) == sorted(row["question"] for row in rows)
+    assert 20 <= len(held_out) <= 47
+    file.write_text('{"question": "What is 1 plus 1?"}\n')
+    assert questions.main(["--out", str(tmp_path / "out"), "--file", str(file)]) == 2
+    assert "line 1: expected" in capsys.readouterr().err
