@@ -1,6 +1,6 @@
 """Easy arithmetic word problems, made from a seed: questions to learn from, and held-out ones to be asked afterwards.
 
-    python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0] [--file FILE]
+    python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0] [--file F]
 
 writes ``FOLDER/train.jsonl`` and ``FOLDER/held-out.jsonl``, one ``{"id", "question", "answer"}`` a line. With ``--file``
 no problem is made: the questions of that file are divided, one third held out, each only once.
