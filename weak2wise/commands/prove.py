@@ -4,6 +4,7 @@ Exit codes as those of ``run``, of which it is the continuation: 0 also if nothi
 questions of the run failed; after 3, 70 and 130 the same command goes on.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,16 +46,18 @@ def prove(
         accelerate_config: A file of accelerate for training on several devices (accelerate launch --config_file).
         dry_run: Look at every file and show what would be done; nothing is asked, trained or written.
     """
-    loaded = _with_options(load_config(config, set_ or ()), questions, samples, arms, seeds)
+    loaded = _with_options(load_config(config, set_ or (), env=None), questions, samples, arms, seeds)
     if accelerate_config and not accelerate_config.is_file():
         raise ConfigError(f"--accelerate-config {accelerate_config}: no such file")
     folder = work_dir or Path(loaded.dataset.work_dir)
     if not loaded.prove.held_out:
         raise ConfigError(f"{config}: prove.held_out: missing; name held-out questions there, or by --questions")
     if dry_run:
-        from weak2wise.commands.prove_plan import show_plan  # noqa: PLC0415 - so that ``--help`` is quick
+        from weak2wise.proof.dry_run import dry_run as planned  # noqa: PLC0415 - so that ``--help`` is quick
 
-        return show_plan(loaded, folder)
+        for line in planned(loaded, folder):
+            sys.stdout.write(f"{line}\n")
+        return 0
     if work_dir is None and (code := _synthesised(config, set_ or [], folder)) > 1:
         return code
     return _proved(loaded, folder, accelerate_config)

@@ -127,20 +127,18 @@ def settle(path: Path, claim: Claim) -> Claim:
         ConfigError: the file has another claim, and the message says what differs; or it cannot be read.
         OSError: it cannot be written.
     """
-    earlier = read(path)
+    earlier, encoded = read(path), msgspec.json.encode(claim)
+    claim = msgspec.json.decode(encoded, type=Claim)  # as it will be read
     if earlier is None:
-        write_atomic(path, [msgspec.json.format(msgspec.json.encode(claim), indent=1), b"\n"])
+        write_atomic(path, [msgspec.json.format(encoded, indent=1), b"\n"])
         return claim
     differs = [
-        name
-        for name, value in structs.asdict(earlier).items()
-        if name not in _FREE and _plain(value) != _plain(getattr(claim, name))
+        name for name, value in structs.asdict(earlier).items() if name not in _FREE and value != getattr(claim, name)
     ]
     if "settings" in differs:
         differs.remove("settings")
         keys = sorted({*earlier.settings, *claim.settings})
-        mine = _plain(claim.settings)
-        differs += [key for key in keys if _plain(earlier.settings).get(key) != mine.get(key)]
+        differs += [key for key in keys if earlier.settings.get(key) != claim.settings.get(key)]
     if differs:
         was = ", ".join(f"{name} {_shown(earlier, name)} (now {_shown(claim, name)})" for name in differs)
         raise ConfigError(
@@ -159,10 +157,6 @@ def read(path: Path) -> Claim | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}; restore it") from None
-
-
-def _plain(value: Any) -> Any:
-    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _shown(claim: Claim, name: str) -> str:

@@ -5,7 +5,7 @@ has ended is read. So this module only puts them in order. It may be killed anyw
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,19 +22,17 @@ from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.manifest import digest_input
 from weak2wise.outputs.report.facts import gather
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.proof.arms import ArmRow, arm_overlap, arm_rows, check_arm
+from weak2wise.proof.arms import arm_overlap, arm_rows, check_arm
 from weak2wise.proof.claim import UNTRAINED, Claim, HeldOutSet, read, settle
 from weak2wise.proof.evaluated import PROMPT, Evaluated, EvaluateSettings
 from weak2wise.proof.evaluation import evaluate
+from weak2wise.proof.evidence import Answers, data, left_out, paired, training
 from weak2wise.proof.held_out import read_all
 from weak2wise.proof.page import page
 from weak2wise.proof.repeat import repeat
 from weak2wise.proof.result import (
-    ArmData,
-    Asked,
     Overlap,
     Proof,
-    Training,
     compare_arms,
     outcomes_of,
     warnings_of,
@@ -47,6 +45,14 @@ FOLDER = "proof"
 """Of the work_dir: the claim, the models, the evaluations, and what they prove."""
 _ASSUMED_RATE = 0.5
 _FEWEST_TRIED = 20
+
+
+class Plans(Protocol):
+    """Says what a training would do (``training.plan``)."""
+
+    def __call__(  # noqa: D102
+        self, work: WorkDir, arm: str, seed: int, settings: TrainSettings, *, model: str | None
+    ) -> Planned: ...
 
 
 class Trains(Protocol):
@@ -79,6 +85,7 @@ class Prover:
         command: what makes the same proof again, for the page.
         notify: called with a line of text as the proof goes on.
         accelerate_config: of training on several devices.
+        plans: what a training would do; it says which rows are too long.
         trains: how a model is trained.
         evaluates: how a model is asked; ``None``: by ``evaluation.evaluate``.
 
@@ -94,6 +101,7 @@ class Prover:
         command: str,
         notify: Callable[[str], None],
         accelerate_config: Path | None = None,
+        plans: Plans = plan,
         trains: Trains = train,
         evaluates: Evaluates | None = None,
     ) -> None:
@@ -102,10 +110,12 @@ class Prover:
         self._command = command
         self._notify = notify
         self._accelerate_config = accelerate_config
+        self._plans = plans
         self._trains = trains
         self._evaluates = evaluates or self._evaluate
         self._folder = work.folder / FOLDER
         self._weak = config.models.mweak
+        self._model = config.endpoints[self._weak].model
         settings = config.prove
         if not settings.held_out:
             raise ConfigError("prove.held_out: missing; name a file of held-out questions there, or by --questions")
@@ -158,9 +168,7 @@ class Prover:
         """The rows that are too long for training in any arm."""
         found: set[int] = set()
         for arm in self._config.prove.arms:
-            found |= set(
-                plan(self._work, arm, 0, self._config.train, model=self._config.endpoints[self._weak].model).too_long
-            )
+            found |= set(self._plans(self._work, arm, 0, self._config.train, model=self._model).too_long)
         return tuple(sorted(found))
 
     def _asked_how(self) -> dict[str, Any]:
@@ -206,7 +214,7 @@ class Prover:
                 evaluate(model, held.questions, settings, work_dir=self._work.folder, config=self._config)
             )
 
-    def _ask(self, model: Path | str, arm: str, seed: int | None) -> list[tuple[str, str, int | None, Evaluated]]:
+    def _ask(self, model: Path | str, arm: str, seed: int | None) -> list[Answers]:
         """The answers of one model to each set."""
         found = []
         for held in self._config.prove.held_out:
@@ -214,7 +222,7 @@ class Prover:
             self._notify(f"{name}: {held.called}")
             evaluated = self._evaluates(model, held)
             self._notify(f"{name}: pass@1 {evaluated.flexible.value:.3f} on {held.called}")
-            found.append((held.called, arm, seed, evaluated))
+            found.append(Answers(held.called, arm, seed, evaluated))
         return found
 
     def _train(self, claim: Claim, arm: str, seed: int) -> Trained:
@@ -232,18 +240,16 @@ class Prover:
             arm,
             seed,
             self._config.train,
-            model=self._config.endpoints[self._weak].model,
+            model=self._model,
             accelerate_config=self._accelerate_config,
             without=frozenset(claim.without),
             on_progress=on_progress,
         )
 
-    def _conclude(
-        self, claim: Claim, answers: Sequence[tuple[str, str, int | None, Evaluated]], trained: Sequence[Trained]
-    ) -> Proof:
+    def _conclude(self, claim: Claim, answers: Sequence[Answers], trained: Sequence[Trained]) -> Proof:
         """Sum up and write the files."""
         arms = self._config.prove.arms
-        asked = [found for held in self._config.prove.held_out for found in _paired(held.called, answers)]
+        asked = [found for held in self._config.prove.held_out for found in paired(held.called, answers)]
         try:
             comparisons = compare_arms(claim, asked)
         except ValueError as error:
@@ -259,15 +265,15 @@ class Prover:
             work_dir="/".join(self._work.folder.resolve().parts[-2:]),
             outcomes=outcomes_of(asked),
             comparisons=comparisons,
-            training=[_training(one) for one in trained],
-            data=[_data(arm, arm_rows(self._work, arm, 0), set(claim.without)) for arm in arms],
+            training=[training(one) for one in trained],
+            data=[data(arm, arm_rows(self._work, arm, 0), set(claim.without)) for arm in arms],
             overlaps=overlaps,
             ones=ones,
             added=[
                 *(f"arm {arm}" for arm in arms if arm not in claim.arms),
                 *(f"seed {seed}" for seed in range(self._config.prove.seeds) if seed not in claim.seeds),
             ],
-            warnings=[*warnings_of(comparisons, overlaps, ones), *_left_out(answers[:told])],
+            warnings=[*warnings_of(comparisons, overlaps, ones), *left_out(answers[:told])],
             repeat=repeat(self._config, self._work, claim, trained, command=self._command),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -282,56 +288,3 @@ class Prover:
         levels = [level for of_model in gather(self._work).levels.values() for level in of_model]
         bits = sum(level.asked for level in levels)
         return (sum(level.right for level in levels) / bits, bits) if bits else None
-
-
-def _paired(name: str, answers: Sequence[tuple[str, str, int | None, Evaluated]]) -> Iterator[Asked]:
-    """The answers to the questions of a set that every model has answered, question by question in one order."""
-    of_set = [(arm, seed, found) for held, arm, seed, found in answers if held == name]
-    common = set.intersection(*({one.row for one in found.questions} for *_, found in of_set))
-    for arm, seed, found in of_set:
-        ordered = sorted((one for one in found.questions if one.row in common), key=lambda one: one.row)
-        yield Asked(
-            set=name,
-            arm=arm,
-            seed=seed,
-            flexible=[[float(right) for right in one.flexible] for one in ordered],
-            strict=[[float(right) for right in one.strict] for one in ordered],
-            unfinished=[[float(cut) for cut in one.cut_off] for one in ordered],
-            tokens=[[float(tokens) for tokens in one.tokens] for one in ordered],
-        )
-
-
-def _left_out(answers: Sequence[tuple[str, str, int | None, Evaluated]]) -> Iterator[str]:
-    """What a reader has to know of the held-out questions."""
-    for name, _, _, found in answers:
-        if found.left_out:
-            yield f"{name}: {len(found.left_out):,} questions are in the training input too, and were not asked"
-        if found.similar:
-            yield f"{name}: {len(found.similar):,} questions share 13 words in a row with one of the training input"
-        if found.failed:
-            yield f"{name}: {found.failed:,} questions could not be asked, and are in no figure"
-
-
-def _training(trained: Trained) -> Training:
-    return Training(
-        name=f"{trained.arm}, seed {trained.seed}",
-        arm=trained.arm,
-        seed=trained.seed,
-        folder=trained.folder.name,
-        rows=trained.rows,
-        tokens=trained.tokens,
-        too_long=len(trained.too_long),
-        losses=tuple((step, loss) for step, loss in trained.losses),
-        seconds=trained.seconds,
-    )
-
-
-def _data(arm: str, rows: Iterator[ArmRow], without: set[int]) -> ArmData:
-    mix: dict[str, int] = {}
-    characters = count = 0
-    for row in rows:
-        if row.row not in without:
-            mix[row.m_strong] = mix.get(row.m_strong, 0) + 1
-            characters += len(row.response)
-            count += 1
-    return ArmData(arm=arm, rows=count, characters=characters / count if count else 0.0, mix=mix)
