@@ -87,7 +87,9 @@ class Parts:
 def work(finished: FinishedRun, tmp_path: Path) -> Path:
     """A copy of the finished run's work_dir, and held-out questions beside it."""
     shutil.copytree(finished.work, tmp_path / "work")
-    rows = [{"question": f"How much is {number} and 1000?", "answer": str(number + 1000)} for number in range(QUESTIONS)]
+    rows = [
+        {"question": f"How much is {number} and 1000?", "answer": str(number + 1000)} for number in range(QUESTIONS)
+    ]
     (tmp_path / "held-out.jsonl").write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     return tmp_path / "work"
 

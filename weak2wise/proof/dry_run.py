@@ -10,6 +10,7 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import check_paths
 from weak2wise.proof.arms import check_arm
 from weak2wise.proof.claim import EFFECT_SPREAD, FEWEST_QUESTIONS, POWER
+from weak2wise.proof.evidence import trained_model
 from weak2wise.proof.held_out import read_all, shared_with
 from weak2wise.proof.training import plan
 from weak2wise.statistics import difference_error, minimum_detectable_effect
@@ -38,8 +39,8 @@ def dry_run(config: Config, folder: Path) -> Iterator[str]:
         yield f"run: {folder}, {work.state()}; {totals.emitted:,} of {totals.rows:,} questions emitted"
     for number, held in enumerate(config.prove.held_out):
         yield from _held_out(held, config, training, first=number == 0)
-    models = 1 + len(config.prove.arms) * config.prove.seeds
-    yield f"models: {models:,} ({', '.join(config.prove.arms)} with {config.prove.seeds:,} seeds each, and the untrained)"
+    arms, seeds = config.prove.arms, config.prove.seeds
+    yield f"models: {1 + len(arms) * seeds:,} ({', '.join(arms)}, each with {seeds:,} seeds, and the untrained one)"
     yield from _training(config, work, training)
 
 
@@ -59,8 +60,8 @@ def _held_out(held: HeldOut, config: Config, training: Path | None, *, first: bo
         shared = shared_with(training, config.dataset.columns, rows)
         if shared.same or shared.similar:
             yield (
-                f"  {len(shared.same):,} of them are in the input too and are not asked; {len(shared.similar):,} others "
-                "share 13 words in a row with one of the input (dataset.decontaminate drops those from training)"
+                f"  {len(shared.same):,} of them are in the input too and are not asked; {len(shared.similar):,} more "
+                "share 13 words in a row with a question there (dataset.decontaminate)"
             )
     models = 1 + len(config.prove.arms) * config.prove.seeds
     most = config.prove.max_new_tokens or config.endpoints[config.models.mweak].longest_answer
@@ -95,7 +96,7 @@ def _training(config: Config, work: WorkDir | None, training: Path | None) -> It
     if work is not None and work.totals()[0].emitted:
         for arm in config.prove.arms:
             check_arm(work, arm)
-            planned = plan(work, arm, 0, settings, model=config.endpoints[config.models.mweak].model)
+            planned = plan(work, arm, 0, settings, model=trained_model(config, work))
             yield (
                 f"training, {arm}: {kind}, {planned.rows:,} rows ({len(planned.too_long):,} too long), "
                 f"{planned.tokens:,} tokens, {planned.steps:,} steps; about {planned.memory_gib:.1f} GiB of memory and "

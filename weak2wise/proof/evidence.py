@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from weak2wise.config import Config
+from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import ArmRow
 from weak2wise.proof.evaluated import Evaluated, clusters_of
 from weak2wise.proof.result import ArmData, Asked, Training
@@ -16,6 +18,12 @@ class Answers(NamedTuple):
     arm: str
     seed: int | None
     found: Evaluated
+
+
+def trained_model(config: Config, work: WorkDir) -> str | None:
+    """The model to be trained, if the config's weak LLM is another one than the run's; else ``None``: the run's."""
+    model = config.endpoints[config.models.mweak].model
+    return None if model == work.models["weak"] else model
 
 
 def paired(name: str, answers: Sequence[Answers]) -> Iterator[Asked]:

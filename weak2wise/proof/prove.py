@@ -26,7 +26,7 @@ from weak2wise.proof.arms import arm_overlap, arm_rows, check_arm
 from weak2wise.proof.claim import UNTRAINED, Claim, HeldOutSet, read, settle
 from weak2wise.proof.evaluated import PROMPT, Evaluated, EvaluateSettings
 from weak2wise.proof.evaluation import evaluate
-from weak2wise.proof.evidence import Answers, data, left_out, paired, training
+from weak2wise.proof.evidence import Answers, data, left_out, paired, trained_model, training
 from weak2wise.proof.held_out import read_all
 from weak2wise.proof.page import page
 from weak2wise.proof.repeat import repeat
@@ -115,7 +115,7 @@ class Prover:
         self._evaluates = evaluates or self._evaluate
         self._folder = work.folder / FOLDER
         self._weak = config.models.mweak
-        self._model = config.endpoints[self._weak].model
+        self._model = trained_model(config, work)
         settings = config.prove
         if not settings.held_out:
             raise ConfigError("prove.held_out: missing; name a file of held-out questions there, or by --questions")
