@@ -68,7 +68,7 @@ class Trains(Protocol):
         model: str | None,
         accelerate_config: Path | None,
         without: frozenset[int],
-        on_progress: Callable[[Planned | Progress], None],
+        on_message: Callable[[Planned | Progress], None],
     ) -> Trained: ...
 
 
@@ -226,7 +226,7 @@ class Prover:
         return found
 
     def _train(self, claim: Claim, arm: str, seed: int) -> Trained:
-        def on_progress(found: Planned | Progress) -> None:
+        def on_message(found: Planned | Progress) -> None:
             if isinstance(found, Planned):
                 self._notify(f"{arm}, seed {seed}: training on {found.rows:,} rows, {found.steps:,} steps")
             elif found.step == found.steps or found.step % max(1, found.steps // 10) == 0:
@@ -243,7 +243,7 @@ class Prover:
             model=self._model,
             accelerate_config=self._accelerate_config,
             without=frozenset(claim.without),
-            on_progress=on_progress,
+            on_message=on_message,
         )
 
     def _conclude(self, claim: Claim, answers: Sequence[Answers], trained: Sequence[Trained]) -> Proof:
