@@ -22,6 +22,8 @@ from typing import ClassVar, Literal
 
 FORMATS = "pip install '.[formats]' in weak2wise's folder"
 """The command that installs the packages for Parquet, the Hub and ``.zst``; a plain install lacks them."""
+TRAINING = "pip install '.[train]' in weak2wise's folder"
+"""The command that installs the packages that train a model."""
 
 Kind = Literal[
     # The input line is not a valid question.

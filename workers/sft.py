@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from workers.records import Golden, SftRow
+from workers.records import Golden, Question, SftRow
+
+
+def prompt_of(question: Question) -> str:
+    """What is asked in training: the question."""
+    return question.text.strip()
+
+
+def response_of(question: Question, truncated: str) -> str:
+    """What is learned: the reasoning, cut, and the reference answer."""
+    return f"<think> {truncated.strip()} </think> {question.answer.strip()}"
 
 
 @dataclass(frozen=True)
@@ -17,11 +27,10 @@ class Sft:
     async def __call__(self, golden: Golden) -> SftRow:
         """The training example of one question."""
         question = golden.question
-        answer = question.answer.strip()
-        response, *more = (f"<think> {kept.truncated.strip()} </think> {answer}" for kept in golden.kept)
+        response, *more = (response_of(question, kept.truncated) for kept in golden.kept)
         return SftRow(
             question=question,
-            prompt=question.text.strip(),
+            prompt=prompt_of(question),
             response=response,
             others=tuple(more) if more and not self.pairs else UNSET,
             rejected=more[0] if more and self.pairs else UNSET,

@@ -82,6 +82,11 @@ class Truncate:
         return cut
 
 
+def cut_by_rule(normal: str, answer: str, rules: int = RULES) -> Cut:
+    """Cut a reasoning text by the rule alone, as mode ``rule`` does; of a long text it takes a tenth of a second."""
+    return _by_rule(normal, bare_reference(answer, rules), rules)
+
+
 def _checked(mode: Literal["rewrite", "anchor"], normal: str, reply: str, answer: str, rules: int) -> Cut:
     """The cut that the model's reply makes, if it makes one; else the rule's."""
     if mode == "rewrite":

@@ -44,6 +44,7 @@ app.command("weak2wise.commands.status:status", name="status", help="Show the st
 app.command(
     "weak2wise.commands.export:export", name="export", help="Write a run's training data in a trainer's format."
 )
+app.command("weak2wise.commands.train:train", name="train", help="Train the weak LLM on the traces of a run.")
 app.command(
     "weak2wise.commands.report:report",
     name="report",

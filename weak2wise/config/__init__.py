@@ -8,7 +8,7 @@ from weak2wise.config.endpoint_settings import (
     LimitSettings,
     PluginEndpoint,
 )
-from weak2wise.config.load import check_environment, environment_problems, load_config, load_work_dir
+from weak2wise.config.load import check_environment, environment_problems, load_config, load_train, load_work_dir
 from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.prove import HeldOut, ProveSettings
@@ -24,6 +24,7 @@ from weak2wise.config.schema import (
     PromptTexts,
     input_of,
 )
+from weak2wise.config.train import TrainSettings
 from weak2wise.config.vllm_endpoint import TransformersEndpoint, VllmEndpoint
 
 __all__ = [
@@ -47,11 +48,13 @@ __all__ = [
     "Prices",
     "PromptTexts",
     "ProveSettings",
+    "TrainSettings",
     "TransformersEndpoint",
     "VllmEndpoint",
     "check_environment",
     "environment_problems",
     "input_of",
     "load_config",
+    "load_train",
     "load_work_dir",
 ]

@@ -11,6 +11,7 @@ from msgspec import structs
 from weak2wise.config.document import parse
 from weak2wise.config.schema import Config, Dataset
 from weak2wise.config.section import convert, unknown_key
+from weak2wise.config.train import TrainSettings
 from weak2wise.errors import ConfigError
 
 
@@ -45,6 +46,19 @@ def load_work_dir(path: Path) -> Path:
         return Path(convert(raw.get("dataset") or {}, Dataset, Dataset.section).work_dir)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def load_train(path: Path | None, overrides: Iterable[str] = ()) -> TrainSettings:
+    """The section ``train`` of a config file, or of none; no other section is checked. Raises ``ConfigError``."""
+    raw = _read(path) if path else {}
+    for override in overrides:
+        if override.partition(".")[0].strip() != TrainSettings.section:
+            raise ConfigError(f"--set {override.partition('=')[0]}: expected a key of the section train")
+        _override(raw, override)
+    try:
+        return convert(raw.get(TrainSettings.section) or {}, TrainSettings, TrainSettings.section)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}" if path else str(error)) from None
 
 
 def check_environment(config: Config, env: Mapping[str, str] = os.environ) -> None:

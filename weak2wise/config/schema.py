@@ -23,6 +23,7 @@ from weak2wise.config.section import (
     check_file_name,
     nearest,
 )
+from weak2wise.config.train import TrainSettings
 from weak2wise.errors import ConfigError
 
 
@@ -217,6 +218,7 @@ class Config(Section, frozen=True, kw_only=True):
     prompts: PromptTexts = PromptTexts()
     engine: EngineOptions = EngineOptions()
     prove: ProveSettings = ProveSettings()
+    train: TrainSettings = TrainSettings()
 
     def __post_init__(self) -> None:
         """Check each key, then the rules between keys. Raises ``ConfigError``."""
