@@ -44,8 +44,8 @@ class Parts:
 
     def plan(self, *_: Any, **__: Any) -> Planned:
         return Planned(
-            rows=1, tokens=1, learned=1, longest=1, too_long=list(self.too_long), steps=3, parameters=1,
-            trained_parameters=1, memory_gib=1.0, disk_gib=1.0,
+            rows=1, tokens=1, learned=1, longest=1, too_long=list(self.too_long), limit=100, chat=True, steps=3,
+            parameters=1, trained_parameters=1, memory_gib=1.0, activations_gib=1.0, disk_gib=1.0, resumed=0,
         )  # fmt: skip
 
     def train(self, work: WorkDir, arm: str, seed: int, settings: TrainSettings, **other: Any) -> Trained:
@@ -54,8 +54,9 @@ class Parts:
         return self._once(
             ("train", arm, seed),
             lambda: Trained(
-                folder=Path(f"{arm}-{seed}"), base="weak", arm=arm, seed=seed, digest="d", settings=settings.shape(),
-                rows=10, tokens=1000, too_long=[], strong={}, losses=[(1, 2.0), (2, 1.5)], seconds=1.0,
+                folder=Path(f"{arm}-{seed}"), base="weak", arm=arm, seed=seed, digest="d", settings=settings, rows=10,
+                tokens=1000, too_long=[], strong={}, steps=2, losses=[(1, 2.0), (2, 1.5)], seconds=1.0, dtype="float32",
+                peak_gib=1.0, versions={}, files={},
             ),
         )  # fmt: skip
 

@@ -56,7 +56,32 @@ def test_a_dry_run_counts_everything_and_writes_nothing(stand_ins: Path, capsys:
     assert "the claim is about these; it can show" in said
     assert "models: 3 (winners, each with 2 seeds, and the untrained one)" in said
     assert "all weights, at most 40 rows, 15 steps of 16 rows" in said
+    assert "Qwen/Qwen2.5-7B is not" in said
     assert sorted(stand_ins.rglob("*")) == before
+
+
+def test_memory_is_that_of_the_weights_on_this_machine(stand_ins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = stand_ins / "model"
+    model.mkdir()
+    for part, shape in (("1", [3584, 152064]), ("2", [3584, 18944])):
+        tensors = {"__metadata__": {"format": "pt"}, "w": {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}}
+        header = json.dumps(tensors).encode()
+        (model / f"model-{part}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    dry = (
+        "prove",
+        "--config",
+        RECIPE / "run.yaml",
+        "--dry-run",
+        "--set",
+        f"model_endpoints.qwen2.5-7b.model_name={model}",
+    )
+    assert command(*dry) == 0
+    assert "0.61 billion parameters: 9.1 GiB over all devices" in capsys.readouterr().out
+    assert command(*dry, "--set", "train.lora_rank=32") == 0
+    assert "LoRA of rank 32" in (said := capsys.readouterr().out)
+    assert "1.1 GiB over all devices, and LoRA's own" in said
+    (model / "model-2.safetensors").write_bytes(b"\xff" * 64)
+    assert command(*dry) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """What a proof would do, with every file and column looked at. Nothing is asked, trained or written."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from weak2wise.config import Config, HeldOut, input_of
+import msgspec
+
+from weak2wise.config import Config, HeldOut, TrainSettings, input_of
 from weak2wise.dataset import InputRow, at_hand, check_rows, is_hub, naming_setting
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import check_paths
 from weak2wise.proof.arms import check_arm
+from weak2wise.proof.base_model import weights_of
 from weak2wise.proof.claim import EFFECT_SPREAD, FEWEST_QUESTIONS, POWER
 from weak2wise.proof.evidence import trained_model
 from weak2wise.proof.held_out import read_all, shared_with
@@ -16,6 +21,10 @@ from weak2wise.proof.training import plan
 from weak2wise.statistics import difference_error, minimum_detectable_effect
 
 _ASSUMED_RATE = 0.5
+_STATE_BYTES = 16
+"""For each trained parameter: itself, its gradient and both moments, in float32."""
+_LOADED_BYTES = 2
+"""For each parameter that is not trained: bfloat16."""
 
 
 def dry_run(config: Config, folder: Path) -> Iterator[str]:
@@ -99,10 +108,34 @@ def _training(config: Config, work: WorkDir | None, training: Path | None) -> It
             planned = plan(work, arm, 0, settings, model=trained_model(config, work))
             yield (
                 f"training, {arm}: {kind}, {planned.rows:,} rows ({len(planned.too_long):,} too long), "
-                f"{planned.tokens:,} tokens, {planned.steps:,} steps; about {planned.memory_gib:.1f} GiB of memory and "
-                f"{planned.disk_gib:.1f} GiB of disk"
+                f"{planned.tokens:,} tokens, {planned.steps:,} steps; about {planned.memory_gib:.1f} GiB over all "
+                f"devices, {planned.activations_gib:.1f} GiB on each besides, {planned.disk_gib:.1f} GiB of disk"
             )
         return
     rows = 0 if training is None or is_hub(training) else sum(1 for _ in read_all(training, config.dataset.columns))
     steps = settings.max_steps or int(-(-rows // settings.batch_size) * settings.epochs)
     yield f"training: {kind}, at most {rows:,} rows, {steps:,} steps of {settings.batch_size:,} rows"
+    yield _memory(Path(config.endpoints[config.models.mweak].model).expanduser(), settings)
+
+
+def _memory(model: Path, settings: TrainSettings) -> str:
+    """How much memory a training takes, by the headers of the model's weights."""
+    if not model.is_dir():
+        return f"  its memory is known when the model is a folder on this machine; {model} is not"
+    parameters = sum(map(_parameters, weights_of(model)))
+    if not parameters:
+        raise ConfigError(f"{model}: has no weights in safetensors, so they cannot be counted")
+    trained = 0 if settings.lora_rank else parameters
+    least = (trained * _STATE_BYTES or parameters * _LOADED_BYTES) / 2**30
+    beside = "LoRA's own, and activations" if settings.lora_rank else "activations"
+    return f"  {parameters / 1e9:,.2f} billion parameters: {least:,.1f} GiB over all devices, and {beside} on each"
+
+
+def _parameters(weights: Path) -> int:
+    """How many numbers a file of safetensors has. Raises ``ConfigError`` if it is none."""
+    try:
+        with weights.open("rb") as file:
+            header = msgspec.json.decode(file.read(int.from_bytes(file.read(8), "little")), type=dict[str, Any])
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    except (OSError, msgspec.DecodeError, TypeError, KeyError, MemoryError, OverflowError) as error:
+        raise ConfigError(f"{weights}: cannot be read as safetensors: {error}") from None
