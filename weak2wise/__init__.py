@@ -8,7 +8,14 @@ TYPE_CHECKING = False  # as typing's, without loading it: until the program runs
 if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __all__ here
     from typing import Any
 
-    from weak2wise.api import Run as Run, asynthesize as asynthesize, open_run as open_run, synthesize as synthesize
+    from weak2wise.api import (
+        Run as Run,
+        aevaluate as aevaluate,
+        asynthesize as asynthesize,
+        evaluate as evaluate,
+        open_run as open_run,
+        synthesize as synthesize,
+    )
     from weak2wise.config import (
         AnswerPolicy as AnswerPolicy,
         Columns as Columns,
@@ -54,7 +61,13 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
         Usage as Usage,
     )
     from weak2wise.outputs.summary import Summary as Summary
+    from weak2wise.proof.evaluated import (
+        Evaluated as Evaluated,
+        EvaluateSettings as EvaluateSettings,
+        QuestionResult as QuestionResult,
+    )
     from weak2wise.run.host import Host as Host
+    from weak2wise.statistics import Estimate as Estimate
     from workers.records import (
         Candidate as Candidate,
         Golden as Golden,
@@ -68,7 +81,7 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
 __version__ = "0.1.0"
 
 _HOMES = {
-    "weak2wise.api": ("Run", "asynthesize", "open_run", "synthesize"),
+    "weak2wise.api": ("Run", "aevaluate", "asynthesize", "evaluate", "open_run", "synthesize"),
     "weak2wise.config": (
         "AnswerPolicy",
         "Columns",
@@ -97,7 +110,9 @@ _HOMES = {
     "weak2wise.llm.errors": ("RateLimited", "Rejected", "Transient", "Unusable"),
     "weak2wise.llm.model": ("Completion", "Continuation", "Logprobs", "Message", "Prompt", "Usage"),
     "weak2wise.outputs.summary": ("Summary",),
+    "weak2wise.proof.evaluated": ("EvaluateSettings", "Evaluated", "QuestionResult"),
     "weak2wise.run.host": ("Host",),
+    "weak2wise.statistics": ("Estimate",),
     "workers.records": ("Candidate", "Golden", "Question", "Score", "Scored", "Traced"),
     "workers.scorers.scorer": ("Scorer",),
 }

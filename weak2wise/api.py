@@ -1,4 +1,4 @@
-"""The Python API: run the pipeline from a program or a notebook, and read what a run has made.
+"""The Python API: run the pipeline from a program or a notebook, read what a run has made, and evaluate a model.
 
 run = weak2wise.synthesize("questions.jsonl", config, work_dir="runs/a")
 for golden in run.golden(): ...
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import uvloop
 from msgspec import structs
 
-from weak2wise.config import Config
+from weak2wise.config import Config, Dataset
 from weak2wise.dataset.given import Questions, kept_questions
-from weak2wise.errors import FORMATS, ConfigError, RunStopped, single_errors
+from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.manifest import Resume
 from weak2wise.ledger.outcomes import Dropped, Failed, columns_of
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.proof import evaluation as in_evaluation
+from weak2wise.proof.evaluated import Evaluated, EvaluateSettings
+from weak2wise.run.cancelled import drained_when_cancelled
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.run.host import Host
 from workers.method import step_making
@@ -192,27 +195,52 @@ async def asynthesize(
     """
     placed, given = _placed(questions, config, work_dir)
     engine = Engine(placed, host=host, questions=given, limit=limit, resume=resume, keep=True)
-    try:
-        await _run_until_cancelled(engine)
-    except BaseExceptionGroup as group:
-        for kind in (ConfigError, RunStopped):
-            if found := [error for error in single_errors(group) if isinstance(error, kind)]:
-                raise found[0] from group
-        raise
+    await drained_when_cancelled(engine.run(), engine.drain, GRACE_SECONDS)
     return await asyncio.to_thread(Run, engine.work_dir)
 
 
-async def _run_until_cancelled(engine: Engine) -> None:
-    running = asyncio.create_task(engine.run(), name="run")
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        try:
-            await engine.drain.drain(GRACE_SECONDS)
-        finally:  # also if cancelled once more
-            running.cancel()
-            await asyncio.wait([running])
-        raise
+def evaluate(
+    model: str | Path,
+    questions: str | Path,
+    config: Config | None = None,
+    *,
+    work_dir: str | Path | None = None,
+    settings: EvaluateSettings | None = None,
+) -> Evaluated:
+    """Evaluate a model on held-out questions, or go on with an evaluation that was stopped.
+
+    Ctrl-C raises ``KeyboardInterrupt``; the same call goes on. One that has ended is read, not made again.
+
+    Args:
+        model: a folder of weights, for the embedded engine; or the name of an endpoint of ``config``.
+        questions: a file of held-out questions, or ``hf:owner/name:config:split``.
+        config: its judge, prompts, columns and the weak LLM's settings are used. Held-out questions that are in its
+            ``dataset.input_path`` too are left out.
+        work_dir: replaces ``dataset.work_dir``; the evaluation is kept in its ``proof/evaluations``.
+        settings: how many samples, and how they are drawn.
+
+    Raises:
+        ConfigError: it cannot start; the message names the key.
+        RunStopped: the user must fix something, or no question could be answered. Then the same call goes on.
+        RuntimeError: an event loop is running in this thread; await ``aevaluate`` instead.
+    """
+    if _loop_is_running():
+        raise RuntimeError("an event loop is running in this thread: await weak2wise.aevaluate(…) instead")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(aevaluate(model, questions, config, work_dir=work_dir, settings=settings))
+
+
+async def aevaluate(
+    model: str | Path,
+    questions: str | Path,
+    config: Config | None = None,
+    *,
+    work_dir: str | Path | None = None,
+    settings: EvaluateSettings | None = None,
+) -> Evaluated:
+    """``evaluate`` for use inside a running event loop. Raises ``ConfigError`` and ``RunStopped`` as it does."""
+    place = work_dir or (config.dataset if config else Dataset()).work_dir
+    return await in_evaluation.evaluate(model, questions, settings, work_dir=place, config=config)
 
 
 def _placed(

@@ -64,8 +64,8 @@ def proportion(clusters: Sequence[Sequence[float]], *, level: float = LEVEL) -> 
     """Mean of values between 0 and 1, with Wilson's interval for as many independent values as the clusters are worth.
 
     Unlike Student's interval it stays between 0 and 1, and does not shrink to a point where all values are equal. The
-    effective number of values is p(1-p)/error², at most the number of values; where all are 0 or all are 1 it is the
-    number of clusters.
+    effective number of values is p(1-p) G/(G-1) / error², at most the number of values; where all are 0 or all are 1 it
+    is the number of clusters.
 
     Raises:
         ValueError: no cluster at all.
@@ -76,7 +76,9 @@ def proportion(clusters: Sequence[Sequence[float]], *, level: float = LEVEL) -> 
     value, error = _mean_and_error(clusters) if len(clusters) > 1 else (sum(clusters[0]) / count, 0.0)
     variance = value * (1 - value)
     alone = len(clusters) == 1 or variance <= 0
-    effective = float(len(clusters)) if alone else min(float(count), variance / error**2) if error else float(count)
+    effective = float(len(clusters) if alone else count)
+    if not alone and error:  # error² has the factor G/(G-1), which single independent values must not pay for
+        effective = min(effective, variance / error**2 * len(clusters) / (len(clusters) - 1))
     squared = t_quantile((1 + level) / 2, max(len(clusters) - 1, 1)) ** 2 / effective
     middle = (value + squared / 2) / (1 + squared)
     margin = math.sqrt(squared * variance + squared**2 / 4) / (1 + squared)

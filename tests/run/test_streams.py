@@ -41,7 +41,7 @@ def test_a_summary_that_cannot_be_printed_makes_no_failure_of_the_run(tmp_path: 
     with LoopbackProcess() as server, Path("/dev/full").open("w") as full:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
         done = run("--config", str(tmp_path / "config.yaml"), stdout=full, stderr=subprocess.PIPE)
-    said = f"Standard output: No space left on device. The totals are in {tmp_path / 'work' / 'summary.json'}.\n"
+    said = f"Standard output: No space left on device. The result is in {tmp_path / 'work' / 'summary.json'}.\n"
     assert (done.returncode, done.stderr) == (0, said)
 
 

@@ -51,6 +51,11 @@ app.command(
     help="Write a report of a run: one HTML file that needs no network.",
 )
 app.command(
+    "weak2wise.commands.evaluate:evaluate",
+    name="evaluate",
+    help="Ask a model held-out questions and print how often it is right.",
+)
+app.command(
     "weak2wise.commands.prove:prove",
     name="prove",
     help="Synthesise, train, evaluate, and say whether it helped.",

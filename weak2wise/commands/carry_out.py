@@ -6,10 +6,10 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, TypeVar, cast
 
 import uvloop
 from rich.console import Console
@@ -18,8 +18,9 @@ from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_in
 from weak2wise.config import Config, input_of, load_config
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
+from weak2wise.llm.drain import Drain
 from weak2wise.llm.http.open_files import raise_open_files
-from weak2wise.outputs.summary import Summary, show
+from weak2wise.outputs.summary import show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
@@ -27,15 +28,28 @@ from weak2wise.watch.board import Observer
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
+
+class Supervised(Protocol[T_co]):
+    """What can be run under supervision: an ``Engine``, or something with a pipeline of its own."""
+
+    drain: Drain
+
+    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> T_co:
+        """Run it; ``opened`` resolves to the observer once there is something to see."""
+        ...
+
+
+async def supervise(engine: Supervised[T], page: Address | None = None) -> T | None:
     """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
     A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
     twice. SIGHUP has no effect if it was ignored from the start (``nohup``).
 
     Returns:
-        The summary, or ``None`` if the run was interrupted.
+        What it made, or ``None`` if it was interrupted.
     """
     opened: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
@@ -46,7 +60,7 @@ async def supervise(engine: Engine, page: Address | None = None) -> Summary | No
         return await _until_signalled(engine, opened)
 
 
-async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observer]") -> Summary | None:
+async def _until_signalled(engine: Supervised[T], opened: "asyncio.Future[Observer]") -> T | None:
     interrupted = asyncio.Event()
 
     def on_signal() -> None:
@@ -94,20 +108,12 @@ def carry_out(
             engine = make_engine(loaded, verbose=verbose, **options)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
-        collect_less_often()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            summary = runner.run(supervise(engine, address))
-            if summary is None:
-                say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
-                wait_for_reader()
-                # No return: the runner would wait for threads, and one may be reading a large input for minutes.
-                # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
-                os._exit(INTERRUPTED)
+        summary = run_to_end(engine, resume_command, address)
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
         if engine is None:
             return explain(error, resume_command, logged=False)
         return explain(error, resume_command, logged=engine.logged, redact=engine.redact)
-    _print(summary, engine.summary_file)
+    print_out(lambda out: show(summary, out), engine.summary_file)
     for text in (*summary.shortfalls, *summary.warnings):
         say(f"Warning: {text}.")
     failed = summary.totals.failed
@@ -118,6 +124,20 @@ def carry_out(
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
     return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
+
+
+def run_to_end(engine: Supervised[T], resume_command: str, page: Address | None = None) -> T:
+    """Run an engine under supervision; returns what it made. An interruption is said, and ends the process."""
+    collect_less_often()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        made = runner.run(supervise(engine, page))
+        if made is None:
+            say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
+            wait_for_reader()
+            # No return: the runner would wait for threads, and one may be reading a large input for minutes.
+            # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
+            os._exit(INTERRUPTED)
+        return made
 
 
 def collect_less_often() -> None:
@@ -136,14 +156,14 @@ class _Out(Console):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
-def _print(summary: Summary, path: Path) -> None:
-    """Print the summary. It is also in the file ``path``, so a failure to print does not make the run fail."""
+def print_out(draw: Callable[[Console], None], path: Path) -> None:
+    """Print the result. It is also in the file ``path``, so a failure to print does not make the command fail."""
     wait_for_reader()  # what was said before comes first
     try:
         out = QueuedStream(sys.stdout)
-        show(summary, _Out(file=cast("IO[str]", out)))
+        draw(_Out(file=cast("IO[str]", out)))
         problem = "" if out.drained(UNREAD_SECONDS) else "nobody reads it"
     except OSError as error:
         problem = str(error.strerror)
     if problem:
-        say(f"Standard output: {problem}. The totals are in {path}.")
+        say(f"Standard output: {problem}. The result is in {path}.")

@@ -34,7 +34,9 @@ from weak2wise.proof.evaluated import Answered, Evaluated, EvaluateSettings, Que
 from weak2wise.proof.held_out import HeldOut
 from weak2wise.proof.sampling import Samples, template_of
 from weak2wise.proof.subject import Subject
+from weak2wise.run.cancelled import drained_when_cancelled
 from weak2wise.run.ending import ending_of
+from weak2wise.run.engine import GRACE_SECONDS
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
@@ -305,11 +307,14 @@ async def evaluate(
 ) -> Evaluated:
     """Evaluate a model on held-out questions, or go on where an earlier call stopped; see ``Evaluation``.
 
+    When cancelled, it waits a little for answers in flight, and stops.
+
     Raises:
         ConfigError: it cannot start.
         RunStopped: it stopped, and the same call goes on.
     """
-    return await Evaluation(model, questions, settings or EvaluateSettings(), work_dir=work_dir, config=config).run()
+    evaluation = Evaluation(model, questions, settings or EvaluateSettings(), work_dir=work_dir, config=config)
+    return await drained_when_cancelled(evaluation.run(), evaluation.drain, GRACE_SECONDS)
 
 
 def _file_name(name: str) -> str:
