@@ -60,7 +60,8 @@ class Parts:
             ),
         )  # fmt: skip
 
-    def ask(self, model: Path | str, held: HeldOut) -> Evaluated:
+    def ask(self, model: Path | str, held: HeldOut, settings: EvaluateSettings) -> Evaluated:
+        assert settings.samples == held.samples
         return self._once(("ask", str(model), held.called), lambda: self._answers(model, held))
 
     def _answers(self, model: Path | str, held: HeldOut) -> Evaluated:

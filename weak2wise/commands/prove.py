@@ -4,6 +4,7 @@ Exit codes as those of ``run``, of which it is the continuation: 0 also if nothi
 questions of the run failed; after 3, 70 and 130 the same command goes on.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import cyclopts
 from msgspec import structs
 
-from weak2wise.commands.say import INTERRUPTED, command_line, explain, report_errors, say
+from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, report_errors, say
 from weak2wise.config import Config, HeldOut, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
@@ -60,7 +61,8 @@ def prove(
         return 0
     if work_dir is None and (code := _synthesised(config, set_ or [], folder)) > 1:
         return code
-    return _proved(loaded, folder, accelerate_config)
+    at = structs.replace(loaded, dataset=structs.replace(loaded.dataset, work_dir=str(folder)))
+    return _proved(at, folder, accelerate_config)
 
 
 def _with_options(
@@ -103,10 +105,26 @@ def _proved(config: Config, folder: Path, accelerate_config: Path | None) -> int
     work, again = WorkDir(folder), command_line()
     if work.state() == "running":
         raise ConfigError(f"{folder}: its run is going on; wait until it has finished")
-    from weak2wise.proof.prove import Prover  # noqa: PLC0415 - so that ``--help`` is quick
+    # Imported here, so that ``--help`` is quick.
+    from weak2wise.commands.carry_out import run_to_end  # noqa: PLC0415
+    from weak2wise.proof.evaluated import Evaluated, EvaluateSettings  # noqa: PLC0415
+    from weak2wise.proof.evaluation import Evaluation  # noqa: PLC0415
+    from weak2wise.proof.prove import Prover  # noqa: PLC0415
+    from weak2wise.telemetry.log import Echo  # noqa: PLC0415
+    from weak2wise.telemetry.terminal import can_be_drawn_on, write_line  # noqa: PLC0415
 
+    def evaluates(model: Path | str, held: HeldOut, settings: EvaluateSettings) -> Evaluated:
+        echo = Echo(write_line, progress=not can_be_drawn_on(), everything=False)
+        evaluation = Evaluation(model, held.questions, settings, work_dir=folder, config=config, echo=echo)
+        evaluated = run_to_end(evaluation, again)
+        _end_as_interrupted()  # the event loop has put the handlers of signals back
+        return evaluated
+
+    _end_as_interrupted()
     try:
-        prover = Prover(config, work, command=again, notify=say, accelerate_config=accelerate_config)
+        prover = Prover(
+            config, work, command=again, notify=say, evaluates=evaluates, accelerate_config=accelerate_config
+        )
         proof = prover.run()
     except KeyboardInterrupt:
         say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
@@ -121,3 +139,11 @@ def _proved(config: Config, folder: Path, accelerate_config: Path | None) -> int
     say(proof.verdict())
     say(f"{folder / 'proof' / 'proof.html'}; open it in any browser")
     return 1 if totals.failed or totals.unfinished else 0
+
+
+def _end_as_interrupted() -> None:
+    """SIGTERM, and SIGHUP unless it is ignored, end a training as Ctrl-C does."""
+    handle_interrupts()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)

@@ -4,14 +4,12 @@ Every part is kept by itself and found again: a training and an evaluation go on
 has ended is read. So this module only puts them in order. It may be killed anywhere, and the same call goes on.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-import uvloop
 from msgspec import structs
 
 from weak2wise.config import Config, HeldOut, TrainSettings
@@ -25,7 +23,6 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import arm_overlap, arm_rows, check_arm
 from weak2wise.proof.claim import UNTRAINED, Claim, HeldOutSet, read, settle
 from weak2wise.proof.evaluated import PROMPT, Evaluated, EvaluateSettings
-from weak2wise.proof.evaluation import evaluate
 from weak2wise.proof.evidence import Answers, data, left_out, paired, trained_model, training
 from weak2wise.proof.held_out import read_all
 from weak2wise.proof.page import page
@@ -68,11 +65,11 @@ class Trains(Protocol):
         model: str | None,
         accelerate_config: Path | None,
         without: frozenset[int],
-        on_message: Callable[[Planned | Progress], None],
+        on_progress: Callable[[Planned | Progress], None],
     ) -> Trained: ...
 
 
-Evaluates = Callable[[Path | str, HeldOut], Evaluated]
+Evaluates = Callable[[Path | str, HeldOut, EvaluateSettings], Evaluated]
 """Asks a model, by its folder or the name of its endpoint, a set of questions, or finds that it has been asked."""
 
 
@@ -84,10 +81,10 @@ class Prover:
         work: the run.
         command: what makes the same proof again, for the page.
         notify: called with a line of text as the proof goes on.
+        evaluates: how a model is asked.
         accelerate_config: of training on several devices.
         plans: what a training would do; it says which rows are too long.
         trains: how a model is trained.
-        evaluates: how a model is asked; ``None``: by ``evaluation.evaluate``.
 
     Raises:
         ConfigError: there is nothing to prove, or not with this config.
@@ -100,10 +97,10 @@ class Prover:
         *,
         command: str,
         notify: Callable[[str], None],
+        evaluates: Evaluates,
         accelerate_config: Path | None = None,
         plans: Plans = plan,
         trains: Trains = train,
-        evaluates: Evaluates | None = None,
     ) -> None:
         self._config = config
         self._work = work
@@ -112,7 +109,7 @@ class Prover:
         self._accelerate_config = accelerate_config
         self._plans = plans
         self._trains = trains
-        self._evaluates = evaluates or self._evaluate
+        self._evaluates = evaluates
         self._folder = work.folder / FOLDER
         self._weak = config.models.mweak
         self._model = trained_model(config, work)
@@ -157,7 +154,7 @@ class Prover:
             sets=tuple(self._set(held) for held in settings.held_out),
             solve_rate=rate,
             solve_rate_from=source,
-            base=str(Subject.of(self._weak, config, self._settings_for(1)).shape()["model"]),
+            base=str(Subject.of(self._weak, config, self._settings_for(settings.held_out[0])).shape()["model"]),
             data=digest([[row.row, row.prompt, row.response] for row in rows]),
             rows=len(rows),
             without=without,
@@ -173,7 +170,7 @@ class Prover:
 
     def _asked_how(self) -> dict[str, Any]:
         """How answers are drawn and judged."""
-        config, asked = self._config, structs.asdict(self._settings_for(1))
+        config, asked = self._config, structs.asdict(self._settings_for(self._config.prove.held_out[0]))
         for key in ("samples", "limit"):
             del asked[key]
         shown = {f"evaluate.{key}": value for key, value in asked.items()} | {"judge_mode": config.params.judge_mode}
@@ -198,21 +195,15 @@ class Prover:
         count = min(len(rows), held.limit or len(rows))
         return HeldOutSet(name=held.called, questions=count, digest=digest_input(file)[0].sha256, samples=held.samples)
 
-    def _settings_for(self, samples: int) -> EvaluateSettings:
+    def _settings_for(self, held: HeldOut) -> EvaluateSettings:
         settings = self._config.prove
         return EvaluateSettings(
-            samples=samples,
+            samples=held.samples,
+            limit=held.limit,
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
             prompt=settings.prompt or PROMPT,
         )
-
-    def _evaluate(self, model: Path | str, held: HeldOut) -> Evaluated:
-        settings = structs.replace(self._settings_for(held.samples), limit=held.limit)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(
-                evaluate(model, held.questions, settings, work_dir=self._work.folder, config=self._config)
-            )
 
     def _ask(self, model: Path | str, arm: str, seed: int | None) -> list[Answers]:
         """The answers of one model to each set."""
@@ -220,13 +211,13 @@ class Prover:
         for held in self._config.prove.held_out:
             name = arm if seed is None else f"{arm}, seed {seed}"
             self._notify(f"{name}: {held.called}")
-            evaluated = self._evaluates(model, held)
+            evaluated = self._evaluates(model, held, self._settings_for(held))
             self._notify(f"{name}: pass@1 {evaluated.flexible.value:.3f} on {held.called}")
             found.append(Answers(held.called, arm, seed, evaluated))
         return found
 
     def _train(self, claim: Claim, arm: str, seed: int) -> Trained:
-        def on_message(found: Planned | Progress) -> None:
+        def on_progress(found: Planned | Progress) -> None:
             if isinstance(found, Planned):
                 self._notify(f"{arm}, seed {seed}: training on {found.rows:,} rows, {found.steps:,} steps")
             elif found.step == found.steps or found.step % max(1, found.steps // 10) == 0:
@@ -243,7 +234,7 @@ class Prover:
             model=self._model,
             accelerate_config=self._accelerate_config,
             without=frozenset(claim.without),
-            on_message=on_message,
+            on_progress=on_progress,
         )
 
     def _conclude(self, claim: Claim, answers: Sequence[Answers], trained: Sequence[Trained]) -> Proof:
