@@ -141,6 +141,7 @@ class Prover:
         """What this config claims about this run. Blocks. Raises ``ConfigError``."""
         config, settings = self._config, self._config.prove
         earlier = read(self._folder / "claim.json")
+        sets = tuple(map(self._set, settings.held_out))
         first, without = settings.arms[0], earlier.without if earlier else self._too_long()
         rows = [row for row in arm_rows(self._work, first, 0) if row.row not in set(without)]
         if not rows:
@@ -151,7 +152,7 @@ class Prover:
         return Claim.of(
             arms=settings.arms,
             seeds=tuple(range(settings.seeds)),
-            sets=tuple(self._set(held) for held in settings.held_out),
+            sets=sets,
             solve_rate=rate,
             solve_rate_from=source,
             base=str(Subject.of(self._weak, config, self._settings_for(settings.held_out[0])).shape()["model"]),
