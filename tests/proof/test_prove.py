@@ -16,9 +16,10 @@ from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.claim import Claim, read
 from weak2wise.proof.evaluated import Evaluated, EvaluateSettings, QuestionResult, mean_length, share
+from weak2wise.proof.messages import Planned
 from weak2wise.proof.prove import Prover
 from weak2wise.proof.result import Proof
-from weak2wise.proof.training import Planned, Trained
+from weak2wise.proof.training import Trained
 
 QUESTIONS = 40
 
@@ -51,7 +52,7 @@ class Parts:
     def train(self, work: WorkDir, arm: str, seed: int, settings: TrainSettings, **other: Any) -> Trained:
         assert read(work.folder / "proof" / "claim.json"), "trained before the claim was written"
         self.without.append(other["without"])
-        return self._once(
+        trained: Trained = self._once(
             ("train", arm, seed),
             lambda: Trained(
                 folder=Path(f"{arm}-{seed}"), base="weak", arm=arm, seed=seed, digest="d", settings=settings, rows=10,
@@ -59,10 +60,12 @@ class Parts:
                 peak_gib=1.0, versions={}, files={},
             ),
         )  # fmt: skip
+        return trained
 
     def ask(self, model: Path | str, held: HeldOut, settings: EvaluateSettings) -> Evaluated:
         assert settings.samples == held.samples
-        return self._once(("ask", str(model), held.called), lambda: self._answers(model, held))
+        found: Evaluated = self._once(("ask", str(model), held.called), lambda: self._answers(model, held))
+        return found
 
     def _answers(self, model: Path | str, held: HeldOut) -> Evaluated:
         rng, rate = random.Random(str(model)), 0.3 + (self.effect if isinstance(model, Path) else 0.0)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path: Pa
 
 @pytest.mark.parametrize("level", questions.LEVELS)
 def test_every_story_is_told_and_its_sum_is_right(level: int) -> None:
-    sums = {
+    sums: dict[str, Callable[..., int]] = {
         "_gift": lambda a, b: a + b, "_eaten": lambda a, b: a - b, "_shelves": lambda a, b: a * b,
         "_shared": lambda _b, each: each, "_bus": lambda a, b, c: a - b + c, "_tickets": lambda a, b: a * b,
         "_change": lambda a, b: a - b, "_age": lambda a, b: a + b, "_boxes": lambda a, b, c: a * b + c,
@@ -80,8 +81,8 @@ def test_a_file_of_other_questions_is_divided_and_none_is_in_both_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.jsonl"
-    rows = [{"question": f"What is {number} plus {number}?", "answer": 2 * number} for number in range(100)]
-    again = [{"question": f" what is  {number} plus {number}? ", "answer": 2 * number} for number in range(100)]
+    rows = [{"question": f"What is {number} plus {number}?", "answer": str(2 * number)} for number in range(100)]
+    again = [row | {"question": f" {row['question'].replace(' is ', '  IS ')} "} for row in rows]
     file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *again]))
     assert questions.main(["--out", str(tmp_path / "out"), "--file", str(file)]) == 0
     train, held_out = (

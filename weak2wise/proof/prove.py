@@ -25,6 +25,7 @@ from weak2wise.proof.claim import UNTRAINED, Claim, HeldOutSet, read, settle
 from weak2wise.proof.evaluated import PROMPT, Evaluated, EvaluateSettings
 from weak2wise.proof.evidence import Answers, data, left_out, paired, trained_model, training
 from weak2wise.proof.held_out import read_all
+from weak2wise.proof.messages import Planned, Progress
 from weak2wise.proof.page import page
 from weak2wise.proof.repeat import repeat
 from weak2wise.proof.result import (
@@ -35,7 +36,7 @@ from weak2wise.proof.result import (
     warnings_of,
 )
 from weak2wise.proof.subject import Subject
-from weak2wise.proof.training import Planned, Progress, Trained, plan, train
+from weak2wise.proof.training import Trained, plan, train
 from weak2wise.proof.words import markdown
 
 FOLDER = "proof"
