@@ -36,9 +36,11 @@ def base_model(work: WorkDir, model: str | None = None) -> BaseModel:
     Raises:
         ConfigError: there is no such model, or a file of it is missing.
     """
-    weak = work.manifest.shape["models.mweak"]
-    settings = {key: work.manifest.shape.get(f"model_endpoints.{weak}.{key}") for key in _SETTINGS}
+    shape, weak = work.manifest.shape, work.manifest.shape["models.mweak"]
+    settings = {key: shape.get(f"model_endpoints.{weak}.{key}") for key in _SETTINGS}
     name = model or work.model_of(weak)
+    if model is None and settings["chat_template"] is None:  # which every embedded model has
+        raise ConfigError(f"the run's weak LLM, {name}, is not on this machine; name the folder of its weights: --model")
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _from_hub(name, None if model else settings["revision"], given=model is not None)

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from weak2wise.config import TrainSettings
+from weak2wise.ledger.files import write_atomic
 
 
 class Spec(Struct, frozen=True, kw_only=True):
@@ -19,6 +20,15 @@ class Spec(Struct, frozen=True, kw_only=True):
     seed: int
     settings: TrainSettings
     dry_run: bool = False
+
+    def write(self, path: Path) -> None:
+        """Write it into a file. Blocks; raises ``OSError``."""
+        write_atomic(path, [msgspec.json.encode(self, enc_hook=str)])
+
+    @classmethod
+    def read(cls, path: Path) -> "Spec":
+        """The one in a file. Blocks; raises ``OSError``."""
+        return msgspec.json.decode(path.read_bytes(), type=cls, dec_hook=lambda kind, value: kind(value))
 
 
 class Example(Struct, frozen=True):

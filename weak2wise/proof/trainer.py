@@ -27,7 +27,7 @@ _LEAST_BYTES = 64 << 20
 
 def main() -> None:
     """Train as the file says, and report how it went; the exit code is 0 if a message says how."""
-    spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Spec)
+    spec = Spec.read(Path(sys.argv[1]))
     say = _channel() if os.environ.get("RANK", "0") == "0" else lambda _: None
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     with (spec.folder / "trainer.lock").open("wb") as lock:

@@ -293,7 +293,7 @@ def _run(spec: Spec, settings: TrainSettings, accelerate_config: Path | None, on
     if accelerate_config and not accelerate_config.is_file():
         raise ConfigError(f"--accelerate-config {accelerate_config}: no such file; accelerate config makes one")
     path, log = spec.folder / "spec.json", spec.folder / "trainer.log"
-    write_atomic(path, [msgspec.json.encode(spec)])
+    spec.write(path)
     with log.open("ab") as logged:
         process = subprocess.Popen(  # noqa: S603 - our own program
             launch_command(path, settings, accelerate_config),
