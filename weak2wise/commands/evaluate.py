@@ -167,7 +167,8 @@ def _warnings(evaluated: Evaluated) -> list[str]:
         )
     if evaluated.failed:
         failures = Path(evaluated.folder) / "failed.jsonl"
-        found.append(f"{evaluated.failed:,} questions could not be asked and are in no figure, see {failures}")
+        are = "question could not be asked and is" if evaluated.failed == 1 else "questions could not be asked and are"
+        found.append(f"{evaluated.failed:,} {are} in no figure, see {failures}")
     return found
 
 

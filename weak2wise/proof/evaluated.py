@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from weak2wise.config.section import Count, Name, Natural, Section, Temperature
 from weak2wise.errors import ConfigError
 from weak2wise.statistics import Estimate, mean, proportion
+from workers.prompts import Template
 from workers.records import Question
 
 PROMPT = """\
@@ -38,10 +39,18 @@ class EvaluateSettings(Section, frozen=True, kw_only=True):
     limit: Count | None = None
 
     def __post_init__(self) -> None:
-        """Check each key, then that samples can differ. Raises ``ConfigError``."""
+        """Check each key, then the prompt, and that samples can differ. Raises ``ConfigError``."""
         super().__post_init__()
+        self.template()
         if self.samples > 1 and not self.temperature:
             raise ConfigError("evaluate.temperature: 0 makes all samples of a question the same; ask for one sample")
+
+    def template(self) -> Template:
+        """The prompt, ready to be filled. Raises ``ConfigError``."""
+        try:
+            return Template.parse("prompt", self.prompt, ("question",))
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("prompts.prompt", "evaluate.prompt", 1)) from None
 
 
 class Sample(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,8 +10,8 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from weak2wise.errors import RunStopped
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.manifest import digest_input, settle
-from weak2wise.ledger.outcomes import Failed, Ledger, columns_of
+from weak2wise.ledger.outcomes import Ledger, columns_of
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.drain import Drain
@@ -32,14 +32,13 @@ from weak2wise.llm.journal import Journal
 from weak2wise.pipeline import Stage
 from weak2wise.proof.evaluated import Answered, Evaluated, EvaluateSettings, QuestionResult, mean_length, share
 from weak2wise.proof.held_out import HeldOut
-from weak2wise.proof.sampling import Samples, template_of
+from weak2wise.proof.sampling import Samples
 from weak2wise.proof.subject import Subject
 from weak2wise.run.cancelled import drained_when_cancelled
 from weak2wise.run.ending import ending_of
 from weak2wise.run.engine import GRACE_SECONDS
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.host import Host
-from weak2wise.run.input import Input
 from weak2wise.run.logged import logged
 from weak2wise.run.models import wrap_models
 from weak2wise.run.opened import Opened
@@ -51,7 +50,6 @@ from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.watch.board import Observer
 from workers.judge import Judge
 from workers.prompts import Prompts
-from workers.records import Asked
 from workers.rules import RULES
 from workers.scorers import StepMask
 
@@ -87,7 +85,6 @@ class Evaluation:
         echo: Echo | None = None,
     ) -> None:
         self._settings = settings
-        self._template = template_of(settings)
         self._subject = Subject.of(model, config, settings)
         self._prompts = Prompts.of(self._subject.config.prompts)
         self._host = Host(self._subject.config)
@@ -111,7 +108,8 @@ class Evaluation:
             ConfigError: it cannot start.
             RunStopped: alone or in an exception group: it stopped, and the same call goes on.
         """
-        with shared_cap(self._host.budget, self._work_dir):
+        with ExitStack() as cap:
+            await asyncio.to_thread(cap.enter_context, shared_cap(self._host.budget, self._work_dir))
             held_out = await asyncio.to_thread(
                 HeldOut.read,
                 self._questions,
@@ -199,7 +197,7 @@ class Evaluation:
         room = weak.load().limit if weak.embedded else self._subject.endpoint.limits.max_concurrent_requests
         stage = Stage(
             STEP,
-            Samples(models["weak"], judge, self._template, self._settings),
+            Samples(models["weak"], judge, self._settings.template(), self._settings),
             store.account.steps[STEP],
             concurrency=max(LEAST_ASKED, -(-(room or UNLIMITED_ROOM) // self._settings.samples)),
             queue_size=config.engine.queue_size,
@@ -220,7 +218,7 @@ class Evaluation:
             bits=counters.bits,
             scorer=StepMask,
             rules=rules,
-            count=lambda: len(held_out.rows) + held_out.unreadable,
+            count=lambda: len(held_out.rows) + len(held_out.unreadable),
         )
 
         def end(_kind: object, error: BaseException | None, _trace: object) -> None:
@@ -231,21 +229,14 @@ class Evaluation:
 
     async def _ask(self, work: Opened, held: HeldFiles, held_out: HeldOut) -> tuple[float, int]:
         """Ask the questions that are left; returns the seconds that took, and the tokens that were generated."""
-        config = self._subject.config
-        dataset = structs.replace(config.dataset, input_path=str(held_out.file), work_dir=str(work.store.work_dir))
-        input_ = Input(structs.replace(config, dataset=dataset), None, self._settings.limit)
-        left_out = set(held_out.shared.same)
-
-        async def questions(over: bytes) -> AsyncIterator[Asked | Failed]:
-            async for item in input_.questions(over):
-                if item.row not in left_out:
-                    yield item
-
         spent = work.store.journal.spent
         asker = ("weak", self._subject.name)
-        log.info("evaluation.started", model=self._subject.name, questions=len(held_out.rows), left_out=len(left_out))
+        log.info(
+            "evaluation.started", model=self._subject.name, questions=len(held_out.rows), left_out=held_out.shared.same
+        )
         began, before = time.monotonic(), spent[asker].completion_tokens if asker in spent else 0
-        await work.drive(questions, held.folder, self.drain, salvage_rounds=config.engine.salvage_rounds)
+        rounds = self._subject.config.engine.salvage_rounds
+        await work.drive(held_out.questions, held.folder, self.drain, salvage_rounds=rounds)
         tokens = (spent[asker].completion_tokens if asker in spent else 0) - before
         return time.monotonic() - began, tokens
 
@@ -287,7 +278,7 @@ class Evaluation:
             training_input=str(held_out.training.resolve()) if held_out.training else None,
             left_out=held_out.shared.same,
             similar=held_out.shared.similar,
-            failed=len(held_out.rows) - len(results) + held_out.unreadable,
+            failed=len(held_out.rows) - len(results) + len(held_out.unreadable),
             seconds=round(seconds, 1),
             tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
             questions=results,

@@ -1,6 +1,6 @@
 """Are the held-out questions held out? Compares them with those of the training input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from weak2wise.dataset.sources import rows_of, unit
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Failed
 from workers.decontaminate import Overlap, words
+from workers.records import Asked, Question
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class HeldOut:
     file: Path
     rows: Sequence[InputRow]
     """Those that are asked: readable, and not in the training input."""
-    unreadable: int
+    unreadable: Sequence[Failed]
     shared: Shared
     training: Path | None
     """The training input that they were compared with."""
@@ -68,7 +69,15 @@ class HeldOut:
                 f"{source}: all {len(rows):,} questions are in the training input {training} too, so none is held out"
             )
         asked = [row for row in rows if row.number not in left_out]
-        return cls(file, asked, len(read) - len(rows), shared, training)
+        return cls(file, asked, [row for row in read if isinstance(row, Failed)], shared, training)
+
+    async def questions(self, over: bytes = b"") -> AsyncIterator[Asked | Failed]:
+        """What is to be asked, or cannot be, without the rows that have a 1 in ``over``; it may be too short."""
+        for failed in self.unreadable:
+            yield failed
+        for row in self.rows:
+            if row.number >= len(over) or not over[row.number]:
+                yield Asked(question=Question(row=row.number, id=row.id, text=row.question, answer=row.answer))
 
 
 def _at_hand(dataset: Dataset | None) -> Path | None:

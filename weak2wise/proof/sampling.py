@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from weak2wise.errors import ConfigError
 from weak2wise.llm.model import Completion, Message, Model, Prompt
 from weak2wise.proof.evaluated import Answered, EvaluateSettings, Sample
 from workers.answers.strict import in_strict_format
@@ -12,14 +11,6 @@ from workers.judge import Given, Judge, Verdict
 from workers.prompts import Template
 from workers.records import Asked, Question
 from workers.seeds import seed_of
-
-
-def template_of(settings: EvaluateSettings) -> Template:
-    """The prompt, checked. Raises ``ConfigError``."""
-    try:
-        return Template.parse("prompt", settings.prompt, ("question",))
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("prompts.prompt", "evaluate.prompt", 1)) from None
 
 
 @dataclass(frozen=True)
