@@ -45,7 +45,7 @@ fi
 samples=4
 if [[ -n $small ]]; then samples=2; fi
 if [[ ! -f $out/questions/held-out.jsonl ]]; then
-    "$PY" scripts/prove/questions.py --out "$out/questions" --train "$train" --held-out "$held_out" --level 2 \
+    "$PY" scripts/prove/questions.py --out "$out/questions" --train "$train" --held-out "$held_out" --level 1 \
         ${questions:+--file "$questions"}
 fi
 settings=(--config scripts/prove/config.yaml "${changes[@]}"

@@ -47,8 +47,8 @@ class _Draw:
         self._rng = rng
         self.name, self.other = rng.sample(NAMES, 2)
         self.thing = rng.choice(THINGS)
-        self.top = {1: 12, 2: 30, 3: 90}[level]
-        self.few = {1: 9, 2: 12, 3: 15}[level]
+        self.top = {1: 12, 2: 20, 3: 50}[level]
+        self.few = {1: 5, 2: 10, 3: 12}[level]
 
     def up_to(self, top: int, low: int = 2) -> int:
         """A whole number from ``low`` to ``top``."""
@@ -74,6 +74,50 @@ def _eaten(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     return (
         f"There were {a} {d.thing} in a box. {d.name} took {b} of them. How many {d.thing} are still in the box?",
         a - b,
+        (a, b),
+    )
+
+
+def _birds(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b = d.up_to(d.top), d.up_to(d.top)
+    return f"{a} birds sit on a fence. Then {b} more birds come. How many birds sit on the fence now?", a + b, (a, b)
+
+
+def _flown(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    b = d.up_to(d.top)
+    a = b + d.up_to(d.top)
+    return f"{a} birds sit in a tree. {b} of them fly away. How many birds are left in the tree?", a - b, (a, b)
+
+
+def _walk(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b = d.up_to(d.top), d.up_to(d.top)
+    return (
+        f"{d.name} walks {a} miles on Saturday and {b} miles on Sunday. How many miles does {d.name} walk in all?",
+        a + b,
+        (a, b),
+    )
+
+
+def _eggs(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b = d.up_to(d.top), d.up_to(d.top)
+    return (
+        f"The hens lay {a} eggs in the morning and {b} eggs in the evening. How many eggs do they lay in total?",
+        a + b,
+        (a, b),
+    )
+
+
+def _sold(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    b = d.up_to(d.top)
+    a = b + d.up_to(d.top)
+    return f"A shop has {a} lamps. It sells {b} lamps. How many lamps does the shop have left?", a - b, (a, b)
+
+
+def _bowls(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
+    a, b = d.up_to(d.top), d.up_to(d.top)
+    return (
+        f"One bowl has {a} {d.thing} in it and another bowl has {b}. How many {d.thing} are in the two bowls together?",
+        a + b,
         (a, b),
     )
 
@@ -125,7 +169,7 @@ def _change(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
 
 
 def _age(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
-    age, more = d.up_to(d.top, 4), d.up_to(d.few)
+    age, more = d.up_to(d.top, 4), d.up_to(d.top)
     return (
         f"{d.name} is {age} years old. {d.other} is {more} years older. How old is {d.other}?",
         age + more,
@@ -201,13 +245,14 @@ def _half(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
     )
 
 
-ONE_STEP: tuple[Story, ...] = (_gift, _eaten, _shelves, _shared, _tickets, _change, _age)
+SUMS: tuple[Story, ...] = (_gift, _eaten, _change, _age, _birds, _flown, _walk, _eggs, _sold, _bowls)
+PRODUCTS: tuple[Story, ...] = (_shelves, _shared, _tickets)
 TWO_STEPS: tuple[Story, ...] = (_bus, _boxes, _pages, _garden, _earned, _more_than, _half)
 
 
 def stories(level: int) -> tuple[Story, ...]:
-    """The stories of a level: 1 takes one step, with small numbers; 2 and 3 one or two, with larger ones."""
-    return ONE_STEP if level == 1 else ONE_STEP + TWO_STEPS
+    """The stories of a level: 1 adds or subtracts small numbers; 2 also multiplies; 3 also takes two steps."""
+    return {1: SUMS, 2: SUMS + PRODUCTS, 3: SUMS + PRODUCTS + TWO_STEPS}[level]
 
 
 def part_of(key: str) -> str:
