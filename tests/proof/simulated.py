@@ -50,6 +50,7 @@ def asked_of(claim: Claim, effects: dict[str, float], seed: int) -> list[Asked]:
                     flexible=flexible,
                     strict=[[value * (rng.random() < 0.8) for value in answers] for answers in flexible],
                     unfinished=[[float(rng.random() < 0.1) for _ in answers] for answers in flexible],
+                    undecided=[[float(rng.random() < 0.01) for _ in answers] for answers in flexible],
                     tokens=[[rng.uniform(40, 160) for _ in answers] for answers in flexible],
                 )
             )
@@ -61,12 +62,13 @@ def proof_of(effects: dict[str, float], seed: int = 0, questions: int = 200, nam
     claim = claim_of(questions=questions, arms=tuple(effects))
     asked = asked_of(claim, effects, seed)
     comparisons = compare_arms(claim, asked)
+    outcomes = outcomes_of(asked)
     overlaps = [Overlap(one="winners", other=arm, share=0.62) for arm in effects if arm != "winners"]
     ones = (0.22, 1840)
     return Proof(
         claim=claim,
         work_dir=name,
-        outcomes=outcomes_of(asked),
+        outcomes=outcomes,
         comparisons=comparisons,
         training=[
             Training(
@@ -80,7 +82,7 @@ def proof_of(effects: dict[str, float], seed: int = 0, questions: int = 200, nam
         overlaps=overlaps,
         ones=ones,
         added=[],
-        warnings=warnings_of(comparisons, overlaps, ones),
+        warnings=warnings_of(outcomes, comparisons, overlaps, ones),
         repeat={"weak2wise": "0.1.0", "command": "weak2wise prove --config run.yaml --questions held-out.jsonl"},
         finished="2026-11-27T12:00:00+00:00",
     )  # fmt: skip

@@ -58,7 +58,9 @@ def test_winners_of_a_run_that_cut_by_the_rule_are_its_own_training_data(ruled: 
     assert {row.prompt: row.response for row in rows(ruled, "winners")} == first_of_each
 
 
-def test_emitted_is_the_training_data_as_it_is_with_all_traces_that_were_kept(ruled: Path, finished: FinishedRun) -> None:
+def test_emitted_is_the_training_data_as_it_is_with_all_traces_that_were_kept(
+    ruled: Path, finished: FinishedRun
+) -> None:
     for folder in (ruled, finished.folder):
         emitted = [{"prompt": row.prompt, "response": row.response} for row in rows(folder, "emitted")]
         assert emitted == lines(folder / "out.jsonl")

@@ -1,6 +1,7 @@
 """What a proof concludes from answers: a planted effect is found as often as promised, and none is not."""
 
 import pytest
+from msgspec import structs
 
 from tests.proof.simulated import asked_of, claim_of, proof_of
 from weak2wise.proof.claim import POWER
@@ -76,7 +77,16 @@ def test_answers_to_other_questions_cannot_be_compared() -> None:
 
 def test_arms_that_are_alike_and_bits_that_are_nearly_all_zeros_are_warned_of() -> None:
     alike = [Overlap(one="winners", other="random", share=0.51)]
-    assert "can hardly differ" in warnings_of([], alike, (0.099, 1000))[0]
-    assert "9.9 % of the mask bits" in warnings_of([], alike, (0.099, 1000))[1]
-    assert warnings_of([], [Overlap(one="winners", other="random", share=0.5)], (0.1, 1000)) == []
-    assert warnings_of([], [], (0.0, 0)) == []
+    assert "can hardly differ" in warnings_of([], [], alike, (0.099, 1000))[0]
+    assert "9.9 % of the mask bits" in warnings_of([], [], alike, (0.099, 1000))[1]
+    assert warnings_of([], [], [Overlap(one="winners", other="random", share=0.5)], (0.1, 1000)) == []
+    assert warnings_of([], [], [], (0.0, 0)) == []
+
+
+def test_answers_that_nobody_could_decide_are_warned_of() -> None:
+    """They count as wrong, so a model may seem worse by the format of its answers alone."""
+    asked = asked_of(claim_of(questions=50), {"winners": 0.1}, seed=1)
+    many = [[1.0, 0.0, 0.0, 0.0]] * 50
+    outcomes = outcomes_of([structs.replace(asked[0], undecided=many), *asked[1:]])
+    (said,) = warnings_of(outcomes, [], [], None)
+    assert said.startswith("untrained, held-out: 25 % of the answers could not be decided")

@@ -40,7 +40,9 @@ def base_model(work: WorkDir, model: str | None = None) -> BaseModel:
     settings = {key: shape.get(f"model_endpoints.{weak}.{key}") for key in _SETTINGS}
     name = model or work.model_of(weak)
     if model is None and settings["chat_template"] is None:  # which every embedded model has
-        raise ConfigError(f"the run's weak LLM, {name}, is not on this machine; name the folder of its weights: --model")
+        raise ConfigError(
+            f"the run's weak LLM, {name}, is not on this machine; name the folder of its weights: --model"
+        )
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _from_hub(name, None if model else settings["revision"], given=model is not None)

@@ -39,6 +39,7 @@ def paired(name: str, answers: Sequence[Answers]) -> Iterator[Asked]:
             flexible=clusters_of(ordered, "flexible"),
             strict=clusters_of(ordered, "strict"),
             unfinished=clusters_of(ordered, "cut_off"),
+            undecided=clusters_of(ordered, "unsure"),
             tokens=[[float(tokens) for tokens in one.tokens] for one in ordered],
         )
 

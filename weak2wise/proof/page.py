@@ -150,13 +150,15 @@ def _models(proof: Proof) -> str:
             interval(outcome.flexible),
             interval(outcome.strict),
             percent(outcome.unfinished),
+            percent(outcome.undecided),
             f"{outcome.tokens.value:,.0f}",
         ]
         for outcome in proof.outcomes
     ]
-    columns = ["model", "flexible, %", "strict, %", "unfinished", "mean tokens"]
+    columns = ["model", "flexible, %", "strict, %", "unfinished", "undecided", "mean tokens"]
     shown = tables.table("Models", columns, rows, names=1)
-    return f"<section><h2>Models</h2><p>Pass@1 with 95 % intervals by question.</p>{shown}</section>"
+    note = "Pass@1 with 95 % intervals by question. Undecided answers count as wrong."
+    return f"<section><h2>Models</h2><p>{note}</p>{shown}</section>"
 
 
 def _comparisons(proof: Proof) -> str:

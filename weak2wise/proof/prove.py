@@ -243,6 +243,7 @@ class Prover:
         """Sum up and write the files."""
         arms = self._config.prove.arms
         asked = [found for held in self._config.prove.held_out for found in paired(held.called, answers)]
+        outcomes = outcomes_of(asked)
         try:
             comparisons = compare_arms(claim, asked)
         except ValueError as error:
@@ -256,7 +257,7 @@ class Prover:
         proof = Proof(
             claim=claim,
             work_dir="/".join(self._work.folder.resolve().parts[-2:]),
-            outcomes=outcomes_of(asked),
+            outcomes=outcomes,
             comparisons=comparisons,
             training=[training(one) for one in trained],
             data=[data(arm, arm_rows(self._work, arm, 0), set(claim.without)) for arm in arms],
@@ -266,7 +267,7 @@ class Prover:
                 *(f"arm {arm}" for arm in arms if arm not in claim.arms),
                 *(f"seed {seed}" for seed in range(self._config.prove.seeds) if seed not in claim.seeds),
             ],
-            warnings=[*warnings_of(comparisons, overlaps, ones), *left_out(answers[:told])],
+            warnings=[*warnings_of(outcomes, comparisons, overlaps, ones), *left_out(answers[:told])],
             repeat=repeat(self._config, self._work, claim, trained, command=self._command),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )

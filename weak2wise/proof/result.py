@@ -25,6 +25,8 @@ ALIKE = 0.5
 """Arms that share more of their traces than this can hardly differ."""
 FEW_ONES = 0.1
 """With fewer ones among the mask bits than this, Step-Mask's scores are mostly ties."""
+MANY_UNDECIDED = 0.05
+"""With more undecided answers than this, a model may lose by the format of its answers alone."""
 MEASURES: tuple[Measure, ...] = ("flexible", "strict")
 
 Answers = Sequence[Sequence[float]]
@@ -43,6 +45,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     flexible: Answers
     strict: Answers
     unfinished: Answers
+    undecided: Answers
     tokens: Answers
 
     @property
@@ -61,6 +64,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     flexible: Estimate
     strict: Estimate
     unfinished: Estimate
+    undecided: Estimate
     tokens: Estimate
 
 
@@ -214,10 +218,19 @@ def compare_arms(claim: Claim, asked: Sequence[Asked]) -> list[Comparison]:
 
 
 def warnings_of(
-    comparisons: Sequence[Comparison], overlaps: Sequence[Overlap], ones: tuple[float, int] | None
+    outcomes: Sequence[Outcome],
+    comparisons: Sequence[Comparison],
+    overlaps: Sequence[Overlap],
+    ones: tuple[float, int] | None,
 ) -> list[str]:
     """What a reader has to know before believing the numbers."""
     found = [
+        f"{one.name}, {one.set}: {100 * one.undecided.value:.0f} % of the answers could not be decided and count as "
+        "wrong. Ask for answers in one format (prove.prompt), or set a judge LLM (models.judge)"
+        for one in outcomes
+        if one.undecided.value > MANY_UNDECIDED
+    ]
+    found += [
         f"The arms {pair.one} and {pair.other} take the same trace for {100 * pair.share:.0f} % of the questions: they "
         "can hardly differ"
         for pair in overlaps
@@ -263,6 +276,7 @@ def _outcome(name: str, models: Sequence[Asked]) -> Outcome:
         flexible=proportion(_pooled(models, "flexible")),
         strict=proportion(_pooled(models, "strict")),
         unfinished=proportion(_pooled(models, "unfinished")),
+        undecided=proportion(_pooled(models, "undecided")),
         tokens=mean(_pooled(models, "tokens")),
     )
 

@@ -55,7 +55,7 @@ def markdown(proof: Proof) -> str:
         _claimed(proof.claim),
         "",
         *_grid(
-            ["model", "questions", "pass@1 flexible, %", "pass@1 strict, %", "unfinished", "mean tokens"],
+            ["model", "questions", "pass@1 flexible, %", "pass@1 strict, %", "unfinished", "undecided", "mean tokens"],
             [
                 [
                     o.name,
@@ -63,6 +63,7 @@ def markdown(proof: Proof) -> str:
                     interval(o.flexible),
                     interval(o.strict),
                     percent(o.unfinished),
+                    percent(o.undecided),
                     f"{o.tokens.value:,.0f}",
                 ]
                 for o in proof.outcomes
