@@ -13,6 +13,7 @@ from msgspec import structs
 from tests.finished_run import FinishedRun
 from weak2wise.config import Config, HeldOut, TrainSettings, load_config
 from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import locked
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.claim import Claim, read
 from weak2wise.proof.evaluated import Evaluated, EvaluateSettings, QuestionResult, mean_length, share
@@ -225,3 +226,19 @@ def test_the_claim_says_what_the_filter_saw(finished: FinishedRun, work: Path) -
     assert tried == 20
     assert claim.solve_rate == pytest.approx(solved / tried)
     assert "20 of the training questions" in claim.solve_rate_from
+
+
+def test_two_at_once_are_refused(finished: FinishedRun, work: Path) -> None:
+    with locked(work / "proof"), pytest.raises(ConfigError, match="in use"):
+        proved(config_of(finished, work), work, Parts())
+
+
+def test_a_question_that_one_model_was_not_asked_counts_for_none(finished: FinishedRun, work: Path) -> None:
+    class OneLess(Parts):
+        def ask(self, model: Path | str, held: HeldOut, settings: EvaluateSettings) -> Evaluated:
+            found = super().ask(model, held, settings)
+            return found if isinstance(model, str) else structs.replace(found, questions=found.questions[1:], failed=1)
+
+    proof = proved(config_of(finished, work), work, OneLess())
+    assert {outcome.flexible.clusters for outcome in proof.outcomes} == {QUESTIONS - 1}
+    assert any("1 questions could not be asked of every model" in warning for warning in proof.warnings)

@@ -46,13 +46,17 @@ def paired(name: str, answers: Sequence[Answers]) -> Iterator[Asked]:
 
 def left_out(answers: Sequence[Answers]) -> Iterator[str]:
     """What a reader has to know of the held-out questions."""
-    for name, _, _, found in answers:
-        if found.left_out:
-            yield f"{name}: {len(found.left_out):,} questions are in the training input too, and were not asked"
-        if found.similar:
-            yield f"{name}: {len(found.similar):,} questions share 13 words in a row with one of the training input"
-        if found.failed:
-            yield f"{name}: {found.failed:,} questions could not be asked, and are in no figure"
+    for name in dict.fromkeys(one.set for one in answers):
+        of_set = [one.found for one in answers if one.set == name]
+        first = of_set[0]
+        if first.left_out:
+            yield f"{name}: {len(first.left_out):,} questions are in the training input too, and were not asked"
+        if first.similar:
+            yield f"{name}: {len(first.similar):,} questions share 13 words in a row with one of the training input"
+        asked = [{one.row for one in found.questions} for found in of_set]
+        failed = len(set.union(*asked)) - len(set.intersection(*asked)) + min(found.failed for found in of_set)
+        if failed:
+            yield f"{name}: {failed:,} questions could not be asked of every model, and are in no figure"
 
 
 def training(trained: Trained) -> Training:

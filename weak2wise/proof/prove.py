@@ -253,7 +253,7 @@ class Prover:
             for number, one in enumerate(arms)
             for other in arms[number + 1 :]
         ]
-        ones, told = self._ones(), len(self._config.prove.held_out)
+        ones = self._ones()
         proof = Proof(
             claim=claim,
             work_dir="/".join(self._work.folder.resolve().parts[-2:]),
@@ -267,7 +267,7 @@ class Prover:
                 *(f"arm {arm}" for arm in arms if arm not in claim.arms),
                 *(f"seed {seed}" for seed in range(self._config.prove.seeds) if seed not in claim.seeds),
             ],
-            warnings=[*warnings_of(outcomes, comparisons, overlaps, ones), *left_out(answers[:told])],
+            warnings=[*warnings_of(outcomes, comparisons, overlaps, ones), *left_out(answers)],
             repeat=repeat(self._config, self._work, claim, trained, command=self._command),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
