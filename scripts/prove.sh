@@ -35,7 +35,7 @@ cd -- "$ROOT"
 bash scripts/setup.sh --extras train,cpu
 "$PY" scripts/fetch_models.py --models weak,strong
 
-train=240 held_out=300
+train=160 held_out=300
 changes=()
 if [[ -n $small ]]; then
     train=12 held_out=12
