@@ -54,7 +54,7 @@ def test_a_dry_run_counts_everything_and_writes_nothing(stand_ins: Path, capsys:
         assert f"held out, {name}: data/{name}.jsonl, {count} questions" in said
         assert f"{count * samples * 3:,} answers of all models, each of at most 8,192 tokens" in said
     assert "the claim is about these; it can show" in said
-    assert "models: 3 (winners, each with 2 seeds, and the untrained one)" in said
+    assert "models: 3 (the untrained one; winners, each with training seeds 0, 1)" in said
     assert "all weights, at most 40 rows, 15 steps of 16 rows" in said
     assert "Qwen/Qwen2.5-7B is not" in said
     assert sorted(stand_ins.rglob("*")) == before
@@ -115,3 +115,12 @@ def test_the_choices_of_gpqa_are_in_an_order_that_stays_and_the_letter_is_that_o
     assert {line["answer"] for line in lines} == set("ABCD")
     for number, line in enumerate(lines):
         assert f"{line['answer']}. right {number}\n" in line["question"]
+
+
+@pytest.mark.slow  # accelerate imports torch
+def test_accelerate_reads_the_file_for_several_gpus() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file  # noqa: PLC0415 - comes with training
+
+    found = load_config_from_file(str(RECIPE / "fsdp.yaml"))  # refuses a key that it does not know
+    assert found.num_processes == 8
+    assert found.fsdp_config["fsdp_state_dict_type"] == "FULL_STATE_DICT"

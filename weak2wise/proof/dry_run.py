@@ -49,7 +49,8 @@ def dry_run(config: Config, folder: Path) -> Iterator[str]:
     for number, held in enumerate(config.prove.held_out):
         yield from _held_out(held, config, training, first=number == 0)
     arms, seeds = config.prove.arms, config.prove.seeds
-    yield f"models: {1 + len(arms) * seeds:,} ({', '.join(arms)}, each with {seeds:,} seeds, and the untrained one)"
+    listed = ", ".join(map(str, range(seeds)))
+    yield f"models: {1 + len(arms) * seeds:,} (the untrained one; {', '.join(arms)}, each with training seeds {listed})"
     yield from _training(config, work, training)
 
 
