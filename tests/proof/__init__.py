@@ -1,1 +1,1 @@
-"""Tests of the loop that trains, evaluates and says what that proves."""
+"""Training, evaluating and proving."""

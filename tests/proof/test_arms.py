@@ -1,5 +1,7 @@
 """Each arm takes the trace that its name says, of the same questions, cut alike, in the layout of the training data."""
 
+import json
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -104,9 +106,53 @@ def test_overlap_is_the_share_of_questions_with_the_same_text(ruled: Path) -> No
     assert arm_overlap(work, "winners", "winners", 1) == 1.0
 
 
-def test_an_arm_whose_scores_are_not_there_names_the_command_that_makes_them(ruled: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no scores by likelihood.*weak2wise compare .*work --scorers likelihood"):
+def compared(folder: Path, **choices: dict[int, tuple[int, ...]]) -> WorkDir:
+    """The run, as a comparison has left it in which scorers put the candidates of rows in these orders."""
+    rows = sorted({row for by_row in choices.values() for row in by_row})
+    questions = [
+        {
+            "row": row,
+            "choices": {
+                name: [{"winner": by_row[row].index(0), "order": by_row[row]}, {"winner": 3, "order": [1, 1, 1, 0]}]
+                for name, by_row in choices.items()
+            },
+        }
+        for row in rows
+    ]
+    copy = folder.with_name("compared")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder / "work", copy)
+    (copy / "compare").mkdir()
+    (copy / "compare" / "compare.json").write_text(json.dumps({"draws": 2, "questions": questions}))
+    return WorkDir(copy)
+
+
+def test_an_arm_of_a_scorer_that_asks_takes_what_a_comparison_found_it_to_choose(ruled: Path) -> None:
+    wanted = [row.row for row in rows(ruled, "winners")]
+    work = compared(ruled, likelihood=dict.fromkeys(wanted, (1, 0, 2, 0)))
+    taken = list(arm_rows(work, "likelihood", 1))
+    assert [row.row for row in taken] == wanted
+    for row in taken:
+        second = candidates(ruled)[row.row][1]
+        assert (row.m_strong, row.sample) == (second["m_strong"], second["sample"])
+
+
+def test_an_arm_that_lacks_scores_says_of_how_many_and_which_command_makes_them(ruled: Path) -> None:
+    wanted = [row.row for row in rows(ruled, "winners")]
+    with pytest.raises(ConfigError, match=rf"no scores by likelihood of {len(wanted)} of {len(wanted)} questions"):
         rows(ruled, "likelihood")
+    work = compared(ruled, grape=dict.fromkeys(wanted[1:], (0, 1, 2, 3)))
+    with pytest.raises(ConfigError, match=r"of 1 of \d+ questions; make them: weak2wise compare .* --scorers grape"):
+        arm_rows(work, "grape", 1)
+    with pytest.raises(ConfigError, match="no scores by rsr"):
+        arm_rows(work, "rsr", 1)
+
+
+def test_a_comparison_that_cannot_be_read_is_named(ruled: Path) -> None:
+    work = compared(ruled, grape={})
+    (work.folder / "compare" / "compare.json").write_text('{"questions": [')
+    with pytest.raises(ConfigError, match=r"compare\.json: cannot be read"):
+        arm_rows(work, "grape", 1)
 
 
 def test_the_arm_of_the_runs_own_scorer_is_its_winners(ruled: Path) -> None:

@@ -13,7 +13,8 @@ from weak2wise.errors import RunStopped
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import WINNERS, recut
 from weak2wise.proof.messages import Planned, Progress
-from weak2wise.proof.training import Trained, plan, train as train_on
+from weak2wise.proof.trained import Trained
+from weak2wise.proof.training import plan, train as train_on
 
 _SHOW_SECONDS = 30.0
 _MOST_NAMED = 20
@@ -77,7 +78,7 @@ def train(
         say(f"Interrupted. Go on from the last checkpoint with: {command_line()}")
         return INTERRUPTED
     except RunStopped as error:
-        say(f"{error}. {error.hint}.")
+        say(f"{error}. {error.hint.rstrip('.')}.")
         say(f"Go on from the last checkpoint with: {command_line()}")
         return 3
     _show_result(trained)

@@ -16,6 +16,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.process_pool import KillablePool
+from weak2wise.proof.compared import choices_by
 from workers.context import Context
 from workers.judge import Judge
 from workers.prompts import Prompts
@@ -55,23 +56,15 @@ def arm_rows(work: WorkDir, arm: str, seed: int) -> Iterator[ArmRow]:
         ConfigError: there is no such arm, or its scores are not in the work_dir.
         DiskError: the ledgers cannot be read.
     """
-    check_arm(work, arm)
+    if arm not in ARMS:
+        raise ConfigError(f"--arm {arm}: no such arm; {nearest(arm, ARMS)}")
     if arm == EMITTED:
         return _emitted(work)
     if arm in NAMES and _asks_nothing(scorer_named(arm)):
-        return _cut(work, _chosen_by(work, scorer_named(arm), seed))
-    return _cut(work, lambda golden: golden.winner)
-
-
-def check_arm(work: WorkDir, arm: str) -> None:
-    """Raise ``ConfigError`` if there is no such arm, or the work_dir does not have the scores that it needs."""
-    if arm not in ARMS:
-        raise ConfigError(f"--arm {arm}: no such arm; {nearest(arm, ARMS)}")
-    if arm not in (WINNERS, EMITTED, work.scorer_name) and not _asks_nothing(scorer_named(arm)):
-        raise ConfigError(
-            f"--arm {arm}: {work.folder} has no scores by {arm}; make them first: "
-            f"weak2wise compare {work.folder} --scorers {arm}"
-        )
+        return _cut(work, _ranked_first(work, scorer_named(arm), seed))
+    if arm in (WINNERS, work.scorer_name):
+        return _cut(work, lambda golden: golden.winner)
+    return _cut(work, _compared(work, arm))
 
 
 def arm_overlap(work: WorkDir, a: str, b: str, seed: int) -> float:
@@ -114,21 +107,47 @@ def _done(work: WorkDir, record: type[T]) -> Iterator[T]:
             yield outcome.record
 
 
-def _chosen_by(work: WorkDir, kind: type[Scorer], seed: int) -> Callable[[Golden], Candidate]:
-    """The candidate that another scorer ranks first, of those with a reasoning."""
+def _ranked_first(work: WorkDir, kind: type[Scorer], seed: int) -> Callable[[Golden], Candidate]:
+    """The candidate that a scorer which asks nothing ranks first, of those with a reasoning."""
     prompts = Prompts.of(PromptTexts())
     judge = Judge(prompts=prompts, pool=KillablePool(), mode="rule")  # none is asked
     scorer = kind(Context(params=Params(seed=seed), prompts=prompts, models={}, judge=judge, rules=work.manifest.rules))
-    ledger = work.made(Scored)
 
     def choose(golden: Golden) -> Candidate:
-        outcome = ledger.read(golden.row)
-        assert isinstance(outcome, Done)
-        candidates = tuple(candidate for candidate in outcome.record.candidates if candidate.normal.strip())
+        candidates = tuple(candidate for candidate in _scored(work, golden.row) if candidate.normal.strip())
         scores = _at_once(scorer(Traced(question=golden.question, candidates=candidates)))
         return select(candidates, scores, scorer)[0]
 
     return choose
+
+
+def _compared(work: WorkDir, scorer: str) -> Callable[[Golden], Candidate]:
+    """The candidate that a comparison of scorers found to be a scorer's choice, of those with a reasoning."""
+    choices = choices_by(work.folder, scorer)
+    last = work.made(SftRow)
+    rows = [row for row in last.rows() if last.status(row) is RowStatus.DONE]
+    if missing := sum(row not in choices and len(_scored(work, row)) > 1 for row in rows):
+        traced = work.made(Traced).tally[RowStatus.DONE]
+        raise ConfigError(
+            f"--arm {scorer}: {work.folder} has no scores by {scorer} of {missing:,} of {len(rows):,} questions; make "
+            f"them: weak2wise compare {work.folder} --scorers {scorer} --sample {traced}"
+        )
+
+    def choose(golden: Golden) -> Candidate:
+        candidates = _scored(work, golden.row)
+        choice = choices.get(golden.row)
+        places = choice.places() if choice else [0]
+        return min(zip(places, candidates, strict=True), key=lambda pair: (not pair[1].normal.strip(), pair[0]))[1]
+
+    return choose
+
+
+def _scored(work: WorkDir, row: int) -> tuple[Candidate, ...]:
+    """The candidates that the run's scorer saw."""
+    outcome = work.made(Scored).read(row)
+    assert isinstance(outcome, Done)
+    candidates: tuple[Candidate, ...] = outcome.record.candidates
+    return candidates
 
 
 def _asks_nothing(kind: type[Scorer]) -> bool:

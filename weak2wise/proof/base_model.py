@@ -41,7 +41,7 @@ def base_model(work: WorkDir, model: str | None = None) -> BaseModel:
     name = model or work.model_of(weak)
     if model is None and settings["chat_template"] is None:  # which every embedded model has
         raise ConfigError(
-            f"the run's weak LLM, {name}, is not on this machine; name the folder of its weights: --model"
+            f"the run's weak LLM, {name}, is not on this machine; name the folder of its weights with --model"
         )
     folder = Path(name).expanduser()
     if not folder.is_dir():

@@ -23,17 +23,16 @@ import transformers
 import trl
 from accelerate import PartialState
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TrainerCallback
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import write_atomic
-from weak2wise.proof.base_model import files_of, weights_of
+from weak2wise.proof.base_model import files_of
 from weak2wise.proof.checkpoints import Checkpoint, last_complete, mark, sync_files
-from weak2wise.proof.encoding import Encoded, Encoder
-from weak2wise.proof.messages import Example, Finished, Message, Planned, Progress, Spec
+from weak2wise.proof.encoding import Encoded
+from weak2wise.proof.messages import Finished, Message, Planned, Progress, Spec
+from weak2wise.proof.model import TrainedModel, has_gpu
 
 GIB = 2**30
 _NOT_LEARNED = -100
@@ -52,7 +51,7 @@ def fit(spec: Spec, say: Say) -> None:
         RunStopped: there is no room on the disk.
     """
     torch.set_num_threads(spec.settings.threads or len(os.sched_getaffinity(0)))
-    base = _Base(spec)
+    base = TrainedModel(spec)
     examples, too_long = base.encoded()
     checkpoints = spec.folder / "checkpoints"
     start = None if spec.dry_run else _start(checkpoints)
@@ -88,76 +87,7 @@ def fit(spec: Spec, say: Say) -> None:
         say(finished)
 
 
-class _Base:
-    """The model that is trained: what its folder says."""
-
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        given = {"trust_remote_code": spec.trust_remote_code}
-        try:
-            self.config = AutoConfig.from_pretrained(spec.base, **given)
-            self.tokenizer = AutoTokenizer.from_pretrained(spec.base, **given)
-        except (OSError, ValueError, KeyError) as error:
-            said = str(error).strip().partition("\n")[0]
-            raise ConfigError(f"{spec.base}: transformers cannot read this model: {said} (--model)") from None
-        self.text = self.config.get_text_config()
-        self.dtype = self.config.dtype or _dtype_of(weights_of(spec.base)[0])
-        rank = spec.settings.lora_rank
-        self.adapters = rank and LoraConfig(
-            r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
-        self.bfloat16 = (spec.settings.dtype or ("bfloat16" if _has_gpu() else "float32")) == "bfloat16"
-        self.load_dtype = self.dtype if self.adapters and self.bfloat16 else torch.float32
-        """Weights that are trained are kept in float32; those beside adapters are as in the folder."""
-
-    @property
-    def limit(self) -> int:
-        """The most tokens of an example."""
-        limits = (self.spec.settings.max_length, getattr(self.text, "max_position_embeddings", None))
-        return min(filter(None, limits), default=2**63)
-
-    def encoded(self) -> tuple[list[Encoded], list[int]]:
-        """The examples, and the rows of those that are too long."""
-        encode = Encoder(self.tokenizer, bare=self.spec.bare, stops=self._stops())
-        self.chat = encode.chat
-        examples, too_long = [], []
-        decode = msgspec.json.Decoder(Example).decode
-        with self.spec.rows.open("rb") as lines:
-            for example in map(decode, lines):
-                encoded = encode(example.row, example.prompt, example.response)
-                if len(encoded.tokens) > self.limit:
-                    too_long.append(encoded.row)
-                else:
-                    examples.append(encoded)
-        if not examples:
-            raise ConfigError(f"every row has more than {self.limit:,} tokens; raise train.max_length")
-        return examples, too_long
-
-    def load(self, dtype: Any = None) -> Any:
-        """The model with its weights."""
-        return AutoModelForCausalLM.from_pretrained(
-            self.spec.base, dtype=dtype or self.load_dtype, trust_remote_code=self.spec.trust_remote_code
-        )
-
-    def parameters(self) -> tuple[int, int]:
-        """How many weights the model has, and how many of them, or of adapters beside them, are trained."""
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(self.config, trust_remote_code=self.spec.trust_remote_code)
-            known = model.num_parameters()
-            if self.adapters:
-                model = get_peft_model(model, self.adapters)
-        return known, sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
-
-    def _stops(self) -> set[int]:
-        """The tokens at which vLLM stops, beside the tokenizer's own."""
-        try:
-            found = GenerationConfig.from_pretrained(self.spec.base).eos_token_id
-        except OSError:
-            found = self.text.eos_token_id
-        return set(found) if isinstance(found, list) else {found} - {None}
-
-
-def _planned(base: _Base, examples: list[Encoded], too_long: list[int], start: Checkpoint | None) -> Planned:
+def _planned(base: TrainedModel, examples: list[Encoded], too_long: list[int], start: Checkpoint | None) -> Planned:
     settings = base.spec.settings
     parameters, trained = base.parameters()
     longest = max(len(example.tokens) for example in examples)
@@ -182,7 +112,7 @@ def _planned(base: _Base, examples: list[Encoded], too_long: list[int], start: C
     )
 
 
-def _activations(base: _Base, longest: int) -> float:
+def _activations(base: TrainedModel, longest: int) -> float:
     """About how many bytes one device keeps for the backward pass of its longest batch."""
     text, item = base.text, 2 if base.bfloat16 else 4
     tokens = base.spec.settings.device_batch_size * longest
@@ -211,12 +141,12 @@ def _arguments(spec: Spec, steps: int, folder: str) -> SFTConfig:
         weight_decay=1e-4,
         adam_beta2=0.95,
         max_length=None,
-        bf16=(settings.dtype or ("bfloat16" if _has_gpu() else "float32")) == "bfloat16",
-        use_cpu=not _has_gpu(),
+        bf16=(settings.dtype or ("bfloat16" if has_gpu() else "float32")) == "bfloat16",
+        use_cpu=not has_gpu(),
         gradient_checkpointing=_recomputes(),
         seed=spec.seed,
         data_seed=spec.seed,
-        dataloader_pin_memory=_has_gpu(),
+        dataloader_pin_memory=has_gpu(),
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",
@@ -280,7 +210,7 @@ def _start(checkpoints: Path) -> Checkpoint | None:
         return last_complete(checkpoints)
 
 
-def _write_model(trainer: Any, base: _Base) -> None:
+def _write_model(trainer: Any, base: TrainedModel) -> None:
     """Write the folder ``model``: the trained weights, adapters merged, and the base model's other files."""
     trained, folder = base.spec.folder / "trained", base.spec.folder / "model"
     if trainer.is_fsdp_enabled:
@@ -290,17 +220,20 @@ def _write_model(trainer: Any, base: _Base) -> None:
     if not trainer.is_world_process_zero():
         return
     shutil.rmtree(folder, ignore_errors=True)
-    if base.adapters:
-        model = PeftModel.from_pretrained(base.load(torch.float32), trained).merge_and_unload()
-        shutil.copytree(trained, folder / "adapter", ignore=shutil.ignore_patterns("*.bin", "README.md", "token*"))
-    else:
-        model = AutoModelForCausalLM.from_pretrained(trained, trust_remote_code=base.spec.trust_remote_code)
-    model.to(base.dtype).save_pretrained(folder)
-    weights = weights_of(base.spec.base)
+    base.trained(trained).save_pretrained(folder)
+    for path in files_of(folder):
+        if not _of_weights(path):
+            path.unlink()
     for path in files_of(base.spec.base):
-        if path not in weights and not path.name.endswith((".index.json", *(".safetensors", ".bin"))):
+        if not _of_weights(path):
             shutil.copyfile(path, folder / path.name)
+    if base.adapters:
+        shutil.copytree(trained, folder / "adapter", ignore=shutil.ignore_patterns("*.bin", "README.md", "token*"))
     shutil.rmtree(trained)
+
+
+def _of_weights(path: Path) -> bool:
+    return path.name.endswith((".safetensors", ".bin", ".index.json"))
 
 
 def _check_disk(folder: Path, gib: float) -> None:
@@ -312,24 +245,13 @@ def _check_disk(folder: Path, gib: float) -> None:
         )
 
 
-def _dtype_of(weights: Path) -> Any:
-    if weights.suffix != ".safetensors":
-        return torch.float32
-    with safe_open(weights, "pt") as file:
-        return file.get_tensor(next(iter(file.keys()))).dtype
-
-
-def _has_gpu() -> bool:
-    return bool(torch.cuda.is_available())
-
-
 def _recomputes() -> bool:
     """Whether activations are computed again for the backward pass, unless FSDP does that by itself."""
-    return _has_gpu() and os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() != "true"
+    return has_gpu() and os.environ.get("FSDP_ACTIVATION_CHECKPOINTING", "").lower() != "true"
 
 
 def _peak() -> float:
-    used = torch.cuda.max_memory_allocated() if _has_gpu() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    used = torch.cuda.max_memory_allocated() if has_gpu() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     return float(used / GIB)
 
 

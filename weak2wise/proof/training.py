@@ -13,15 +13,11 @@ Decisions:
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
 
 import msgspec
 from msgspec import Struct, structs
@@ -30,70 +26,13 @@ from weak2wise.config import TrainSettings
 from weak2wise.errors import TRAINING, ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, holder, locked, make_private, sync_folder, write_atomic
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.proof.arms import arm_rows, check_arm
+from weak2wise.proof.arms import arm_rows
 from weak2wise.proof.base_model import BaseModel, base_model
-from weak2wise.proof.messages import Finished, Message, Planned, Progress, Refused, Spec, Stopped, decoder
+from weak2wise.proof.launch import OnProgress, run_trainer
+from weak2wise.proof.messages import Finished, Planned, Spec
+from weak2wise.proof.trained import KEPT, Trained, read_trained
 
 _PACKAGES = ("trl", "peft", "accelerate", "transformers", "datasets", "torch")
-_KEPT = "trained.json"
-_QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-}
-"""Environment of the trainer: all that it reads is on this machine."""
-
-OnProgress = Callable[[Planned | Progress], None]
-
-
-class Trained(Struct, frozen=True, kw_only=True):
-    """A trained model; ``trained.json`` in its folder has all but ``folder`` and ``reused``.
-
-    ``losses``: (step, mean loss of the tokens learned) of every step. ``seconds``: of training, over all starts.
-    ``too_long``: input rows that were left out. ``strong``: rows by strong model. ``files``: sizes, by relative path.
-    ``reused``: the model was there already.
-    """
-
-    base: str
-    arm: str
-    seed: int
-    digest: str
-    settings: TrainSettings
-    rows: int
-    tokens: int
-    too_long: list[int]
-    strong: dict[str, int]
-    steps: int
-    losses: list[tuple[int, float]]
-    seconds: float
-    dtype: str
-    peak_gib: float
-    versions: dict[str, str]
-    files: dict[str, int]
-    folder: Path = Path()
-    reused: bool = False
-
-
-def read_trained(folder: Path) -> Trained | None:
-    """The model in a folder; ``None`` if there is no folder. Blocks.
-
-    Raises:
-        ConfigError: something else is in it, or a file is missing or has another size.
-    """
-    if not folder.exists():
-        return None
-    advice = "move the folder somewhere else, and it is trained again"
-    try:
-        found = msgspec.json.decode((folder / _KEPT).read_bytes(), type=Trained)
-        for name, size in found.files.items():
-            if (folder / name).stat().st_size != size:
-                raise ConfigError(f"{folder / name}: has not the size that it was written with; {advice}")
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}; {advice}") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{folder / _KEPT}: is not what a training writes ({error}); {advice}") from None
-    return structs.replace(found, folder=folder)
 
 
 def train(
@@ -133,7 +72,7 @@ def train(
             return structs.replace(there, reused=True)
         kept, made = prepared.part / "finished.json", prepared.part / "model"
         if not (kept.exists() and made.exists()):
-            _run(prepared.spec, settings, accelerate_config, on_progress)
+            run_trainer(prepared.spec, settings, accelerate_config, on_progress)
         finished = msgspec.json.decode(kept.read_bytes(), type=Finished)
         planned = finished.planned
         trained = Trained(
@@ -155,7 +94,7 @@ def train(
             files=finished.files,
         )
         said = {key: value for key, value in structs.asdict(trained).items() if key not in ("folder", "reused")}
-        write_atomic(made / _KEPT, [msgspec.json.format(msgspec.json.encode(said), indent=1), b"\n"])
+        write_atomic(made / KEPT, [msgspec.json.format(msgspec.json.encode(said), indent=1), b"\n"])
         made.rename(prepared.folder)
         sync_folder(models)
         shutil.rmtree(prepared.part)
@@ -178,7 +117,9 @@ def plan(
     with _prepared(work, arm, seed, settings, model=model, models=models, without=without) as prepared:
         found: list[Planned] = []
         spec = structs.replace(prepared.spec, dry_run=True)
-        _run(spec, settings, accelerate_config, lambda said: found.append(said) if isinstance(said, Planned) else None)
+        run_trainer(
+            spec, settings, accelerate_config, lambda said: found.append(said) if isinstance(said, Planned) else None
+        )
         return found[-1]
 
 
@@ -205,7 +146,6 @@ def _prepared(
     without: frozenset[int],
 ) -> Iterator[_Prepared]:
     """Find the model, write the rows of the arm, and hold the folder in which the model is made."""
-    check_arm(work, arm)
     if missing := [package for package in _PACKAGES if find_spec(package) is None]:
         raise ConfigError(f"train needs {', '.join(missing)}: {TRAINING}")
     base = base_model(work, model)
@@ -278,75 +218,3 @@ def _remove_empty(part: Path) -> None:
     """Remove the folder again if nothing of a training is in it."""
     if not {path.name for path in part.iterdir()} - {"rows.jsonl", "lock", "trainer.lock", "trainer.log", "spec.json"}:
         shutil.rmtree(part)
-
-
-def launch_command(spec: Path, settings: TrainSettings, accelerate_config: Path | None) -> list[str]:
-    """The command that trains."""
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    chosen = ["--config_file", str(accelerate_config)] if accelerate_config else []
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", *chosen, f"--num_cpu_threads_per_process={threads}"]
-    return [*launcher, "-m", "weak2wise.proof.trainer", str(spec)]
-
-
-def _run(spec: Spec, settings: TrainSettings, accelerate_config: Path | None, on_progress: OnProgress) -> None:
-    """Run the trainer to its end; it ends with us, however we end."""
-    if accelerate_config and not accelerate_config.is_file():
-        raise ConfigError(f"--accelerate-config {accelerate_config}: no such file; accelerate config makes one")
-    path, log = spec.folder / "spec.json", spec.folder / "trainer.log"
-    spec.write(path)
-    with log.open("ab") as logged:
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            launch_command(path, settings, accelerate_config),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=logged,
-            env=os.environ | _QUIET,
-            start_new_session=True,  # a Ctrl-C is for us alone
-        )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    ended: Message | None = None
-    try:
-        for said in _messages(process.stdout):
-            if isinstance(said, Planned | Progress):
-                on_progress(said)
-            else:
-                ended = said
-        code = process.wait()
-    finally:
-        _end(process)
-    match ended:
-        case Refused():
-            raise ConfigError(ended.message)
-        case Stopped():
-            raise RunStopped(ended.message, hint=ended.hint)
-    if not isinstance(ended, Finished) and (code or not spec.dry_run):
-        raise RunStopped(
-            f"the trainer ended with exit code {code}: {_last_line(log)}",
-            hint=f"Its log is {log}; if it was killed, the memory may have been full: lower train.device_batch_size",
-        )
-
-
-def _messages(out: IO[bytes]) -> Iterator[Message]:
-    for line in out:
-        with suppress(msgspec.DecodeError):  # what the launcher prints
-            yield decoder.decode(line)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the trainer and all its processes: those in other sessions by the end of their standard input."""
-    assert process.stdin is not None
-    process.stdin.close()
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def _last_line(log: Path) -> str:
-    """The last line that a log has, for a message."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4000))
-        lines = file.read().decode(errors="replace").split("\n")
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it said nothing")
