@@ -1,6 +1,7 @@
 """Evaluations of an endpoint over real HTTP: the figures, what is asked, what is kept, what it costs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from tests.proof.held_out import VARIED, answers, received, write_questions, wri
 from weak2wise import ConfigError, EvaluateSettings, RunStopped, aevaluate
 from weak2wise.config import Dataset, EngineOptions, Models, Params, Prices
 from weak2wise.proof.evaluated import Evaluated, clusters_of
+from weak2wise.run.repair import repair
 from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.statistics import proportion
 
@@ -50,8 +52,7 @@ async def test_an_evaluation_that_has_ended_is_read_and_nothing_is_asked(tmp_pat
         config = config_at(server.base_url)
         first = await aevaluate("weak", held_out, config, work_dir=tmp_path, settings=SETTINGS)
     again = await aevaluate("weak", held_out, config, work_dir=tmp_path, settings=SETTINGS)
-    assert structs.replace(again, seconds=first.seconds, tokens_per_second=first.tokens_per_second) == first
-    assert (again.seconds, again.tokens_per_second) == (0, 0)
+    assert again == first
 
 
 async def test_more_questions_later_are_asked_alone(tmp_path: Path) -> None:
@@ -191,3 +192,47 @@ def test_the_same_from_a_program_without_an_event_loop(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder with a model"):
         weak2wise.evaluate("nothing", held_out, config, work_dir=tmp_path / "work")
     assert not (tmp_path / "work").exists(), "what cannot begin leaves nothing"
+
+
+async def test_a_damaged_line_is_refused_and_repair_makes_it_whole_for_nothing(tmp_path: Path) -> None:
+    """A verdict is made again of the answers in the journal; of those, at most the damaged one is asked for again."""
+    held_out = write_questions(tmp_path / "held.jsonl", 10)
+    async with serve() as server:
+        config = config_at(server.base_url)
+        first = await aevaluate("weak", held_out, config, work_dir=tmp_path, settings=SETTINGS)
+        for ledger, again in (("evaluate", 0), ("journal", 0)):
+            (shard,) = Path(first.folder).glob(f"ledger/{ledger}/*.jsonl")
+            content = bytearray(shard.read_bytes())
+            content[len(content) // 2] ^= 1
+            shard.write_bytes(content)
+            for index in Path(first.folder).glob("ledger/*.index"):
+                shutil.rmtree(index)
+            with pytest.raises(ConfigError, match=f"ledger/{ledger}/.* is damaged"):
+                await aevaluate("weak", held_out, config, work_dir=tmp_path, settings=SETTINGS)
+            repaired = repair(Path(first.folder))
+            assert repaired is not None
+            assert (repaired.damaged.total(), repaired.again.total()) == (1, again)
+            whole = await aevaluate("weak", held_out, config, work_dir=tmp_path, settings=SETTINGS)
+            assert structs.replace(whole, seconds=0, tokens_per_second=0) == structs.replace(
+                first, seconds=0, tokens_per_second=0
+            )
+        assert received(server) == 30
+
+
+async def test_a_folder_of_an_evaluation_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    held_out = write_questions(tmp_path / "held.jsonl", 3)
+    async with serve() as server:
+        found = await aevaluate("weak", held_out, config_at(server.base_url), work_dir=tmp_path)
+    with pytest.raises(ConfigError, match="holds no run"):
+        weak2wise.open_run(found.folder)
+
+
+async def test_an_evaluation_keeps_the_rules_it_was_begun_with(tmp_path: Path) -> None:
+    held_out = write_questions(tmp_path / "held.jsonl", 3)
+    async with serve() as server:
+        config = config_at(server.base_url)
+        found = await aevaluate("weak", held_out, config, work_dir=tmp_path)
+        begun = Path(found.folder) / "evaluation.json"
+        begun.write_text(begun.read_text().replace('"rules": 2', '"rules": 3'))
+        with pytest.raises(ConfigError, match="begun with rules 3"):
+            await aevaluate("weak", held_out, config, work_dir=tmp_path)

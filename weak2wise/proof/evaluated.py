@@ -139,7 +139,7 @@ class Evaluated(Struct, frozen=True, kw_only=True):
         left_out: rows of held-out questions that are in the training input too, and were not asked.
         similar: rows that were asked, and share 13 words in a row with a question of the training input.
         failed: questions that could not be asked; they are in no figure. Unreadable rows are among them.
-        seconds: of asking, in the start that ended it; 0 if all had been asked before.
+        seconds: of asking, in the start that ended it.
         tokens_per_second: generated in that time.
         questions: each one's verdicts, by row.
     """

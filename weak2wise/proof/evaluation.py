@@ -7,30 +7,27 @@ the answers of this one, and one that has ended is read, not made again.
 """
 
 import asyncio
-import re
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
 from weak2wise.config import Config
 from weak2wise.digests import digest
 from weak2wise.errors import RunStopped
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.manifest import digest_input, settle
-from weak2wise.ledger.outcomes import Ledger, columns_of
+from weak2wise.ledger.manifest import digest_input
+from weak2wise.ledger.outcomes import Ledger
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.journal import Journal
 from weak2wise.pipeline import Stage
-from weak2wise.proof.evaluated import Answered, Evaluated, EvaluateSettings, QuestionResult, mean_length, share
+from weak2wise.proof.evaluated import Answered, Evaluated, EvaluateSettings, mean_length, share
+from weak2wise.proof.evaluation_files import EvaluationFiles, Speed
 from weak2wise.proof.held_out import HeldOut
 from weak2wise.proof.sampling import Samples
 from weak2wise.proof.subject import Subject
@@ -44,17 +41,14 @@ from weak2wise.run.models import wrap_models
 from weak2wise.run.opened import Opened
 from weak2wise.run.side_costs import EVALUATIONS, shared_cap
 from weak2wise.run.stages import Counters
-from weak2wise.run.store import RunStore
+from weak2wise.run.store import EVALUATION, RunStore
 from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.watch.board import Observer
 from workers.judge import Judge
 from workers.prompts import Prompts
-from workers.rules import RULES
 from workers.scorers import StepMask
 
-STEP = "evaluate"
-"""The name of the one step, and of its ledger."""
 LEAST_ASKED, UNLIMITED_ROOM = 32, 256
 """The fewest questions at once; calls at once that an endpoint without a limit is given."""
 
@@ -119,26 +113,27 @@ class Evaluation:
                 trained_on=self._trained_on,
             )
             shape = await asyncio.to_thread(self._shape, held_out)
-            folder = self._work_dir / EVALUATIONS / f"{_file_name(self._subject.name)}-{digest(shape)[:12]}"
+            files = EvaluationFiles.of(self._work_dir / EVALUATIONS, self._subject.name, shape)
+            folder = files.folder
             async with (
                 HeldFiles.on(folder, None) as held,
                 logged(folder / "run.log", self.redact, echo=self._echo, peers=self._host.logs),
             ):
                 self.logged = True
-                manifest, _ = await held.write_in_thread(settle, folder, shape, held_out.file, "auto", rules=RULES)
+                rules = await held.write_in_thread(files.settled_rules, shape)
                 store = self._store(folder)
                 async with AsyncExitStack() as stack:
                     stack.push_async_callback(store.close)
                     await held.write_in_thread(store.open)
                     for file, size in store.torn.items():
                         log.warning("ledger.cut", file=file, bytes=size, effect="an unfinished last line; asked again")
-                    seconds, tokens = 0.0, 0
+                    speed = None
                     if any(store.account.next_step(row.number) for row in held_out.rows):
-                        work = await self._open(stack, store, held_out, manifest.rules)
+                        work = await self._open(stack, store, held_out, rules)
                         if opened:
                             opened.set_result(work.observer)
-                        seconds, tokens = await self._ask(work, held, held_out)
-                    return await held.write_in_thread(self._conclude, folder, store, held_out, seconds, tokens)
+                        speed = await self._ask(work, held, held_out)
+                    return await held.write_in_thread(self._conclude, files, store, held_out, speed)
 
     def _shape(self, held_out: HeldOut) -> dict[str, Any]:
         """Everything that affects verdicts, but not how many questions are asked. Blocks. Raises ``ConfigError``."""
@@ -161,7 +156,7 @@ class Evaluation:
             "fsync_seconds": config.engine.fsync_seconds,
         }
         account = Account(
-            Ledger("input", ledgers, object, **options), {STEP: Ledger(STEP, ledgers, Answered, **options)}
+            Ledger("input", ledgers, object, **options), {EVALUATION: Ledger(EVALUATION, ledgers, Answered, **options)}
         )
         batched = any(config.endpoints[name].batched for name in config.roles().values())
         return RunStore(
@@ -170,7 +165,7 @@ class Evaluation:
             Journal(ledgers, **options),
             BatchRecord(ledgers, **options),
             batched,
-            last_step=lambda _role: STEP,
+            last_step=lambda _role: EVALUATION,
         )
 
     async def _open(self, stack: AsyncExitStack, store: RunStore, held_out: HeldOut, rules: int) -> Opened:
@@ -196,9 +191,9 @@ class Evaluation:
         weak = opened[name][0]
         room = weak.load().limit if weak.embedded else self._subject.endpoint.limits.max_concurrent_requests
         stage = Stage(
-            STEP,
+            EVALUATION,
             Samples(models["weak"], judge, self._settings.template(), self._settings),
-            store.account.steps[STEP],
+            store.account.steps[EVALUATION],
             concurrency=max(LEAST_ASKED, -(-(room or UNLIMITED_ROOM) // self._settings.samples)),
             queue_size=config.engine.queue_size,
             max_error_rate=config.engine.max_error_rate,
@@ -227,8 +222,8 @@ class Evaluation:
         stack.push(end)
         return Opened(store, endpoints, host, [stage], rates, counters, batches, store.account, observer, only=None)
 
-    async def _ask(self, work: Opened, held: HeldFiles, held_out: HeldOut) -> tuple[float, int]:
-        """Ask the questions that are left; returns the seconds that took, and the tokens that were generated."""
+    async def _ask(self, work: Opened, held: HeldFiles, held_out: HeldOut) -> Speed:
+        """Ask the questions that are left, and say how fast that went."""
         spent = work.store.journal.spent
         asker = ("weak", self._subject.name)
         log.info(
@@ -238,53 +233,41 @@ class Evaluation:
         rounds = self._subject.config.engine.salvage_rounds
         await work.drive(held_out.questions, held.folder, self.drain, salvage_rounds=rounds)
         tokens = (spent[asker].completion_tokens if asker in spent else 0) - before
-        return time.monotonic() - began, tokens
+        return Speed.of(time.monotonic() - began, tokens)
 
-    def _conclude(self, folder: Path, store: RunStore, held_out: HeldOut, seconds: float, tokens: int) -> Evaluated:
-        """Write the files of an evaluation that has ended. Blocks.
+    def _conclude(self, files: EvaluationFiles, store: RunStore, held_out: HeldOut, speed: Speed | None) -> Evaluated:
+        """Sum up an evaluation that has ended, and write its files. Blocks.
 
         Raises:
             RunStopped: no question was answered.
         """
         wanted = {row.number for row in held_out.rows}
-        results: list[QuestionResult] = []
-        deciders: Counter[str] = Counter()
-
-        def lines() -> Iterator[bytes]:
-            for answered in store.account.steps[STEP].records():
-                if answered.row in wanted:
-                    results.append(QuestionResult.of(answered))
-                    deciders.update(sample.by for sample in answered.samples)
-                    yield msgspec.json.encode(answered) + b"\n"
-
-        failures = (msgspec.json.encode(columns_of(failed)) + b"\n" for failed in store.account.failures())
-        write_atomic(folder / "failed.jsonl", failures)
-        write_atomic(folder / "answers.jsonl", lines())
+        records = (one for one in store.account.steps[EVALUATION].records() if one.row in wanted)
+        results, deciders = files.write_answers(records, store.account.failures())
         if not results:
-            raise RunStopped(
-                f"{self._questions}: not one question could be asked", hint=f"{folder / 'failed.jsonl'} says why."
-            )
+            raise RunStopped(f"{self._questions}: not one question could be asked", hint=f"{files.failures} says why.")
+        speed = speed or files.earlier_speed()
         evaluated = Evaluated(
             name=self._subject.name,
             model=self._subject.endpoint.model,
-            folder=str(folder.resolve()),
+            folder=str(files.folder.resolve()),
             settings=self._settings,
             strict=share(results, "strict"),
             flexible=share(results, "flexible"),
             unfinished=share(results, "cut_off"),
             unsure=share(results, "unsure"),
             tokens=mean_length(results),
-            deciders=dict(deciders),
+            deciders=deciders,
             training_input=str(held_out.training.resolve()) if held_out.training else None,
             left_out=held_out.shared.same,
             similar=held_out.shared.similar,
             failed=len(held_out.rows) - len(results) + len(held_out.unreadable),
-            seconds=round(seconds, 1),
-            tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
+            seconds=speed.seconds,
+            tokens_per_second=speed.tokens_per_second,
             questions=results,
         )
-        pretty = msgspec.json.format(msgspec.json.encode(evaluated), indent=1)
-        write_atomic(folder / "evaluated.json", [pretty, b"\n"])
+        files.write(evaluated)
+        log.info("evaluation.finished", strict=evaluated.strict.value, flexible=evaluated.flexible.value)
         return evaluated
 
 
@@ -306,8 +289,3 @@ async def evaluate(
     """
     evaluation = Evaluation(model, questions, settings or EvaluateSettings(), work_dir=work_dir, config=config)
     return await drained_when_cancelled(evaluation.run(), evaluation.drain, GRACE_SECONDS)
-
-
-def _file_name(name: str) -> str:
-    """A name as a part of a folder's name."""
-    return re.sub(r"[^\w.-]+", "_", name)[-80:]

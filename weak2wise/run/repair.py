@@ -8,6 +8,7 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +24,7 @@ from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.journal import Answer, Journal
 from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.receipts import Spent
+from weak2wise.run.store import EVALUATION
 from workers.method import METHOD, last_asking
 
 _WHOSE = re.compile(rb'"row":(\d{1,15}),"key":"[^"\\]{0,99}","role":"([^"\\]{1,200})","endpoint":"([^"\\]{1,200})"')
@@ -97,8 +99,11 @@ def repair(work_dir: Path) -> Repaired | None:
         DiskError: the files cannot be read.
     """
     folder = work_dir / "ledger"
-    ledgers = [Ledger(INPUT, folder, object, **READ_ONLY)]
-    ledgers += [Ledger(step.name, folder, step.makes, **READ_ONLY) for step in METHOD]
+    of_evaluation = (folder / EVALUATION).is_dir()
+    makes: dict[str, Any] = {EVALUATION: dict} if of_evaluation else {step.name: step.makes for step in METHOD}
+    ledgers: list[Ledger[Any]] = [
+        Ledger(name, folder, made, **READ_ONLY) for name, made in {INPUT: object, **makes}.items()
+    ]
     journal, averages = Journal(folder, **READ_ONLY), _Averages()
     instead: dict[Path, dict[int, bytes]] = {}
     all_lost: list[Lost] = []
@@ -128,7 +133,12 @@ def repair(work_dir: Path) -> Repaired | None:
     for ledger in ledgers:
         ledger.look()
     account = Account(ledgers[0], {ledger.name: ledger for ledger in ledgers[1:]})
-    again = [lost for lost in all_lost if lost.row is None or account.is_pending(lost.row, last_asking(lost.role).name)]
+
+    def may_be_needed(lost: Lost) -> bool:
+        last = EVALUATION if of_evaluation or lost.row is None else last_asking(lost.role).name
+        return lost.row is None or account.is_pending(lost.row, last)
+
+    again = list(filter(may_be_needed, all_lost))
     damaged = Counter({str(path.relative_to(work_dir)): len(lines) for path, lines in instead.items()})
     count: Counter[str] = Counter()
     for lost in again:

@@ -16,6 +16,9 @@ from weak2wise.llm.batch.requests_file import askers_in, file_of
 from weak2wise.llm.journal import Journal
 from workers.method import METHOD, last_asking
 
+EVALUATION = "evaluate"
+"""The one step of an evaluation, which has a store like a run's (``weak2wise.proof.evaluation``)."""
+
 
 @dataclass(frozen=True)
 class RunStore:
