@@ -20,7 +20,7 @@ from weak2wise.proof.evaluated import Evaluated, EvaluateSettings, QuestionResul
 from weak2wise.proof.messages import Planned
 from weak2wise.proof.prove import Prover
 from weak2wise.proof.result import Proof
-from weak2wise.proof.training import Trained
+from weak2wise.proof.trained import Trained
 
 QUESTIONS = 40
 

@@ -12,7 +12,6 @@ from weak2wise.dataset import InputRow, at_hand, check_rows, is_hub, naming_sett
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.paths import check_paths
-from weak2wise.proof.arms import check_arm
 from weak2wise.proof.base_model import weights_of
 from weak2wise.proof.claim import EFFECT_SPREAD, FEWEST_QUESTIONS, POWER
 from weak2wise.proof.evidence import trained_model
@@ -105,7 +104,6 @@ def _training(config: Config, work: WorkDir | None, training: Path | None) -> It
     kind = f"LoRA of rank {settings.lora_rank}" if settings.lora_rank else "all weights"
     if work is not None and work.totals()[0].emitted:
         for arm in config.prove.arms:
-            check_arm(work, arm)
             planned = plan(work, arm, 0, settings, model=trained_model(config, work))
             yield (
                 f"training, {arm}: {kind}, {planned.rows:,} rows ({len(planned.too_long):,} too long), "

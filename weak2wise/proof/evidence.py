@@ -8,7 +8,7 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import ArmRow
 from weak2wise.proof.evaluated import Evaluated, clusters_of
 from weak2wise.proof.result import ArmData, Asked, Training
-from weak2wise.proof.training import Trained
+from weak2wise.proof.trained import Trained
 
 
 class Answers(NamedTuple):

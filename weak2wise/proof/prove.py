@@ -20,7 +20,7 @@ from weak2wise.ledger.files import locked, write_atomic
 from weak2wise.ledger.manifest import digest_input
 from weak2wise.outputs.report.facts import gather
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.proof.arms import arm_overlap, arm_rows, check_arm
+from weak2wise.proof.arms import arm_overlap, arm_rows
 from weak2wise.proof.claim import UNTRAINED, Claim, HeldOutSet, read, settle
 from weak2wise.proof.evaluated import PROMPT, Evaluated, EvaluateSettings
 from weak2wise.proof.evidence import Answers, data, left_out, paired, trained_model, training
@@ -36,7 +36,8 @@ from weak2wise.proof.result import (
     warnings_of,
 )
 from weak2wise.proof.subject import Subject
-from weak2wise.proof.training import Trained, plan, train
+from weak2wise.proof.trained import Trained
+from weak2wise.proof.training import plan, train
 from weak2wise.proof.words import markdown
 
 FOLDER = "proof"
@@ -118,7 +119,7 @@ class Prover:
         if not settings.held_out:
             raise ConfigError("prove.held_out: missing; name a file of held-out questions there, or by --questions")
         for arm in settings.arms:
-            check_arm(work, arm)
+            arm_rows(work, arm, 0)  # raises if it cannot be had
 
     def run(self) -> Proof:
         """Do what has not been done, and write ``proof.json``, ``proof.md`` and ``proof.html``. Blocks.

