@@ -121,7 +121,9 @@ def test_a_planted_effect_is_found_and_everything_is_written(finished: FinishedR
     assert proof.verdict().startswith("Training helped.")
     kept = msgspec.json.decode((work / "proof" / "proof.json").read_bytes(), type=Proof)
     assert kept.verdict() == proof.verdict()
-    assert proof.verdict() in (work / "proof" / "proof.md").read_text()
+    said = (work / "proof" / "proof.md").read_text()
+    assert said.startswith("# Does the data help? ")
+    assert proof.verdict() in said
     assert "Training helped." in (work / "proof" / "proof.html").read_text()
     assert [outcome.name for outcome in proof.outcomes] == [
         "untrained",
@@ -132,7 +134,22 @@ def test_a_planted_effect_is_found_and_everything_is_written(finished: FinishedR
     assert proof.data[0].rows == proof.claim.rows > 0
     assert sum(proof.data[0].mix.values()) == proof.data[0].rows
     assert proof.ones is not None
-    assert str(work.parent) not in (work / "proof" / "proof.md").read_text()
+
+
+def test_no_path_of_this_machine_is_in_what_is_published(
+    finished: FinishedRun, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(work.parent)
+    parts = Parts()
+    prover = Prover(
+        config_of(finished, work), WorkDir(work), notify=lambda _: None, plans=parts.plan, trains=parts.train,
+        command=f"weak2wise prove {work} --set model_endpoints.weak.model_name={Path.home()}/models/weak",
+        evaluates=parts.ask,
+    )  # fmt: skip
+    command = prover.run().repeat["command"]
+    assert command == "weak2wise prove work --set model_endpoints.weak.model_name=~/models/weak"
+    for name in ("proof.md", "proof.json", "proof.html"):
+        assert str(work.parent) not in (work / "proof" / name).read_text(), name
 
 
 def test_without_an_effect_the_page_says_so(finished: FinishedRun, work: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import msgspec
 
@@ -21,7 +22,7 @@ def repeat(config: Config, work: WorkDir, claim: Claim, trained: Sequence[Traine
     """What it is and its value, in the order of a table. Paths of this machine are not in it."""
     models = {role: public_name(model) for role, model in work.models.items()}
     return {
-        "command": command,
+        "command": _from_here(command),
         "weak LLM": public_name(config.endpoints[config.models.mweak].model),
         "models of the run": "; ".join(f"{role}: {model}" for role, model in models.items()),
         "settings of the run": f"digest {digest(work.manifest.shape)}",
@@ -35,6 +36,11 @@ def repeat(config: Config, work: WorkDir, claim: Claim, trained: Sequence[Traine
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def _from_here(command: str) -> str:
+    """The command with paths as seen from the current folder or the home, which are no others' business."""
+    return command.replace(f"{Path.cwd()}/", "").replace(f"{Path.home()}/", "~/")
 
 
 def _versions() -> list[str]:

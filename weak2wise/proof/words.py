@@ -50,6 +50,8 @@ def _claimed(claim: Claim) -> str:
 def markdown(proof: Proof) -> str:
     """The same in Markdown, without the charts: for a page of documentation."""
     parts = [
+        f"# Does the data help? {proof.work_dir}",
+        "",
         proof.verdict(),
         "",
         _claimed(proof.claim),
