@@ -28,6 +28,8 @@ THINGS = (
     *("apples", "marbles", "stickers", "pencils", "shells", "buttons"),
     *("stamps", "cards", "beads", "cookies", "balloons", "candles"),
 )
+ENDING = ' End with "The answer is:" and the number.'
+"""Of every question: an answer in one format can be judged without asking a model, whoever gives it."""
 LEVELS = (1, 2, 3)
 PARTS = ("train", "held-out")
 
@@ -287,7 +289,7 @@ def generated(counts: dict[str, int], *, level: int, seed: int) -> dict[str, lis
     """The rows of each part. Raises ``ValueError`` as ``problems``."""
     return {
         part: [
-            {"id": f"{part}-{number:04}", "question": problem.question, "answer": str(problem.answer)}
+            {"id": f"{part}-{number:04}", "question": problem.question + ENDING, "answer": str(problem.answer)}
             for number, problem in enumerate(problems(part, count, level=level, seed=seed), 1)
         ]
         for part, count in counts.items()

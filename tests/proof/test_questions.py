@@ -51,6 +51,7 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path: Pa
     row = json.loads(read["a"][0].splitlines()[0])
     assert set(row) == {"id", "question", "answer"}
     assert int(row["answer"]) > 0
+    assert all(json.loads(line)["question"].endswith(questions.ENDING) for line in read["a"][1].splitlines())
 
 
 @pytest.mark.parametrize("level", questions.LEVELS)
