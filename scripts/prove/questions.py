@@ -2,8 +2,8 @@
 
     python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0] [--file F]
 
-    python scripts/prove/questions.py --out FOLDER [--train 400] [--held-out 300] [--level 2] [--seed 0] [--file F]
-no problem is made: the questions of that file are divided, one third held out, each only once.
+writes ``FOLDER/train.jsonl`` and ``FOLDER/held-out.jsonl``, one ``{"id", "question", "answer"}`` a line. With
+``--file`` no problem is made: the questions of that file are divided, one third held out, each only once.
 
 No question is in both files, whatever the seeds: a problem is its story and its numbers, and a digest of these alone
 says which of the two it may be in. Names and things are not part of it, so the same sum about somebody else does not
