@@ -15,7 +15,7 @@ case "${1:-}" in
 esac
 cd -- "$ROOT"
 
-extras=dev,cpu
+extras=dev,cpu,train
 if [[ -n $quick ]]; then extras=dev; fi
 bash scripts/setup.sh --extras "$extras"
 

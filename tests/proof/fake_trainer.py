@@ -88,6 +88,8 @@ def _happen(what: str, checkpoint: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "long":
+            time.sleep(60)
         case "refused":
             raise ConfigError("the training has diverged. Lower train.learning_rate")
         case "no room":

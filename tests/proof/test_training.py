@@ -1,9 +1,11 @@
 """A training is made once, whole or not at all, and goes on after whatever ended it."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -180,18 +182,47 @@ def until_step(process: "subprocess.Popen[str]", step: int) -> None:
 
 
 def test_no_trainer_outlives_a_parent_that_was_killed_and_the_next_one_goes_on(trainings: Trainings) -> None:
-    trainings.behave(6, seconds=0.3)
+    trainings.behave(6, step_4="long")  # so that it has nothing to say for a while
     with parent(trainings) as process:
         until_step(process, 3)
-        assert len(children(trainings.models)) == 1
+        (trainer,) = children(trainings.models)
         process.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while children(trainings.models) and time.monotonic() < deadline:
+    while trainer in children(trainings.models) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert children(trainings.models) == []
     trainings.train()
-    assert trainings.steps[0] in (3, 5)
-    assert trainings.steps[-1] == 6
+    assert trainings.steps == [3, 4, 5, 6]
+
+
+def test_a_trainer_waits_until_the_one_of_a_killed_parent_has_ended(trainings: Trainings) -> None:
+    """It may be deep in a step, and would write into the same folder."""
+    trainings.behave(4, step_3="killed")
+    with pytest.raises(RunStopped):
+        trainings.train()
+    (part,) = trainings.parts
+    ended = threading.Event()
+    with (part / "trainer.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def end() -> None:
+            ended.set()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        timer = threading.Timer(3.0, end)
+        timer.start()
+        seen: list[bool] = []
+        training.train(
+            trainings.work,
+            "winners",
+            1,
+            SETTINGS,
+            model=str(trainings.base),
+            out=trainings.models,
+            on_progress=lambda _: seen.append(ended.is_set()),
+        )
+        timer.join()
+    assert seen == [True, True, True]
 
 
 def test_two_trainings_of_one_model_do_not_run_at_once(trainings: Trainings) -> None:

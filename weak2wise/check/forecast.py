@@ -27,11 +27,11 @@ FIRST = METHOD[0].name
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
 """Answer tokens of one call, by role, before anything is measured."""
 RACED = 0.6
-"""Share of all mask levels that races ask for: the middle of the README's figures, 0.25 if nearly all attempts succeed
-and 0.95 if nearly none does."""
+"""Share of all mask levels that races ask for: the middle of what was measured (docs/benchmarks.md), 0.25 if nearly all
+attempts succeed and 0.95 if nearly none does."""
 JUDGED = 0.01
-"""Share of verdicts that the cascade leaves to the judge LLM. README's figures: less than this for answers like those
-of GSM8K and MATH, nearly all for prose."""
+"""Share of verdicts that the cascade leaves to the judge LLM. Measured (docs/benchmarks.md): less than this for answers
+like those of GSM8K and MATH, nearly all for prose."""
 _BYTES_PER_TOKEN = 14
 """The text of a token is stored in the journal, in about two ledgers and in one output file."""
 MEASURED_FROM = 20
@@ -230,14 +230,14 @@ def _expected(
         assumed.append(f"{params.scorer} makes no calls to score traces")
     elif params.scoring == "race" and params.keep == 1:
         rates.attempts *= RACED
-        assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")
+        assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (measured: 25 to 95 %)")
     if params.judge_mode == "cascade" and config.models.judge:
         verdicts = unaided + rates.attempts / params.majority
         if "weak" in per_question:
             rates.judged = per_question.get("judge", 0.0) / max(1.0, verdicts)
         else:
             rates.judged = JUDGED
-            figures = "README: less for answers like those of GSM8K and MATH; more for prose"
+            figures = "measured: less for answers like those of GSM8K and MATH; more for prose"
             assumed.append(f"the judge LLM is asked for {100 * JUDGED:.0f} % of verdicts ({figures})")
     return rates, assumed
 

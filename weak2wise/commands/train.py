@@ -1,8 +1,11 @@
 """``train``: train the weak LLM on an arm of a run."""
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts
 
@@ -59,21 +62,13 @@ def train(
         say(
             f"{others:,} winners were cut by a model; here the rule cuts, as in every arm (--arm emitted: as they are)."
         )
-    shown = _Shown()
+    where: dict[str, Any] = {"model": model, "out": out, "accelerate_config": accelerate_config}
     try:
-        if dry_run:
-            _show_plan(plan(work, arm, seed, settings, model=model, out=out, accelerate_config=accelerate_config))
-            return 0
-        trained = train_on(
-            work,
-            arm,
-            seed,
-            settings,
-            model=model,
-            out=out,
-            accelerate_config=accelerate_config,
-            on_progress=shown,
-        )
+        with _interruptible():
+            if dry_run:
+                _show_plan(plan(work, arm, seed, settings, **where))
+                return 0
+            trained = train_on(work, arm, seed, settings, **where, on_progress=_Shown())
     except KeyboardInterrupt:
         say(f"Interrupted. Go on from the last checkpoint with: {command_line()}")
         return INTERRUPTED
@@ -83,6 +78,20 @@ def train(
         return 3
     _show_result(trained)
     return 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM, and SIGHUP unless it was ignored from the start, are for this time what Ctrl-C is."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Shown:

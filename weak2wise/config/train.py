@@ -9,29 +9,33 @@ from weak2wise.errors import ConfigError
 
 
 class TrainSettings(Section, frozen=True, kw_only=True):
-    """The recipe is that of s1K: AdamW, cosine with 5 % warm-up, no row cut, loss on the response alone.
+    """How `weak2wise train` trains; no run depends on it.
 
-    ``learning_rate``: left out, 1e-5 for all weights and 1e-4 for LoRA. ``epochs``: how often each row is seen;
-    ``max_steps`` ends the training earlier or later than that. ``batch_size``: rows of one step, over all devices;
-    ``device_batch_size``: rows that one device computes at once, which decides memory and no result. ``lora_rank``:
-    train adapters of this rank, merged into the weights at the end; left out, all weights are trained. ``dtype``:
-    what is computed in; left out, ``bfloat16`` on a GPU and ``float32`` elsewhere. ``max_length``: rows of more tokens
-    are left out; never is one cut. Left out, it is the model's context. ``save_steps``: steps from one checkpoint to
-    the next; left out, a tenth of all. ``threads``: of a training on the CPU; left out, one for each core.
+    The recipe is that of s1K: AdamW, a cosine with 5 % warm-up, the loss of the response alone, and no row cut.
     """
 
     section = "train"
 
     learning_rate: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """Its highest value. Left out, it is 1e-5 for all weights and 1e-4 for LoRA."""
     epochs: Positive = 5.0
+    """How often each row is seen."""
     max_steps: Count | None = None
+    """Ends the training earlier or later than `epochs`."""
     batch_size: Count = 16
+    """Rows of one step, over all devices."""
     device_batch_size: Count = 2
+    """Rows that one device computes at once. Lower it if the memory is full; results change only by rounding."""
     lora_rank: Count | None = None
+    """Train adapters of this rank in all linear layers, merged at the end. Left out, all weights are trained."""
     dtype: Literal["float32", "bfloat16"] | None = None
+    """What is computed in; trained weights stay in float32. Left out, `bfloat16` on a GPU and `float32` elsewhere."""
     max_length: Annotated[int, Meta(ge=2, le=LARGEST)] | None = None
+    """Rows of more tokens are left out; never is one cut. Left out, it is the model's context."""
     save_steps: Count | None = None
+    """Steps from one checkpoint to the next. Left out, a tenth of all."""
     threads: Count | None = None
+    """Of a training on the CPU. Left out, one for each core; where others use the machine, 1 may be the fastest."""
 
     def __post_init__(self) -> None:
         """Check each key, and that a step can be divided. Raises ``ConfigError``."""

@@ -7,6 +7,7 @@ is asked: the one that the template has there, if the model stops at it, else th
 template may end a turn with a token at which that model does not stop).
 """
 
+from array import array
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ class Encoded(NamedTuple):
     """``tokens`` of an example; the first ``prompt`` of them are not learned."""
 
     row: int
-    tokens: list[int]
+    tokens: "array[int]"
     prompt: int
 
 
@@ -43,7 +44,7 @@ class Encoder:
         """One example as tokens."""
         shown = self._prompt(prompt)
         learned = self._tokens(response if self.chat else f"{_BETWEEN}{response}", special=False)
-        return Encoded(row, [*shown, *learned, self.end], len(shown))
+        return Encoded(row, array("i", [*shown, *learned, self.end]), len(shown))
 
     def _prompt(self, text: str) -> list[int]:
         if not self.chat:

@@ -17,7 +17,9 @@ from typing import Any
 
 import accelerate
 import msgspec
+import numpy as np
 import peft
+import pyarrow as pa
 import torch
 import transformers
 import trl
@@ -61,9 +63,10 @@ def fit(spec: Spec, say: Say) -> None:
         return
     if start is None:
         _check_disk(spec.folder, planned.disk_gib)
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if base.bfloat16 else "no"  # whatever a file of accelerate says
     trainer = SFTTrainer(
         model=base.load(),
-        args=_arguments(spec, planned.steps, str(checkpoints)),
+        args=_arguments(base, planned.steps, str(checkpoints)),
         train_dataset=_dataset(examples),
         processing_class=base.tokenizer,
         peft_config=base.adapters,
@@ -122,8 +125,8 @@ def _activations(base: TrainedModel, longest: int) -> float:
     return float(tokens * item * kept)
 
 
-def _arguments(spec: Spec, steps: int, folder: str) -> SFTConfig:
-    settings, world = spec.settings, PartialState().num_processes
+def _arguments(base: TrainedModel, steps: int, folder: str) -> SFTConfig:
+    spec, settings, world = base.spec, base.spec.settings, PartialState().num_processes
     at_once = settings.device_batch_size * world
     if settings.batch_size % at_once:
         raise ConfigError(
@@ -141,7 +144,7 @@ def _arguments(spec: Spec, steps: int, folder: str) -> SFTConfig:
         weight_decay=1e-4,
         adam_beta2=0.95,
         max_length=None,
-        bf16=(settings.dtype or ("bfloat16" if has_gpu() else "float32")) == "bfloat16",
+        bf16=base.bfloat16,
         use_cpu=not has_gpu(),
         gradient_checkpointing=_recomputes(),
         seed=spec.seed,
@@ -157,12 +160,12 @@ def _arguments(spec: Spec, steps: int, folder: str) -> SFTConfig:
 
 
 def _dataset(examples: list[Encoded]) -> Dataset:
-    return Dataset.from_dict(
-        {
-            "input_ids": [example.tokens for example in examples],
-            "labels": [[_NOT_LEARNED] * example.prompt + example.tokens[example.prompt :] for example in examples],
-        }
-    )
+    tokens = [np.asarray(example.tokens) for example in examples]
+    labels = [
+        np.concatenate([np.full(example.prompt, _NOT_LEARNED, ids.dtype), ids[example.prompt :]])
+        for example, ids in zip(examples, tokens, strict=True)
+    ]
+    return Dataset(pa.table({"input_ids": pa.array(tokens), "labels": pa.array(labels)}))
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]

@@ -74,9 +74,7 @@ class TrainedModel:
 
     def _read(self, folder: Path, dtype: Any) -> Any:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=self.spec.trust_remote_code)
-        model.generation_config = (
-            GenerationConfig()
-        )  # nothing is generated, and no odd one can keep it from being saved
+        model.generation_config = GenerationConfig()  # nothing is generated, and an odd one would refuse to be saved
         return model
 
     def parameters(self) -> tuple[int, int]:
