@@ -15,6 +15,7 @@ from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
 from tests.proof.held_out import VARIED, answers, received, write_questions
 from weak2wise.commands.evaluate import evaluate as command
+from weak2wise.ledger.files import locked
 from weak2wise.telemetry.terminal import wait_for_reader
 
 QUESTIONS, SAMPLES, IN_FLIGHT = 30, 4, 4
@@ -106,16 +107,17 @@ def test_interrupted_it_waits_for_what_is_in_flight_and_the_same_command_goes_on
     assert received(slow) - before == QUESTIONS * SAMPLES, "not one answer is paid for twice"
 
 
-def test_two_at_once_do_not_share_a_folder(tmp_path: Path, slow: LoopbackProcess) -> None:
-    prepared(tmp_path, slow.base_url)
-    before = received(slow)
-    first = evaluate(tmp_path)
-    while received(slow) == before:
-        time.sleep(0.05)
-    code, _, said = ended(evaluate(tmp_path))
+def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        prepared(tmp_path, server.base_url)
+        assert ended(evaluate(tmp_path, "--limit", "2"))[0] == 0
+        (folder,) = (tmp_path / "work").glob("proof/evaluations/*")
+        before = received(server)
+        with locked(folder):
+            code, _, said = ended(evaluate(tmp_path))
+        assert received(server) == before
     assert code == 2
     assert "in use by another engine" in said
-    assert ended(first)[0] == 0
 
 
 def test_a_question_that_fails_makes_exit_code_1_and_is_named(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from tests.proof.held_out import write_rows
 from weak2wise.config import Columns, Dataset
 from weak2wise.dataset import InputRow
+from weak2wise.errors import ConfigError
 from weak2wise.proof.held_out import HeldOut, shared_with
 
 COLUMNS = Columns()
@@ -62,3 +64,13 @@ def test_a_training_input_that_is_not_at_hand_is_not_compared(tmp_path: Path) ->
     for dataset in (None, Dataset(), Dataset(input_path=str(tmp_path / "gone.jsonl")), Dataset(input_path="hf:a/b")):
         found = HeldOut.read(held, COLUMNS, None, folder=tmp_path, trained_on=dataset)
         assert (found.training, len(found.rows)) == (None, 1)
+
+
+def test_a_file_without_one_question_is_refused_with_what_is_wrong(tmp_path: Path) -> None:
+    held = tmp_path / "held.jsonl"
+    held.write_text('{"question": "How many?", "answer": ""}\n{"question": 5, "answer": "2"}\n')
+    with pytest.raises(ConfigError, match="no question that can be asked; line 1: field 'answer' is empty"):
+        HeldOut.read(held, COLUMNS, None, folder=tmp_path, trained_on=None)
+    held.write_text("")
+    with pytest.raises(ConfigError, match="holds no questions"):
+        HeldOut.read(held, COLUMNS, None, folder=tmp_path, trained_on=None)

@@ -51,7 +51,7 @@ class HeldOut:
             trained_on: the input of the run whose training data is in question.
 
         Raises:
-            ConfigError: the questions cannot be read, or all are in the training input.
+            ConfigError: the questions cannot be read, there is none, or all are in the training input.
         """
         if not is_hub(source) and not source.is_file():
             what = "is not a file" if source.exists() else "no such file"
@@ -61,15 +61,18 @@ class HeldOut:
             check_rows(file, columns)
             read = list(islice(read_all(file, columns), limit))
         rows = [row for row in read if isinstance(row, InputRow)]
+        unreadable = [row for row in read if isinstance(row, Failed)]
+        if not rows:
+            raise ConfigError(f"{source}: holds no question that can be asked; {unreadable[0].message}")
         training = _at_hand(trained_on)
         shared = shared_with(training, columns, rows) if training else Shared([], [])
         left_out = set(shared.same)
-        if rows and len(left_out) == len(rows):
+        if len(left_out) == len(rows):
             raise ConfigError(
                 f"{source}: all {len(rows):,} questions are in the training input {training} too, so none is held out"
             )
         asked = [row for row in rows if row.number not in left_out]
-        return cls(file, asked, [row for row in read if isinstance(row, Failed)], shared, training)
+        return cls(file, asked, unreadable, shared, training)
 
     async def questions(self, over: bytes = b"") -> AsyncIterator[Asked | Failed]:
         """What is to be asked, or cannot be, without the rows that have a 1 in ``over``; it may be too short."""

@@ -99,7 +99,6 @@ def _alone(name: str, endpoints: dict[str, EndpointSettings], config: Config | N
     models = Models(mweak=name, mstrong=(name,), judge=judge)  # a config needs a strong LLM; none is asked here
     params = config.params if config else Params()
     judging = Params(
-        seed=params.seed,
         judge_mode=params.judge_mode,
         judge_temperature=params.judge_temperature,
         scoring="exhaustive",  # nothing is raced, so a model that answers in batches is fine
