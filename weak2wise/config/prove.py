@@ -10,18 +10,18 @@ from weak2wise.errors import ConfigError
 
 
 class HeldOut(Section, frozen=True, kw_only=True):
-    """Questions that no model learns from, and how many answers each gets.
-
-    ``questions``: a file in any format of the input, or ``hf:…``, with the input's columns. ``name``: for tables; left
-    out, the file's. ``limit``: only the first questions.
-    """
+    """Questions that no model learns from, with the columns of the run's input."""
 
     section = "prove.held_out"
 
     questions: Name
+    """A file in any format of the input, or ``hf:owner/name:config:split``."""
     samples: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    """Answers to each question."""
     name: Name | None = None
+    """For tables. Left out, the file's."""
     limit: Count | None = None
+    """Only the first questions."""
 
     @property
     def called(self) -> str:
@@ -30,21 +30,23 @@ class HeldOut(Section, frozen=True, kw_only=True):
 
 
 class ProveSettings(Section, frozen=True, kw_only=True):
-    """What is compared with the untrained model, and on what.
-
-    ``held_out``: the sets of questions; the claim is about the first. ``arms``: what the models are trained on; the
-    claim is about the first. ``seeds``: trainings of each arm. ``temperature``, ``max_new_tokens``, ``prompt``: how all
-    models are asked alike; left out, as ``weak2wise evaluate`` does by default.
-    """
+    """What ``weak2wise prove`` compares with the untrained model, and on what; no run depends on it."""
 
     section = "prove"
 
     held_out: tuple[HeldOut, ...] = ()
+    """Sets of held-out questions, each with ``questions`` (a file) and, if wanted, ``samples`` (answers to each, 4),
+    ``name`` and ``limit``. The claim is about the first set."""
     arms: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("winners",)
+    """What models are trained on. The claim is about the first."""
     seeds: Annotated[int, Meta(ge=1, le=1000)] = 2
+    """Trainings of each arm."""
     temperature: Temperature = 0.6
+    """Of all answers to held-out questions."""
     max_new_tokens: Count | None = None
+    """Of one answer. Left out, those of the weak LLM's endpoint."""
     prompt: Name | None = None
+    """What all models are asked, with ``{question}`` in it. Left out, that of ``weak2wise evaluate``."""
 
     def __post_init__(self) -> None:
         """Check each key, then that names are told apart. Raises ``ConfigError``."""
