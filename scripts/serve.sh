@@ -4,9 +4,9 @@
 
 # shellcheck disable=SC2034 # used by the scripts that source this
 serve_strong() { # LOG: starts the server; sets $server and $port
-    # bfloat16 halves the memory, but without AVX-512 it is several times slower than float32.
+    # bfloat16 halves the memory, but a processor that cannot compute with it is several times slower than with float32.
     local dtype=float32
-    if grep -qm1 avx512f /proc/cpuinfo 2>/dev/null; then dtype=bfloat16; fi
+    if grep -qm1 -e avx512_bf16 -e amx_bf16 /proc/cpuinfo 2>/dev/null; then dtype=bfloat16; fi
     port="$("$PY" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
     say "The strong LLM's server on 127.0.0.1:$port; its log: $1"
     setsid taskset -c 0 "$PY" -m vllm.entrypoints.openai.api_server \

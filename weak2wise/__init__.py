@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
         aevaluate as aevaluate,
         asynthesize as asynthesize,
         evaluate as evaluate,
+        fork as fork,
         open_run as open_run,
         synthesize as synthesize,
     )
@@ -81,7 +82,7 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
 __version__ = "0.1.0"
 
 _HOMES = {
-    "weak2wise.api": ("Run", "aevaluate", "asynthesize", "evaluate", "open_run", "synthesize"),
+    "weak2wise.api": ("Run", "aevaluate", "asynthesize", "evaluate", "fork", "open_run", "synthesize"),
     "weak2wise.config": (
         "AnswerPolicy",
         "Columns",

@@ -11,6 +11,7 @@ import pytest
 from tests.engine_runs import ROOT
 from tests.finished_run import FinishedRun, command
 from tests.proof.trainings import Trainings, children, trainings
+from weak2wise.config import TrainSettings
 from weak2wise.proof import training
 
 __all__ = ["trainings"]
@@ -126,7 +127,7 @@ def test_settings_are_read_from_the_config_of_the_run(
     )
     given = ("train", "--config", config, "--model", trainings.base, "--out", trainings.models)
     assert command(*given, "--set", "train.lora_rank=4") == 0
-    settings = trainings.train(settings=training.TrainSettings(learning_rate=3e-5, lora_rank=4))
+    settings = trainings.train(settings=TrainSettings(learning_rate=3e-5, lora_rank=4))
     assert settings.reused
     config.write_text("train: {lora_rank: 0}")
     assert command(*given, os.fspath(trainings.work.folder)) == 2

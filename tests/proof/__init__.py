@@ -1,1 +1,1 @@
-"""Training, evaluating and proving."""
+"""Tests of the loop that trains, evaluates and says what that proves."""

@@ -1,6 +1,7 @@
 """The model is trained on what the embedded engine would show it, then on the response as it is, to its end."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class Tokenizer:
         assert not tokenize
         return str(self.chat_template(turns, add_generation_prompt))
 
-    def text(self, tokens: list[int]) -> str:
+    def text(self, tokens: Sequence[int]) -> str:
         return "".join(self.known[token] for token in tokens)
 
 

@@ -39,11 +39,23 @@ class Trainings:
         (self.base / "behaviour.json").write_text(json.dumps(behaviour))
 
     def train(
-        self, arm: str = "winners", seed: int = 1, settings: TrainSettings = SETTINGS, **more: frozenset[int]
+        self,
+        arm: str = "winners",
+        seed: int = 1,
+        settings: TrainSettings = SETTINGS,
+        without: frozenset[int] = frozenset(),
     ) -> Trained:
+        """Train, and remember what was said."""
         self.said.clear()
         return training.train(
-            self.work, arm, seed, settings, model=str(self.base), out=self.models, on_progress=self.said.append, **more
+            self.work,
+            arm,
+            seed,
+            settings,
+            model=str(self.base),
+            out=self.models,
+            without=without,
+            on_progress=self.said.append,
         )
 
     @property

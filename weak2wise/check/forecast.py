@@ -4,6 +4,7 @@ A row needs only the steps that are not done yet. Calls a question and tokens a 
 of the work_dir are done. Otherwise they are assumed (``ASSUMED``, ``RACED``, ``JUDGED``), and the forecast says so.
 """
 
+import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN
 from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.duplicates import read_duplicates
 from workers.decontaminate import Overlap
 from workers.method import METHOD, last_asking
 from workers.scorers import describer
@@ -46,6 +48,8 @@ class Source(Struct):
     first_bad: str = ""
     contaminated: int = 0
     """Valid questions that are in evaluation sets; they will be dropped without a call."""
+    duplicates: int = 0
+    """Others that nearly repeat an earlier question; they will be dropped without a call, too."""
     pending: Counter[str] = field(default_factory=Counter)
     """The other valid questions that need more work, counted by the next step."""
     characters: int = 0
@@ -108,7 +112,9 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         ConfigError: the input cannot be read.
     """
     source, dataset = Source(), config.dataset
-    async for row in read_rows(at_hand(input_of(config), Path(dataset.work_dir)), dataset.columns):
+    file = at_hand(input_of(config), Path(dataset.work_dir))
+    duplicates = await asyncio.to_thread(read_duplicates, config, file)
+    async for row in read_rows(file, dataset.columns):
         if not isinstance(row, InputRow):
             source.bad += 1
             source.first_bad = source.first_bad or row.message
@@ -116,6 +122,8 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         source.good += 1
         if overlap and overlap.find(row.question):
             source.contaminated += 1
+        elif duplicates and duplicates.get(row.number):
+            source.duplicates += 1
         elif step := work.account.next_step(row.number) if work else FIRST:
             source.pending[step] += 1
             source.characters += len(row.question)

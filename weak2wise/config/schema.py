@@ -160,6 +160,8 @@ class Dataset(Section, frozen=True, kw_only=True):
     """The input's field names."""
     decontaminate: tuple[Name, ...] = ()
     """Evaluation sets. Their questions are dropped from the input."""
+    dedup: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """Questions that nearly repeat an earlier one are dropped, those with at least this similarity. Left out: none."""
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""

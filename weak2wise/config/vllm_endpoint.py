@@ -70,6 +70,8 @@ class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """``false`` sends the bare text, for base models that have no template."""
     end_repetition: bool = True
     """Stops an answer that only repeats itself, which would otherwise go on to the token limit."""
+    batch_invariant: bool = False
+    """vLLM rounds the same whatever else is in a batch: slower, and only on newer GPUs."""
     dtype: str | None = None
     """The type of the weights: ``bfloat16``, ``float32``."""
     quantization: str | None = None
@@ -87,7 +89,7 @@ class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
     max_num_batched_tokens: Count | None = None
     """Tokens that each copy computes in one step."""
     data_parallel_size: Count | None = None
-    """Copies of the model that share the calls."""
+    """Copies of the model that share the calls; those of one question go to one copy."""
     tensor_parallel_size: Count | None = None
     """GPUs over which each layer of a copy is spread."""
     pipeline_parallel_size: Count | None = None

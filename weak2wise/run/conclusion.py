@@ -17,10 +17,10 @@ from weak2wise.telemetry.log import log
 from workers.scorers import StepMask
 
 
-async def conclude(plan: Plan, held: HeldFiles, work: Opened, began: float) -> Summary:
+async def conclude(plan: Plan, held: HeldFiles, work: Opened, began: float, shared_usd: float) -> Summary:
     """Write the output files, sum up the run, and log what is suspicious about it.
 
-    ``began``: ``time.monotonic()`` at the beginning of this start.
+    ``began``: ``time.monotonic()`` at the beginning of this start. ``shared_usd``: as in ``Summary``.
 
     Raises:
         ConfigError: somebody else has written the output file.
@@ -45,6 +45,7 @@ async def conclude(plan: Plan, held: HeldFiles, work: Opened, began: float) -> S
             RoleUse(role=role, endpoint=name, **structs.asdict(spent)) for (role, name), spent in journal.spent.items()
         ],
         output=str(plan.file_of(last)),
+        shared_usd=shared_usd,
         this_start=ThisStart(
             seconds=round(time.monotonic() - began, 1),
             torn=work.store.torn,

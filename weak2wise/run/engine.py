@@ -142,7 +142,7 @@ class Engine:
                 )
                 with naming_setting("dataset.input_path"):
                     await asyncio.to_thread(plan.input.check)
-                summary = await conclude(plan, held, work, began)
+                summary = await conclude(plan, held, work, began, prepared.manifest.shared_usd)
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
             await held.write_in_thread(write_atomic, self.summary_file, [pretty, b"\n"])
             totals = msgspec.to_builtins(summary.totals)

@@ -135,9 +135,9 @@ class Opened:
             await asyncio.to_thread(log_changes, prepared, plan.input, store.account, only)
             on = await stack.enter_async_context(host)
             folder = await asyncio.to_thread(plan.work_dir.resolve)
-            side_costs = await asyncio.to_thread(side_costs_usd, folder)
-            on.count_spent(folder, side_costs + store.journal.total_usd)
-            stack.callback(lambda: on.note_spent(folder, side_costs + store.journal.total_usd))
+            own_costs = await asyncio.to_thread(side_costs_usd, folder) - prepared.manifest.shared_usd
+            on.count_spent(folder, own_costs + store.journal.total_usd)
+            stack.callback(lambda: on.note_spent(folder, own_costs + store.journal.total_usd))
             names = dict.fromkeys(config.roles().values())
             opened = {
                 name: await on.open(name, plan.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)
@@ -158,6 +158,7 @@ class Opened:
                 rules=rules,
                 pool=on.pool,
                 overlap=prepared.overlap,
+                duplicates=prepared.duplicates,
                 drain=drain,
                 redact=redact,
             )
