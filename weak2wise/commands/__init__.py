@@ -61,6 +61,11 @@ app.command(
     help="Ask a model held-out questions and print how often it is right.",
 )
 app.command(
+    "weak2wise.commands.prove:prove",
+    name="prove",
+    help="Synthesise, train, evaluate, and say whether it helped.",
+)
+app.command(
     "weak2wise.commands.repair:repair",
     name="repair",
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",

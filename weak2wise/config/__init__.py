@@ -11,6 +11,7 @@ from weak2wise.config.endpoint_settings import (
 from weak2wise.config.load import check_environment, environment_problems, load_config, load_train, load_work_dir
 from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
+from weak2wise.config.prove import HeldOut, ProveSettings
 from weak2wise.config.schema import (
     AnswerPolicy,
     Columns,
@@ -36,6 +37,7 @@ __all__ = [
     "EndpointSettings",
     "EngineOptions",
     "GenerationKwargs",
+    "HeldOut",
     "Lanes",
     "LimitSettings",
     "Models",
@@ -45,6 +47,7 @@ __all__ = [
     "PluginEndpoint",
     "Prices",
     "PromptTexts",
+    "ProveSettings",
     "TrainSettings",
     "TransformersEndpoint",
     "VllmEndpoint",

@@ -10,6 +10,7 @@ from msgspec import Meta, field
 
 from weak2wise.config.endpoint_settings import EndpointSettings, LimitSettings
 from weak2wise.config.endpoints import decode_endpoint
+from weak2wise.config.prove import ProveSettings
 from weak2wise.config.section import (
     LARGEST,
     Count,
@@ -251,6 +252,7 @@ class Config(Section, frozen=True, kw_only=True):
     params: Params = Params()
     prompts: PromptTexts = PromptTexts()
     engine: EngineOptions = EngineOptions()
+    prove: ProveSettings = ProveSettings()
     train: TrainSettings = TrainSettings()
 
     def __post_init__(self) -> None:

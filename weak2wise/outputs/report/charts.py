@@ -4,7 +4,7 @@ Every chart is 360 units wide, so that it can be read on a phone, and it scales.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from weak2wise.outputs.report.text import line
@@ -23,6 +23,10 @@ class Series(NamedTuple):
 def _svg(title: str, numbers: str, height: float, body: str) -> str:
     label = f"{line(title)}. {line(numbers, 2000)}"
     return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
@@ -44,59 +48,84 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
 
 
 class Interval(NamedTuple):
-    """A number and its confidence interval, with a name."""
+    """An estimate and its confidence interval, with a name. ``shown``: how it is written; with three digits if ''."""
 
     name: str
     value: float
     low: float
     high: float
+    shown: str = ""
+
+    @property
+    def text(self) -> str:
+        """The estimate as it is written."""
+        return self.shown or f"{self.value:.3f}"
 
 
-def intervals(title: str, rows: Sequence[Interval], x_title: str, *, lines_at: Sequence[tuple[float, str]] = ()) -> str:
-    """A dot with its interval for each row. ``lines_at``: numbers to compare with, each with a name."""
+def intervals(
+    title: str,
+    rows: Sequence[Interval],
+    x_title: str,
+    *,
+    span: tuple[float, float] | None = None,
+    lines_at: Sequence[tuple[float, str]] = (),
+    number: Callable[[float], str] = "{:.3g}".format,
+) -> str:
+    """A dot with its interval for each row.
+
+    ``span``: the least that the axis shows. ``lines_at``: numbers to compare with, each with a name. ``number``: how
+    the axis writes a value.
+    """
     pitch, top = 38, 8
-    low_end = min([*(row.low for row in rows), *(number for number, _ in lines_at)])
-    high_end = max([*(row.high for row in rows), *(number for number, _ in lines_at)])
-    step = 10.0 ** math.floor(math.log10(max(high_end - low_end, 1e-6)))
+    ends = [*(span or ()), *(end for row in rows for end in (row.low, row.high)), *(value for value, _ in lines_at)]
+    low_end, high_end = min(ends), max(ends)
+    step: float = 10.0 ** math.floor(math.log10(max(high_end - low_end, 1e-6)))
     step *= next(part for part in (0.2, 0.5, 1.0, 2.0) if (high_end - low_end) / (part * step) <= 6)
-    first, last = math.floor(low_end / step), math.ceil(high_end / step)
+    first, last = math.floor(low_end / step + 1e-9), math.ceil(high_end / step - 1e-9)
     inner, bottom = WIDTH - 2 * _RIGHT, top + len(rows) * pitch + 4
 
-    def x(number: float) -> float:
-        return _RIGHT + (number / step - first) / max(1, last - first) * inner
+    def x(value: float) -> float:
+        return _RIGHT + (value / step - first) / max(1, last - first) * inner
 
     parts = [
         f'<line class="rule" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>'
-        f'<text class="quiet" x="{x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.3g}</text>'
-        for tick in (number * step for number in range(first, last + 1))
+        f'<text class="quiet" x="{x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{number(tick)}</text>'
+        for tick in (at * step for at in range(first, last + 1))
     ]
-    for number, (value, _) in enumerate(lines_at, 1):
-        parts.append(
-            f'<line class="s{number} dashed" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{bottom}"/>'
-        )
+    for at, (value, _) in enumerate(lines_at, 1):
+        parts.append(f'<line class="s{at} dashed" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{bottom}"/>')
     for at, row in enumerate(rows):
         y = top + at * pitch
         parts.append(
             f'<text x="0" y="{y + 12}">{line(row.name, 34)}</text>'
-            f'<text x="{WIDTH}" y="{y + 12}" text-anchor="end" class="strong">{row.value:.3f}</text>'
+            f'<text x="{WIDTH}" y="{y + 12}" text-anchor="end" class="strong">{line(row.text, 40)}</text>'
             f'<line class="s0 thick" x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" y1="{y + 24}" y2="{y + 24}"/>'
             f"{mark(0, x(row.value), y + 24)}"
         )
     parts.append(f'<text class="quiet" x="{WIDTH / 2}" y="{bottom + 30}" text-anchor="middle">{line(x_title)}</text>')
-    numbers = [f"{row.name}: {row.value:.3f} ({row.low:.3f} to {row.high:.3f})" for row in rows]
+    numbers = [f"{row.name}: {row.shown or f'{row.value:.3f} ({row.low:.3f} to {row.high:.3f})'}" for row in rows]
     numbers += [f"{name}: {value:.3f}" for value, name in lines_at]
     return _svg(title, "; ".join(numbers), bottom + 36, "".join(parts))
 
 
-def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: str, y_title: str, *, height: int) -> str:
-    """Grid lines from ``top`` (a share) down to y = ``low``, x labels at parts of the width, and the axes' names."""
+def _frame(
+    low: int,
+    ticks: Sequence[tuple[float, str]],
+    top: float,
+    x_title: str,
+    y_title: str,
+    *,
+    height: int,
+    number: Callable[[float], str] = _percent,
+) -> str:
+    """Grid lines from ``top`` down to y = ``low``, x labels at parts of the width, and the axes' names."""
     inner = WIDTH - _LEFT - _RIGHT
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = low - share * (low - _TOP)
         parts.append(
             f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="quiet" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{_percent(share * top)}</text>'
+            f'<text class="quiet" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{number(share * top)}</text>'
         )
     for at, label in ticks:
         x = _LEFT + at * inner
@@ -108,10 +137,6 @@ def _frame(low: int, ticks: Sequence[tuple[float, str]], top: float, x_title: st
     return "".join(parts)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
-
-
 def lines(
     title: str,
     series: Sequence[Series],
@@ -120,32 +145,36 @@ def lines(
     y_title: str,
     *,
     below: Sequence[str] = (),
+    top: float = 1.0,
+    number: Callable[[float], str] = _percent,
 ) -> str:
-    """A line chart of values from 0 to 1; each series has its own marks.
+    """A line chart of values from 0 to ``top``; each series has its own marks.
 
-    ``below``: texts under the x labels. If there are many labels, only some are shown.
+    ``below``: texts under the x labels. If there are many labels, only some are shown. ``number``: how a value is
+    written; as a percentage if left out.
     """
     low = 186
     height = low + _BOTTOM + (14 if below else 0)
     inner = WIDTH - _LEFT - _RIGHT
     places = [0.04 + 0.92 * at / max(1, len(labels) - 1) for at in range(len(labels))]
     some = slice(None, None, math.ceil(len(labels) / 7) or 1)
-    parts = [_frame(low, list(zip(places, labels, strict=True))[some], 1.0, x_title, y_title, height=height)]
+    ticks = list(zip(places, labels, strict=True))[some]
+    parts = [_frame(low, ticks, top, x_title, y_title, height=height, number=number)]
     parts += [
         f'<text class="quiet" x="{_LEFT + place * inner:.1f}" y="{low + 29}" text-anchor="middle">{line(text)}</text>'
         for place, text in list(zip(places, below, strict=False))[some]
     ]
-    for number, (_, values) in enumerate(series):
+    for at, (_, values) in enumerate(series):
         points = [
-            (_LEFT + place * inner, low - value * (low - _TOP))
+            (_LEFT + place * inner, low - value / top * (low - _TOP))
             for place, value in zip(places, values, strict=False)
             if value is not None
         ]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline class="s{number % 6}" points="{path}"/>')
-        parts += [mark(number, x, y) for x, y in points]
+        parts.append(f'<polyline class="s{at % 6}" points="{path}"/>')
+        parts += [mark(at, x, y) for x, y in points]
     values_text = "; ".join(
-        f"{name}: " + ", ".join("none" if v is None else _percent(v) for v in values) for name, values in series
+        f"{name}: " + ", ".join("none" if v is None else number(v) for v in values) for name, values in series
     )
     numbers = [f"{x_title}: {', '.join(labels)}", *([", ".join(below)] if below else []), values_text]
     return _svg(title, ". ".join(numbers), height, "".join(parts))
