@@ -79,7 +79,7 @@ def intervals(
     pitch, top = 38, 8
     ends = [*(span or ()), *(end for row in rows for end in (row.low, row.high)), *(value for value, _ in lines_at)]
     low_end, high_end = min(ends), max(ends)
-    step = float(10.0 ** math.floor(math.log10(max(high_end - low_end, 1e-6))))
+    step = math.pow(10, math.floor(math.log10(max(high_end - low_end, 1e-6))))
     step *= next(part for part in (0.2, 0.5, 1.0, 2.0) if (high_end - low_end) / (part * step) <= 6)
     first, last = math.floor(low_end / step + 1e-9), math.ceil(high_end / step - 1e-9)
     inner, bottom = WIDTH - 2 * _RIGHT, top + len(rows) * pitch + 4
