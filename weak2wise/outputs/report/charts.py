@@ -77,7 +77,11 @@ def intervals(
     the axis writes a value.
     """
     pitch, top = 38, 8
-    ends = [*(span or ()), *(end for row in rows for end in (row.low, row.high)), *(value for value, _ in lines_at)]
+    ends: list[float] = [
+        *(span or ()),
+        *(end for row in rows for end in (row.low, row.high)),
+        *(value for value, _ in lines_at),
+    ]
     low_end, high_end = min(ends), max(ends)
     step = math.pow(10, math.floor(math.log10(max(high_end - low_end, 1e-6))))
     step *= next(part for part in (0.2, 0.5, 1.0, 2.0) if (high_end - low_end) / (part * step) <= 6)
