@@ -49,7 +49,7 @@ if [[ ! -f $out/questions/held-out.jsonl ]]; then
         ${questions:+--file "$questions"}
 fi
 settings=(--config scripts/prove/config.yaml "${changes[@]}"
-    --set "model_endpoints.weak.model_name=$MODELS/smollm2-135m-instruct"
+    --set "model_endpoints.weak.model_name=$MODELS/smollm2-135m-instruct" --set "model_endpoints.weak.dtype=$dtype"
     --set "dataset.input_path=$out/questions/train.jsonl" --set "dataset.work_dir=$out/work"
     --set "prove.held_out=[{questions: \"$out/questions/held-out.jsonl\", samples: $samples}]")
 export VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=2 # GiB
@@ -58,14 +58,11 @@ export VLLM_CPU_OMP_THREADS_BIND=nobind VLLM_CPU_KVCACHE_SPACE=2 # GiB
 if [[ ! -f $out/work/summary.json ]]; then
     export OMP_NUM_THREADS=1
     serve_strong "$out/strong-server.log"
-    trap stop_server EXIT
     # In its own session the run gets a Ctrl-C only once: from the trap, not also from the terminal.
     say "The run: traces by the strong LLM, scored with SmolLM2-135M as the weak LLM"
     setsid "$PY" -m weak2wise.engine "${settings[@]}" \
         --set "model_endpoints.strong.base_url=http://127.0.0.1:$port/v1" &
-    engine=$!
-    trap 'kill -TERM "$engine" 2>/dev/null || true' INT TERM HUP
-    watch_engine "$engine" "$out/strong-server.log"
+    watch_engine "$!" "$out/strong-server.log"
     if ((code == 130)); then say "To go on, run the same command again."; fi
     if ((code > 1)); then exit "$code"; fi
     trap - INT TERM HUP EXIT
