@@ -16,6 +16,8 @@ from msgspec import Struct, structs
 
 from weak2wise.ledger.account import INPUT, Totals
 
+LEASE_SECONDS = 10.0
+"""A holder that has not heard from the driver for so long sends nothing any more."""
 LOSSES = 3
 """A part that has lost so many holders in one start is at fault itself."""
 

@@ -53,9 +53,10 @@ class Damage(NamedTuple):
 
     def error(self) -> ConfigError:
         """What the user is told, with what to do."""
+        folder = next((above.parent for above in self.path.parents if above.name == "parts"), self.path.parents[2])
         what = f"line {self.line} is damaged: {self.reason}" if self.line else self.reason
         return ConfigError(
-            f"{self.path}: {what}. Restore the file from a copy; or `weak2wise repair {self.path.parents[2]}` sets "
+            f"{self.path}: {what}. Restore the file from a copy; or `weak2wise repair {folder}` sets "
             "damaged lines aside and says what will be asked again"
         )
 

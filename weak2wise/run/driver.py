@@ -13,13 +13,12 @@ from weak2wise.errors import RunStopped
 from weak2wise.ledger.files import fix_hint
 from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.leases import LOSSES, Lease, Leases, PartState
+from weak2wise.llm.fence import Silence
 from weak2wise.run.cutting import Cutting
 from weak2wise.run.part_run import PartResult, Task
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Board
 
-LEASE_SECONDS = 10.0
-"""A holder that has not heard from the driver for so long sends nothing any more."""
 LOCAL = "this process"
 """The name of a holder in the driver's own process: it ends with it, as the lock of the work_dir shows."""
 
@@ -76,6 +75,7 @@ class Driver:
         self._cutting = cutting
         self._done = done
         self._again = again
+        self._silence = Silence()
         self._changed = asyncio.Condition()
         self.up: dict[str, Holder] = {}
         """The holders that are up, by name."""
@@ -102,8 +102,8 @@ class Driver:
     async def _wait_for_lapse(self, lease: Lease, holder: str) -> None:
         """An earlier start's holder may live on, until it notices that nobody speaks to it."""
         if holder != LOCAL:
-            log.info("lease.lapses", part=lease.part, holder=holder, seconds=LEASE_SECONDS)
-            await asyncio.sleep(1.1 * LEASE_SECONDS)
+            log.info("lease.lapses", part=lease.part, holder=holder)
+            await self._silence.wait()
         await self._release(lease, lost=False)
 
     async def _serve(self, holder: Holder, group: asyncio.TaskGroup) -> None:
