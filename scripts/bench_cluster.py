@@ -7,9 +7,9 @@ it takes to read its record again. How long the hosts would take is *computed* f
 ``merge``: a work_dir of many finished parts, made with few rows each: how long a start takes to know what was spent and
 what is left, and to write the output files; with its peak memory, for two sizes of a part.
 
-``cut``: how fast the input is cut into parts.
+``write``: how fast the input is read and its parts are written.
 
-Run: python scripts/bench_cluster.py plan [--rows 10000000] [--hosts 64 256] | merge [--parts 5000] | cut
+Run: python scripts/bench_cluster.py plan [--rows 10000000] [--hosts 64 256] | merge [--parts 5000] | write
 """
 
 import argparse
@@ -39,15 +39,15 @@ from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.leases import Lease, Leases
 from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.outcomes import Done, Dropped
-from weak2wise.ledger.parts import Cut
+from weak2wise.ledger.parts import Partition
 from weak2wise.llm.journal import Answer
 from weak2wise.llm.model import Completion, Usage
 from weak2wise.outputs.output_files import write_output_files
 from weak2wise.outputs.parts_view import LEDGERS, PartsView
-from weak2wise.run.cutting import Cutting
 from weak2wise.run.driver import Driver, Holder
 from weak2wise.run.input import Input
 from weak2wise.run.part_run import PartResult, Task
+from weak2wise.run.part_writer import PartWriter
 from weak2wise.watch.board import Board, StageFacts
 from weak2wise.watch.parts_board import PartsObserver
 from workers.method import METHOD
@@ -88,7 +88,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.virtual.now
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         self.virtual.threads += 1
         future = super().run_in_executor(executor, func, *args)
         future.add_done_callback(self._one_less)
@@ -98,7 +98,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self.virtual.threads -= 1
 
 
-class _NoInput(Cutting):
+class _NoInput(PartWriter):
     """The rows are at hand."""
 
     def __init__(self) -> None:
@@ -175,10 +175,10 @@ class _Hosts:
 
 
 async def _drive(folder: Path, rows: int, hosts: _Hosts) -> dict[str, Any]:
-    cut = Cut(begun=0, rows=PART_ROWS)
+    partition = Partition(begun=0, rows=PART_ROWS)
     record = LeaseRecord(folder, max_bytes=1 << 26)
     await asyncio.to_thread(record.open)
-    parts = {part: cut.of(part, rows) for part in cut.parts(rows)}
+    parts = {part: partition.of(part, rows) for part in partition.parts(rows)}
     leases = Leases(parts, record.states, steps=len(STEPS), salvage_rounds=1)
     observer = PartsObserver(steps=STEPS, rows=rows, over=(), spent={}, local=lambda: (), scorer=StepMask, rules=RULES)
     driver = Driver(
@@ -220,8 +220,10 @@ def plan(rows: int, number: int, rate: float) -> dict[str, Any]:
             found = runner.run(_drive(folder, rows, _Hosts(number, rate)))
         began = time.monotonic()
         states = LeaseRecord.seen(folder).states
-        cut = Cut(begun=0, rows=PART_ROWS)
-        again = Leases({p: cut.of(p, rows) for p in cut.parts(rows)}, states, steps=len(STEPS), salvage_rounds=1)
+        partition = Partition(begun=0, rows=PART_ROWS)
+        again = Leases(
+            {p: partition.of(p, rows) for p in partition.parts(rows)}, states, steps=len(STEPS), salvage_rounds=1
+        )
         assert again.over
         return found | {"mib_before": round(before), "restart_seconds": round(time.monotonic() - began, 2)}
 
@@ -271,9 +273,9 @@ def merge(parts: int, part_rows: int) -> dict[str, Any]:
     """Make the parts, then measure in a process of its own."""
     folder = Path(tempfile.mkdtemp())
     try:
-        cut = Cut(begun=0, rows=part_rows)
-        for part in cut.parts(parts * part_rows):
-            _make_part(folder, part, cut.of(part, parts * part_rows))
+        partition = Partition(begun=0, rows=part_rows)
+        for part in partition.parts(parts * part_rows):
+            _make_part(folder, part, partition.of(part, parts * part_rows))
         done = subprocess.run(
             [sys.executable, __file__, "merge-one", str(folder), str(parts), str(part_rows)],
             stdout=subprocess.PIPE,
@@ -286,8 +288,10 @@ def merge(parts: int, part_rows: int) -> dict[str, Any]:
 
 
 def _merge_one(folder: Path, parts: int, part_rows: int) -> dict[str, Any]:
-    cut = Cut(begun=0, rows=part_rows)
-    view = PartsView(folder, {part: cut.of(part, parts * part_rows) for part in cut.parts(parts * part_rows)})
+    partition = Partition(begun=0, rows=part_rows)
+    view = PartsView(
+        folder, {part: partition.of(part, parts * part_rows) for part in partition.parts(parts * part_rows)}
+    )
     before, began = megabytes(), time.monotonic()
     spent = view.spent()
     restart = time.monotonic() - began
@@ -309,14 +313,14 @@ def _merge_one(folder: Path, parts: int, part_rows: int) -> dict[str, Any]:
     }
 
 
-async def _cut(folder: Path, rows: int) -> dict[str, Any]:
+async def _write_parts(folder: Path, rows: int) -> dict[str, Any]:
     config = config_for(folder, "http://127.0.0.1:1/v1")
     write_run(folder, config, rows)
-    cut = Cut(begun=0, rows=PART_ROWS)
-    parts = {part: cut.of(part, rows) for part in cut.parts(rows)}
-    cutting = Cutting(Input(load_config(folder / "config.yaml"), None, None), parts, folder / "work")
+    partition = Partition(begun=0, rows=PART_ROWS)
+    parts = {part: partition.of(part, rows) for part in partition.parts(rows)}
+    writer = PartWriter(Input(load_config(folder / "config.yaml"), None, None), parts, folder / "work")
     began, cpu = time.monotonic(), time.process_time()
-    await cutting.reach(max(parts))
+    await writer.reach(max(parts))
     wall, spent = time.monotonic() - began, time.process_time() - cpu
     return {
         "rows": rows,
@@ -329,7 +333,7 @@ async def _cut(folder: Path, rows: int) -> dict[str, Any]:
 def main() -> None:
     """Print one JSON line for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["plan", "merge", "cut", "merge-one"])
+    parser.add_argument("what", choices=["plan", "merge", "write", "merge-one"])
     parser.add_argument("one", nargs="*")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--hosts", type=int, nargs="+", default=[64, 256])
@@ -354,9 +358,9 @@ def main() -> None:
         case "merge-one":
             folder, parts, rows = chosen.one
             print(json.dumps(_merge_one(Path(folder), int(parts), int(rows))))
-        case "cut":
+        case "write":
             with tempfile.TemporaryDirectory() as name:
-                print(json.dumps({"cut": asyncio.run(_cut(Path(name) / "run", min(chosen.rows, 100_000)))}))
+                print(json.dumps({"write": asyncio.run(_write_parts(Path(name) / "run", min(chosen.rows, 100_000)))}))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from weak2wise.ledger.files import fix_hint
 from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.leases import LOSSES, Lease, Leases, PartState
 from weak2wise.llm.fence import Silence
-from weak2wise.run.cutting import Cutting
 from weak2wise.run.part_run import PartResult, Task
+from weak2wise.run.part_writer import PartWriter
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Board
 
@@ -57,25 +57,28 @@ class Driver:
     Args:
         leases: the plan of this start.
         record: its record, opened.
-        cutting: makes the rows of a part available.
+        writer: makes the rows of a part available.
         done: called with each part that is over, for now or for good.
         again: called with each part that is leased.
+        silence: after it, the holders of earlier starts send nothing any more; ``None``: it begins now.
     """
 
     def __init__(
         self,
         leases: Leases,
         record: LeaseRecord,
-        cutting: Cutting,
+        writer: PartWriter,
+        *,
         done: Callable[[PartState, PartResult], None],
         again: Callable[[int], None],
+        silence: Silence | None = None,
     ) -> None:
         self._leases = leases
         self._record = record
-        self._cutting = cutting
+        self._writer = writer
         self._done = done
         self._again = again
-        self._silence = Silence()
+        self._silence = silence or Silence()
         self._changed = asyncio.Condition()
         self.up: dict[str, Holder] = {}
         """The holders that are up, by name."""
@@ -129,7 +132,7 @@ class Driver:
         await self._record.note(self._leases.states[lease.part])
         self._again(lease.part)
         try:
-            await self._cutting.reach(lease.part)
+            await self._writer.reach(lease.part)
         except OSError as error:
             raise RunStopped(f"{error.filename}: {error.strerror}", hint=f"{fix_hint(error)}.") from error
         return lease
