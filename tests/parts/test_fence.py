@@ -13,7 +13,7 @@ from weak2wise.ledger.leases import Lease, Leases, PartState
 from weak2wise.llm import fence
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.fence import Fence, Silence
-from weak2wise.run.driver import LOCAL, Driver, Holder
+from weak2wise.run.driver import LOCAL, Driver, Holder, HolderLost
 from weak2wise.run.part_run import PartResult, Task
 from weak2wise.run.part_writer import PartWriter
 from weak2wise.watch.board import Board
@@ -109,3 +109,44 @@ async def test_a_driver_that_is_started_again_waits_for_the_holders_of_other_mac
     assert new.leases[2] - began < 0.3 <= new.leases[1] - began
     kept = LeaseRecord.seen(tmp_path).states
     assert {part: (state.epoch, state.holder) for part, state in kept.items()} == {1: (5, ""), 2: (2, "")}
+
+
+async def test_a_driver_that_is_stopped_gives_back_only_what_nobody_can_work_on_any_more(tmp_path: Path) -> None:
+    """The part of an earlier start's holder stays leased, so that the next start waits for it, too."""
+    states = {1: PartState(part=1, epoch=4, holder="node-7", rows=2)}
+    leases = Leases(ROWS, states, steps=1, salvage_rounds=0)
+    record = LeaseRecord(tmp_path, max_bytes=1 << 20)
+    await asyncio.to_thread(record.open)
+    await record.note(states[1])
+    begun = asyncio.Event()
+
+    class Slow(_Quick):
+        async def work(self, lease: Lease, _fed: object) -> PartResult:
+            begun.set()
+            await asyncio.Event().wait()
+            return await super().work(lease, _fed)
+
+    driver = Driver(leases, record, _AtHand(), done=lambda *_: None, again=lambda _: None)
+    running = asyncio.create_task(driver.run(_One(Slow()), Task(steps=1, rules=1)))
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    await driver.give_back()
+    await record.close()
+    kept = LeaseRecord.seen(tmp_path).states
+    assert {part: (state.epoch, state.holder) for part, state in kept.items()} == {1: (4, "node-7"), 2: (1, "")}
+
+
+async def test_a_run_without_any_host_left_stops_and_says_so(tmp_path: Path) -> None:
+    class Dies(_Quick):
+        async def work(self, lease: Lease, _fed: object) -> PartResult:
+            raise HolderLost(f"killed with part {lease.part}")
+
+    leases = Leases(ROWS, {}, steps=1, salvage_rounds=0)
+    record = LeaseRecord(tmp_path, max_bytes=1 << 20)
+    await asyncio.to_thread(record.open)
+    driver = Driver(leases, record, _AtHand(), done=lambda *_: None, again=lambda _: None)
+    with pytest.raises(ExceptionGroup) as stopped:
+        await driver.run(_One(Dies()), Task(steps=1, rules=1))
+    await record.close()
+    assert "no host is left to work on 2 parts" in str(stopped.value.exceptions[0])

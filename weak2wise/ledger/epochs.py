@@ -22,7 +22,7 @@ from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.parts import part_folder
 from weak2wise.ledger.reading import Extent, shard_numbers, shard_path, whole_size
 
-_NAME = re.compile(r"epoch-(\d{5})")
+_NAME = re.compile(r"epoch-(\d{5,})")
 _SEAL = "seal.json"
 _JOURNAL = "journal"
 
