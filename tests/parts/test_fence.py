@@ -150,3 +150,29 @@ async def test_a_run_without_any_host_left_stops_and_says_so(tmp_path: Path) -> 
         await driver.run(_One(Dies()), Task(steps=1, rules=1))
     await record.close()
     assert "no host is left to work on 2 parts" in str(stopped.value.exceptions[0])
+
+
+async def test_a_holder_that_cannot_be_stopped_keeps_its_part_on_record_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    class Deaf(_Quick):
+        async def work(self, lease: Lease, _fed: object) -> PartResult:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise HolderLost(f"no word about part {lease.part}") from None
+            raise AssertionError
+
+    leases = Leases({1: range(1, 3)}, {}, steps=1, salvage_rounds=0)
+    record = LeaseRecord(tmp_path, max_bytes=1 << 20)
+    await asyncio.to_thread(record.open)
+    driver = Driver(leases, record, _AtHand(), done=lambda *_: None, again=lambda _: None)
+    running = asyncio.create_task(driver.run(_One(Deaf()), Task(steps=1, rules=1)))
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait([running], timeout=1)
+    assert running.done()
+    await driver.give_back()
+    await record.close()
+    assert LeaseRecord.seen(tmp_path).states[1].holder == "new"

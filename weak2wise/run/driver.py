@@ -39,7 +39,11 @@ class Holder(Protocol):
         """What the record calls it; no other one of this start has the same name."""
 
     async def work(self, lease: Lease, fed: Callable[[], None]) -> PartResult:
-        """Work on a part (``PartWorker.work``). Cancelled, it stops sending. Raises ``HolderLost``, and as there."""
+        """Work on a part (``PartWorker.work``). Raises ``HolderLost``, and as there.
+
+        Cancelled, it makes the holder stop, for some seconds at most; if that cannot be confirmed, it raises
+        ``HolderLost`` then, too.
+        """
 
     def boards(self) -> Sequence[Board]:
         """The facts of the parts that it works on, as far as they are known here."""
@@ -164,6 +168,8 @@ class Driver:
         except HolderLost as error:
             log.warning("holder.lost", holder=holder.name, part=lease.part, why=str(error))
             self._may_live_on.add(lease)
+            if (task := asyncio.current_task()) and task.cancelling():
+                return  # the run stops, and need not know what became of the holder
             lost.set()
             self.up.pop(holder.name, None)
             fed.set()
