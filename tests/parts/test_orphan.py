@@ -48,6 +48,7 @@ class OrphanToBe:
         arguments = [str(self._folder / "config.yaml"), msgspec.json.encode(lease).decode()]
         # With other settings its outcomes are others, so that it shows where one of them gets into the output.
         arguments += [msgspec.json.encode(self._task).decode(), "params.seed=99", "params.gen_temperature=0.9"]
+        arguments += ["engine.lanes.filter=1"]  # one row after the other, so that some are left
         self.process = subprocess.Popen([sys.executable, "-m", "tests.parts.orphan", *arguments], cwd=ROOT)
         while written(self._work_dir, 1, "filter") < BEGUN:
             await asyncio.sleep(0.005)
@@ -95,7 +96,7 @@ def test_an_orphan_that_goes_on_appending_changes_no_byte(tmp_path: Path) -> Non
         calm = tmp_path / "calm"
         asyncio.run(Engine(prepared(calm, server.base_url)).run())
     folder = tmp_path / "orphaned"
-    with LoopbackProcess() as server:
+    with LoopbackProcess(latency=0.1) as server:
         config = prepared(folder, server.base_url)
         work = Path(config.dataset.work_dir)
         holders = OrphanAndHost(config, folder)

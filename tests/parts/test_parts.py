@@ -42,15 +42,6 @@ def asked_of(server: LoopbackProcess) -> int:
     return sum(request.asked for request in server.requests().values())
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The output of one machine."""
-    folder = tmp_path_factory.mktemp("alone")
-    with LoopbackProcess() as server:
-        asyncio.run(Engine(prepared(folder, server.base_url)).run())
-    return outputs(folder)
-
-
 def test_many_hosts_make_the_bytes_of_one_and_are_read_as_one(tmp_path: Path, alone: dict[str, bytes]) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url)

@@ -32,6 +32,12 @@ def part_folder(work_dir: Path, part: int) -> Path:
     return work_dir / "parts" / f"{part:05d}"
 
 
+def part_of(work_dir: Path, path: Path) -> int:
+    """The part that a file belongs to; part 0 has those of the work_dir itself."""
+    steps = path.relative_to(work_dir).parts
+    return int(steps[1]) if steps[0] == "parts" and steps[1].isdecimal() else 0
+
+
 def rows_file(work_dir: Path, part: int, rows: int) -> Path:
     """The rows of a part, as the driver has read them from the input. A part that has grown gets another file."""
     return part_folder(work_dir, part) / f"rows-{rows}.jsonl"
