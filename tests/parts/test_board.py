@@ -16,8 +16,8 @@ async def watched(engine: Engine) -> tuple[list[Board], Observed, set[int]]:
     """Run, and look at the board all the while; also the rows of the traces that the page lists."""
     opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(engine.run(opened))
-    await asyncio.wait([opened, running], return_when=asyncio.FIRST_COMPLETED)
-    observer, boards, newest, listed = opened.result(), [], Newest(), set()
+    observer, boards, newest = await asyncio.wait_for(opened, 30), [], Newest()
+    listed: set[int] = set()
     while not running.done():
         boards.append(observer.board())
         assert b"weak2wise_questions" in metrics(observer)
