@@ -300,6 +300,7 @@ def _merge_one(folder: Path, parts: int, part_rows: int) -> dict[str, Any]:
     began, cpu = time.monotonic(), time.process_time()
     files = {folder / step.file: step for step in METHOD}
     write_output_files(files, view.records, folder / "failed.jsonl", (), claim=None, note=lambda _record: None)
+    wall, cpu, peak = time.monotonic() - began, time.process_time() - cpu, megabytes()
     calls = sum(used.calls for used in spent.values())
     assert calls == 4 * parts * part_rows
     emitted = (folder / METHOD[-1].file).read_bytes().count(b"\n")
@@ -308,10 +309,10 @@ def _merge_one(folder: Path, parts: int, part_rows: int) -> dict[str, Any]:
         "parts": parts,
         "rows": parts * part_rows,
         "spent_seconds": round(restart, 2),
-        "merge_seconds": round(time.monotonic() - began, 2),
-        "merge_cpu_seconds": round(time.process_time() - cpu, 2),
+        "merge_seconds": round(wall, 2),
+        "merge_cpu_seconds": round(cpu, 2),
         "mib_before": round(before),
-        "peak_mib": round(megabytes()),
+        "peak_mib": round(peak),
     }
 
 
