@@ -24,7 +24,7 @@ from weak2wise.outputs.summary import show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 
@@ -37,7 +37,7 @@ class Supervised(Protocol[T_co]):
 
     drain: Drain
 
-    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> T_co:
+    async def run(self, opened: "asyncio.Future[Observed] | None" = None) -> T_co:
         """Run it; ``opened`` resolves to the observer once there is something to see."""
         ...
 
@@ -51,7 +51,7 @@ async def supervise(engine: Supervised[T], page: Address | None = None) -> T | N
     Returns:
         What it made, or ``None`` if it was interrupted.
     """
-    opened: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         if page:
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
