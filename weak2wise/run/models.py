@@ -8,14 +8,20 @@ from weak2wise.llm.batch.batched import Batched
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.drain import Drain, DrainedBeforeStop
 from weak2wise.llm.endpoint import Endpoint
-from weak2wise.llm.error_rate import ErrorRate
+from weak2wise.llm.error_rate import ErrorRate, SharedWindows
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.model import Model
 
 
 def wrap_models(
-    config: Config, opened: Mapping[str, tuple[Endpoint, Model]], journal: Journal, drain: Drain, batches: Batches
+    config: Config,
+    opened: Mapping[str, tuple[Endpoint, Model]],
+    journal: Journal,
+    drain: Drain,
+    batches: Batches,
+    *,
+    windows: SharedWindows | None = None,
 ) -> tuple[dict[str, Model], list[ErrorRate]]:
     """Role to model, from the outside: journal, batches, drain, error rate, endpoint with retries or restarts.
 
@@ -27,13 +33,17 @@ def wrap_models(
         journal: the run's.
         drain: the run's.
         batches: the run's.
+        windows: where several hosts share the error rates of the kinds of role that are paid for.
     """
+    paid = {role.partition("/")[0] for role, name in config.roles().items() if not opened[name][0].embedded}
     rates: dict[str, ErrorRate] = {}
     models: dict[str, Model] = {}
     for role, name in config.roles().items():
         kind = role.partition("/")[0]
         endpoint, resilient = opened[name]
-        watched = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate)).watch(resilient, role)
+        if kind not in rates:
+            rates[kind] = ErrorRate(kind, config.engine.max_error_rate, windows if kind in paid else None)
+        watched = rates[kind].watch(resilient, role)
         asked: Model = DrainedBeforeStop(watched, drain)
         if isinstance(endpoint, OpenAIModel) and (batcher := batches.batcher(endpoint)):
             asked = Batched(batcher, asked)

@@ -94,7 +94,7 @@ class Opened:
             }
             endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
             batches = Batches(folder, store.batches, store.journal, drain)
-            models, rates = wrap_models(config, opened, store.journal, drain, batches)
+            models, rates = wrap_models(config, opened, store.journal, drain, batches, windows=on.desk)
             stack.callback(batches.close)
             await held.write_in_thread(batches.take_up)
             rules = prepared.manifest.rules
