@@ -22,7 +22,9 @@ def output_of(config: Config) -> Path:
 def is_own(path: Path, work_dir: Path) -> bool:
     """Whether a path is one of the run's own files. Its training data does not count as one."""
     path, work_dir = path.resolve(), work_dir.resolve()
-    return path.is_relative_to(work_dir / "ledger") or (path.parent == work_dir and path.name in OWN)
+    return any(path.is_relative_to(work_dir / name) for name in ("ledger", "parts")) or (
+        path.parent == work_dir and path.name in OWN
+    )
 
 
 def check_paths(config: Config, *, given: bool = False) -> None:

@@ -23,7 +23,7 @@ from weak2wise.outputs.summary import Summary, show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 
@@ -37,7 +37,7 @@ async def supervise(engine: Engine, page: Address | None = None) -> Summary | No
     Returns:
         The summary, or ``None`` if the run was interrupted.
     """
-    opened: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         if page:
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
@@ -46,7 +46,7 @@ async def supervise(engine: Engine, page: Address | None = None) -> Summary | No
         return await _until_signalled(engine, opened)
 
 
-async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observer]") -> Summary | None:
+async def _until_signalled(engine: Engine, opened: "asyncio.Future[Observed]") -> Summary | None:
     interrupted = asyncio.Event()
 
     def on_signal() -> None:

@@ -202,6 +202,14 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     wait_for_off_peak: bool = False
 
 
+class ClusterOptions(Section, frozen=True, kw_only=True):
+    """How a run on many machines is cut. ``part_rows``: the rows of a part, which one machine works on at a time."""
+
+    section = "cluster"
+
+    part_rows: Count = 2000
+
+
 class Config(Section, frozen=True, kw_only=True):
     """A whole run. ``endpoints`` is the file's ``model_endpoints``, each with the keys of its ``type``.
 
@@ -215,6 +223,7 @@ class Config(Section, frozen=True, kw_only=True):
     params: Params = Params()
     prompts: PromptTexts = PromptTexts()
     engine: EngineOptions = EngineOptions()
+    cluster: ClusterOptions = ClusterOptions()
 
     def __post_init__(self) -> None:
         """Check each key, then the rules between keys. Raises ``ConfigError``."""

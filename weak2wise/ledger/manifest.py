@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
+from weak2wise.ledger.parts import Cut
 
 Resume = Literal["auto", "never", "force"]
 _CHUNK = 1 << 20
@@ -35,6 +36,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     ``settings`` is the number of these settings, which is in each outcome that they made (``Done.settings``).
     ``earlier`` has the shapes that ``--resume force`` changed, by number; one whose manifest was lost is missing.
     ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
+    ``cut``: how the input is cut into parts; ``None``: it is not, and all is in the work_dir's own ledgers.
     """
 
     version: int = 1
@@ -44,6 +46,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     input: InputDigest
     settings: int = 0
     earlier: dict[int, dict[str, Any]] = {}
+    cut: Cut | None = None
 
     def shapes(self) -> dict[int, dict[str, Any]]:
         """The shape of all settings so far, by number."""
@@ -87,7 +90,7 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-_SET_ASIDE = ("ledger", "manifest.json", "side_costs.jsonl")
+_SET_ASIDE = ("ledger", "parts", "manifest.json", "side_costs.jsonl")
 
 
 def settle(
@@ -138,9 +141,15 @@ def settle(
         input=current,
         settings=number,
         earlier=earlier,
+        cut=old.cut if old else None,
     )
-    write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
+    write_manifest(work_dir, manifest)
     return manifest, changed
+
+
+def write_manifest(work_dir: Path, manifest: Manifest) -> None:
+    """Write a work_dir's manifest. Blocks; raises ``OSError``."""
+    write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
 
 
 def compare(
@@ -182,7 +191,7 @@ def compare(
 
 
 def _has_ledger(work_dir: Path) -> bool:
-    return next(work_dir.glob("ledger/*/*.jsonl"), None) is not None
+    return any(next(work_dir.glob(found), None) for found in ("ledger/*/*.jsonl", "parts/leases/*.jsonl"))
 
 
 def _ways(first: str, *, may_start_over: bool, go_on: bool) -> str:

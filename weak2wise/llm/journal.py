@@ -11,7 +11,7 @@ A charge for an answer that cannot be used is a line without key and text: it is
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +21,7 @@ import msgspec
 from msgspec import UNSET, Struct, structs
 
 from weak2wise.ledger.columns import Columns
-from weak2wise.ledger.reading import OnDamage, Torn
+from weak2wise.ledger.reading import Extent, OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
@@ -54,14 +54,27 @@ _EMPTY = array("Q")
 
 
 class Journal:
-    """The answers of all endpoints; one per work_dir."""
+    """The answers of all endpoints; one per work_dir. ``first`` and ``earlier``: as for ``Ledger``."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float) -> None:
-        self._shards = Shards(folder / "journal", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        fsync_seconds: float,
+        first: int = 0,
+        earlier: Sequence[Extent] = (),
+    ) -> None:
+        self._shards = Shards(
+            folder / "journal", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds, earlier=earlier
+        )
+        self._first = first
+        self._earlier = len(earlier)
         self._index: dict[int, array[int]] = {}
         """By row: the short key and the location of each answer, alternating."""
         self._encoder = msgspec.json.Encoder()
         self.spent: dict[tuple[str, str], Spent] = {}
+        """By role and endpoint, without the ``earlier`` answers."""
         self.replayed: Counter[str] = Counter()
 
     def open(self, past: Callable[[str], bytes]) -> None:
@@ -80,8 +93,9 @@ class Journal:
                     needed.append(past(role).translate(_SWAPPED))
                 except ValueError as error:
                     raise self._shards.damaged(shard, lines["asker"].index(asker), str(error)) from None
-            add_up(sums, lines)
-            if chosen := select(lines, needed, missing=1):
+            if shard >= self._earlier:
+                add_up(sums, lines)
+            if chosen := select(lines, needed, missing=1, first=self._first):
                 locations = list(lines.locations(shard))
                 for number, receipt in zip(chosen, receipts(lines, chosen), strict=True):
                     if receipt.answered:
@@ -98,6 +112,17 @@ class Journal:
                 on_receipt(receipt)
 
         self._shards.look(take)
+
+    def last_row(self) -> int:
+        """The highest row with an answer or a charge; 0 if there is none. Blocks; raises as ``open``."""
+        last = 0
+
+        def take(_shard: int, lines: Columns) -> None:
+            nonlocal last
+            last = max(last, *lines["row"], 0)
+
+        self._shards.look(take)
+        return last
 
     def sums(self, classes: Callable[[str], bytes] | None = None) -> Sums:
         """What was spent, also by the class of each row (``add_up``). Changes nothing. Blocks; raises as ``open``."""
@@ -146,7 +171,7 @@ class Journal:
 
     @property
     def total_usd(self) -> float:
-        """US dollars of all answers, over all runs of this work_dir."""
+        """US dollars of all answers, over all runs of this work_dir; without the ``earlier`` ones."""
         return sum(spent.cost_usd for spent in self.spent.values())
 
     def release(self, row: int) -> None:

@@ -18,6 +18,7 @@ from weak2wise.ledger.files import fix_hint, locked
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal
+from weak2wise.outputs.parts_view import JOURNAL, all_extents
 
 FILE = "side_costs.jsonl"
 
@@ -67,7 +68,9 @@ def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
 
 
 def _journaled_usd(work_dir: Path) -> float:
-    return sum(spent.cost_usd for spent in Journal(work_dir / "ledger", **READ_ONLY).sums().values())
+    """What the runs of a work_dir have cost, in parts or not."""
+    journal = Journal(work_dir / "parts", earlier=all_extents(work_dir)[JOURNAL], **READ_ONLY)
+    return sum(spent.cost_usd for spent in journal.sums().values())
 
 
 def _append(path: Path, one: SideCost) -> None:

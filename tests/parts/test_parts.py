@@ -1,0 +1,233 @@
+"""Whole runs in parts, on hosts in this process: the bytes are those of one machine, whatever happens to the hosts."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine_runs import config_for, finish, lines, write_run
+from tests.loopback import LoopbackProcess
+from tests.parts.hosts import HostsHere
+from weak2wise.api import open_run
+from weak2wise.config import Config, load_config
+from weak2wise.errors import ConfigError, RunStopped, single_errors
+from weak2wise.outputs.summary import Summary
+from weak2wise.run.engine import Engine
+
+QUESTIONS = 30
+PART = 7
+FILES = ("s_prime.jsonl", "candidates.jsonl", "scored_candidates.jsonl", "selected_truncated.jsonl", "failed.jsonl")
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {
+        path.name: path.read_bytes() for path in (*(folder / "work" / name for name in FILES), folder / "out.jsonl")
+    }
+
+
+def prepared(folder: Path, base_url: str, questions: int = QUESTIONS, **engine: Any) -> Config:
+    config = config_for(folder, base_url) | {"cluster": {"part_rows": PART}, "engine": {"salvage_rounds": 0} | engine}
+    write_run(folder, config, questions)
+    return load_config(folder / "config.yaml")
+
+
+def in_parts(config: Config, hosts: HostsHere | None = None, **options: Any) -> Summary:
+    return asyncio.run(Engine(config, holders=hosts or HostsHere(config, 2), **options).run())
+
+
+def asked_of(server: LoopbackProcess) -> int:
+    return sum(request.asked for request in server.requests().values())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The output of one machine."""
+    folder = tmp_path_factory.mktemp("alone")
+    with LoopbackProcess() as server:
+        asyncio.run(Engine(prepared(folder, server.base_url)).run())
+    return outputs(folder)
+
+
+def test_many_hosts_make_the_bytes_of_one_and_are_read_as_one(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        hosts = HostsHere(config, 3)
+        summary = in_parts(config, hosts)
+        asked = asked_of(server)
+    assert outputs(tmp_path) == alone
+    assert sorted(lease.part for host in hosts.up for lease in host.leases) == [1, 2, 3, 4, 5]
+    assert all(host.leases for host in hosts.up)
+    assert summary.totals.unfinished == 0
+    assert summary.totals.rows == QUESTIONS
+    assert sum(role.calls for role in summary.roles) == asked
+    run = open_run(tmp_path / "work")
+    assert run.totals == summary.totals
+    assert [golden.row for golden in run.golden()] == [line["row"] for line in lines(tmp_path / "work" / FILES[3])]
+    assert {role.role: role.calls for role in run.summary.roles} == {role.role: role.calls for role in summary.roles}
+    assert json.loads(finish(tmp_path / "", "--json", command="status").splitlines()[-1])["totals"]["rows"] == QUESTIONS
+
+
+def run_and_kill(config: Config, kills: int) -> HostsHere:
+    """Run on two hosts; kill one after its first answers, ``kills`` times."""
+    hosts = HostsHere(config, 2)
+
+    async def killing() -> None:
+        for number in range(kills):
+            while len(hosts.up) <= number or not any(board.ended for board in hosts.up[number].boards()):
+                await asyncio.sleep(0.01)
+            hosts.up[number].killed.set()
+
+    async def both() -> None:
+        killer = asyncio.create_task(killing())
+        await Engine(config, holders=hosts).run()
+        killer.cancel()
+
+    asyncio.run(both())
+    return hosts
+
+
+def test_hosts_that_die_cost_nothing_but_what_was_in_flight(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    with LoopbackProcess() as server:
+        hosts = run_and_kill(prepared(tmp_path, server.base_url), kills=2)
+    assert outputs(tmp_path) == alone
+    again = [lease for host in hosts.up for lease in host.leases if lease.epoch > 1]
+    assert again, "a part was leased again"
+    assert open_run(tmp_path / "work").totals.unfinished == 0
+
+
+def stop_at(config: Config, holders: Callable[[], HostsHere | None], enough: Callable[[Path], bool]) -> None:
+    """Start a run and interrupt it once enough is done."""
+
+    async def interrupted() -> None:
+        engine = Engine(config, holders=holders())
+        running = asyncio.create_task(engine.run())
+        while not enough(Path(config.dataset.work_dir)):
+            await asyncio.sleep(0.01)
+            assert not running.done(), "it must be interrupted"
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(interrupted())
+
+
+def has_lines(pattern: str, number: int) -> Callable[[Path], bool]:
+    return lambda folder: sum(path.read_bytes().count(b"\n") for path in folder.glob(pattern)) >= number
+
+
+def test_a_run_begun_on_one_machine_goes_on_on_many_and_pays_for_nothing_twice(
+    tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        stop_at(config, lambda: None, has_lines("ledger/select/*.jsonl", 3))
+        before = asked_of(server)
+        summary = in_parts(config)
+        asked = asked_of(server)
+    assert before > 0
+    assert outputs(tmp_path) == alone
+    assert summary.totals.unfinished == 0
+    calls = sum(role.calls for role in summary.roles)
+    in_flight = 2 * QUESTIONS  # those that were cancelled
+    assert calls <= asked <= calls + in_flight
+    manifest = json.loads((tmp_path / "work" / "manifest.json").read_text())
+    assert manifest["cut"]["rows"] == PART
+    assert manifest["cut"]["begun"] >= 3
+
+
+def test_a_run_begun_on_many_machines_goes_on_on_one_as_it_was_cut(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        stop_at(config, lambda: HostsHere(config, 2), has_lines("parts/*/epoch-*/ledger/select/*.jsonl", 3))
+        assert not (tmp_path / "work" / "ledger").exists()
+        said = finish(tmp_path)
+    assert outputs(tmp_path) == alone
+    assert "emitted" in said
+    assert not (tmp_path / "work" / "ledger").exists()
+
+
+def test_an_input_of_one_part_keeps_the_layout_of_one_machine(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url, questions=PART)
+        in_parts(config)
+    assert (tmp_path / "work" / "ledger" / "sft").is_dir()
+    assert not (tmp_path / "work" / "parts").exists()
+    assert json.loads((tmp_path / "work" / "manifest.json").read_text())["cut"] is None
+
+
+def test_new_lines_at_the_end_of_the_input_are_worked_on_in_parts(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        whole = (tmp_path / "in.jsonl").read_bytes().splitlines(keepends=True)
+        (tmp_path / "in.jsonl").write_bytes(b"".join(whole[:10]))
+        in_parts(config)
+        (tmp_path / "in.jsonl").write_bytes(b"".join(whole))
+        with pytest.raises(ConfigError, match="--resume force"):
+            in_parts(config)
+        asked = asked_of(server)
+        in_parts(config, resume="force")
+        assert outputs(tmp_path) == alone
+        assert asked_of(server) > asked
+        asked = asked_of(server)
+        in_parts(config)
+        assert asked_of(server) == asked, "nothing is left to be asked"
+
+
+def test_a_limit_works_on_the_first_questions_and_a_later_run_on_the_others(
+    tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        assert in_parts(config, limit=10).totals.rows == 10
+        assert in_parts(config).totals.rows == QUESTIONS
+    assert outputs(tmp_path) == alone
+
+
+def test_rows_put_aside_are_tried_again_when_all_parts_are_through(tmp_path: Path, alone: dict[str, bytes]) -> None:
+    """An endpoint that breaks off each first answer: with no retries, every row is put aside once."""
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url, salvage_rounds=1)
+        hosts = HostsHere(config, 1)
+        in_parts(config, hosts)
+    rounds = [lease.round for host in hosts.up for lease in host.leases]
+    assert rounds == sorted(rounds)
+    assert outputs(tmp_path) == alone
+
+
+def test_a_part_that_ends_three_holders_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    class Poisoned(HostsHere):
+        async def poison(self) -> None:
+            while True:
+                for host in self.up:
+                    if any(lease.part == 2 for lease in host.leases):
+                        host.killed.set()
+                await asyncio.sleep(0.01)
+
+    async def run(config: Config) -> None:
+        hosts = Poisoned(config, 1)
+        poison = asyncio.create_task(hosts.poison())
+        try:
+            await Engine(config, holders=hosts).run()
+        finally:
+            poison.cancel()
+
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        with pytest.raises(BaseExceptionGroup) as stopped:
+            asyncio.run(run(config))
+    (error,) = {str(found) for found in single_errors(stopped.value) if isinstance(found, RunStopped)}
+    assert "part 2 (rows 8 to 14)" in error
+
+
+def test_a_run_in_parts_cannot_send_batches(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        config = prepared(tmp_path, server.base_url)
+        raw = config_for(tmp_path, server.base_url) | {"cluster": {"part_rows": PART}}
+        raw["model_endpoints"]["strong-a"]["batch"] = {}
+        write_run(tmp_path, raw, QUESTIONS)
+        config = load_config(tmp_path / "config.yaml")
+        with pytest.raises(ConfigError, match=r"model_endpoints\.strong-a\.batch"):
+            in_parts(config)
+        assert asked_of(server) == 0

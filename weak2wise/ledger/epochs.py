@@ -1,0 +1,140 @@
+"""The epochs of a part: each is one holder's, who writes into its folder alone, ``parts/00003/epoch-00002``.
+
+An earlier holder may live on as an orphan and append to its own files for as long as it likes. So before a holder
+writes anything, it writes a *seal*: how many bytes of each outcome file of earlier epochs count, which are those that
+it has found. What counts of a part is what the highest epoch with a seal has sealed, and its own files. So for every
+row and step the outcome of the highest epoch counts, and no row has outcomes that do not belong together.
+
+Answers are not sealed: what an orphan was answered was paid for, and may be used.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from weak2wise.errors import ConfigError
+from weak2wise.ledger.files import write_atomic
+from weak2wise.ledger.parts import part_folder
+from weak2wise.ledger.reading import Extent, shard_numbers, shard_path, whole_size
+
+_NAME = re.compile(r"epoch-(\d{5})")
+_SEAL = "seal.json"
+_JOURNAL = "journal"
+
+
+class Place(NamedTuple):
+    """Where the ledgers of a run are: the folder they are written in, what counts of earlier ones, the first row.
+
+    ``earlier``: by the ledger's name.
+    """
+
+    folder: Path
+    first: int = 0
+    earlier: Mapping[str, Sequence[Extent]] = {}
+
+
+class _Seal(Struct, frozen=True):
+    """By ledger, the files that count, relative to the work_dir, with the number of bytes."""
+
+    ledgers: dict[str, list[tuple[str, int]]]
+
+
+def epoch_folder(work_dir: Path, part: int, epoch: int) -> Path:
+    """The folder of one holder."""
+    return part_folder(work_dir, part) / f"epoch-{epoch:05d}"
+
+
+def seal(work_dir: Path, part: int, epoch: int, first: int, ledgers: Sequence[str]) -> Place:
+    """Fix what of earlier epochs counts, for good, and return the place of the holder of this epoch.
+
+    Call it once, before anything is written. Blocks.
+
+    Args:
+        work_dir: the run's.
+        part: the part.
+        epoch: the holder's; higher than all before it.
+        first: the part's first row.
+        ledgers: the names of the ledgers of outcomes.
+
+    Raises:
+        ConfigError: a seal before this one is damaged.
+        OSError: the files cannot be read or written.
+    """
+    before = _latest(work_dir, part, below=epoch)
+    found = {name: list(_sealed(work_dir, part, before, name)) for name in ledgers}
+    for name in ledgers:
+        folder = _ledger(work_dir, part, before) / name
+        numbers = shard_numbers(folder) if folder.is_dir() else range(0)
+        found[name] += [_synced(shard_path(folder, number), last=number == numbers[-1]) for number in numbers]
+    sealed = {name: [(str(e.path.relative_to(work_dir)), e.size or 0) for e in files] for name, files in found.items()}
+    text = msgspec.json.encode(_Seal(sealed))
+    write_atomic(epoch_folder(work_dir, part, epoch) / _SEAL, [text, b"\n"])
+    answers = [file for e in _epochs(work_dir, part) if e != epoch for file in _answers(_ledger(work_dir, part, e))]
+    return Place(_ledger(work_dir, part, epoch), first, {**found, _JOURNAL: answers})
+
+
+def place_of(work_dir: Path, part: int, first: int, ledgers: Sequence[str]) -> Place:
+    """What counts of a part now, for reading. Another process may be writing. Blocks; raises as ``seal``."""
+    latest = _latest(work_dir, part)
+    earlier = {name: list(_sealed(work_dir, part, latest, name)) for name in ledgers}
+    answers = [file for e in _epochs(work_dir, part) if e != latest for file in _answers(_ledger(work_dir, part, e))]
+    return Place(_ledger(work_dir, part, latest), first, {**earlier, _JOURNAL: answers})
+
+
+def extents_of(work_dir: Path, part: int, ledgers: Sequence[str]) -> dict[str, list[Extent]]:
+    """All that counts of a part now, by ledger, the journal included. Blocks; raises as ``seal``."""
+    place = place_of(work_dir, part, 0, ledgers)
+    return {name: [*files, *_whole(place.folder / name)] for name, files in place.earlier.items()}
+
+
+def _ledger(work_dir: Path, part: int, epoch: int) -> Path:
+    """Where the ledgers of an epoch are; epoch 0 of part 0 is the work_dir itself."""
+    return (work_dir if part == epoch == 0 else epoch_folder(work_dir, part, epoch)) / "ledger"
+
+
+def _epochs(work_dir: Path, part: int) -> list[int]:
+    """The epochs whose holders have sealed and may have written, ascending; epoch 0 has no seal."""
+    folder = part_folder(work_dir, part)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [0, *(int(m[1]) for name in names if (m := _NAME.fullmatch(name)) and (folder / name / _SEAL).exists())]
+
+
+def _latest(work_dir: Path, part: int, below: int | None = None) -> int:
+    return max(epoch for epoch in _epochs(work_dir, part) if below is None or epoch < below)
+
+
+def _sealed(work_dir: Path, part: int, epoch: int, name: str) -> list[Extent]:
+    """What an epoch's seal says of one ledger."""
+    if not epoch:
+        return []
+    path = epoch_folder(work_dir, part, epoch) / _SEAL
+    try:
+        files = msgspec.json.decode(path.read_bytes(), type=_Seal).ledgers.get(name, [])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: cannot be read as a seal: {error}; restore it from a copy") from None
+    return [Extent(work_dir / file, size) for file, size in files]
+
+
+def _synced(shard: Path, *, last: bool) -> Extent:
+    """What counts of a shard, on disk before anything is built on it: its whole lines. Only the last may be torn."""
+    size = whole_size(shard) if last else shard.stat().st_size
+    fd = os.open(shard, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return Extent(shard, size)
+
+
+def _answers(ledger: Path) -> list[Extent]:
+    return _whole(ledger / _JOURNAL)
+
+
+def _whole(folder: Path) -> list[Extent]:
+    """Every shard of a folder as far as its lines are whole."""
+    return [Extent(shard_path(folder, n), None) for n in shard_numbers(folder)] if folder.is_dir() else []
