@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -21,6 +21,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.outputs.summary import Summary, show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
+from weak2wise.run.host import Host
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
 from weak2wise.watch.board import Observed
@@ -28,17 +29,24 @@ from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 
 
-async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
+async def supervise(engine: Engine, page: Address | None = None, host: Host | None = None) -> Summary | None:
     """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
     A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
     twice. SIGHUP has no effect if it was ignored from the start (``nohup``).
+
+    Args:
+        engine: not started yet.
+        page: where to serve the page.
+        host: the engine's, if it is to be opened and closed here.
 
     Returns:
         The summary, or ``None`` if the run was interrupted.
     """
     opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
+        if host:
+            await stack.enter_async_context(host)
         if page:
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
         if can_be_drawn_on():
@@ -81,9 +89,18 @@ def make_engine(config: Config, *, verbose: bool = False, **options: Any) -> Eng
 
 
 def carry_out(
-    config: Path, overrides: Sequence[str], page: str | None = None, *, verbose: bool = False, **options: Any
+    config: Path,
+    overrides: Sequence[str],
+    page: str | None = None,
+    *,
+    verbose: bool = False,
+    ray: str | None = None,
+    **options: Any,
 ) -> int:
-    """Load a config, run an engine with these ``options``, print how it ended, and return the exit code."""
+    """Load a config, run an engine with these ``options``, print how it ended, and return the exit code.
+
+    ``ray``: the address of a cluster whose hosts do the work.
+    """
     handle_interrupts()
     resume_command = command_line()
     engine: Engine | None = None
@@ -91,13 +108,17 @@ def carry_out(
         address = Address.of(page) if page else None
         loaded = load_config(config, overrides)
         try:
+            options |= _on_cluster(loaded) if ray else {}
             engine = make_engine(loaded, verbose=verbose, **options)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         collect_less_often()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            summary = runner.run(supervise(engine, address))
+        with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            if ray:
+                stack.enter_context(options["holders"].joined(ray, engine.drain))
+            summary = runner.run(supervise(engine, address, options.get("host")))
             if summary is None:
+                stack.close()
                 say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
                 wait_for_reader()
                 # No return: the runner would wait for threads, and one may be reading a large input for minutes.
@@ -118,6 +139,18 @@ def carry_out(
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
     return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
+
+
+def _on_cluster(config: Config) -> dict[str, Any]:
+    """The options of an engine whose work the hosts of a Ray cluster do. Raises ``ConfigError``."""
+    try:
+        from weak2wise.cluster.holders import RayHolders  # noqa: PLC0415 - Ray is an extra
+    except ImportError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError("--ray needs Ray: pip install '.[ray]' in weak2wise's folder") from None
+    host = Host(config)
+    return {"host": host, "holders": RayHolders(config, host.budget)}
 
 
 def collect_less_often() -> None:
