@@ -44,11 +44,11 @@ def write_cluster_run(folder: Path, base_url: str, questions: int, *, in_flight:
     return config
 
 
-def start(folder: Path, address: str | None) -> "subprocess.Popen[str]":
+def start(folder: Path, address: str | None, command: str = "run") -> "subprocess.Popen[str]":
     """The command on the folder's config; with an address on that cluster."""
-    command = [sys.executable, "-m", "weak2wise", "run", "--config", str(folder / "config.yaml")]
+    line = [sys.executable, "-m", "weak2wise", command, "--config", str(folder / "config.yaml")]
     return subprocess.Popen(
-        [*command, *(["--ray", address] if address else [])],
+        [*line, *(["--ray", address] if address else [])],
         cwd=ROOT,
         env=dict(os.environ, W2W_CLUSTER_KEY=KEY),
         stdout=subprocess.PIPE,

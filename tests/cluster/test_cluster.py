@@ -42,6 +42,10 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "out.jsonl").read_bytes()
 
 
+def checked(folder: Path, address: str, code: int) -> str:
+    return ended(start(folder, address, command="check"), code)
+
+
 def answered(server: LoopbackProcess) -> int:
     return sum(count.answered for count in server.stats().models.values())
 
@@ -147,3 +151,20 @@ def test_an_empty_budget_stops_all_hosts_and_the_cap_holds(tmp_path: Path, addre
         if '"cost_usd":' in line
     )
     assert 1.0 < spent <= 2.0
+
+
+def test_check_asks_every_node_and_leaves_nothing_behind(tmp_path: Path, address: str) -> None:
+    with LoopbackProcess() as server:
+        write_cluster_run(tmp_path, server.base_url, 5, in_flight=4)
+        said = " ".join(checked(tmp_path, address, 0).split())
+    assert said.count("can write there") == 4, said
+    assert "3 hosts on 3 nodes, 0 with a GPU" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "in.jsonl"]
+
+
+def test_no_cluster_is_one_line(tmp_path: Path) -> None:
+    with LoopbackProcess() as server:
+        write_cluster_run(tmp_path, server.base_url, 5, in_flight=4)
+        said = ended(start(tmp_path, "127.0.0.1:1"), 2)
+    assert "--ray 127.0.0.1:1: no cluster answers there" in said
+    assert "Traceback" not in said

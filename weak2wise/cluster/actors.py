@@ -5,7 +5,7 @@ Keys come by a method call, since Ray shows the arguments of constructors and th
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -51,6 +51,13 @@ class DeskActor:
         self._desk.give_up(host)
 
 
+def cores(available: Iterable[int], number: int, of: int) -> str:
+    """The ``number``th of ``of`` shares of these cores, at least one, in vLLM's words; else each would take all."""
+    known = sorted(available)
+    begin, end = len(known) * number // of, len(known) * (number + 1) // of
+    return ",".join(map(str, known[begin:end] or known[begin : begin + 1]))
+
+
 _REPORT = msgspec.msgpack.Decoder(Report)
 _REPLY = msgspec.msgpack.Decoder(Reply)
 _LEASE = msgspec.msgpack.Decoder(Lease)
@@ -73,7 +80,9 @@ class EngineHost:
         self._tasks: list[asyncio.Task[None]] = []
         self._client: DeskClient | None = None
 
-    async def open(self, config: Config, task: Task, keys: Mapping[str, str], folder: str, desk: Any) -> bytes:
+    async def open(
+        self, config: Config, task: Task, *, keys: Mapping[str, str], folder: str, desk: Any, share: tuple[int, int]
+    ) -> bytes:
         """Get ready.
 
         Args:
@@ -82,10 +91,13 @@ class EngineHost:
             keys: the driver's environment variables with keys; this process's own go first.
             folder: the driver's current one, to which paths are relative.
             desk: the desk's actor.
+            share: which share of the machine's cores an embedded engine on the CPU takes, and of how many.
         """
-        self._fence.heard()
+        self._fence = Fence()  # the time before that does not count
+        self._drain = Drain(self._fence)
         with suppress(OSError):
             os.chdir(folder)
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", cores(os.sched_getaffinity(0), *share))
 
         async def visit(report: Report) -> Reply:
             return _REPLY.decode(await desk.visit.remote(msgspec.msgpack.encode(report)))
@@ -117,11 +129,12 @@ class EngineHost:
         fed = self._event(one.part, one.epoch)
         working = asyncio.create_task(self._worker.work(one, fed.set))
         try:
-            await asyncio.wait({working, self._stop}, return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [working, self._stop]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return encoded(Done(working.result()))
             working.cancel()
-            await asyncio.wait({working})
+            await asyncio.wait([working])
             return encoded(self._stop.result())
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - said to the driver
             return encoded(outcome_of(error))

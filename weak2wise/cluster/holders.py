@@ -78,7 +78,11 @@ class RayHolder:
         """Open its host. Raises as ``opened``, or ``RayError``."""
         self._silence.said()
         folder = await asyncio.to_thread(Path.cwd)
-        opened(await self._actor.open.remote(config, task, keys_of(config), str(folder), desk))
+        share = self.place.number, self.place.of
+        opening = self._actor.open.remote(
+            config, task, keys=keys_of(config), folder=str(folder), desk=desk, share=share
+        )
+        opened(await opening)
 
     async def watch(self) -> None:
         """Say that the driver lives, until the host does not answer for as long as it may hear nothing."""
@@ -106,9 +110,10 @@ class RayHolder:
         self._working += 1
         self.quiet.clear()
         working = asyncio.ensure_future(self._actor.work.remote(msgspec.msgpack.encode(lease)))
+        either: list[asyncio.Future[Any]] = [working, self.lost]
         feeding = asyncio.create_task(self._feed(lease, fed))
         try:
-            await asyncio.wait({working, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 raise HolderLost(self.lost.result())
             return part_result(working.result())
@@ -133,7 +138,7 @@ class RayHolder:
         with suppress(RayError, TimeoutError):
             async with asyncio.timeout(grace + CLOSE_SECONDS):
                 await self._actor.stop.remote(grace)
-                await asyncio.wait({working, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([working, self.lost], return_when=asyncio.FIRST_COMPLETED)
         if working.done() and not working.cancelled():
             working.exception()  # looked at
 

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 import uvloop
 from rich.console import Console
 
+from weak2wise.commands.extras import needing_ray
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.config import Config, input_of, load_config
 from weak2wise.dataset import unreadable_advice
@@ -143,12 +144,8 @@ def carry_out(
 
 def _on_cluster(config: Config) -> dict[str, Any]:
     """The options of an engine whose work the hosts of a Ray cluster do. Raises ``ConfigError``."""
-    try:
+    with needing_ray():
         from weak2wise.cluster.holders import RayHolders  # noqa: PLC0415 - Ray is an extra
-    except ImportError as error:
-        if error.name != "ray":
-            raise
-        raise ConfigError("--ray needs Ray: pip install '.[ray]' in weak2wise's folder") from None
     host = Host(config)
     return {"host": host, "holders": RayHolders(config, host.budget)}
 
