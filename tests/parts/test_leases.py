@@ -17,7 +17,7 @@ from weak2wise.ledger.epochs import Place, extents_of, seal
 from weak2wise.ledger.leases import Lease, Leases, PartState
 from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.outcomes import Done, Ledger, RowStatus
-from weak2wise.ledger.parts import Cut
+from weak2wise.ledger.parts import Partition
 from weak2wise.ledger.shards import READ_ONLY
 
 STEP = "filter"
@@ -63,7 +63,7 @@ class LeasesMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.rows = 0
-        self.cut = Cut(begun=0, rows=3)
+        self.partition = Partition(begun=0, rows=3)
         self.durable: dict[int, PartState] = {}
         self.given: set[tuple[int, int]] = set()
         self.played: list[Played] = []
@@ -79,7 +79,7 @@ class LeasesMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def start(self) -> Leases:
-        parts = {part: self.cut.of(part, self.rows) for part in self.cut.parts(self.rows)}
+        parts = {part: self.partition.of(part, self.rows) for part in self.partition.parts(self.rows)}
         return Leases(parts, self.durable, steps=1, salvage_rounds=ROUNDS)
 
     def note(self, part: int) -> None:
@@ -172,7 +172,7 @@ class LeasesMachine(RuleBasedStateMachine):
     def what_counts_is_what_the_highest_epoch_knows(self) -> None:
         for part, (_, known) in self.truth.items():
             files = extents_of(self.folder, part, (STEP,))[STEP]
-            first = self.cut.of(part, 1 << 40).start
+            first = self.partition.of(part, 1 << 40).start
             ledger = Ledger(STEP, self.folder / "none", dict, first=first, earlier=files, **READ_ONLY)
             assert outcomes(ledger) == known
 

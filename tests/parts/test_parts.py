@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine_runs import config_for, finish, lines, write_run
-from tests.loopback import LoopbackProcess
+from tests.loopback import Fault, LoopbackProcess, Match
 from tests.parts.hosts import HostsHere
 from weak2wise.api import open_run
 from weak2wise.config import Config, load_config
@@ -40,15 +40,6 @@ def in_parts(config: Config, hosts: HostsHere | None = None, **options: Any) -> 
 
 def asked_of(server: LoopbackProcess) -> int:
     return sum(request.asked for request in server.requests().values())
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The output of one machine."""
-    folder = tmp_path_factory.mktemp("alone")
-    with LoopbackProcess() as server:
-        asyncio.run(Engine(prepared(folder, server.base_url)).run())
-    return outputs(folder)
 
 
 def test_many_hosts_make_the_bytes_of_one_and_are_read_as_one(tmp_path: Path, alone: dict[str, bytes]) -> None:
@@ -133,11 +124,11 @@ def test_a_run_begun_on_one_machine_goes_on_on_many_and_pays_for_nothing_twice(
     in_flight = 2 * QUESTIONS  # those that were cancelled
     assert calls <= asked <= calls + in_flight
     manifest = json.loads((tmp_path / "work" / "manifest.json").read_text())
-    assert manifest["cut"]["rows"] == PART
-    assert manifest["cut"]["begun"] >= 3
+    assert manifest["partition"]["rows"] == PART
+    assert manifest["partition"]["begun"] >= 3
 
 
-def test_a_run_begun_on_many_machines_goes_on_on_one_as_it_was_cut(tmp_path: Path, alone: dict[str, bytes]) -> None:
+def test_a_run_begun_on_many_machines_goes_on_on_one_in_parts(tmp_path: Path, alone: dict[str, bytes]) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url)
         stop_at(config, lambda: HostsHere(config, 2), has_lines("parts/*/epoch-*/ledger/select/*.jsonl", 3))
@@ -154,7 +145,7 @@ def test_an_input_of_one_part_keeps_the_layout_of_one_machine(tmp_path: Path) ->
         in_parts(config)
     assert (tmp_path / "work" / "ledger" / "sft").is_dir()
     assert not (tmp_path / "work" / "parts").exists()
-    assert json.loads((tmp_path / "work" / "manifest.json").read_text())["cut"] is None
+    assert json.loads((tmp_path / "work" / "manifest.json").read_text())["partition"] is None
 
 
 def test_new_lines_at_the_end_of_the_input_are_worked_on_in_parts(tmp_path: Path, alone: dict[str, bytes]) -> None:
@@ -186,13 +177,38 @@ def test_a_limit_works_on_the_first_questions_and_a_later_run_on_the_others(
 
 
 def test_rows_put_aside_are_tried_again_when_all_parts_are_through(tmp_path: Path, alone: dict[str, bytes]) -> None:
-    """An endpoint that breaks off each first answer: with no retries, every row is put aside once."""
-    with LoopbackProcess() as server:
-        config = prepared(tmp_path, server.base_url, salvage_rounds=1)
-        hosts = HostsHere(config, 1)
-        in_parts(config, hosts)
+    """Each first call to the truncation model fails, and none is repeated: every row that gets there is put aside."""
+    broken = (Fault("500", Match(model="trunc", asked=1), times=None),)
+    with LoopbackProcess(faults=broken) as server:
+        config = config_for(tmp_path, server.base_url) | {
+            "cluster": {"part_rows": PART},
+            "engine": {"salvage_rounds": 1, "max_error_rate": 1},
+        }
+        config["model_endpoints"]["trunc"]["max_retries"] = 0
+        write_run(tmp_path, config, QUESTIONS)
+        loaded = load_config(tmp_path / "config.yaml")
+        hosts = HostsHere(loaded, 1)
+        summary = in_parts(loaded, hosts)
     rounds = [lease.round for host in hosts.up for lease in host.leases]
-    assert rounds == sorted(rounds)
+    assert rounds == [0] * 5 + [1] * 5
+    assert not summary.totals.failed
+    assert outputs(tmp_path) == alone
+
+
+def test_rows_that_fail_are_tried_again_by_the_next_start_and_by_retry_failed(
+    tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    broken = (Fault("400", Match(model="trunc"), times=4),)
+    with LoopbackProcess(faults=broken) as server:
+        config = prepared(tmp_path, server.base_url, max_error_rate=1)
+        summary = in_parts(config)
+        assert sum(summary.totals.failed.values()) == 4
+        assert [line["row"] for line in lines(tmp_path / "work" / "failed.jsonl")] == sorted(
+            failed.row for failed in open_run(tmp_path / "work").failed()
+        )
+        with pytest.raises(ConfigError, match="no failed question"):
+            in_parts(config, retry=frozenset({"timeout"}))
+        finish(tmp_path, command="retry-failed")
     assert outputs(tmp_path) == alone
 
 

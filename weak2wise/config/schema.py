@@ -203,7 +203,7 @@ class EngineOptions(Section, frozen=True, kw_only=True):
 
 
 class ClusterOptions(Section, frozen=True, kw_only=True):
-    """How a run on many machines is cut. ``part_rows``: the rows of a part, which one machine works on at a time."""
+    """How a run on many machines is divided. ``part_rows``: the rows that one machine gets at a time."""
 
     section = "cluster"
 

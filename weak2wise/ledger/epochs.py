@@ -22,7 +22,7 @@ from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.parts import part_folder
 from weak2wise.ledger.reading import Extent, shard_numbers, shard_path, whole_size
 
-_NAME = re.compile(r"epoch-(\d{5})")
+_NAME = re.compile(r"epoch-(\d{5,})")
 _SEAL = "seal.json"
 _JOURNAL = "journal"
 
@@ -92,6 +92,33 @@ def extents_of(work_dir: Path, part: int, ledgers: Sequence[str]) -> dict[str, l
     return {name: [*files, *_whole(place.folder / name)] for name, files in place.earlier.items()}
 
 
+def ledger_folders(work_dir: Path) -> list[Path]:
+    """The folders of ledgers of all parts and epochs. Blocks."""
+    return sorted(work_dir.glob("parts/*/epoch-*/ledger"))
+
+
+def sealed_files(work_dir: Path) -> dict[Path, set[int]]:
+    """The files in all seals, with how many bytes of each count for some epoch. Blocks; raises as ``seal``."""
+    found: dict[Path, set[int]] = {}
+    for path in work_dir.glob(f"parts/*/epoch-*/{_SEAL}"):
+        for files in _read(path).ledgers.values():
+            for name, size in files:
+                found.setdefault(work_dir / name, set()).add(size)
+    return found
+
+
+def reseal(work_dir: Path, sizes: Mapping[Path, Mapping[int, int]]) -> None:
+    """Write the seals anew after files were, by how many bytes count now of each that counted. Blocks; as ``seal``."""
+    for path in work_dir.glob(f"parts/*/epoch-*/{_SEAL}"):
+        before = _read(path).ledgers
+        after = {
+            ledger: [(name, sizes.get(work_dir / name, {}).get(size, size)) for name, size in files]
+            for ledger, files in before.items()
+        }
+        if after != before:
+            write_atomic(path, [msgspec.json.encode(_Seal(after)), b"\n"])
+
+
 def _ledger(work_dir: Path, part: int, epoch: int) -> Path:
     """Where the ledgers of an epoch are; epoch 0 of part 0 is the work_dir itself."""
     return (work_dir if part == epoch == 0 else epoch_folder(work_dir, part, epoch)) / "ledger"
@@ -112,12 +139,15 @@ def _sealed(work_dir: Path, part: int, epoch: int, name: str) -> list[Extent]:
     """What an epoch's seal says of one ledger."""
     if not epoch:
         return []
-    path = epoch_folder(work_dir, part, epoch) / _SEAL
+    files = _read(epoch_folder(work_dir, part, epoch) / _SEAL).ledgers.get(name, [])
+    return [Extent(work_dir / file, size) for file, size in files]
+
+
+def _read(path: Path) -> _Seal:
     try:
-        files = msgspec.json.decode(path.read_bytes(), type=_Seal).ledgers.get(name, [])
+        return msgspec.json.decode(path.read_bytes(), type=_Seal)
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: cannot be read as a seal: {error}; restore it from a copy") from None
-    return [Extent(work_dir / file, size) for file, size in files]
 
 
 def _synced(shard: Path, *, last: bool) -> Extent:

@@ -3,12 +3,15 @@
 The last line of a part counts. It is on disk before a holder learns of its lease, so no epoch is given twice.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from weak2wise.ledger.columns import Entry, Layout
 from weak2wise.ledger.leases import PartState
+from weak2wise.ledger.reading import OnDamage
 from weak2wise.ledger.shards import READ_ONLY, Shards
 
 FOLDER = "leases"
@@ -49,10 +52,20 @@ class LeaseRecord:
         state = _DECODER.decode(line)
         self.states[state.part] = state
 
+    def damage(self, on_damage: OnDamage) -> None:
+        """Pass what is damaged to ``on_damage``. Blocks; raises ``DiskError``."""
+        self._shards.lines(self._on_line, on_damage)
+
     async def note(self, state: PartState) -> None:
         """Make the state of a part durable. Raises ``DiskError``."""
         await self._shards.append(self._encoder.encode(state), ())
         self.states[state.part] = state
+
+    async def reopen(self, parts: Iterable[int]) -> None:
+        """Note that parts which were over have lost some of their outcomes. Raises ``DiskError``."""
+        for part in parts:
+            if (state := self.states.get(part)) and state.totals is not None:
+                await self.note(structs.replace(state, totals=None))
 
     async def close(self) -> None:
         """Flush and close. Raises ``DiskError``."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.parts import Cut
+from weak2wise.ledger.parts import Partition
 
 Resume = Literal["auto", "never", "force"]
 _CHUNK = 1 << 20
@@ -36,7 +36,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     ``settings`` is the number of these settings, which is in each outcome that they made (``Done.settings``).
     ``earlier`` has the shapes that ``--resume force`` changed, by number; one whose manifest was lost is missing.
     ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
-    ``cut``: how the input is cut into parts; ``None``: it is not, and all is in the work_dir's own ledgers.
+    ``partition``: how the input is divided into parts; ``None``: it is not, and all is in the work_dir's own ledgers.
     """
 
     version: int = 1
@@ -46,7 +46,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     input: InputDigest
     settings: int = 0
     earlier: dict[int, dict[str, Any]] = {}
-    cut: Cut | None = None
+    partition: Partition | None = None
 
     def shapes(self) -> dict[int, dict[str, Any]]:
         """The shape of all settings so far, by number."""
@@ -141,7 +141,7 @@ def settle(
         input=current,
         settings=number,
         earlier=earlier,
-        cut=old.cut if old else None,
+        partition=old.partition if old else None,
     )
     write_manifest(work_dir, manifest)
     return manifest, changed

@@ -1,6 +1,6 @@
-"""How the rows of an input are cut into parts, by their numbers, and the folder of each part.
+"""How the rows of an input are divided into parts, by their numbers, and the folder of each part.
 
-Part 0 has the rows that one machine had begun before the work_dir was cut: its ledgers are those of the work_dir
+Part 0 has the rows that one machine had begun before the input was divided: its ledgers are those of the work_dir
 itself. There is none if nothing had begun. Parts 1, 2, … follow, each of the same number of rows but the last.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 
-class Cut(Struct, frozen=True):
+class Partition(Struct, frozen=True):
     """Kept in the manifest: rows 1 to ``begun`` are part 0, then come parts of ``rows`` rows each."""
 
     begun: int
@@ -30,6 +30,12 @@ class Cut(Struct, frozen=True):
 def part_folder(work_dir: Path, part: int) -> Path:
     """The folder of a part: its rows, and a folder for each epoch."""
     return work_dir / "parts" / f"{part:05d}"
+
+
+def part_of(work_dir: Path, path: Path) -> int:
+    """The part that a file belongs to; part 0 has those of the work_dir itself."""
+    steps = path.relative_to(work_dir).parts
+    return int(steps[1]) if steps[0] == "parts" and steps[1].isdecimal() else 0
 
 
 def rows_file(work_dir: Path, part: int, rows: int) -> Path:

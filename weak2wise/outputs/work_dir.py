@@ -56,7 +56,7 @@ class WorkDir:
         if manifest is None:
             raise ConfigError(f"{folder}: holds no run (no manifest.json); give the dataset.work_dir of a run")
         self.manifest = manifest
-        in_parts = manifest.cut is not None
+        in_parts = manifest.partition is not None
         self._earlier = all_extents(folder) if in_parts else {}
         self._ledgers = folder / ("parts" if in_parts else "ledger")
         self.steps: dict[str, Ledger[Any]] = {step.name: self.ledger(step.name, step.makes) for step in METHOD}

@@ -14,13 +14,17 @@ from weak2wise.ledger.files import fix_hint
 from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.leases import LOSSES, Lease, Leases, PartState
 from weak2wise.llm.fence import Silence
-from weak2wise.run.cutting import Cutting
 from weak2wise.run.part_run import PartResult, Task
+from weak2wise.run.part_writer import PartWriter
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Board
 
 LOCAL = "this process"
 """The name of a holder in the driver's own process: it ends with it, as the lock of the work_dir shows."""
+
+
+MOST_PARTS = 8
+"""Parts that one holder works on at once, where each waits for its last rows. Each takes some threads and files."""
 
 
 class HolderLost(Exception):
@@ -35,7 +39,11 @@ class Holder(Protocol):
         """What the record calls it; no other one of this start has the same name."""
 
     async def work(self, lease: Lease, fed: Callable[[], None]) -> PartResult:
-        """Work on a part (``PartWorker.work``). Cancelled, it stops sending. Raises ``HolderLost``, and as there."""
+        """Work on a part (``PartWorker.work``). Raises ``HolderLost``, and as there.
+
+        Cancelled, it makes the holder stop, for some seconds at most; if that cannot be confirmed, it raises
+        ``HolderLost`` then, too.
+        """
 
     def boards(self) -> Sequence[Board]:
         """The facts of the parts that it works on, as far as they are known here."""
@@ -57,28 +65,34 @@ class Driver:
     Args:
         leases: the plan of this start.
         record: its record, opened.
-        cutting: makes the rows of a part available.
+        writer: makes the rows of a part available.
         done: called with each part that is over, for now or for good.
         again: called with each part that is leased.
+        silence: after it, the holders of earlier starts send nothing any more; ``None``: it begins now.
     """
 
     def __init__(
         self,
         leases: Leases,
         record: LeaseRecord,
-        cutting: Cutting,
+        writer: PartWriter,
+        *,
         done: Callable[[PartState, PartResult], None],
         again: Callable[[int], None],
+        silence: Silence | None = None,
     ) -> None:
         self._leases = leases
         self._record = record
-        self._cutting = cutting
+        self._writer = writer
         self._done = done
         self._again = again
-        self._silence = Silence()
+        self._silence = silence or Silence()
         self._changed = asyncio.Condition()
         self.up: dict[str, Holder] = {}
         """The holders that are up, by name."""
+        self._may_live_on: set[Lease] = set()
+        """Leases whose holders are not known to have stopped."""
+        self._more_come = True
 
     async def run(self, holders: Holders, task: Task) -> None:
         """Lease parts until all are over.
@@ -97,22 +111,33 @@ class Driver:
     async def _welcome(self, holders: Holders, task: Task, group: asyncio.TaskGroup) -> None:
         async for holder in holders.each(task):
             log.info("holder.up", holder=holder.name)
+            self.up[holder.name] = holder
             group.create_task(self._serve(holder, group), name=holder.name)
+        self._more_come = False
+        self._check_holders()
+
+    def _check_holders(self) -> None:
+        if not (self.up or self._more_come or self._leases.over):
+            raise RunStopped(
+                f"no host is left to work on {self._leases.left:,} parts", hint="Start as many as you want again."
+            )
 
     async def _wait_for_lapse(self, lease: Lease, holder: str) -> None:
         """An earlier start's holder may live on, until it notices that nobody speaks to it."""
         if holder != LOCAL:
+            self._may_live_on.add(lease)
             log.info("lease.lapses", part=lease.part, holder=holder)
             await self._silence.wait()
+            self._may_live_on.discard(lease)
         await self._release(lease, lost=False)
 
     async def _serve(self, holder: Holder, group: asyncio.TaskGroup) -> None:
         """Lease parts to one holder, the next one whenever it has handed in all rows of the last."""
-        lost = asyncio.Event()
-        self.up[holder.name] = holder
-        while (lease := await self._claim(holder, lost)) is not None:
+        lost, room = asyncio.Event(), asyncio.Semaphore(MOST_PARTS)
+        while await room.acquire() and (lease := await self._claim(holder, lost)) is not None:
             fed = asyncio.Event()
             working = group.create_task(self._work(holder, lease, fed, lost))
+            working.add_done_callback(lambda _: room.release())
             feeding = asyncio.create_task(fed.wait())
             await asyncio.wait({working, feeding}, return_when=asyncio.FIRST_COMPLETED)
             feeding.cancel()
@@ -129,9 +154,12 @@ class Driver:
         await self._record.note(self._leases.states[lease.part])
         self._again(lease.part)
         try:
-            await self._cutting.reach(lease.part)
+            await self._writer.reach(lease.part)
         except OSError as error:
             raise RunStopped(f"{error.filename}: {error.strerror}", hint=f"{fix_hint(error)}.") from error
+        if lost.is_set():
+            await self._release(lease, lost=False)
+            return None
         return lease
 
     async def _work(self, holder: Holder, lease: Lease, fed: asyncio.Event, lost: asyncio.Event) -> None:
@@ -139,16 +167,21 @@ class Driver:
             result = await holder.work(lease, fed.set)
         except HolderLost as error:
             log.warning("holder.lost", holder=holder.name, part=lease.part, why=str(error))
+            self._may_live_on.add(lease)
+            if (task := asyncio.current_task()) and task.cancelling():
+                return  # the run stops, and need not know what became of the holder
             lost.set()
             self.up.pop(holder.name, None)
             fed.set()
             await self._notify()
+            self._check_holders()
             await holder.gone()
+            self._may_live_on.discard(lease)
             await self._release(lease, lost=True)
             return
         if self._leases.finish(lease, result.totals, result.tallies):
-            await self._record.note(self._leases.states[lease.part])
             self._done(self._leases.states[lease.part], result)
+            await self._record.note(self._leases.states[lease.part])
         await self._notify()
 
     async def _release(self, lease: Lease, *, lost: bool) -> None:
@@ -168,8 +201,13 @@ class Driver:
             self._changed.notify_all()
 
     async def give_back(self) -> None:
-        """Record that no holder has a part any more; call it when all holders have stopped."""
+        """Record that the parts which are leased are free; call it when the holders have stopped.
+
+        Not those whose holder may live on: the next start waits until their leases have lapsed.
+        """
         for lease in self._leases.leased().values():
+            if lease in self._may_live_on:
+                continue
             self._leases.release(lease, lost=False)
             with suppress(RunStopped):  # it is why the run stops, or will be said when the record is closed
                 await self._record.note(self._leases.states[lease.part])

@@ -19,12 +19,11 @@ from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare
-from weak2wise.ledger.parts import Cut
+from weak2wise.ledger.parts import Partition
 from weak2wise.llm.drain import Drain
 from weak2wise.outputs.summary import Summary
 from weak2wise.paths import check_paths
 from weak2wise.run.conclusion import Ended, conclude
-from weak2wise.run.cut import settled_cut
 from weak2wise.run.drive import drive
 from weak2wise.run.driver import Holders
 from weak2wise.run.ending import log_ending
@@ -35,6 +34,7 @@ from weak2wise.run.input import Input
 from weak2wise.run.local import LocalHolders
 from weak2wise.run.monitors import progress, stop_when_exhausted, stop_when_moved
 from weak2wise.run.opened import Opened
+from weak2wise.run.partition import settled_partition
 from weak2wise.run.parts_run import PartsRun
 from weak2wise.run.plan import Plan, Recipe
 from weak2wise.run.preparation import Prepared, prepare
@@ -132,8 +132,8 @@ class Engine:
         plan = self._plan
         async with HeldFiles.on(plan.work_dir, plan.output if plan.writes_output else None) as held, self._logged():
             prepared = await prepare(plan, held)
-            if cut := await self._cut(prepared, held):
-                parts = PartsRun(plan, prepared, cut, held, drain=self.drain, redact=self.redact)
+            if partition := await self._partition(prepared, held):
+                parts = PartsRun(plan, prepared, partition, held, drain=self.drain, redact=self.redact)
                 summary = await self._run_parts(parts, opened, began)
             else:
                 summary = await self._run_whole(prepared, held, opened, began)
@@ -143,11 +143,11 @@ class Engine:
             log.info("run.finished", totals=totals, seconds=round(time.monotonic() - began, 1))
             return summary
 
-    async def _cut(self, prepared: Prepared, held: HeldFiles) -> Cut | None:
-        """How the work_dir is cut into parts; ``None``: it is not."""
+    async def _partition(self, prepared: Prepared, held: HeldFiles) -> Partition | None:
+        """How the input is divided into parts; ``None``: it is not."""
         wanted = self._holders is not None
-        rows = await asyncio.to_thread(self._plan.input.count) if wanted and prepared.manifest.cut is None else 0
-        return await held.write_in_thread(settled_cut, self.config, prepared.manifest, rows, wanted=wanted)
+        rows = await asyncio.to_thread(self._plan.input.count) if wanted and prepared.manifest.partition is None else 0
+        return await held.write_in_thread(settled_partition, self.config, prepared.manifest, rows, wanted=wanted)
 
     async def _run_whole(
         self, prepared: Prepared, held: HeldFiles, opened: "asyncio.Future[Observed] | None", began: float

@@ -1,6 +1,6 @@
 """One run's questions: their source, the file to read, and how many of them the run processes."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 from weak2wise.config import Config, input_of
@@ -98,7 +98,7 @@ class Input:
         async for row in self.read(lambda row: row >= len(over) or not over[row]):
             yield row
 
-    async def read(self, wanted: Callable[[int], bool]) -> AsyncIterator[Asked | Failed]:
+    async def read(self, wanted: Callable[[int], bool]) -> AsyncGenerator[Asked | Failed, None]:
         """``questions``, of the rows for whose number ``wanted`` says yes."""
         self.rows = 0
 

@@ -96,7 +96,8 @@ class PartWorker:
         self._recipe = Recipe.of(config, task.steps)
         self._redact = message_redactor(host.secrets(config))
         self._work_dir = Path(config.dataset.work_dir)
-        self._ready: asyncio.Future[tuple[Roles, Overlap | None]] | None = None
+        self._ready: tuple[Roles, Overlap | None] | None = None
+        self._opening = asyncio.Lock()
         self._reported: dict[str, Counter[str]] = {}
         self.observers: dict[int, Observer] = {}
         """Of the parts under way, by number."""
@@ -120,6 +121,7 @@ class PartWorker:
         with _logged(run_log):
             store = RunStore.of(self._config, place)
             async with AsyncExitStack() as stack:
+                stack.callback(self.observers.pop, lease.part, None)
                 stack.push_async_callback(store.close)
                 await asyncio.to_thread(store.open, self._task.settings)
                 return await self._on(store, lease, folder, fed)
@@ -144,14 +146,9 @@ class PartWorker:
             redact=self._redact,
         ) as work:
             self.observers[lease.part] = work.observer
-            try:
-                log.info("part.started", part=lease.part, epoch=lease.epoch, first=lease.first, rows=lease.rows)
-                await drive(
-                    work, questions.questions, self._drain, salvage_rounds=0, leaves_aside=not lease.final, fed=fed
-                )
-                return await self._result(work, lease)
-            finally:
-                del self.observers[lease.part]
+            log.info("part.started", part=lease.part, epoch=lease.epoch, first=lease.first, rows=lease.rows)
+            await drive(work, questions.questions, self._drain, salvage_rounds=0, leaves_aside=not lease.final, fed=fed)
+            return await self._result(work, lease)
 
     def boards(self) -> list[Board]:
         """The facts of the parts under way."""
@@ -159,13 +156,11 @@ class PartWorker:
 
     async def _prepared(self, folder: Path) -> tuple[Roles, Overlap | None]:
         """The host's models and the evaluation sets; the first part opens them for all. Raises as ``work``."""
-        if self._ready is None:
-            self._ready = asyncio.ensure_future(self._prepare(folder))
-        return await asyncio.shield(self._ready)
-
-    async def _prepare(self, folder: Path) -> tuple[Roles, Overlap | None]:
-        overlap = await asyncio.to_thread(read_overlap, self._config)
-        return await Roles.on(self._host, self._config, folder), overlap
+        async with self._opening:
+            if self._ready is None:
+                overlap = await asyncio.to_thread(read_overlap, self._config)
+                self._ready = await Roles.on(self._host, self._config, folder), overlap
+        return self._ready
 
     async def _result(self, work: Opened, lease: Lease) -> PartResult:
         totals = await asyncio.to_thread(work.account.totals, lease.rows)

@@ -14,20 +14,20 @@ from weak2wise.ledger.account import Totals
 from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.leases import Leases, PartState
 from weak2wise.ledger.outcomes import Failed
-from weak2wise.ledger.parts import Cut
+from weak2wise.ledger.parts import Partition
 from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.parts_view import PartsView
 from weak2wise.outputs.summary import EndpointUse, Summary, ThisStart
 from weak2wise.run.conclusion import Ended, conclude
-from weak2wise.run.cutting import Cutting
 from weak2wise.run.driver import Driver, Holders
 from weak2wise.run.ending import ending_of
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.host import Host
 from weak2wise.run.monitors import progress, stop_when_exhausted, stop_when_moved
 from weak2wise.run.part_run import PartResult, PartWorker, Task
+from weak2wise.run.part_writer import PartWriter
 from weak2wise.run.plan import Plan
 from weak2wise.run.preparation import Prepared
 from weak2wise.run.side_costs import side_costs_usd
@@ -82,21 +82,29 @@ class PartsRun:
     Args:
         plan: what it is to do.
         prepared: what it has found out.
-        cut: how the input is cut.
+        partition: how the input is divided.
         held: its files.
         drain: stops it.
         redact: removes its secrets from a text.
     """
 
     def __init__(
-        self, plan: Plan, prepared: Prepared, cut: Cut, held: HeldFiles, *, drain: Drain, redact: Callable[[str], str]
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        partition: Partition,
+        held: HeldFiles,
+        *,
+        drain: Drain,
+        redact: Callable[[str], str],
     ) -> None:
         self._plan = plan
-        self._cut = cut
+        self._partition = partition
         self._held = held
         self._drain = drain
         self._redact = redact
         self._rules = prepared.manifest.rules
+        self._changed = prepared.changed
         self._task = Task(
             steps=len(plan.steps),
             rules=prepared.manifest.rules,
@@ -132,7 +140,7 @@ class PartsRun:
             stack.push_async_callback(self._record.close)
             await self._held.write_in_thread(self._record.open)
             total = await asyncio.to_thread(self._rows)
-            parts = {part: self._cut.of(part, total) for part in self._cut.parts(total)}
+            parts = {part: self._partition.of(part, total) for part in self._partition.parts(total)}
             leases = Leases(
                 parts,
                 self._record.states,
@@ -149,16 +157,22 @@ class PartsRun:
             host.count_spent(folder, usd)
             stack.callback(lambda: host.note_spent(folder, usd + self._counts.cost_usd))
             observer = self._observed(leases, total, spent, workers)
+            wanted = {part: parts[part] for part in leases.wanted()}
+            writer = await asyncio.to_thread(PartWriter, plan.input, wanted, plan.work_dir)
+            stack.push_async_callback(writer.close)
             driver = Driver(
                 leases,
                 self._record,
-                Cutting(plan.input, {part: parts[part] for part in leases.wanted()}, plan.work_dir),
+                writer,
                 done=lambda state, result: self._done(observer, state, result),
                 again=observer.again,
             )
             observer.boards = lambda: {name: holder.boards() for name, holder in driver.up.items()}
             stack.push_async_callback(driver.give_back)
             stack.push(lambda _kind, error, _trace: observer.end(self._redact(ending_of(error))))
+            for key in self._changed:
+                effect = "questions that have not passed the step which it concerns get the new value"
+                log.warning("manifest.changed", key=key, effect=effect)
             named = await asyncio.to_thread(plan.named)
             log.info("run.started", steps=[step.name for step in plan.steps], parts=leases.left, **named)
             if opened:
@@ -179,7 +193,9 @@ class PartsRun:
 
     def _rows(self) -> int:
         """How many rows the run has: those of the input, or of its first questions, and all that have begun. Blocks."""
-        begun = [self._cut.of(part, sys.maxsize).start - 1 + state.rows for part, state in self._record.states.items()]
+        begun = [
+            self._partition.of(part, sys.maxsize).start - 1 + state.rows for part, state in self._record.states.items()
+        ]
         return max([self._plan.input.count(), *begun])
 
     def _observed(

@@ -1,8 +1,8 @@
-"""Cuts the input into parts: reads it once, from the first row on, and writes the rows of each part into a file."""
+"""Divides the input: reads it once, from the first row on, and writes the rows of each part into a file."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from weak2wise.errors import ConfigError
@@ -17,8 +17,8 @@ _AT_ONCE = 256
 """Lines that are written at once."""
 
 
-class Cutting:
-    """The input of one start, cut no further than the parts that were asked for.
+class PartWriter:
+    """The input of one start, read no further than the parts that were asked for. To make it blocks.
 
     Args:
         input_: the input.
@@ -30,7 +30,7 @@ class Cutting:
         self._work_dir = work_dir
         self._missing = [(part, rows) for part, rows in parts.items() if not self._file(part, rows).exists()]
         self._missing.reverse()
-        self._rows: AsyncIterator[Asked | Failed] | None = None
+        self._rows: AsyncGenerator[Asked | Failed, None] | None = None
         self._input = input_
         self._one_at_a_time = asyncio.Lock()
 
@@ -38,7 +38,7 @@ class Cutting:
         return rows_file(self._work_dir, part, len(rows))
 
     async def reach(self, part: int) -> None:
-        """Cut the input up to and including a part, unless that was done before.
+        """Write the rows up to and including those of a part, unless that was done before.
 
         Raises:
             ConfigError: the input cannot be read, or has changed.
@@ -46,10 +46,10 @@ class Cutting:
         """
         async with self._one_at_a_time:
             while self._missing and self._missing[-1][0] <= part:
-                await self._cut(*self._missing[-1])
+                await self._write(*self._missing[-1])
                 self._missing.pop()
 
-    async def _cut(self, part: int, rows: range) -> None:
+    async def _write(self, part: int, rows: range) -> None:
         if self._rows is None:
             begin = rows.start
             self._rows = self._input.read(lambda row: row >= begin)
@@ -74,5 +74,4 @@ class Cutting:
     async def close(self) -> None:
         """Read no further."""
         if self._rows is not None:
-            async with aclosing(self._rows):  # type: ignore[type-var]
-                pass
+            await self._rows.aclose()

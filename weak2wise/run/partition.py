@@ -1,4 +1,4 @@
-"""Whether a work_dir is in parts, and how its input is cut."""
+"""Whether a work_dir is in parts, and how its input is divided into them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import INPUT
 from weak2wise.ledger.manifest import Manifest, write_manifest
 from weak2wise.ledger.outcomes import Ledger
-from weak2wise.ledger.parts import Cut
+from weak2wise.ledger.parts import Partition
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.journal import Journal
 from workers.method import METHOD
 
 
-def settled_cut(config: Config, manifest: Manifest, rows: int, *, wanted: bool) -> Cut | None:
-    """How the work_dir is cut, ``None`` if it is not; a new cut is written into the manifest. Blocks.
+def settled_partition(config: Config, manifest: Manifest, rows: int, *, wanted: bool) -> Partition | None:
+    """How the input is divided into parts, ``None`` if it is not; a new partition is written into the manifest. Blocks.
 
-    A cut once made stays: a work_dir begun in parts goes on in parts. An input of one part needs no cut.
+    A partition once made stays: a work_dir begun in parts goes on in parts. An input of one part needs no partition.
 
     Args:
         config: the run's.
@@ -33,7 +33,7 @@ def settled_cut(config: Config, manifest: Manifest, rows: int, *, wanted: bool) 
         OSError: the manifest cannot be written.
     """
     work_dir = Path(config.dataset.work_dir)
-    if manifest.cut is None and (not wanted or rows <= config.cluster.part_rows):
+    if manifest.partition is None and (not wanted or rows <= config.cluster.part_rows):
         return None
     for role, name in config.roles().items():
         if config.endpoints[name].batched:
@@ -41,16 +41,16 @@ def settled_cut(config: Config, manifest: Manifest, rows: int, *, wanted: bool) 
                 f"model_endpoints.{name}.batch: a run in parts cannot send the calls of {role} in batches; leave it "
                 "out, or run on one machine with a work_dir that was begun so"
             )
-    if manifest.cut is not None:
-        return manifest.cut
+    if manifest.partition is not None:
+        return manifest.partition
     if out := BatchRecord.seen(work_dir).states():
         raise ConfigError(
             f"{work_dir}: {len(out):,} batches are out, which a run in parts knows nothing of; let a run on this "
             "machine finish them, or cancel them (weak2wise batch cancel)"
         )
-    cut = Cut(begun=_last_begun(work_dir), rows=config.cluster.part_rows)
-    write_manifest(work_dir, structs.replace(manifest, cut=cut))
-    return cut
+    partition = Partition(begun=_last_begun(work_dir), rows=config.cluster.part_rows)
+    write_manifest(work_dir, structs.replace(manifest, partition=partition))
+    return partition
 
 
 def _last_begun(work_dir: Path) -> int:
