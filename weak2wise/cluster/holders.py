@@ -138,7 +138,8 @@ class RayHolder:
         with suppress(RayError, TimeoutError):
             async with asyncio.timeout(grace + CLOSE_SECONDS):
                 await self._actor.stop.remote(grace)
-                await asyncio.wait([working, self.lost], return_when=asyncio.FIRST_COMPLETED)
+                either: list[asyncio.Future[Any]] = [working, self.lost]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if working.done() and not working.cancelled():
             working.exception()  # looked at
 

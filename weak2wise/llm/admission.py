@@ -13,7 +13,7 @@ from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.errors import ModelError, RateLimited
 from weak2wise.llm.limits.call_sizes import CallSizes
-from weak2wise.llm.limits.limiter import Limiter, Permit
+from weak2wise.llm.limits.limiter import AnySlot, Limiter
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.worst_case import WorstCase
@@ -90,7 +90,7 @@ class Admitted:
             raise
 
     async def _send(
-        self, prompt: Prompt, length: int, call: Call, slot: Permit | None, reservation: Reservation
+        self, prompt: Prompt, length: int, call: Call, slot: AnySlot | None, reservation: Reservation
     ) -> Completion:
         await call.drain.enter()
         self.meter.sent += 1

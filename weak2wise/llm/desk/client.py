@@ -233,7 +233,7 @@ class DeskClient:
 
 
 class SharedSlot:
-    """Permission to send one request, from the desk. Call ``release`` when the request is over."""
+    """Leave to send one request, from the desk. Call ``release`` when the request is over."""
 
     __slots__ = ("_limits", "_number", "tokens")
 

@@ -24,7 +24,7 @@ from weak2wise.llm.errors import Down, ModelError, NoCapacity, RateLimited, Unus
 from weak2wise.llm.http.replicas import Replicas, Visit
 from weak2wise.llm.http.transport import Transport, chat_urls, models_url
 from weak2wise.llm.limits.call_sizes import CallSizes
-from weak2wise.llm.limits.limiter import Permit
+from weak2wise.llm.limits.limiter import AnySlot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.off_peak import OffPeakBarrier, utc_now
 from weak2wise.llm.retry import Retried
@@ -168,7 +168,7 @@ class OpenAIModel(Endpoint):
         return self._replicas.available and not (paused or call.drain.started or self._is_held(call))
 
     async def _ask(
-        self, visit: Visit, prompt: Prompt, body: bytes, slot: Permit, call: Call, *, reservation: Reservation
+        self, visit: Visit, prompt: Prompt, body: bytes, slot: AnySlot, call: Call, *, reservation: Reservation
     ) -> Completion:
         await call.drain.enter()
         self.meter.sent += 1

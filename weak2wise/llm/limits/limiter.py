@@ -12,8 +12,8 @@ def always() -> bool:
     return True
 
 
-class Permit(Protocol):
-    """Permission to send one request. Call ``release`` when the request is over, whatever its result."""
+class AnySlot(Protocol):
+    """A slot: leave to send one request. Call ``release`` when the request is over, whatever its result."""
 
     tokens: int
     """What it used, as far as is known."""
@@ -60,8 +60,8 @@ class Limiter(Protocol):
         *,
         wanted: Callable[[], bool] = always,
         reservation: Reservation | None = None,
-    ) -> Permit | None:
-        """Wait for permission to send one request, and for its money.
+    ) -> AnySlot | None:
+        """Wait for leave to send one request, and for its money.
 
         Args:
             sizes: of the requests of its kind; ``None``: of all that do not say.
