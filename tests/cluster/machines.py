@@ -44,11 +44,11 @@ def write_cluster_run(folder: Path, base_url: str, questions: int, *, in_flight:
     return config
 
 
-def start(folder: Path, address: str | None, command: str = "run") -> "subprocess.Popen[str]":
+def start(folder: Path, address: str | None, command: str = "run", *arguments: str) -> "subprocess.Popen[str]":
     """The command on the folder's config; with an address on that cluster."""
     line = [sys.executable, "-m", "weak2wise", command, "--config", str(folder / "config.yaml")]
     return subprocess.Popen(
-        [*line, *(["--ray", address] if address else [])],
+        [*line, *(["--ray", address] if address else []), *arguments],
         cwd=ROOT,
         env=dict(os.environ, W2W_CLUSTER_KEY=KEY),
         stdout=subprocess.PIPE,
@@ -68,6 +68,20 @@ def ended(process: "subprocess.Popen[str]", code: int, seconds: float = 150.0) -
         raise AssertionError(f"did not end:\n{said}") from None
     assert process.returncode == code, said
     return said
+
+
+STATE = """
+import sys, ray
+from ray._private import state
+ray.init(address=sys.argv[1], log_to_driver=False)
+print(state.actors(), state.jobs(), ray.nodes())
+"""
+
+
+def state_of(address: str) -> str:
+    """What Ray tells about actors, jobs and nodes, also of those that have ended."""
+    command = [sys.executable, "-W", "ignore", "-c", STATE, address]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def host_pids() -> list[int]:

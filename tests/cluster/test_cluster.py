@@ -16,6 +16,7 @@ from tests.cluster.machines import (
     kill,
     parts_over,
     start,
+    state_of,
     wait_until,
     write_cluster_run,
 )
@@ -67,6 +68,9 @@ def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
     assert not any(count.failed for count in counts.values())
     logs = [path.read_text() for path in (tmp_path / "work" / "parts").glob("*/epoch-*/run.log")]
     assert len(logs) == ROWS / 5
+    state = state_of(address)
+    assert "EngineHost" in state
+    assert KEY not in state
     session = Path("/tmp/ray/session_latest").resolve()
     shown = [path for path in session.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert shown == [], "the key is in Ray's logs"
