@@ -14,8 +14,14 @@ from tests.parts.hosts import HostsHere
 from weak2wise.api import open_run
 from weak2wise.config import Config, load_config
 from weak2wise.errors import ConfigError, RunStopped, single_errors
+from weak2wise.ledger.manifest import InputDigest, Manifest, load_manifest
+from weak2wise.ledger.outcomes import Dropped, Ledger
+from weak2wise.ledger.parts import Partition
+from weak2wise.llm.journal import Answer, Journal
+from weak2wise.llm.model import Completion
 from weak2wise.outputs.summary import Summary
 from weak2wise.run.engine import Engine
+from weak2wise.run.partition import settled_partition
 
 QUESTIONS = 30
 PART = 7
@@ -247,3 +253,31 @@ def test_a_run_in_parts_cannot_send_batches(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"model_endpoints\.strong-a\.batch"):
             in_parts(config)
         assert asked_of(server) == 0
+
+
+def test_rows_that_had_only_answers_belong_to_what_was_begun(tmp_path: Path) -> None:
+    """Their answers are in the journal of the work_dir itself, which no other part reads."""
+    config = prepared(tmp_path, "http://127.0.0.1:1/v1")
+    folder = tmp_path / "work" / "ledger"
+
+    async def write() -> None:
+        ledger: Ledger[Any] = Ledger("filter", folder, object, max_bytes=1 << 20, fsync_seconds=0)
+        journal = Journal(folder, max_bytes=1 << 20, fsync_seconds=0)
+        ledger.open()
+        journal.open(lambda _role: b"")
+        await ledger.append(Dropped(5, "weak_solves"))
+        await journal.record(Answer(9, "0" * 32, "weak", "weak", Completion(text="4")))
+        await ledger.close()
+        await journal.close()
+
+    asyncio.run(write())
+    manifest = Manifest(created="", shape={}, input=InputDigest(0, ""))
+    assert settled_partition(config, manifest, QUESTIONS, wanted=False) is None
+    assert settled_partition(config, manifest, PART, wanted=True) is None
+    found = settled_partition(config, manifest, QUESTIONS, wanted=True)
+    assert found == Partition(begun=9, rows=PART)
+    assert found
+    assert [found.of(part, 20) for part in found.parts(20)] == [range(1, 10), range(10, 17), range(17, 21)]
+    kept = load_manifest(tmp_path / "work" / "manifest.json")
+    assert kept
+    assert kept.partition == found

@@ -65,7 +65,7 @@ def seal(work_dir: Path, part: int, epoch: int, first: int, ledgers: Sequence[st
         ConfigError: a seal before this one is damaged.
         OSError: the files cannot be read or written.
     """
-    before = _latest(work_dir, part, below=epoch)
+    before = max(earlier for earlier in _epochs(work_dir, part) if earlier < epoch)
     found = {name: list(_sealed(work_dir, part, before, name)) for name in ledgers}
     for name in ledgers:
         folder = _ledger(work_dir, part, before) / name
@@ -74,22 +74,21 @@ def seal(work_dir: Path, part: int, epoch: int, first: int, ledgers: Sequence[st
     sealed = {name: [(str(e.path.relative_to(work_dir)), e.size or 0) for e in files] for name, files in found.items()}
     text = msgspec.json.encode(_Seal(sealed))
     write_atomic(epoch_folder(work_dir, part, epoch) / _SEAL, [text, b"\n"])
-    answers = [file for e in _epochs(work_dir, part) if e != epoch for file in _answers(_ledger(work_dir, part, e))]
+    answers = answers_of(work_dir, part, but=epoch)
     return Place(_ledger(work_dir, part, epoch), first, {**found, _JOURNAL: answers})
 
 
-def place_of(work_dir: Path, part: int, first: int, ledgers: Sequence[str]) -> Place:
-    """What counts of a part now, for reading. Another process may be writing. Blocks; raises as ``seal``."""
-    latest = _latest(work_dir, part)
-    earlier = {name: list(_sealed(work_dir, part, latest, name)) for name in ledgers}
-    answers = [file for e in _epochs(work_dir, part) if e != latest for file in _answers(_ledger(work_dir, part, e))]
-    return Place(_ledger(work_dir, part, latest), first, {**earlier, _JOURNAL: answers})
-
-
 def extents_of(work_dir: Path, part: int, ledgers: Sequence[str]) -> dict[str, list[Extent]]:
-    """All that counts of a part now, by ledger, the journal included. Blocks; raises as ``seal``."""
-    place = place_of(work_dir, part, 0, ledgers)
-    return {name: [*files, *_whole(place.folder / name)] for name, files in place.earlier.items()}
+    """What counts of a part now, by ledger of outcomes. Another process may be writing. Blocks; raises as ``seal``."""
+    latest = max(_epochs(work_dir, part))
+    folder = _ledger(work_dir, part, latest)
+    return {name: [*_sealed(work_dir, part, latest, name), *_whole(folder / name)] for name in ledgers}
+
+
+def answers_of(work_dir: Path, part: int, but: int | None = None) -> list[Extent]:
+    """The journals of all epochs of a part, ``but`` one. Blocks; raises ``OSError``."""
+    epochs = (epoch for epoch in _epochs(work_dir, part) if epoch != but)
+    return [shard for epoch in epochs for shard in _whole(_ledger(work_dir, part, epoch) / _JOURNAL)]
 
 
 def ledger_folders(work_dir: Path) -> list[Path]:
@@ -131,10 +130,6 @@ def _epochs(work_dir: Path, part: int) -> list[int]:
     return [0, *(int(m[1]) for name in names if (m := _NAME.fullmatch(name)) and (folder / name / _SEAL).exists())]
 
 
-def _latest(work_dir: Path, part: int, below: int | None = None) -> int:
-    return max(epoch for epoch in _epochs(work_dir, part) if below is None or epoch < below)
-
-
 def _sealed(work_dir: Path, part: int, epoch: int, name: str) -> list[Extent]:
     """What an epoch's seal says of one ledger."""
     if not epoch:
@@ -161,10 +156,9 @@ def _synced(shard: Path, *, last: bool) -> Extent:
     return Extent(shard, size)
 
 
-def _answers(ledger: Path) -> list[Extent]:
-    return _whole(ledger / _JOURNAL)
-
-
 def _whole(folder: Path) -> list[Extent]:
-    """Every shard of a folder as far as its lines are whole."""
-    return [Extent(shard_path(folder, n), None) for n in shard_numbers(folder)] if folder.is_dir() else []
+    """The shards of a folder; only the last one may have an end that is torn, or still being written."""
+    numbers = shard_numbers(folder) if folder.is_dir() else range(0)
+    paths = [shard_path(folder, number) for number in numbers]
+    full = [Extent(path, path.stat().st_size if path.exists() else None) for path in paths[:-1]]
+    return [*full, *(Extent(path, None) for path in paths[-1:])]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from weak2wise.ledger.account import INPUT, Account
-from weak2wise.ledger.epochs import extents_of
+from weak2wise.ledger.epochs import answers_of, extents_of
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.ledger.parts import part_folder
 from weak2wise.ledger.reading import Extent
@@ -32,6 +32,7 @@ def all_extents(work_dir: Path) -> dict[str, list[Extent]]:
     for part in part_numbers(work_dir):
         for name, files in extents_of(work_dir, part, LEDGERS).items():
             found[name] += files
+        found[JOURNAL] += answers_of(work_dir, part)
     return found
 
 
@@ -67,7 +68,7 @@ class PartsView:
         """What all epochs of the parts have spent, by role and endpoint. Blocks; raises as ``Journal.sums``."""
         sums: Sums = {}
         for part in self._parts:
-            answers = extents_of(self._work_dir, part, ())[JOURNAL]
+            answers = answers_of(self._work_dir, part)
             for key, used in Journal(self._nowhere, earlier=answers, **READ_ONLY).sums().items():
                 sums.setdefault(key, Spent()).add_all(used)
         return {(role, endpoint): used for (role, endpoint, _), used in sums.items()}

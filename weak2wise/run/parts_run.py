@@ -196,7 +196,7 @@ class PartsRun:
         begun = [
             self._partition.of(part, sys.maxsize).start - 1 + state.rows for part, state in self._record.states.items()
         ]
-        return max([self._plan.input.count(), *begun])
+        return max(self._plan.input.count(), self._partition.begun, *begun)
 
     def _observed(
         self, leases: Leases, rows: int, spent: Mapping[tuple[str, str], Spent], workers: Sequence[PartWorker]
