@@ -178,13 +178,12 @@ class RayHolders:
 
     Args:
         config: the run's.
-        budget: the driver's, which knows what is spent before the first part is leased.
     """
 
-    def __init__(self, config: Config, budget: CostBudget) -> None:
+    def __init__(self, config: Config) -> None:
         self._drain = Drain()
+        self._budget = CostBudget()
         self._config = config
-        self._budget = budget
         self._numbers = itertools.count(1)
         self._up: dict[tuple[str, int], RayHolder] = {}
         self._failures: Counter[tuple[str, int]] = Counter()
@@ -192,12 +191,15 @@ class RayHolders:
         self._ready: asyncio.Queue[RayHolder | Exception] = asyncio.Queue()
 
     @contextmanager
-    def joined(self, address: str, drain: Drain) -> Iterator[None]:
+    def joined(self, address: str, drain: Drain, budget: CostBudget) -> Iterator[None]:
         """Be connected to the cluster (``connect.joined``).
 
-        ``drain``: the engine's; once it has started, the run was interrupted, and hosts wait for answers only shortly.
+        Args:
+            address: of the cluster.
+            drain: the engine's; once it has started, the run was interrupted: hosts wait for answers only shortly.
+            budget: the engine's, which knows what is spent before the first part is leased.
         """
-        self._drain = drain
+        self._drain, self._budget = drain, budget
         with connect.joined(address):
             yield
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import uvloop
 from rich.console import Console
@@ -22,32 +22,27 @@ from weak2wise.errors import ConfigError
 from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.outputs.summary import Summary, show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
-from weak2wise.run.host import Host
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
 from weak2wise.watch.board import Observed
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
 
+if TYPE_CHECKING:
+    from weak2wise.cluster.holders import RayHolders
 
-async def supervise(engine: Engine, page: Address | None = None, host: Host | None = None) -> Summary | None:
+
+async def supervise(engine: Engine, page: Address | None = None) -> Summary | None:
     """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
     A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
     twice. SIGHUP has no effect if it was ignored from the start (``nohup``).
-
-    Args:
-        engine: not started yet.
-        page: where to serve the page.
-        host: the engine's, if it is to be opened and closed here.
 
     Returns:
         The summary, or ``None`` if the run was interrupted.
     """
     opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
-        if host:
-            await stack.enter_async_context(host)
         if page:
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
         if can_be_drawn_on():
@@ -109,15 +104,15 @@ def carry_out(
         address = Address.of(page) if page else None
         loaded = load_config(config, overrides)
         try:
-            options |= _on_cluster(loaded) if ray else {}
+            options |= {"holders": _holders(loaded)} if ray else {}
             engine = make_engine(loaded, verbose=verbose, **options)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         collect_less_often()
         with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if ray:
-                stack.enter_context(options["holders"].joined(ray, engine.drain))
-            summary = runner.run(supervise(engine, address, options.get("host")))
+                stack.enter_context(options["holders"].joined(ray, engine.drain, engine.budget))
+            summary = runner.run(supervise(engine, address))
             if summary is None:
                 stack.close()
                 say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
@@ -142,12 +137,11 @@ def carry_out(
     return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
 
 
-def _on_cluster(config: Config) -> dict[str, Any]:
-    """The options of an engine whose work the hosts of a Ray cluster do. Raises ``ConfigError``."""
+def _holders(config: Config) -> "RayHolders":
+    """The hosts of a Ray cluster. Raises ``ConfigError`` if Ray is not installed."""
     with needing_ray():
         from weak2wise.cluster.holders import RayHolders  # noqa: PLC0415 - Ray is an extra
-    host = Host(config)
-    return {"host": host, "holders": RayHolders(config, host.budget)}
+    return RayHolders(config)
 
 
 def collect_less_often() -> None:
