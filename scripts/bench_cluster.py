@@ -274,7 +274,7 @@ def merge(parts: int, part_rows: int) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     try:
         partition, fsync = Partition(begun=0, rows=part_rows), os.fsync
-        os.fsync = lambda fd: None  # what is only made to be measured need not survive a power cut
+        os.fsync = lambda fd: None  # noqa: ARG005 - what is only made to be measured need not survive a power cut
         for part in partition.parts(parts * part_rows):
             _make_part(folder, part, partition.of(part, parts * part_rows))
         os.fsync = fsync

@@ -128,17 +128,19 @@ def main() -> None:
     parser.add_argument("--weak", default=str(models / "smollm2-135m-instruct"))
     parser.add_argument("--strong", default=str(models / "qwen2.5-coder-0.5b-instruct"))
     parser.add_argument("--questions", type=Path, default=ROOT / "scripts/quickstart/questions.jsonl")
+    parser.add_argument("--limit", type=int, help="how many of the questions; left out: all")
     parser.add_argument("--samples", type=int, default=3, help="traces a question")
     parser.add_argument("--new-tokens", type=int, default=128, help="longest attempt: 1024 shows what long ones cost")
     parser.add_argument("--max-num-seqs", type=int, default=48)
     parser.add_argument("--one-at-a-time", type=int, default=12, help="attempts made with transformers")
     parser.add_argument("--out", type=Path, default=Path("bench-scoring"))
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for every process to come
     options.out.mkdir(parents=True, exist_ok=False)
     folder = str(options.out.resolve())
     setting = Setting(folder, options.weak, options.strong, options.new_tokens, options.max_num_seqs, LEVELS)
-    lines = [json.loads(line) for line in options.questions.read_text().splitlines()]
+    lines = [json.loads(line) for line in options.questions.read_text().splitlines()][: options.limit]
     (options.out / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
 
@@ -195,6 +197,9 @@ def main() -> None:
         f", {anchor.tokens / rewrite.tokens:.0%} of rewrite's {rewrite.tokens:,};"
         f" cuts that held: {anchor.held} and {rewrite.held}"
     )
+    if options.json:
+        ways = {name: speed._asdict() | {"way": NAMES[name]} for name, speed in speeds.items()}
+        options.json.write_text(json.dumps({"ways": ways, "winners": len(every), "same_winners_live": same}))
     plot(speeds, options.out / "scoring.svg")
     console.print(f"plot: {options.out / 'scoring.svg'}")
 

@@ -98,6 +98,7 @@ async def measured(process: BaseProcess, answers: Callable[[], Awaitable[list[Sa
 
 def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Said]]]:
     """An ``LLM`` with the endpoint's engine arguments, and what makes its answers, as (b) or as (b')."""
+    from tokenizers import Tokenizer
     from vllm import LLM, SamplingParams
     from vllm.engine.arg_utils import EngineArgs
 
@@ -112,7 +113,7 @@ def bare(endpoint: Any, tokens: int) -> tuple[Any, Callable[[int, bool], list[Sa
         more = {"detokenize": False} if least else {"repetition_detection": REPETITION}
         params = [SamplingParams(temperature=0.6, seed=i, max_tokens=tokens, **more) for i in range(number)]
         outputs = llm.generate([question(i) + "\n" for i in range(number)], params, use_tqdm=False)
-        decode = llm.get_tokenizer().backend_tokenizer.decode
+        decode = Tokenizer.from_file(f"{endpoint.model}/tokenizer.json").decode
         ends = [output.outputs[0] for output in outputs]
         return [Said(decode(end.token_ids) if least else end.text, len(end.token_ids)) for end in ends]
 
@@ -131,6 +132,7 @@ async def main() -> None:
     parser.add_argument("--in-flight", type=int, default=64, help="answers made at once")
     parser.add_argument("--rounds", type=int, default=3, help="measured ones; one more comes first")
     parser.add_argument("--functions-only", action="store_true", help="start no engine")
+    parser.add_argument("--json", type=Path, help="write the figures of the engines there, too")
     options = parser.parse_args()
     for name, value in {
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -144,7 +146,9 @@ async def main() -> None:
         console = Console(width=100)
         print_functions(console, Path(folder))
         if not options.functions_only:
-            await compare(console, folder, options.tokens, options.in_flight, options.rounds)
+            figures = await compare(console, folder, options.tokens, options.in_flight, options.rounds)
+            if options.json:
+                options.json.write_text(json.dumps(figures))
 
 
 class Alone:
@@ -222,19 +226,22 @@ def timed(function: Callable[[list[int]], None], tokens: list[int]) -> float:
     return time.process_time() - began
 
 
-async def compare(console: Console, folder: str, tokens: int, in_flight: int, rounds: int) -> None:
-    """Start both engines, measure each way ``rounds`` times and print the medians."""
+async def compare(console: Console, folder: str, tokens: int, in_flight: int, rounds: int) -> dict[str, Any]:
+    """Start both engines, measure each way ``rounds`` times, print the medians and return them."""
     from tests.vllm.engines import WithoutTokenizer
     from weak2wise.config import GenerationKwargs, VllmEndpoint
     from weak2wise.llm.model import Message, Prompt
     from weak2wise.llm.vllm.engine import EmbeddedEngine
     from weak2wise.llm.vllm.engine_log import EngineLog
+    from weak2wise.llm.vllm.gpu_memory import gpus
     from weak2wise.llm.vllm.guard import engine_processes
     from weak2wise.llm.vllm.model import VllmModel
 
+    on_gpu = bool(gpus())
     endpoint = VllmEndpoint(
         model_id=folder,
-        dtype="float32",
+        dtype=None if on_gpu else "float32",
+        gpu_memory_utilization=0.4 if on_gpu else None,  # two engines share it
         max_model_len=tokens + 256,
         max_num_seqs=in_flight,
         enforce_eager=True,
@@ -300,6 +307,8 @@ async def compare(console: Console, folder: str, tokens: int, in_flight: int, ro
     for first, second in (("(b) LLM.generate", "before: both by vLLM"), ("before: both by vLLM", "after: both by us")):
         same = sum(map(eq, said[first], said[second]))
         console.print(f"the same answer, {first} and {second}: {same} of {in_flight}")
+    shown = {name: cost._asdict() for name, cost in medians.items()}
+    return {"answers": in_flight, "tokens": tokens, "microseconds_a_token": shown}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ TYPE_CHECKING = False  # as typing's, without loading it: until the program runs
 if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __all__ here
     from typing import Any
 
-    from weak2wise.api import Run as Run, asynthesize as asynthesize, open_run as open_run, synthesize as synthesize
+    from weak2wise.api import (
+        Run as Run,
+        asynthesize as asynthesize,
+        fork as fork,
+        open_run as open_run,
+        synthesize as synthesize,
+    )
     from weak2wise.config import (
         AnswerPolicy as AnswerPolicy,
         Columns as Columns,
@@ -68,7 +74,7 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
 __version__ = "0.1.0"
 
 _HOMES = {
-    "weak2wise.api": ("Run", "asynthesize", "open_run", "synthesize"),
+    "weak2wise.api": ("Run", "asynthesize", "fork", "open_run", "synthesize"),
     "weak2wise.config": (
         "AnswerPolicy",
         "Columns",

@@ -21,6 +21,7 @@ from weak2wise.ledger.outcomes import Dropped, Failed, columns_of
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.engine import GRACE_SECONDS, Engine
+from weak2wise.run.fork import fork as make_fork
 from weak2wise.run.host import Host
 from workers.method import step_making
 from workers.records import Golden, Scored, Traced
@@ -137,6 +138,38 @@ class Run:
 def open_run(work_dir: str | Path) -> Run:
     """Open the run in a work_dir for reading. Raises ``ConfigError`` if there is none."""
     return Run(work_dir)
+
+
+def fork(
+    work_dir: str | Path,
+    other: str | Path,
+    config: Config,
+    *,
+    from_step: int | None = None,
+    finetune_out: str | Path | None = None,
+) -> Config:
+    """Make a new work_dir that shares what a run has paid for, to run it with other settings.
+
+    config = weak2wise.fork("runs/a", "runs/b", changed)
+    run = weak2wise.synthesize(None, config)
+
+    Answers are shared, and the finished outcomes of the steps before ``from_step``. The earlier work_dir is only read.
+
+    Args:
+        work_dir: a run's.
+        other: the new folder.
+        config: the settings of the fork. Its paths count for the input only.
+        from_step: the number of the first step to do anew; left out, the first that depends on a setting that changed.
+        finetune_out: the fork's output file; left out, in the new folder.
+
+    Returns:
+        The config with the fork's paths.
+
+    Raises:
+        ConfigError: the earlier work_dir or the config is not fit for it, or there is something at ``other``.
+    """
+    output = None if finetune_out is None else str(finetune_out)
+    return make_fork(Path(work_dir), Path(other), config, from_step=from_step, output=output).config
 
 
 def synthesize(

@@ -28,9 +28,13 @@ class Record(Protocol):
 
 
 class Drop(Struct, frozen=True):
-    """A worker's result for a record that the method does not use; ``reason`` is a short stable word."""
+    """A worker's result for a record that the method does not use.
+
+    ``reason`` is a short stable word; ``detail`` says more about this record.
+    """
 
     reason: str
+    detail: str = ""
 
 
 T = TypeVar("T")

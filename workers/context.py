@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from weak2wise.config import Params
 from weak2wise.llm.model import Model
 from workers.decontaminate import Overlap
+from workers.dedup import NearDuplicates
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.rules import RULES
@@ -27,6 +28,8 @@ class Context:
     """The version of the rules by which the run decides."""
     overlap: Overlap | None = None
     """The questions of evaluation sets, which are to be dropped."""
+    duplicates: NearDuplicates | None = None
+    """The questions that nearly repeat an earlier one, which are to be dropped."""
     free: Callable[[], int] | None = None
     """How many more attempts an embedded weak LLM could make at this moment; ``None`` where attempts are paid for."""
     batched: bool = False

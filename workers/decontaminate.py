@@ -18,8 +18,8 @@ from workers.records import Asked, Unsolved
 RUN = 13
 """Words; the length that the GPT-3 paper (appendix C) settled on."""
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(f"[{CJK}]|[^\\W_{CJK}]+")
 _LONG = 20_000
 """Characters; a longer question is searched on a thread."""
 
@@ -32,12 +32,16 @@ _JOINER = "\u034f"
 
 def words(text: str) -> list[str]:
     """The text's normalised words; a text without any is itself one word."""
-    normal = unicodedata.normalize("NFKC", _MARKS.sub(_stream_safe, text)).casefold()
+    normal = unicodedata.normalize("NFKC", stream_safe(text)).casefold()
     return _WORD.findall(normal) or ["".join(normal.split())]
 
 
-def _stream_safe(run: re.Match[str]) -> str:
+def stream_safe(text: str) -> str:
     """At most 30 marks in a row, as no language has more: normalising sorts them, in quadratic time (UAX #15, 13)."""
+    return _MARKS.sub(_in_parts, text)
+
+
+def _in_parts(run: re.Match[str]) -> str:
     safe, marks = [], 0
     for character in run[0]:
         is_mark = unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) > 0

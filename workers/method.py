@@ -9,6 +9,7 @@ from weak2wise.worker import Worker
 from workers import output_lines
 from workers.context import Context
 from workers.decontaminate import Decontaminate
+from workers.dedup import Dedup
 from workers.filter import Filter
 from workers.generate import Generate
 from workers.records import Asked, Golden, Scored, SftRow, Traced, Unsolved
@@ -70,7 +71,9 @@ class Step:
 
 
 def _filter(context: Context, _: Scorer) -> Worker[Asked, Unsolved]:
-    worker = Filter(context.models["weak"], context.judge, context.params)
+    worker: Worker[Asked, Unsolved] = Filter(context.models["weak"], context.judge, context.params)
+    if context.duplicates:
+        worker = Dedup(context.duplicates, worker)
     return Decontaminate(context.overlap, worker) if context.overlap else worker
 
 

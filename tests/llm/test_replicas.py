@@ -251,3 +251,35 @@ async def test_who_waits_goes_on_as_soon_as_a_probe_is_answered_or_given_up(cloc
         of.give_back(probe, replied=replied)
         async with asyncio.timeout(1.5):
             await asyncio.gather(*waiting)
+
+
+def test_calls_of_a_row_go_to_one_replica_while_none_is_much_idler() -> None:
+    of = fleet(2)
+    urls = []
+    for row in (1, 1, 1, 2, 2):  # one after another
+        visit = of.take(row)
+        assert visit
+        urls.append(visit.replica.url)
+        of.give_back(visit, replied=True)
+    assert urls == ["http://1"] * 3 + ["http://0"] * 2
+    visits = [of.take(1) for _ in range(40)]  # at once: both work, the row's own a little more
+    counts = [
+        sum(visit is not None and visit.replica.url == url for visit in visits) for url in ("http://0", "http://1")
+    ]
+    assert counts == [19, 21]
+
+
+def test_a_row_whose_replica_is_down_has_another() -> None:
+    of = fleet(3)
+    for _ in range(5):
+        visit = of.take(1)
+        assert visit
+        of.give_back(visit, replied=False, cause="no answer")
+    taken_by = set()
+    for _ in range(4):
+        visit = of.take(1)
+        assert visit
+        taken_by.add(visit.replica.url)
+        of.give_back(visit, replied=True)
+    assert len(taken_by) == 1
+    assert taken_by != {"http://1"}

@@ -281,3 +281,22 @@ def test_rows_that_had_only_answers_belong_to_what_was_begun(tmp_path: Path) -> 
     kept = load_manifest(tmp_path / "work" / "manifest.json")
     assert kept
     assert kept.partition == found
+
+
+def test_near_duplicates_are_dropped_wherever_the_earlier_question_is(tmp_path: Path) -> None:
+    """The driver has looked through the whole input; a holder sees its part alone."""
+    made = {}
+    for name in ("alone", "many"):
+        with LoopbackProcess() as server:
+            folder = tmp_path / name
+            config = config_for(folder, server.base_url) | {"cluster": {"part_rows": PART}}
+            config["dataset"]["dedup"] = 0.9
+            write_run(folder, config, QUESTIONS)
+            whole = (folder / "in.jsonl").read_bytes().splitlines(keepends=True)
+            (folder / "in.jsonl").write_bytes(b"".join([*whole, *whole[2:9]]))
+            loaded = load_config(folder / "config.yaml")
+            holders = HostsHere(loaded, 2) if name == "many" else None
+            summary = asyncio.run(Engine(loaded, holders=holders).run())
+            assert summary.totals.dropped["near_duplicate"] == 7
+            made[name] = outputs(folder)
+    assert made["many"] == made["alone"]

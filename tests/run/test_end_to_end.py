@@ -99,4 +99,4 @@ def test_the_quickstart_interrupted_once_goes_on_and_leaves_no_process_behind(tm
     rows = lines(tmp_path / "out" / "finetune.jsonl")
     assert len(rows) == totals["emitted"]
     assert all(row["response"].startswith("<think> ") for row in rows)
-    assert rows[0]["prompt"] in said
+    assert any(row["prompt"] in said for row in rows)

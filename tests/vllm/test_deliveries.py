@@ -12,6 +12,7 @@ import pytest
 from tests.vllm.engines import WithoutTokenizer, ask
 from tests.vllm.test_detokenizer import byte_level
 from weak2wise.config import VllmEndpoint
+from weak2wise.llm.call import Call, calling
 from weak2wise.llm.errors import Transient
 from weak2wise.llm.model import Completion
 from weak2wise.llm.vllm.engine_log import EngineLog
@@ -29,11 +30,13 @@ class Vllm:
     delivered: int = 0
     closed: bool = False
     asked: list[Any] = field(default_factory=list)
+    ranks: list[int | None] = field(default_factory=list)
+    replicas: int = 1
     tokenizer: Any = field(default_factory=lambda: SimpleNamespace(backend_tokenizer=byte_level()))
 
     def __post_init__(self) -> None:
         self.model_config = SimpleNamespace(max_model_len=10_000, get_diff_sampling_param=dict)
-        parallel = SimpleNamespace(data_parallel_size_local=1, local_engines_only=False, data_parallel_size=1)
+        parallel = SimpleNamespace(local_engines_only=False, data_parallel_size=self.replicas)
         scheduler = SimpleNamespace(max_num_seqs=4)
         self.vllm_config = SimpleNamespace(parallel_config=parallel, scheduler_config=scheduler)
         self.renderer = self
@@ -41,8 +44,11 @@ class Vllm:
     async def render_chat_async(self, *_: Any) -> Any:
         return None, [{"prompt_token_ids": self.tokenizer.backend_tokenizer.encode("How many?\n").ids}]
 
-    async def generate(self, rendered: Any, params: Any, _: str) -> AsyncIterator[Any]:
+    async def generate(
+        self, rendered: Any, params: Any, _: str, *, data_parallel_rank: int | None
+    ) -> AsyncIterator[Any]:
         self.asked.append(params)
+        self.ranks.append(data_parallel_rank)
         whole = params.output_kind.name == "FINAL_ONLY"
         step = len(self.tokens) if whole else params.stream_interval
         try:
@@ -145,3 +151,27 @@ async def test_a_long_answer_leaves_the_event_loop_free_while_its_text_is_made()
     await answered(llm, end_repetition=False)
     ticking.cancel()
     assert ticks > 40
+
+
+async def test_calls_of_a_row_go_to_one_replica_and_give_their_place_back_however_they_end() -> None:
+    llm = Vllm(spelled("It is 5."), replicas=4)
+    module = import_module("weak2wise.llm.vllm.engine")
+    engine_log = EngineLog(None)
+    engine = module.EmbeddedEngine("weak", VllmEndpoint(model_id="m", max_num_seqs=4), engine_log, llm, set())
+    assert engine.max_num_seqs == 16
+    for row in (5, 5, 6, 5):
+        with calling(Call(row=row)):
+            await engine.answer(ask("How many?"))
+    llm.finish_reason = "error"
+    with calling(Call(row=5)), pytest.raises(Transient):
+        await engine.answer(ask("How many?"))
+    with calling(Call(row=5)):
+        asked = asyncio.create_task(engine.answer(ask("How many?")))
+    while len(llm.ranks) < 6:
+        await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert llm.ranks == [1, 1, 2, 1, 1, 1]
+    assert engine._routing.loads == [0, 0, 0, 0]
+    engine_log.close()

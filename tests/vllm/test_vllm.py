@@ -92,14 +92,14 @@ def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
 @pytest.mark.slow
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("replicas", "sequences"), [(None, 256), (8, 2048)])
-def test_each_data_parallel_replica_adds_its_room(replicas: int | None, sequences: int) -> None:
+@pytest.mark.parametrize(("given", "replicas"), [(None, 1), (8, 8)])
+def test_each_data_parallel_replica_is_counted(given: int | None, replicas: int) -> None:
     """What vLLM itself makes of the endpoint, without starting it."""
     module = import_module("weak2wise.llm.vllm.engine")
-    endpoint = VllmEndpoint(model_id=model_folder(), max_model_len=2048, max_num_seqs=256, data_parallel_size=replicas)
+    endpoint = VllmEndpoint(model_id=model_folder(), max_model_len=2048, max_num_seqs=256, data_parallel_size=given)
     engine_log = EngineLog(None)
     try:
         arguments = import_module("weak2wise.llm.vllm.arguments").engine_arguments("weak", endpoint, engine_log)
-        assert module.sequences(arguments.create_engine_config(module.UsageContext.LLM_CLASS)) == sequences
+        assert module.replicas(arguments.create_engine_config(module.UsageContext.LLM_CLASS)) == replicas
     finally:
         engine_log.close()

@@ -60,6 +60,8 @@ def input_finding(source: Source) -> Finding:
         said += f"; {rows}: {source.first_bad}"
     if source.contaminated:
         said += f"; {source.contaminated:,} are in evaluation sets and will be dropped"
+    if source.duplicates:
+        said += f"; {source.duplicates:,} nearly repeat an earlier question and will be dropped"
     if source.good == source.contaminated:
         return Finding("input", "bad", said)
     return Finding("input", "warning" if source.bad else "good", said)

@@ -4,6 +4,7 @@ A row needs only the steps that are not done yet. Calls a question and tokens a 
 of the work_dir are done. Otherwise they are assumed (``ASSUMED``, ``RACED``, ``JUDGED``), and the forecast says so.
 """
 
+import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN
 from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.duplicates import read_duplicates
 from workers.decontaminate import Overlap
 from workers.method import METHOD, last_asking
 from workers.scorers import describer
@@ -27,11 +29,11 @@ FIRST = METHOD[0].name
 ASSUMED = {"weak": 600, "strong": 4000, "judge": 150, "truncation": 60}
 """Answer tokens of one call, by role, before anything is measured."""
 RACED = 0.6
-"""Share of all mask levels that races ask for: the middle of the README's figures, 0.25 if nearly all attempts succeed
-and 0.95 if nearly none does."""
+"""Share of all mask levels that races ask for: the middle of what was measured (docs/benchmarks.md), 0.25 if nearly all
+attempts succeed and 0.95 if nearly none does."""
 JUDGED = 0.01
-"""Share of verdicts that the cascade leaves to the judge LLM. README's figures: less than this for answers like those
-of GSM8K and MATH, nearly all for prose."""
+"""Share of verdicts that the cascade leaves to the judge LLM. Measured (docs/benchmarks.md): less than this for answers
+like those of GSM8K and MATH, nearly all for prose."""
 _BYTES_PER_TOKEN = 14
 """The text of a token is stored in the journal, in about two ledgers and in one output file."""
 MEASURED_FROM = 20
@@ -46,6 +48,8 @@ class Source(Struct):
     first_bad: str = ""
     contaminated: int = 0
     """Valid questions that are in evaluation sets; they will be dropped without a call."""
+    duplicates: int = 0
+    """Others that nearly repeat an earlier question; they will be dropped without a call, too."""
     pending: Counter[str] = field(default_factory=Counter)
     """The other valid questions that need more work, counted by the next step."""
     characters: int = 0
@@ -108,7 +112,9 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         ConfigError: the input cannot be read.
     """
     source, dataset = Source(), config.dataset
-    async for row in read_rows(at_hand(input_of(config), Path(dataset.work_dir)), dataset.columns):
+    file = at_hand(input_of(config), Path(dataset.work_dir))
+    duplicates = await asyncio.to_thread(read_duplicates, config, file)
+    async for row in read_rows(file, dataset.columns):
         if not isinstance(row, InputRow):
             source.bad += 1
             source.first_bad = source.first_bad or row.message
@@ -116,6 +122,8 @@ async def survey(config: Config, overlap: Overlap | None, work: WorkDir | None) 
         source.good += 1
         if overlap and overlap.find(row.question):
             source.contaminated += 1
+        elif duplicates and duplicates.get(row.number):
+            source.duplicates += 1
         elif step := work.account.next_step(row.number) if work else FIRST:
             source.pending[step] += 1
             source.characters += len(row.question)
@@ -230,14 +238,14 @@ def _expected(
         assumed.append(f"{params.scorer} makes no calls to score traces")
     elif params.scoring == "race" and params.keep == 1:
         rates.attempts *= RACED
-        assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (README: 25 to 95 %)")
+        assumed.append(f"races ask for {100 * RACED:.0f} % of all mask levels (measured: 25 to 95 %)")
     if params.judge_mode == "cascade" and config.models.judge:
         verdicts = unaided + rates.attempts / params.majority
         if "weak" in per_question:
             rates.judged = per_question.get("judge", 0.0) / max(1.0, verdicts)
         else:
             rates.judged = JUDGED
-            figures = "README: less for answers like those of GSM8K and MATH; more for prose"
+            figures = "measured: less for answers like those of GSM8K and MATH; more for prose"
             assumed.append(f"the judge LLM is asked for {100 * JUDGED:.0f} % of verdicts ({figures})")
     return rates, assumed
 

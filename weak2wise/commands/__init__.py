@@ -54,6 +54,11 @@ app.command(
     name="repair",
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",
 )
+app.command(
+    "weak2wise.commands.fork:fork",
+    name="fork",
+    help="Make a new work_dir with other settings that shares what a run has paid for.",
+)
 batch = cyclopts.App(name="batch", help="Batches of a run that are out at a provider.", help_format="plaintext")
 batch.command("weak2wise.commands.batch:list_batches", name="list", help="List the batches of a run that are out.")
 batch.command(

@@ -28,6 +28,7 @@ from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.summary import Summary
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.duplicates import read_duplicates
 from weak2wise.run.host import Host
 from weak2wise.run.overlap import read_overlap
 from weak2wise.run.side_costs import side_budget
@@ -85,20 +86,22 @@ def preview(
 
 
 async def _small(config: Config, work_dir: str, n: int) -> tuple[Config, Questions]:
-    """The same run in a folder of its own, and the first ``n`` valid rows that are in no evaluation set."""
+    """The same run in a folder of its own, and the first ``n`` valid rows that a run would not drop unasked."""
     rows: list[InputRow] = []
-    contaminated = 0
+    dropped = 0
     dataset, path = config.dataset, input_of(config)
     overlap = await asyncio.to_thread(read_overlap, config)
-    async for row in read_rows(at_hand(path, Path(dataset.work_dir)), dataset.columns):
+    file = at_hand(path, Path(dataset.work_dir))
+    duplicates = await asyncio.to_thread(read_duplicates, config, file)
+    async for row in read_rows(file, dataset.columns):
         if isinstance(row, InputRow):
-            if overlap and overlap.find(row.question):
-                contaminated += 1
+            if (overlap and overlap.find(row.question)) or (duplicates and duplicates.get(row.number)):
+                dropped += 1
             else:
                 rows.append(row)
         if len(rows) == n:
             break
-    if not rows and contaminated:
+    if not rows and dropped:
         raise ConfigError(f"{path}: every question is in an evaluation set (dataset.decontaminate)")
     if not rows:
         raise ConfigError(f"{path}: no line is a valid question (dataset.input_path)")
@@ -125,7 +128,7 @@ async def _count(config: Config) -> int:
     """The input's questions that a run would ask about."""
     overlap = await asyncio.to_thread(read_overlap, config)
     source = await survey(config, overlap, None)
-    return source.good - source.contaminated
+    return source.good - source.contaminated - source.duplicates
 
 
 def show_costs(work: WorkDir, questions: int, console: Console) -> None:
@@ -172,7 +175,7 @@ def show(work: WorkDir, console: Console) -> int:
             console.print(Text(f"failed in {end.stage}: {end.kind}: {plain(end.message)}", style="red"))
             console.print(_cut(end.title))
         else:
-            console.print(Text(f"question {end.row} was dropped: {plain(end.reason)}", style="red"))
+            console.print(Text(f"question {end.row} was dropped: {plain(end.why)}", style="red"))
     totals = work.totals()[0]
     console.print(Rule())
     say(f"{totals.emitted} of {totals.rows} questions passed all steps. Nothing was kept.")

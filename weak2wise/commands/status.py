@@ -18,7 +18,9 @@ from weak2wise.commands.tables import dollars, new_table, short
 from weak2wise.commands.where import work_dir_of
 from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
+from weak2wise.ledger.manifest import Fork
 from weak2wise.outputs.batches import BatchFacts, batches_out
+from weak2wise.outputs.reasons import in_words
 from weak2wise.outputs.spending import KNOWN_FROM, Spending, spending
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.side_costs import side_costs_usd
@@ -30,7 +32,8 @@ class RunStatus(Struct, kw_only=True):
 
     ``per_minute``: recent outcomes a minute of each step, while the run goes on. ``held``: calls that wait for off-peak
     hours, by endpoint. ``batches``: those that are out. ``side_costs_usd``: what previews and checks have spent.
-    ``output``: the file that the last step of the run writes when it has finished.
+    ``output``: the file that the last step of the run writes when it has finished. ``forked``: the run that this one
+    was forked from.
     """
 
     work_dir: str
@@ -49,6 +52,7 @@ class RunStatus(Struct, kw_only=True):
     spending: Spending
     side_costs_usd: float
     output: str
+    forked: Fork | None
 
 
 @report_errors
@@ -98,6 +102,7 @@ def run_status(work: WorkDir) -> RunStatus:
         spending=spending(work),
         side_costs_usd=side_costs_usd(work.folder),
         output=work.output,
+        forked=work.manifest.forked,
     )
 
 
@@ -106,6 +111,10 @@ def _show(found: RunStatus, console: Console) -> None:
     reason = f": {plain(found.reason)}" if found.reason and found.state == "stopped" else ""
     since = f", last event {found.last_event:%Y-%m-%d %H:%M:%S} UTC" if found.last_event else ""
     console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"), soft_wrap=True)
+    if origin := found.forked:
+        changed = ", ".join(origin.changed) or "nothing"
+        said = f"forked from {plain(origin.work_dir)}; changed: {plain(changed)}; shared: what it had before step"
+        console.print(Text(f"{said} {origin.from_step}, and its answers"), soft_wrap=True)
     table = new_table("step", "done", "dropped", "failed", *(["a minute"] if found.per_minute else []))
     for step, counts in found.steps.items():
         rate = [f"{found.per_minute[step]:,.1f}"] if found.per_minute else []
@@ -118,6 +127,8 @@ def _show(found: RunStatus, console: Console) -> None:
         f" + {failed:,} failed + {totals.unfinished:,} unfinished",
         highlight=False,
     )
+    for reason, count in totals.dropped.items():
+        console.print(Text(f"  dropped: {plain(in_words(reason))}: {count:,}"))
     for kind, count in totals.failed.items():
         console.print(Text(f"  failed: {kind}: {count:,}"))
     if found.seconds_left is not None:
@@ -140,11 +151,7 @@ def _show_spending(found: RunStatus, console: Console) -> None:
     usd = found.spending.cost_usd + found.side_costs_usd
     by_role = dict.fromkeys(use.role for use in spent)
     left = {part.role: part for part in to_come or ()}
-    said = [f"spent: {dollars(usd)} US dollars"] if usd else []
-    if found.side_costs_usd:
-        said[-1] += f", {dollars(found.side_costs_usd)} of it by previews and checks"
-    if wasted := sum(use.wasted_usd for use in spent):
-        said[-1] += f", {dollars(wasted)} of it for answers that could not be used"
+    said = _spent(found, usd)
     if to_come is None:
         said.append(f"what is still to come is known when {KNOWN_FROM} questions are through")
     elif usd and to_come:
@@ -168,6 +175,20 @@ def _show_spending(found: RunStatus, console: Console) -> None:
         cells = (f"{sums[0]:,}", *map(short, sums[1:]), *cost, *([more] if to_come != [] else []))
         table.add_row(Text(role), *cells, style="bold" if role == "all" else "")
     console.print(table)
+
+
+def _spent(found: RunStatus, usd: float) -> list[str]:
+    """What was spent, and for what, in words; nothing if nothing was."""
+    if not usd:
+        return []
+    forked = found.forked.spent_usd if found.forked else 0.0
+    parts = {
+        "by previews and checks": found.side_costs_usd,
+        "in the run that this one was forked from": forked,
+        "for answers that could not be used": sum(use.wasted_usd for use in found.spending.roles),
+    }
+    of_it = "".join(f", {dollars(part)} of it {what}" for what, part in parts.items() if part)
+    return [f"spent: {dollars(usd)} US dollars{of_it}"]
 
 
 def _advise(found: RunStatus, work: WorkDir) -> None:

@@ -23,23 +23,23 @@ def seconds_of(text: Duration, key: str) -> float:
 class Batch(Section, frozen=True, kw_only=True):
     """Calls are sent as files of requests, for the price of the provider's batch API (OpenAI's files and batches).
 
-    A batch is sent when it has ``max_requests``, when its first request has waited for ``max_wait``, or when the run
-    can go on with nothing else. It is looked at every ``poll``. ``window``: what the provider is asked to keep to, as
-    it is written here. ``after``: the first so many rows of the input are asked by ordinary calls, so that something
-    is seen early. ``finish_by``: a batch that is not back after so long is cancelled, and what it has not answered is
-    asked by ordinary calls.
-
     Durations: ``200ms``, ``60s``, ``10m``, ``24h``, ``7d``.
     """
 
     section = "model_endpoints.*.batch"
 
     max_requests: Count = 10_000
+    """A batch is sent when it has so many requests."""
     max_wait: Duration = "10m"
+    """It is also sent when its first request has waited so long, or when the run can go on with nothing else."""
     poll: Duration = "60s"
+    """How often a batch is looked at."""
     window: Duration = "24h"
+    """What the provider is asked to keep to, as it is written here."""
     after: Natural = 0
+    """The first so many rows of the input are asked by ordinary calls, so that something is seen early."""
     finish_by: Duration | None = None
+    """A batch that is not back after so long is cancelled, and what it has not answered is asked by ordinary calls."""
 
     def _checked(self, name: str, kind: Any, key: str) -> Any:
         value = super()._checked(name, kind, key)

@@ -22,20 +22,24 @@ default."""
 
 
 class GenerationKwargs(Section, frozen=True, kw_only=True):
-    """How a model samples. ``temperature`` is accepted, as in the reference's config, but the method's own are used.
-
-    ``do_sample: false`` means greedy, at any temperature.
-    """
+    """How a model samples."""
 
     section = "model_endpoints.*.generation_kwargs"
 
     max_new_tokens: Count | None = None
+    """The most tokens of one answer. Left out: 8192, or less if an embedded model's context is shorter."""
     do_sample: bool = True
+    """``false`` is greedy, at any temperature."""
     temperature: Temperature | None = None
+    """Accepted, as in the reference's config; the method's own temperatures are used."""
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """Sample from the likeliest tokens with this share of the probability."""
     top_k: int | None = None
+    """Sample from this many of the likeliest tokens."""
     min_p: Share | None = None
+    """Sample from tokens that have at least this share of the likeliest one's probability."""
     repetition_penalty: Positive | None = None
+    """More than 1 makes tokens that were there before less likely."""
 
 
 class LimitSettings(NamedTuple):
@@ -57,9 +61,13 @@ class EndpointSettings(Section, frozen=True, kw_only=True):
     section: ClassVar[str] = "model_endpoints.*"
 
     type: str
+    """The kind: ``openai``, ``vllm``, ``transformers`` (the same as ``vllm``), or the import path of a class."""
     model_id: Name | None = None
+    """The model's name at the provider."""
     model_name: Name | None = None
+    """The model's name on the Hub, or its folder."""
     generation_kwargs: GenerationKwargs = GenerationKwargs()
+    """How it samples."""
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""
@@ -150,6 +158,7 @@ class PluginEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """The settings of a class that is loaded by import path and defines no ``Settings``."""
 
     options: dict[str, Any] = field(default_factory=dict)
+    """The class's own options."""
 
 
 def plugin_settings(path: str, key: str) -> type[EndpointSettings]:

@@ -21,50 +21,57 @@ _SECRET_PARAMETER = re.compile(r"(^|[-_])(key|token|secret|password|sig|code)$",
 class OpenAIEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """A model behind an OpenAI-compatible ``/chat/completions``.
 
-    All three limits apply together. A limit left out is learned. A 429 slows requests down in either case.
-    Endpoints with the same ``limit_group`` share one set of limits, for example because they share an API key.
-    ``base_urls`` (instead of ``base_url``) are replicas of one model; a call goes to the one with fewest in flight.
-    A base URL may have a query (Azure's ``?api-version=…``), which every request gets, but no key in it.
-
-    ``request_timeout`` (seconds) starts when the request is sent. With ``stream`` the answer comes as server-sent
-    events, and its total time is not limited: ``idle_timeout`` is the longest time without a byte, and
-    ``request_timeout`` the longest time without new text. A reply larger than ``max_response_mb`` is rejected. When an
-    endpoint is down, calls wait for it, but at most ``outage_patience`` seconds. ``max_retries`` limits the retries of
-    one call after transport faults; waiting because of a 429 does not count.
-
-    ``lane: flex`` sends the same calls in the provider's slower and mostly cheaper lane, as ``presets.toml`` describes
-    it. Where that has no capacity, ``lane_fallback`` says what a call does: ``wait``, or go the ``ordinary`` way.
-
-    ``batch`` sends the calls in batches. Like ``lane`` it changes what a call costs and how long it takes, no answer.
-
-    ``extra_body`` is merged into the request last; a null in it removes a key that would be sent (``seed``,
-    ``max_tokens``). A header value ``$NAME`` is read from the environment.
-    ``device`` and ``tokenizer_kwargs`` are accepted, as in the reference's config, but have no effect over HTTP.
+    All three limits apply together. A limit left out is learned. A 429 slows requests down in either case. ``lane``
+    and ``batch`` change what a call costs and how long it takes, no answer.
     """
 
     type: Literal["openai"] = "openai"
+    """The kind of endpoint."""
     base_url: Url = "https://api.openai.com/v1"
+    """Its address. It may have a query (Azure's ``?api-version=…``), which every request gets, but no key in it."""
     base_urls: tuple[Url, ...] = ()
+    """Instead of ``base_url``: replicas of one model. A call goes to the one with fewest in flight."""
     api_key_env: Name | None = None
+    """The name of the environment variable that holds the key."""
     device: str | None = None
+    """Accepted, as in the reference's config; no effect over HTTP."""
     tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Accepted, as in the reference's config; no effect over HTTP."""
     max_concurrent_requests: Count | None = None
+    """Requests in flight at once."""
     max_requests_per_minute: Positive | None = None
+    """Requests a minute."""
     max_tokens_per_minute: Positive | None = None
+    """Tokens a minute, of prompts and answers."""
     limit_group: Name | None = None
+    """Endpoints with the same one share one set of limits, for example because they share a key."""
     max_retries: Natural = 6
+    """Retries of one call after transport faults. Waiting because of a 429 does not count."""
     request_timeout: Positive = 1800.0
+    """Seconds from sending to the whole answer; with ``stream``, the longest time without new text."""
     stream: bool = False
+    """The answer comes as server-sent events, and its total time is not limited."""
     idle_timeout: Positive = 300.0
+    """With ``stream``: the longest time in seconds without a byte."""
     max_response_mb: Count = 64
+    """A larger reply is rejected."""
     outage_patience: Positive = 600.0
+    """Seconds that calls wait while the endpoint is down."""
     max_tokens: Count = 8192
+    """The most tokens of one answer."""
     prices: Prices = Prices()
+    """What it charges. Without prices its calls count as free."""
     lane: Literal["flex"] | None = None
+    """``flex`` sends the same calls in the provider's slower and mostly cheaper lane, as ``presets.toml`` describes
+    it."""
     lane_fallback: Literal["wait", "ordinary"] = "wait"
+    """Where that lane has no capacity, a call waits, or goes the ``ordinary`` way."""
     batch: Batch | None = None
+    """Sends its calls in batches."""
     extra_body: dict[str, Any] = field(default_factory=dict)
+    """Merged into each request last. A null removes a key that would be sent (``seed``, ``max_tokens``)."""
     headers: dict[str, str] = field(default_factory=dict)
+    """Sent with each request. A value ``$NAME`` is read from the environment."""
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""

@@ -19,17 +19,16 @@ _IN_WEEK = 7 * _IN_DAY
 
 
 class OffPeak(Section, frozen=True, kw_only=True):
-    """``factor``: the share of the other prices that is charged outside ``peak``, the hours at which they are charged.
-
-    ``peak``: ``mon-fri 01:00-04:00``, ``sat 22:00-02:00``, or ``09:00-18:00`` for every day, by the clock of ``zone``
-    (``UTC``, ``Asia/Shanghai``). A call counts by the minute at which it was sent.
-    """
+    """The hours at which less is charged. A call counts by the minute at which it was sent."""
 
     section = "model_endpoints.*.prices.off_peak"
 
     factor: Annotated[float, Meta(gt=0, lt=1)]
+    """The share of the prices that is charged outside the ``peak`` hours."""
     peak: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """The hours of full prices: ``mon-fri 01:00-04:00``, ``sat 22:00-02:00``, or ``09:00-18:00`` for every day."""
     zone: Name = "UTC"
+    """The clock that they go by: ``UTC``, ``Asia/Shanghai``."""
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""
@@ -66,19 +65,20 @@ class OffPeak(Section, frozen=True, kw_only=True):
 
 
 class Prices(Section, frozen=True, kw_only=True):
-    """US dollars per million tokens. Cached input costs the same as other input if ``cached_input`` is not set.
-
-    ``off_peak``: the hours at which less is charged. ``as_of``: when they were looked up (2026-11-26); ``check`` warns
-    when that is long ago.
-    """
+    """US dollars per million tokens."""
 
     section = "model_endpoints.*.prices"
 
     input: Price = 0.0
+    """Of the prompt."""
     cached_input: Price | None = None
+    """Of the part of the prompt that the provider had in its cache. Left out: as ``input``."""
     output: Price = 0.0
+    """Of the answer, thinking included."""
     off_peak: OffPeak | None = None
+    """The hours at which less is charged."""
     as_of: date | None = None
+    """When they were looked up (2026-11-26). ``check`` warns when that is more than 90 days ago."""
 
     def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
         """US dollars for one call in peak hours; ``prompt_tokens`` include the cached ones."""

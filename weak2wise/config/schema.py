@@ -26,17 +26,18 @@ from weak2wise.errors import ConfigError
 
 
 class Models(Section, frozen=True, kw_only=True):
-    """The endpoint of each role. Every value is the name of an endpoint in ``model_endpoints``.
-
-    Without a ``judge`` the rule alone decides. Without a ``truncation`` model a rule makes the cut.
-    """
+    """The endpoint of each role. Every value is the name of an endpoint in ``model_endpoints``."""
 
     section = "models"
 
     mweak: Name
+    """The weak LLM: the one to be taught. It filters the questions and scores the traces."""
     mstrong: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    """The strong LLMs. Each writes ``params.samples_per_model`` traces for a question."""
     judge: Name | None = None
+    """Asked where the rule cannot decide whether an answer is right. Left out, the rule alone decides."""
     truncation: Name | None = None
+    """Quotes the sentence in which the answer is first derived. Left out, a rule makes the cut."""
 
 
 Policy = Literal["retry", "accept", "fail"]
@@ -45,60 +46,77 @@ Policy = Literal["retry", "accept", "fail"]
 class AnswerPolicy(Section, frozen=True, kw_only=True):
     """What to do with an incomplete answer of a strong model.
 
-    Policies: ``retry`` asks again with another seed, up to ``retries`` times, then the trace fails; ``accept`` takes
-    the answer as it is; ``fail`` fails the trace.
-
-    Cases: ``length``: cut off by the token limit, possibly in thinking that is not shown; ``empty``: no text;
-    ``content_filter``: withheld by the provider; ``no_final_answer``: no step ``## Final Answer``. An answer with
-    neither text nor thinking cannot be accepted: then ``empty`` retries, and ``length`` fails the trace.
+    Policies: ``retry`` asks again with another seed, up to ``retries`` times, then the trace fails; ``accept``
+    takes the answer as it is; ``fail`` fails the trace. An answer with neither text nor thinking cannot be
+    accepted: then ``empty`` retries, and ``length`` fails the trace.
     """
 
     section = "params.outcomes"
 
     length: Policy = "accept"
+    """It was cut off by the token limit, possibly in thinking that is not shown."""
     empty: Policy = "accept"
+    """It has no text, only thinking."""
     content_filter: Policy = "fail"
+    """The provider withheld it."""
     no_final_answer: Policy = "accept"
+    """It has no step ``## Final Answer``, so a hint may show the answer."""
     retries: Count = 2
+    """How many other seeds are tried."""
 
 
 class Params(Section, frozen=True, kw_only=True):
-    """The method's parameters (paper, section 3).
-
-    ``filter_attempts``: how often the weak LLM tries the bare question. A question is kept if the share of these that
-    solve it is in ``filter_band``, both ends included.
-    ``require_faithful``: a trace whose own final answer is not the reference answer is not scored.
-    ``min_candidates``: a question continues with this many traces if the others fail; left out, it needs all of them.
-    ``scorer`` scores the traces: ``stepmask`` (the paper's), another by name (docs/method.md), or the import path of a
-    class, ``module:Class``.
-    ``keep``: how many of a question's traces become training data, each with another reasoning; ``pairs``: the best and
-    the worst one, as preference data.
-    ``min_score``: a question whose best trace has a lower score is dropped; a race ends as soon as none can reach it.
-    """
+    """The method's parameters (paper, section 3)."""
 
     section = "params"
 
     skip_filter: bool = False
+    """Keep every question without asking the weak LLM."""
     filter_attempts: Count = 1
+    """How often the weak LLM tries the bare question."""
     filter_band: tuple[Share, Share] = (0.0, 0.75)
+    """A question is kept if the share of these attempts that solve it is in this band, both ends included."""
     samples_per_model: Count = 3
+    """How many traces each strong LLM writes for a question."""
     gen_temperature: Temperature = 0.6
+    """The temperature of traces, and of the filter's attempts."""
     n_mask: Count = 6
+    """The number of mask levels."""
     beta: Share = 0.5
+    """The weight of the plain average of a trace's bits; the rest is the weight of the exponential average."""
     majority: Count = 1
+    """Attempts for each mask level. The largest group with one final answer is judged."""
     judge_temperature: Temperature = 0.1
+    """The temperature of the judge LLM."""
     trunc_temp: Temperature = 0.1
+    """The temperature of the truncation model."""
     judge_mode: Literal["rule", "llm", "cascade"] = "cascade"
+    """``rule``: the rule alone judges. ``llm``: the judge LLM alone. ``cascade``: the rule, and the judge LLM where
+    the rule cannot decide."""
     ew_normalization: Literal["reference", "unit"] = "reference"
+    """``reference``: as the authors' code, where a perfect trace scores 0.6 with the defaults. ``unit``: a perfect
+    trace scores 1."""
     truncation: Literal["anchor", "rewrite", "rule"] = "anchor"
+    """``anchor``: the truncation model quotes one sentence. ``rewrite``: it copies the text up to the cut, as in
+    the authors' code. ``rule``: no LLM."""
     scoring: Literal["race", "exhaustive"] = "race"
+    """``race``: ask only for the mask levels that prove the winner. ``exhaustive``: ask for all."""
     outcomes: AnswerPolicy = AnswerPolicy()
+    """What to do with incomplete answers of strong models."""
     require_faithful: bool = False
+    """Do not score a trace whose own final answer is not the reference answer."""
     min_candidates: Count | None = None
+    """A question goes on with this many traces if the others fail. Left out, it needs all of them."""
     seed: Natural = 0
+    """The seed of every draw."""
     scorer: Name = "stepmask"
+    """What scores the traces: ``stepmask`` (the paper's), another by name (docs/method.md), or the import path of a
+    class, ``module:Class``."""
     min_score: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] | None = None
+    """Drop a question whose best trace has a lower score. A race ends as soon as none can reach it."""
     keep: Count | Literal["pairs"] = 1
+    """How many of a question's traces become training data, each with another reasoning. ``pairs``: the best and
+    the worst one, as preference data."""
 
     def __post_init__(self) -> None:
         """Check each key, then the band. Raises ``ConfigError``."""
@@ -118,24 +136,30 @@ class Columns(Section, frozen=True, kw_only=True):
     section = "dataset.columns"
 
     question: Name = "question"
+    """The field of the question."""
     answer: Name = "answer"
+    """The field of the reference answer."""
     id: Name = "id"
+    """The field of an id, which is only carried along."""
 
 
 class Dataset(Section, frozen=True, kw_only=True):
-    """Input and output paths. Relative paths are relative to the current folder.
-
-    ``input_path`` may be left out if the questions are passed in code. ``decontaminate`` names evaluation sets; their
-    questions are dropped from the input.
-    """
+    """Input and output paths. Relative paths are relative to the current folder."""
 
     section = "dataset"
 
     input_path: Name | None = None
+    """The questions: a file, or ``hf:owner/name``. Left out if the questions are passed in code."""
     work_dir: Name = "data/work"
+    """The folder in which the run keeps everything. The same folder resumes the run."""
     finetune_out: Name | None = None
+    """The file of training data. Left out: ``finetune.jsonl`` in ``work_dir``."""
     columns: Columns = Columns()
+    """The input's field names."""
     decontaminate: tuple[Name, ...] = ()
+    """Evaluation sets. Their questions are dropped from the input."""
+    dedup: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """Questions that nearly repeat an earlier one are dropped, those with at least this similarity. Left out: none."""
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""
@@ -148,66 +172,78 @@ class Dataset(Section, frozen=True, kw_only=True):
 
 
 class PromptTexts(Section, frozen=True, kw_only=True):
-    """The four prompts. One left out has its default (``workers/prompts.py``)."""
+    """The four prompts. One left out has its default (``workers/prompts.py``). ``{{`` and ``}}`` are literal braces."""
 
     section = "prompts"
 
     cgen: Name | None = None
+    """Asks a strong LLM for a trace. Sent as it is, before the question."""
     pqr: Name | None = None
+    """Asks the weak LLM, with ``{question}`` and the hint ``{step_reasoning}``."""
     pjudge: Name | None = None
+    """Asks the judge LLM, with ``{question}``, ``{attempt}`` and ``{answer}``."""
     ptrunc: Name | None = None
+    """Asks the truncation model, with ``{normal_reasoning}`` and ``{answer}``."""
 
 
 class Lanes(Section, frozen=True, kw_only=True):
-    """How many questions each stage works on at once. This limits memory; the load is limited by endpoint limits.
+    """How many questions each stage works on at once. This limits memory; endpoint limits limit the load.
 
     Left out, ``generate`` and ``select`` have as many as fill the endpoint with the highest limit, at least 64;
-    ``filter`` and ``stepmask`` as many as the weak LLM takes attempts at once, at least 32 (a race makes one attempt at
-    a time).
+    ``filter`` and ``stepmask`` as many as the weak LLM takes attempts at once, at least 32 (a race makes one
+    attempt at a time).
     """
 
     section = "engine.lanes"
 
     filter: Count | None = None
+    """Questions that the weak LLM tries."""
     generate: Count | None = None
+    """Questions for which traces are written."""
     stepmask: Count | None = None
+    """Questions whose traces are scored."""
     select: Count | None = None
+    """Questions whose best trace is cut."""
     sft: Count = 4
+    """Questions that become training rows."""
 
 
 class EngineOptions(Section, frozen=True, kw_only=True):
-    """Options that affect speed and storage, but no result.
-
-    ``race_width``: how many mask levels a race asks for at once. Left out, it is 1 for a weak LLM over HTTP, where
-    wasted attempts cost money; on the embedded engine it is as many as keep it full if few questions are in flight.
-    ``salvage_rounds``: how often questions that failed for a temporary reason are tried again, after the others.
-    ``max_engine_restarts``: how often a run restarts an embedded engine that has died. ``max_error_rate``: the run
-    stops if a larger share of the last 100 calls failed, on every endpoint of one role; 1 never stops it.
-    ``max_cost_usd``: a cap for all runs of the work_dir together, with ``preview`` and ``check``. A call is sent only
-    if the most that it may cost fits under it; the run stops when no call that waits does. ``wait_for_off_peak``:
-    calls to a strong model whose ``prices`` have ``off_peak`` are sent at those hours only; all others go on.
-    """
+    """Options that affect speed and storage, but no result."""
 
     section = "engine"
 
     lanes: Lanes = Lanes()
+    """How many questions each stage works on at once."""
     race_width: Count | None = None
+    """How many mask levels a race asks for at once. Left out, it is 1 for a weak LLM over HTTP, where wasted
+    attempts cost money; on the embedded engine it is as many as keep it full if few questions are in flight."""
     queue_size: Count = 32
+    """How many questions wait between two stages."""
     shard_mb: Count = 64
+    """Megabytes after which a ledger begins a new file."""
     fsync_seconds: Annotated[float, Meta(ge=0, le=LARGEST)] = 1.0
+    """A power cut may lose what arrived in the last such interval; with 0, nothing. A crash loses nothing."""
     salvage_rounds: Natural = 1
+    """How often questions that failed for a temporary reason are tried again, after the others."""
     max_engine_restarts: Natural = 3
+    """How often a run restarts an embedded engine that has died."""
     max_error_rate: Share = 0.9
+    """The run stops if a larger share of the last 100 calls failed, on every endpoint of one role. 1 never stops it."""
     max_cost_usd: Positive | None = None
+    """A cap for all runs of the work_dir together, with ``preview`` and ``check``. A call is sent only if the most
+    that it may cost fits under it; the run stops when no call that waits does."""
     wait_for_off_peak: bool = False
+    """Calls to strong models whose ``prices`` have ``off_peak`` are sent at those hours only. All others go on."""
 
 
 class ClusterOptions(Section, frozen=True, kw_only=True):
-    """How a run on many machines is divided. ``part_rows``: the rows that one machine gets at a time."""
+    """How a run on many machines is divided. Without a cluster these keys are valid, and have no effect."""
 
     section = "cluster"
 
     part_rows: Count = 2000
+    """How many rows of the input one machine gets at a time. What a work_dir was begun with stays."""
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -53,38 +53,59 @@ where it runs and how fast."""
 class VllmEndpoint(EndpointSettings, frozen=True, kw_only=True):
     """A model on the vLLM engine embedded in this process.
 
-    Keys from ``dtype`` on are vLLM's engine arguments under vLLM's names; ``engine_args`` takes all others. Left out,
-    they have vLLM's defaults. ``data_parallel_size`` copies of the model share the calls; each takes ``max_num_seqs``
-    calls at once and uses ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs.
-    ``max_new_tokens`` defaults to ``DEFAULT_NEW_TOKENS``, or less if the model's context is shorter.
-    ``chat_template: false`` sends the bare text, for base models that have no template. ``end_repetition`` stops an
-    answer that only repeats itself, which would otherwise continue to the token limit.
+    Keys from ``dtype`` on are vLLM's engine arguments under vLLM's names. Left out, they have vLLM's defaults.
     """
 
     type: Literal["vllm", "transformers"] = "vllm"
+    """The kind of endpoint."""
     base_url: str | None = None
+    """Accepted, as in the reference's config; no effect on an embedded model."""
     api_key_env: str | None = None
+    """Accepted, as in the reference's config; no effect on an embedded model."""
     device: str | None = None
+    """Accepted, as in the reference's config; vLLM finds the devices."""
     tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Accepted, as in the reference's config."""
     chat_template: bool = True
+    """``false`` sends the bare text, for base models that have no template."""
     end_repetition: bool = True
+    """Stops an answer that only repeats itself, which would otherwise go on to the token limit."""
+    batch_invariant: bool = False
+    """vLLM rounds the same whatever else is in a batch: slower, and only on newer GPUs."""
     dtype: str | None = None
+    """The type of the weights: ``bfloat16``, ``float32``."""
     quantization: str | None = None
+    """How the weights are quantised."""
     kv_cache_dtype: str | None = None
+    """The type of the KV cache."""
     revision: str | None = None
+    """The model's revision on the Hub."""
     download_dir: str | None = None
+    """Where the Hub's files are kept."""
     max_model_len: Count | None = None
+    """The longest prompt and answer together, in tokens."""
     max_num_seqs: Count | None = None
+    """Calls that each copy works on at once."""
     max_num_batched_tokens: Count | None = None
+    """Tokens that each copy computes in one step."""
     data_parallel_size: Count | None = None
+    """Copies of the model that share the calls; those of one question go to one copy."""
     tensor_parallel_size: Count | None = None
+    """GPUs over which each layer of a copy is spread."""
     pipeline_parallel_size: Count | None = None
+    """GPUs over which the layers of a copy are spread."""
     gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """The share of a GPU's memory that vLLM takes."""
     enforce_eager: bool | None = None
+    """Run without CUDA graphs and compilation."""
     enable_prefix_caching: bool | None = None
+    """Reuse what was computed for the same beginning of another prompt."""
     enable_chunked_prefill: bool | None = None
+    """Compute long prompts in pieces."""
     trust_remote_code: bool | None = None
+    """Run Python code that comes with the model."""
     engine_args: dict[str, Any] = field(default_factory=dict)
+    """Any other argument of vLLM's engine."""
 
     def __post_init__(self) -> None:
         """Check each key. Raises ``ConfigError``."""

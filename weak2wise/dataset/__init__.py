@@ -8,6 +8,7 @@ from weak2wise.dataset.rows import (
     count_rows,
     read_questions,
     read_rows,
+    read_valid_rows,
     read_values,
     unreadable_advice,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "naming_setting",
     "read_questions",
     "read_rows",
+    "read_valid_rows",
     "read_values",
     "unit",
     "unreadable_advice",

@@ -72,6 +72,13 @@ def _next_rows(rows: Rows, check: Callable[[], None]) -> list[Written | Broken]:
     return batch
 
 
+def read_valid_rows(source: Path, columns: Columns) -> Iterator[InputRow]:
+    """The rows that are valid questions. Blocks; raises ``ConfigError``."""
+    for row in rows_of(source):
+        if isinstance(parsed := parse_row(row, columns), InputRow):
+            yield parsed
+
+
 def count_rows(source: Path) -> int:
     """How many rows ``read_rows`` yields. Blocks; raises ``ConfigError``."""
     return sum(1 for _ in rows_of(source))

@@ -30,6 +30,21 @@ class InputDigest(Struct, frozen=True):
     sha256: str
 
 
+class Fork(Struct, frozen=True, kw_only=True):
+    """Where a work_dir came from that began as a fork of another one.
+
+    ``work_dir``: the other one, as it was called then, and ``created``: when its run had begun. ``changed``: the keys
+    in which the two differ. ``from_step``: the number of the first step whose outcomes are not shared. ``spent_usd``:
+    US dollars that the shared answers had cost there.
+    """
+
+    work_dir: str
+    created: str
+    changed: list[str]
+    from_step: int
+    spent_usd: float
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """``shape`` maps dotted config keys to JSON values or digests of values.
 
@@ -37,6 +52,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     ``earlier`` has the shapes that ``--resume force`` changed, by number; one whose manifest was lost is missing.
     ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
     ``partition``: how the input is divided into parts; ``None``: it is not, and all is in the work_dir's own ledgers.
+    ``forked``: where the work_dir came from; ``None`` if it was begun on its own.
     """
 
     version: int = 1
@@ -47,6 +63,16 @@ class Manifest(Struct, frozen=True, kw_only=True):
     settings: int = 0
     earlier: dict[int, dict[str, Any]] = {}
     partition: Partition | None = None
+    forked: Fork | None = None
+
+    @property
+    def shared_usd(self) -> float:
+        """The part of the journal's cost that another run has paid."""
+        return self.forked.spent_usd if self.forked else 0.0
+
+    def write(self, work_dir: Path) -> None:
+        """Write it into a work_dir, atomically. Blocks; raises ``OSError``."""
+        write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(self), indent=1), b"\n"])
 
     def shapes(self) -> dict[int, dict[str, Any]]:
         """The shape of all settings so far, by number."""
@@ -54,10 +80,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     def changed(self) -> list[str]:
         """The keys that have had more than one value."""
-        keys = {key for shape in self.earlier.values() for key in shape} | self.shape.keys()
-        return sorted(
-            key for key in keys if any(shape.get(key) != self.shape.get(key) for shape in self.earlier.values())
-        )
+        return sorted({key for shape in self.earlier.values() for key in differing(shape, self.shape)})
 
 
 def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[InputDigest, bool]:
@@ -142,14 +165,10 @@ def settle(
         settings=number,
         earlier=earlier,
         partition=old.partition if old else None,
+        forked=old.forked if old else None,
     )
-    write_manifest(work_dir, manifest)
+    manifest.write(work_dir)
     return manifest, changed
-
-
-def write_manifest(work_dir: Path, manifest: Manifest) -> None:
-    """Write a work_dir's manifest. Blocks; raises ``OSError``."""
-    write_atomic(work_dir / "manifest.json", [msgspec.json.format(msgspec.json.encode(manifest), indent=1), b"\n"])
 
 
 def compare(
@@ -172,8 +191,7 @@ def compare(
     current, grown = digest_input(input_path, known=old.input if old else None)
     changed: list[str] = []
     if old:
-        before = {**defaults, **old.shape}
-        changed = sorted(key for key in before.keys() | shape.keys() if before.get(key) != shape.get(key))
+        changed = differing({**defaults, **old.shape}, shape)
         same_input = current == old.input
         if resume == "auto" and (changed or not same_input):
             names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
@@ -188,6 +206,11 @@ def compare(
                 + _ways("Put it back", may_start_over=may_start_over, go_on=False)
             )
     return old, current, changed
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The keys that have not the same value in two result shapes."""
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def _has_ledger(work_dir: Path) -> bool:

@@ -33,11 +33,17 @@ class Done(Struct, Generic[T], frozen=True, tag="done", tag_field="status"):
 
 
 class Dropped(Struct, frozen=True, tag="dropped", tag_field="status"):
-    """The method does not use the row; ``reason`` is a short stable word."""
+    """The method does not use the row; ``reason`` is a short stable word, ``detail`` says more about this row."""
 
     row: int
     reason: str
     settings: int | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
+
+    @property
+    def why(self) -> str:
+        """Reason and detail in words."""
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
 class Failed(Struct, frozen=True, tag="failed", tag_field="status", omit_defaults=True):
@@ -69,7 +75,8 @@ def settings_of(outcome: Outcome[Any]) -> int:
 
 def columns_of(outcome: Dropped | Failed) -> dict[str, Any]:
     """The fields of an outcome by name, without the number of the settings."""
-    return {name: value for name, value in structs.asdict(outcome).items() if name != "settings"}
+    fields = {name: value for name, value in structs.asdict(outcome).items() if name != "settings"}
+    return {name: None if value is UNSET else value for name, value in fields.items()}
 
 
 class RowStatus(IntEnum):

@@ -38,6 +38,9 @@ def part_of(work_dir: Path, path: Path) -> int:
     return int(steps[1]) if steps[0] == "parts" and steps[1].isdecimal() else 0
 
 
-def rows_file(work_dir: Path, part: int, rows: int) -> Path:
-    """The rows of a part, as the driver has read them from the input. A part that has grown gets another file."""
-    return part_folder(work_dir, part) / f"rows-{rows}.jsonl"
+def rows_file(work_dir: Path, part: int, rows: int, settings: int) -> Path:
+    """The rows of a part, as the driver has read them from the input.
+
+    A part that has grown gets another file, and so does one that is read with other settings (``Manifest.settings``).
+    """
+    return part_folder(work_dir, part) / (f"rows-{rows}-{settings}.jsonl" if settings else f"rows-{rows}.jsonl")

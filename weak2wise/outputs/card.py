@@ -10,6 +10,7 @@ import yaml
 from weak2wise.digests import digest
 from weak2wise.outputs.layouts import LAYOUTS, LayoutName
 from weak2wise.outputs.provenance import Share, shape_of
+from weak2wise.outputs.reasons import in_words
 from weak2wise.outputs.settings import as_yaml, public_name
 from weak2wise.outputs.work_dir import WorkDir, models_in
 
@@ -92,7 +93,7 @@ def dataset_card(
     totals, whole = work.totals()
     source = work.manifest.input
     shape, alike = shape_of(work, changed)
-    dropped = "".join(f"| dropped: {reason} | {count:,} |\n" for reason, count in totals.dropped.items())
+    dropped = "".join(f"| dropped: {in_words(reason)} | {count:,} |\n" for reason, count in totals.dropped.items())
     failed = sum(totals.failed.values())
     models = "".join(f"| {_cell(role)} | {_cell(public_name(model))} |\n" for role, model in models_in(shape).items())
     shown = {key: public_name(value) if key.endswith(".model") else value for key, value in shape.items()}

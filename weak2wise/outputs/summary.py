@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weak2wise.ledger.account import Totals
+from weak2wise.outputs.reasons import in_words
 
 
 class RoleUse(Struct, frozen=True, kw_only=True):
@@ -59,7 +60,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """Written to ``summary.json`` and printed. All but ``this_start`` counts all starts together.
 
     ``shortfalls``: what the last start did not achieve, in sentences; it then ends with exit code 1. ``warnings``: what
-    is suspicious about the results.
+    is suspicious about the results. ``shared_usd``: the part of the cost that was paid in the run which this one was
+    forked from.
     """
 
     totals: Totals
@@ -69,6 +71,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     this_start: ThisStart | None
     shortfalls: list[str] = []
     warnings: list[str] = []
+    shared_usd: float = 0.0
 
 
 _BITS = {"in_vain": "wasted"}
@@ -80,7 +83,7 @@ def show(summary: Summary, console: Console) -> None:
     totals = summary.totals
     facts: list[tuple[str, Any]] = [
         ("questions", totals.rows),
-        *((f"dropped: {reason}", count) for reason, count in totals.dropped.items()),
+        *((f"dropped: {in_words(reason)}", count) for reason, count in totals.dropped.items()),
         *((f"failed: {kind}", count) for kind, count in totals.failed.items()),
         (f"emitted ({summary.through})", totals.emitted),
     ]
@@ -100,6 +103,8 @@ def show(summary: Summary, console: Console) -> None:
     cost, wasted = sum(r.cost_usd for r in summary.roles), sum(r.wasted_usd for r in summary.roles)
     if cost:
         more = f", {wasted:,.4f} of them for answers that could not be used" if wasted else ""
+        if summary.shared_usd:
+            more += f", {summary.shared_usd:,.4f} of them paid in the run that this one was forked from"
         console.print(Text(f"cost: {cost:,.4f} US dollars{more}"))
     if estimated := sum(r.estimated for r in summary.roles):
         console.print(Text(f"tokens of {estimated:,} answers are estimated: their endpoints reported none"))

@@ -161,6 +161,7 @@ class WorkDir:
             this_start=last.this_start if last else None,
             shortfalls=last.shortfalls if last else [],
             warnings=last.warnings if last else [],
+            shared_usd=self.manifest.shared_usd,
         )
 
     def running(self) -> int | None:

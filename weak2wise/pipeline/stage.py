@@ -6,6 +6,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from msgspec import UNSET
+
 from weak2wise.errors import RecordError
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, RowStatus
 from weak2wise.llm.call import Call, calling
@@ -92,7 +94,7 @@ class Stage(Generic[Out]):
 
     def _log(self, outcome: Outcome[Out] | None) -> None:
         if isinstance(outcome, Dropped):
-            log.info("record.dropped", reason=outcome.reason)
+            log.info("record.dropped", reason=outcome.why)
         elif self._emits and isinstance(outcome, Done):
             log.info("record.emitted")
 
@@ -141,7 +143,7 @@ class Stage(Generic[Out]):
             )
             return failed, error
         if isinstance(result, Drop):
-            return Dropped(record.row, result.reason), None
+            return Dropped(record.row, result.reason, detail=result.detail or UNSET), None
         lost: RecordError | None = None
         if isinstance(result, Partial):
             if result.because.may_pass and not final:

@@ -36,9 +36,11 @@ class Ended:
     """By role and endpoint."""
     shortfalls: list[str]
     this_start: ThisStart
+    shared_usd: float
+    """As in ``Summary``."""
 
     @classmethod
-    def of(cls, work: Opened, rows: int, began: float) -> Self:
+    def of(cls, work: Opened, rows: int, began: float, shared_usd: float) -> Self:
         """What an opened run over ``rows`` rows has come to; it ``began`` at this ``time.monotonic()``."""
         shortfalls = [found for rate in work.rates for found in rate.shortfalls()]
         shortfalls += [found for stage in work.stages for found in stage.shortfalls()]
@@ -48,6 +50,7 @@ class Ended:
             totals=lambda: work.account.totals(rows),
             spent=lambda: work.store.journal.spent,
             shortfalls=shortfalls,
+            shared_usd=shared_usd,
             this_start=ThisStart(
                 seconds=round(time.monotonic() - began, 1),
                 torn=work.store.torn,
@@ -85,6 +88,7 @@ async def conclude(plan: Plan, held: HeldFiles, ended: Ended) -> Summary:
         roles=[RoleUse(role=role, endpoint=name, **structs.asdict(used)) for (role, name), used in spent.items()],
         output=str(plan.file_of(last)),
         this_start=ended.this_start,
+        shared_usd=ended.shared_usd,
     )
 
 

@@ -166,7 +166,7 @@ class Engine:
             await self._drive(work, held.folder)
             with naming_setting("dataset.input_path"):
                 await asyncio.to_thread(plan.input.check)
-            return await conclude(plan, held, Ended.of(work, plan.input.rows, began))
+            return await conclude(plan, held, Ended.of(work, plan.input.rows, began, prepared.manifest.shared_usd))
 
     async def _run_parts(self, parts: PartsRun, opened: "asyncio.Future[Observed] | None", began: float) -> Summary:
         """Run in parts, on the holders' hosts or on this one."""

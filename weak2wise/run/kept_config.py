@@ -11,6 +11,7 @@ from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 
+KEPT = "config.yaml"
 _HEADER = "# Kept by weak2wise; to go on: weak2wise run --config THIS_FILE\n"
 
 
@@ -20,14 +21,23 @@ def keep_config(config: Config) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    path = Path(config.dataset.work_dir).resolve() / "config.yaml"
+    path = Path(config.dataset.work_dir).resolve() / KEPT
     try:
-        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER):
-            return
-        kept = yaml.safe_dump(msgspec.to_builtins(_with_absolute_paths(config)), sort_keys=False, allow_unicode=True)
-        write_atomic(path, [_HEADER.encode(), kept.encode()])
+        if not path.exists() or is_kept(path):
+            write_config(config, path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a file is such a config, and not the user's own. Blocks; raises ``OSError``."""
+    return path.read_text(encoding="utf-8", errors="replace").startswith(_HEADER)
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write a config into a file, with absolute paths. Blocks; raises ``OSError``."""
+    kept = yaml.safe_dump(msgspec.to_builtins(_with_absolute_paths(config)), sort_keys=False, allow_unicode=True)
+    write_atomic(path, [_HEADER.encode(), kept.encode()])
 
 
 def _with_absolute_paths(config: Config) -> Config:

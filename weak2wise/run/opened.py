@@ -28,6 +28,7 @@ from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observer
 from workers.decontaminate import Overlap
+from workers.dedup import NearDuplicates
 
 
 class Questions(Protocol):
@@ -96,9 +97,9 @@ class Opened:
             await asyncio.to_thread(log_changes, prepared, plan.input, store.account, only)
             on = await stack.enter_async_context(host)
             folder = await asyncio.to_thread(plan.work_dir.resolve)
-            side_costs = await asyncio.to_thread(side_costs_usd, folder)
-            on.count_spent(folder, side_costs + store.journal.total_usd)
-            stack.callback(lambda: on.note_spent(folder, side_costs + store.journal.total_usd))
+            own_costs = await asyncio.to_thread(side_costs_usd, folder) - prepared.manifest.shared_usd
+            on.count_spent(folder, own_costs + store.journal.total_usd)
+            stack.callback(lambda: on.note_spent(folder, own_costs + store.journal.total_usd))
             roles = await Roles.on(on, plan.config, plan.work_dir)
             work = stack.enter_context(
                 cls.on(
@@ -110,6 +111,7 @@ class Opened:
                     folder=folder,
                     rules=prepared.manifest.rules,
                     overlap=prepared.overlap,
+                    duplicates=prepared.duplicates,
                     only=only,
                     drain=drain,
                     redact=redact,
@@ -133,6 +135,7 @@ class Opened:
         folder: Path,
         rules: int,
         overlap: Overlap | None,
+        duplicates: NearDuplicates | None,
         only: Collection[int] | None,
         drain: Drain,
         redact: Callable[[str], str],
@@ -148,6 +151,7 @@ class Opened:
             folder: for its batches.
             rules: the version of the method's rules by which it decides.
             overlap: questions of evaluation sets, to be dropped.
+            duplicates: questions that nearly repeat an earlier one, to be dropped.
             only: the rows to work on; ``None``: all.
             drain: the run's.
             redact: removes the run's secrets from a text.
@@ -168,6 +172,7 @@ class Opened:
                 rules=rules,
                 pool=host.pool,
                 overlap=overlap,
+                duplicates=duplicates,
                 drain=drain,
                 redact=redact,
             )

@@ -6,20 +6,42 @@ from itertools import islice
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.lines import HEAD, sealed, verify
 from weak2wise.ledger.outcomes import Failed
+from workers.dedup import NearDuplicate, NearDuplicates
 from workers.records import Asked, Question
 
 _AT_ONCE = 256
-_QUESTION = msgspec.json.Decoder(Question)
+
+
+class _Row(Struct, frozen=True, omit_defaults=True):
+    """A question, and the row that it nearly repeats, if it does."""
+
+    row: int
+    id: str | None
+    text: str
+    answer: str
+    like: int = 0
+    similarity: float = 0.0
+
+    @property
+    def question(self) -> Question:
+        return Question(row=self.row, id=self.id, text=self.text, answer=self.answer)
+
+
+_ROW = msgspec.json.Decoder(_Row)
 _FAILED = msgspec.json.Decoder(Failed)
 
 
-def line_of(row: Asked | Failed) -> bytes:
-    """The line of a row: a question, or the error of an invalid row."""
-    return sealed(msgspec.json.encode(row if isinstance(row, Failed) else row.question))
+def line_of(row: Asked | Failed, duplicate: NearDuplicate | None) -> bytes:
+    """The line of a row: a question with what it nearly repeats, or the error of an invalid row."""
+    if isinstance(row, Failed):
+        return sealed(msgspec.json.encode(row))
+    found, like = row.question, duplicate or NearDuplicate(0, 0.0)
+    return sealed(msgspec.json.encode(_Row(found.row, found.id, found.text, found.answer, like.like, like.similarity)))
 
 
 class PartRows:
@@ -50,11 +72,19 @@ class PartRows:
         lines = self._lines()
         while read := await asyncio.to_thread(lambda: list(islice(lines, _AT_ONCE))):
             for row in read:
-                number = row.row - self._first
-                if number >= len(over) or not over[number]:
-                    yield row
+                at = row.row - self._first
+                if at >= len(over) or not over[at]:
+                    yield row if isinstance(row, Failed) else Asked(question=row.question)
 
-    def _lines(self) -> Iterator[Asked | Failed]:
+    def duplicates(self) -> NearDuplicates:
+        """The rows that nearly repeat an earlier one. Blocks; raises as ``questions``."""
+        found = NearDuplicates()
+        for row in self._lines():
+            if isinstance(row, _Row) and row.like:
+                found.add(row.row, NearDuplicate(row.like, row.similarity))
+        return found
+
+    def _lines(self) -> Iterator[_Row | Failed]:
         try:
             with self._path.open("rb") as file:
                 for line in file:
@@ -62,7 +92,7 @@ class PartRows:
                     if line[HEAD:].startswith(b'"status"'):
                         yield _FAILED.decode(line)
                     else:
-                        yield Asked(question=_QUESTION.decode(line))
+                        yield _ROW.decode(line)
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be read: {error.strerror}") from None
         except ValueError as error:

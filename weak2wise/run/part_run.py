@@ -131,7 +131,9 @@ class PartWorker:
         only = None
         if self._task.retry is not None:
             only, _ = await asyncio.to_thread(store.account.failed_rows, self._task.retry)
-        questions = PartRows(rows_file(self._work_dir, lease.part, lease.rows), lease.first, lease.rows)
+        path = rows_file(self._work_dir, lease.part, lease.rows, self._task.settings)
+        questions = PartRows(path, lease.first, lease.rows)
+        dedup = self._config.dataset.dedup is not None
         with Opened.on(
             self._recipe,
             store,
@@ -141,6 +143,7 @@ class PartWorker:
             folder=folder,
             rules=self._task.rules,
             overlap=overlap,
+            duplicates=await asyncio.to_thread(questions.duplicates) if dedup else None,
             only=only,
             drain=self._drain,
             redact=self._redact,

@@ -11,6 +11,7 @@ from weak2wise.ledger.outcomes import Failed
 from weak2wise.ledger.parts import rows_file
 from weak2wise.run.input import Input
 from weak2wise.run.part_rows import line_of
+from workers.dedup import NearDuplicates
 from workers.records import Asked
 
 _AT_ONCE = 256
@@ -24,10 +25,22 @@ class PartWriter:
         input_: the input.
         parts: the rows of each part that this start may work on, by number, ascending.
         work_dir: the run's.
+        settings: the number of its settings.
+        duplicates: the rows that nearly repeat an earlier one, if they are looked for.
     """
 
-    def __init__(self, input_: Input, parts: Mapping[int, range], work_dir: Path) -> None:
+    def __init__(
+        self,
+        input_: Input,
+        parts: Mapping[int, range],
+        work_dir: Path,
+        *,
+        settings: int = 0,
+        duplicates: NearDuplicates | None = None,
+    ) -> None:
         self._work_dir = work_dir
+        self._settings = settings
+        self._duplicates = duplicates or NearDuplicates()
         self._missing = [(part, rows) for part, rows in parts.items() if not self._file(part, rows).exists()]
         self._missing.reverse()
         self._rows: AsyncGenerator[Asked | Failed, None] | None = None
@@ -35,7 +48,7 @@ class PartWriter:
         self._one_at_a_time = asyncio.Lock()
 
     def _file(self, part: int, rows: range) -> Path:
-        return rows_file(self._work_dir, part, len(rows))
+        return rows_file(self._work_dir, part, len(rows), self._settings)
 
     async def reach(self, part: int) -> None:
         """Write the rows up to and including those of a part, unless that was done before.
@@ -60,7 +73,7 @@ class PartWriter:
             async for row in self._rows:
                 number = row.row
                 if number in rows:
-                    lines.append(line_of(row))
+                    lines.append(line_of(row, self._duplicates.get(number)))
                 if len(lines) >= _AT_ONCE:
                     await asyncio.to_thread(file.writelines, lines)
                     lines = []

@@ -8,7 +8,7 @@ from msgspec import structs
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import INPUT
-from weak2wise.ledger.manifest import Manifest, write_manifest
+from weak2wise.ledger.manifest import Manifest
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.ledger.parts import Partition
 from weak2wise.ledger.shards import READ_ONLY
@@ -49,7 +49,7 @@ def settled_partition(config: Config, manifest: Manifest, rows: int, *, wanted: 
             "machine finish them, or cancel them (weak2wise batch cancel)"
         )
     partition = Partition(begun=_last_begun(work_dir), rows=config.cluster.part_rows)
-    write_manifest(work_dir, structs.replace(manifest, partition=partition))
+    structs.replace(manifest, partition=partition).write(work_dir)
     return partition
 
 

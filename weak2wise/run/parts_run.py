@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from weak2wise.dataset import naming_setting
@@ -105,6 +106,8 @@ class PartsRun:
         self._redact = redact
         self._rules = prepared.manifest.rules
         self._changed = prepared.changed
+        self._duplicates = prepared.duplicates
+        self._shared_usd = prepared.manifest.shared_usd
         self._task = Task(
             steps=len(plan.steps),
             rules=prepared.manifest.rules,
@@ -153,12 +156,22 @@ class PartsRun:
             view = PartsView(plan.work_dir, parts)
             spent = await asyncio.to_thread(view.spent)
             folder = await asyncio.to_thread(plan.work_dir.resolve)
-            usd = await asyncio.to_thread(side_costs_usd, folder) + sum(used.cost_usd for used in spent.values())
+            usd = await asyncio.to_thread(side_costs_usd, folder) - self._shared_usd
+            usd += sum(used.cost_usd for used in spent.values())
             host.count_spent(folder, usd)
             stack.callback(lambda: host.note_spent(folder, usd + self._counts.cost_usd))
             observer = self._observed(leases, total, spent, workers)
             wanted = {part: parts[part] for part in leases.wanted()}
-            writer = await asyncio.to_thread(PartWriter, plan.input, wanted, plan.work_dir)
+            writer = await asyncio.to_thread(
+                partial(
+                    PartWriter,
+                    plan.input,
+                    wanted,
+                    plan.work_dir,
+                    settings=self._task.settings,
+                    duplicates=self._duplicates,
+                )
+            )
             stack.push_async_callback(writer.close)
             driver = Driver(
                 leases,
@@ -236,6 +249,7 @@ class PartsRun:
             totals=lambda: Totals.sum(totals()),
             spent=view.spent,
             shortfalls=[*self._counts.shortfalls],
+            shared_usd=self._shared_usd,
             this_start=self._counts.this_start(time.monotonic() - began),
         )
 

@@ -79,7 +79,9 @@ class Plan(Recipe):
     def shape(self, overlap: Overlap | None) -> dict[str, Any]:
         """The config keys that shape results, with their values; ``overlap``: the evaluation sets, if there are any."""
         shape = result_shape(self.config, msgspec.to_builtins(self.prompts), self.scorer.version)
-        return shape | ({"dataset.decontaminate": overlap.digest} if overlap else {})
+        shape |= {"dataset.decontaminate": overlap.digest} if overlap else {}
+        dedup = self.config.dataset.dedup
+        return shape | ({"dataset.dedup": dedup} if dedup else {})
 
     def named(self) -> dict[str, Any]:
         """The absolute names of the input and the other files that no export may replace. Blocks."""

@@ -14,11 +14,13 @@ from weak2wise.ledger.manifest import Manifest, settle
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.outputs.claim import Claim, check_work_dir
 from weak2wise.paths import OWN
+from weak2wise.run.duplicates import read_duplicates
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.kept_config import keep_config
 from weak2wise.run.overlap import read_overlap
 from weak2wise.run.plan import Plan
 from workers.decontaminate import Overlap
+from workers.dedup import NearDuplicates
 from workers.rules import RULES
 
 
@@ -28,6 +30,8 @@ class Prepared:
 
     overlap: Overlap | None
     """The evaluation sets whose questions are dropped, if any."""
+    duplicates: NearDuplicates | None
+    """The rows that are dropped because they nearly repeat an earlier one, if they are looked for."""
     manifest: Manifest
     """The work_dir's, as it is now."""
     changed: Sequence[str]
@@ -63,9 +67,10 @@ async def prepare(plan: Plan, held: HeldFiles) -> Prepared:
             f"{RULES}; install the version that began it, or choose another dataset.work_dir"
         )
     plan.input.expect(manifest.input)
+    duplicates = await asyncio.to_thread(read_duplicates, plan.config, plan.input.file)
     if plan.keep:
         await held.write_in_thread(keep_config, plan.config)
-    return Prepared(overlap, manifest, changed)
+    return Prepared(overlap, duplicates, manifest, changed)
 
 
 def _check_files(plan: Plan, claim: Claim | None) -> None:

@@ -6,7 +6,7 @@ counts it; and they need the work_dir's lock, as two processes cannot keep one c
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import Struct
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, locked
+from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal
@@ -68,9 +69,13 @@ def side_budget(config: Config, command: str) -> Iterator[CostBudget]:
 
 
 def _journaled_usd(work_dir: Path) -> float:
-    """What the runs of a work_dir have cost, in parts or not."""
+    """What the runs of the work_dir have paid themselves, in parts or not."""
+    manifest = None
+    with suppress(ConfigError):  # the run will say so; until then, all counts
+        manifest = load_manifest(work_dir / "manifest.json")
     journal = Journal(work_dir / "parts", earlier=all_extents(work_dir)[JOURNAL], **READ_ONLY)
-    return sum(spent.cost_usd for spent in journal.sums().values())
+    paid = sum(spent.cost_usd for spent in journal.sums().values())
+    return paid - (manifest.shared_usd if manifest else 0.0)
 
 
 def _append(path: Path, one: SideCost) -> None:

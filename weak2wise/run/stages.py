@@ -18,6 +18,7 @@ from weak2wise.pipeline import Stage
 from weak2wise.process_pool import KillablePool
 from workers.context import Context
 from workers.decontaminate import Overlap
+from workers.dedup import NearDuplicates
 from workers.judge import Judge
 from workers.method import Step
 from workers.prompts import Prompts
@@ -52,6 +53,7 @@ def build_stages(
     rules: int,
     pool: KillablePool,
     overlap: Overlap | None,
+    duplicates: NearDuplicates | None,
     drain: Drain,
     redact: Callable[[str], str],
 ) -> tuple[list[Stage[Any]], Counters]:
@@ -67,6 +69,7 @@ def build_stages(
         rules: the version of the method's rules by which the run decides.
         pool: runs code that may hang.
         overlap: questions of evaluation sets, which are dropped before the first step.
+        duplicates: questions that nearly repeat an earlier one, which are dropped there, too.
         drain: the run's.
         redact: removes secrets from providers' messages.
     """
@@ -86,6 +89,7 @@ def build_stages(
         judge=judge,
         rules=rules,
         overlap=overlap,
+        duplicates=duplicates,
         free=weak.free if weak.embedded else None,
         batched=config.endpoints[config.models.mweak].batched,
         race_width=config.engine.race_width,

@@ -37,6 +37,8 @@ Use = tuple[str, str]
 class PartsObserver:
     """Observes a run in parts, as ``Observer`` does one without.
 
+    While the result of a part is on its way from its holder, its rows may be missing for a moment.
+
     Args:
         steps: the names of the steps of this start.
         rows: how many rows the run has.

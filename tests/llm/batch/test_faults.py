@@ -118,16 +118,6 @@ async def test_too_much_at_once_means_smaller_batches_later_and_costs_no_retry(t
     assert len(stats.batches) < 16
 
 
-async def test_results_that_are_deleted_before_they_are_fetched_are_said_and_asked_for_again(tmp_path: Path) -> None:
-    async with served(Rule(at="batch", fault="results_gone", seconds=0.0)) as server:
-        summary = await run(write(tmp_path, server.base_url, {}))
-        lines = server.batches.lines.values()
-        assert all(line.charged == 1 + line.gone for line in lines)
-        assert any(line.gone for line in lines)
-    assert summary.totals.emitted == QUESTIONS
-    assert "batch.results_gone" in (tmp_path / "work" / "run.log").read_text()
-
-
 async def test_lines_that_say_that_the_credit_is_spent_stop_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
     async with served(Rule(at="batch", fault="no_credit")) as server:
         config = write(tmp_path, server.base_url, {})

@@ -37,6 +37,7 @@ GRACE = 0.1
 """The part of its window by which a batch may be late before it is cancelled."""
 TOO_MUCH = frozenset({"token_limit_exceeded"})
 """Codes of a batch that was accepted, then refused as too much at once."""
+_ASK_PROVIDER = "Start again later, or ask the provider."
 
 
 class CameBack(Protocol):
@@ -183,11 +184,14 @@ class Course:
                 missed = 0
             except Missing:
                 missed += 1
-                if missed >= LOOKS and not await self._look_for(self.state.file_id):
+                listed = await self._look_for(self.state.file_id) if missed >= LOOKS else None
+                if listed is None and missed >= LOOKS:
                     self._check_account()
                     return None
-                await asyncio.sleep(self._poll)
-                continue
+                if listed is None:
+                    await asyncio.sleep(self._poll)
+                    continue
+                remote = listed
             if self._tells_more(remote):
                 await self._note(status=remote.word, done=remote.done, results=remote.results)
             if remote.is_final:
@@ -196,6 +200,8 @@ class Course:
                     return remote
             elif await self._cancelled_late(remote):
                 return remote
+            else:
+                self._check_time(remote)
             await asyncio.sleep(self._poll)
 
     def _tells_more(self, remote: RemoteBatch) -> bool:
@@ -222,11 +228,25 @@ class Course:
                     return True
         return False
 
+    def _check_time(self, remote: RemoteBatch) -> None:
+        """Raise ``RunStopped`` if it has not ended as long after it was cancelled as it had time before."""
+        if time.time() - self.state.sent > 2 * self._longest:
+            raise RunStopped(
+                f"{self._sender.name}: the batch {self.state.batch_id} comes to no end; the provider says that it is "
+                f"{remote.word}, long after the {self.state.window} that it was given, and though it was cancelled",
+                hint=f"{_ASK_PROVIDER} To ask (and pay) again for what it has not answered, forget it with weak2wise "
+                "batch cancel --give-up.",
+            )
+
+    @property
+    def _longest(self) -> float:
+        """Seconds after which it should have ended by itself long ago."""
+        window = seconds_of(self.state.window, "window")
+        return window + max(GRACE * window, LOOKS * self._poll)
+
     @property
     def _overdue(self) -> bool:
-        """Whether it should have ended by itself long ago."""
-        window = seconds_of(self.state.window, "window")
-        return time.time() - self.state.sent > window + max(GRACE * window, LOOKS * self._poll)
+        return time.time() - self.state.sent > self._longest
 
     def _check_account(self) -> None:
         """Raise ``RunStopped`` if the batch was sent with another key or to another address."""
@@ -256,6 +276,7 @@ class Course:
         found = await fetching.read(files)
         if found.left and remote and remote.word == "completed":
             found = await fetching.read(files)  # a reply that was cut short may look whole
+        self._check_charged(remote, found)
         if remote and remote.troubles:
             self._note_troubles(remote.troubles, asked, found)
         stop: RunStopped | None = None
@@ -276,6 +297,23 @@ class Course:
             odd=found.odd,
         )
         return stop
+
+    def _check_charged(self, remote: RemoteBatch | None, found: Fetched) -> None:
+        """Raise ``RunStopped`` where answers that may have been charged cannot be fetched; the batch stays out.
+
+        Errors are charged by nobody, so a file of errors that is not there holds up nothing.
+        """
+        if remote is None:
+            charged = self.state.done > 0 or bool(self.state.results)
+        else:
+            charged = remote.output_file_id in found.gone and not remote.says_nothing_done
+        if found.left and charged:
+            raise RunStopped(
+                f"{self._sender.name}: the answers of the batch {self.state.batch_id} are not at the provider any more "
+                f"(404), and {len(found.left):,} of its requests may have been charged",
+                hint=f"{_ASK_PROVIDER} To ask (and pay) again for them, forget the batch with weak2wise batch cancel "
+                "--give-up.",
+            )
 
     def _note_troubles(self, troubles: list[Trouble], asked: list[Asker], found: Fetched) -> None:
         """Why the provider refused the whole batch: too much at once, single lines, or something for the user."""

@@ -36,7 +36,7 @@ class Fetched:
         too_much: it was refused because too much was asked for at once.
         said: the provider's words on why it was refused.
         odd: lines that are no result of this batch, or one for the second time.
-        gone: files of results that the provider does not have any more.
+        gone: the ids of files of results that the provider does not have any more.
     """
 
     left: set[Asker]
@@ -47,7 +47,7 @@ class Fetched:
     too_much: bool = False
     said: str = ""
     odd: int = 0
-    gone: int = 0
+    gone: set[str] = field(default_factory=set)
 
 
 class Fetching:
@@ -67,15 +67,17 @@ class Fetching:
     async def read(self, files: Iterable[str]) -> Fetched:
         """Read the files of results, the answers first. Raises ``DiskError``."""
         for file_id in files:
-            if not await self._read_file(file_id):
-                self.found.gone += 1
+            if await self._read_file(file_id):
+                self.found.gone.discard(file_id)
+            else:
+                self.found.gone.add(file_id)
         if self.found.gone:
             log.warning(
                 "batch.results_gone",
                 endpoint=self._sender.name,
                 batch=self._state.batch_id,
                 lost=len(self.found.left),
-                effect="deleted or too old: what they held is asked for again",
+                effect="deleted or too old",
             )
         self.found.left -= self.found.errors.keys()
         return self.found

@@ -87,6 +87,13 @@ class RemoteBatch(Struct):
         return sum(n for n in (counts.completed, counts.failed) if isinstance(n, int))
 
     @property
+    def says_nothing_done(self) -> bool:
+        """Whether it says in so many words that no request was answered, so that nothing is charged."""
+        return (
+            self.request_counts is not None and self.request_counts.completed == 0 and bool(self.request_counts.total)
+        )
+
+    @property
     def results(self) -> tuple[str, ...]:
         """The files of results: the answers, then the errors. Either may be missing."""
         return tuple(one for one in (self.output_file_id, self.error_file_id) if isinstance(one, str) and one)

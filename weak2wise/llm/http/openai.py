@@ -153,7 +153,7 @@ class OpenAIModel(Endpoint):
                         await reservation.wait()
                     continue
                 try:
-                    if not (call.drain.started or self._is_held(call)) and (visit := self._replicas.take()):
+                    if not (call.drain.started or self._is_held(call)) and (visit := self._replicas.take(call.row)):
                         return await self._ask(visit, prompt, body, slot, call, reservation=reservation)
                 finally:
                     slot.release()

@@ -16,12 +16,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from weak2wise.llm.errors import Down
+from weak2wise.llm.homes import homes
 from weak2wise.telemetry.log import host_log
 
 RUN_ALONE, RUN_AMONG_OTHERS = 20, 5
 """A replica is down after this many failures in a row: fewer if others can take over,"""
 SLOW_RUN, SLOW_SECONDS = 5, 10.0
 """or this few, if they took at least that many seconds."""
+SLACK = 8
+"""Calls of one row go to one replica, whose prefix cache then has what they share, as long as it has at most an eighth
+more in flight than the one with the fewest."""
 FIRST_PROBE, LAST_PROBE = 1.0, 60.0
 """Seconds from going down to the first probe, and at most between two probes."""
 
@@ -96,10 +100,10 @@ class Replicas:
             except TimeoutError:
                 pass
 
-    def take(self) -> Visit | None:
-        """The replica for the next call, ``None`` if none is left; return it with ``give_back``."""
+    def take(self, row: int = 0) -> Visit | None:
+        """The replica for the next call of this row, ``None`` if none is left; return it with ``give_back``."""
         now = time.monotonic()
-        replica = self._choice(now)
+        replica = self._choice(now, row)
         if replica is None:
             return None
         replica.in_flight += 1
@@ -109,13 +113,18 @@ class Replicas:
             self._probe_later(replica, now)
         return visit
 
-    def _choice(self, now: float) -> Replica | None:
+    def _choice(self, now: float, row: int = 0) -> Replica | None:
         if len(self._replicas) == 1 and not self._replicas[0].down:
             return self._replicas[0]
         for replica in self._replicas:
             if replica.down and now >= replica.probe_at:
                 return replica
-        return min((r for r in self._replicas if not r.down), key=lambda r: r.in_flight, default=None)
+        up = [replica for replica in self._replicas if not replica.down]
+        if not up:
+            return None
+        idlest = min(up, key=lambda replica: replica.in_flight)
+        most = idlest.in_flight + idlest.in_flight // SLACK
+        return next((up[home] for home in homes(row, len(up)) if up[home].in_flight <= most), idlest)
 
     def give_back(self, visit: Visit, *, replied: bool | None, cause: str = "") -> bool:
         """A call is over.

@@ -19,6 +19,7 @@ from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from weak2wise.config import VllmEndpoint
+from weak2wise.errors import ConfigError
 from weak2wise.llm.vllm.engine_log import USER_CONFIGURES_LOGGING, EngineLog
 from weak2wise.telemetry.log import host_log
 
@@ -40,6 +41,9 @@ NATIVE_ARGS = (
     "enable_chunked_prefill",
     "trust_remote_code",
 )
+BATCH_INVARIANT = "VLLM_BATCH_INVARIANT"
+LEAST_CAPABILITY = 80
+"""NVIDIA's compute capability, times ten, from which vLLM has batch-invariant kernels."""
 CPU_KV_BYTES = 4 * 2**30
 
 
@@ -75,6 +79,27 @@ def _pinned_executor(args: dict[str, Any]) -> dict[str, Any]:
     chosen = {"distributed_executor_backend", "data_parallel_backend", "nnodes"} & args.keys()
     fits = not current_platform.is_cuda() or current_platform.device_count() >= each
     return {"distributed_executor_backend": "mp"} if each * replicas > 1 and fits and not chosen else {}
+
+
+def set_batch_invariance(name: str, endpoint: VllmEndpoint) -> None:
+    """Turn vLLM's batch-invariant mode on if the endpoint asks for it.
+
+    It is an environment variable, which the engine's processes inherit: so it stays on for all engines that this
+    process starts later.
+
+    Raises:
+        ConfigError: it is asked for, here or by the variable itself, and vLLM does not have it for this hardware.
+    """
+    by_variable = os.environ.get(BATCH_INVARIANT, "0") != "0"
+    if not (endpoint.batch_invariant or by_variable):
+        return
+    old = current_platform.is_cuda() and not current_platform.has_device_capability(LEAST_CAPABILITY)
+    if current_platform.is_cpu() or old:
+        what = f"model_endpoints.{name}.batch_invariant" if endpoint.batch_invariant else BATCH_INVARIANT
+        found = "this GPU is older" if old else "here vLLM runs on a CPU"
+        least = f"a GPU (of NVIDIA's: compute capability {LEAST_CAPABILITY / 10} or newer)"
+        raise ConfigError(f"{what}: vLLM's batch-invariant mode needs {least}, and {found}; leave it out")
+    os.environ[BATCH_INVARIANT] = "1"
 
 
 def engine_arguments(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -> AsyncEngineArgs:

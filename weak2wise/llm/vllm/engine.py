@@ -8,6 +8,7 @@ Decisions:
 - Prompts go through the engine's renderer, whose thread pool applies the chat template and tokenises.
 - A given text (``Prompt.continuation``) is tokenised by itself and put behind the prompt. vLLM computes its prefill
   without the prefix cache, and must: with it, values depend on the order of requests (vllm#42019).
+- Calls of one row go to one data parallel replica (``routing.py``): left to vLLM, they would be scattered.
 - Engine processes are spawned, never forked: a fork would share our sockets and the lock on the work_dir.
 """
 
@@ -26,6 +27,7 @@ from vllm.exceptions import VLLMClientError, VLLMValidationError
 from vllm.inputs import TextPrompt, TokensPrompt
 from vllm.logprobs import FlatLogprobs
 from vllm.outputs import RequestOutput
+from vllm.renderers import BaseRenderer
 from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, SamplingParams
 from vllm.usage.usage_lib import UsageContext
@@ -34,14 +36,16 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from weak2wise.config import DEFAULT_NEW_TOKENS, VllmEndpoint
 from weak2wise.errors import ConfigError
+from weak2wise.llm.call import current_call
 from weak2wise.llm.errors import Rejected, Transient
 from weak2wise.llm.model import Completion, Logprobs, Message, Prompt, Usage
-from weak2wise.llm.vllm.arguments import engine_arguments
+from weak2wise.llm.vllm.arguments import engine_arguments, set_batch_invariance
 from weak2wise.llm.vllm.detokenizer import texts
 from weak2wise.llm.vllm.engine_log import EngineLog
 from weak2wise.llm.vllm.errors import HINT, EngineDied
 from weak2wise.llm.vllm.guard import engine_processes, family, kill
 from weak2wise.llm.vllm.repetition import COPIES, LONGEST, SHORTEST, Repetition
+from weak2wise.llm.vllm.routing import Routing
 
 SAMPLING_ARGS = ("top_p", "top_k", "min_p", "repetition_penalty")
 CHAT = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
@@ -76,11 +80,11 @@ def _died(name: str, how: str, engine_log: EngineLog, otherwise: str = "") -> En
     return EngineDied(f"the engine of {name} {how}" + (f"; its last error: {last}" if last else ""), hint=HINT)
 
 
-def sequences(config: VllmConfig) -> int:
-    """How many sequences run at once in all replicas that get work from this process."""
+def replicas(config: VllmConfig) -> int:
+    """How many data parallel replicas get work from this process."""
     parallel = config.parallel_config
-    replicas = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
-    return int(config.scheduler_config.max_num_seqs * max(1, replicas))
+    own = parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size
+    return max(1, int(own))
 
 
 class _Generated(NamedTuple):
@@ -101,12 +105,16 @@ class EmbeddedEngine:
         self._endpoint = endpoint
         self._log = engine_log
         self._llm = llm
+        self._renderer: BaseRenderer = llm.renderer
         self._processes = processes
         self._asked = 0
         self._closing = False
         model = llm.model_config
         self._max_model_len: int = model.max_model_len
-        self.max_num_seqs = sequences(llm.vllm_config)
+        places = llm.vllm_config.scheduler_config.max_num_seqs
+        self._routing = Routing(replicas(llm.vllm_config), places)
+        self.max_num_seqs: int = places * len(self._routing.loads)
+        """How many sequences run at once, in all replicas together."""
         kwargs = endpoint.generation_kwargs
         given = {key: getattr(kwargs, key) for key in SAMPLING_ARGS}
         self._tokenizer: Tokenizer | None = getattr(llm.tokenizer, "backend_tokenizer", None)
@@ -133,13 +141,12 @@ class EmbeddedEngine:
 
     async def _render(self, prompt: Prompt) -> Any:
         """The prompt as token ids. Raises ``Rejected`` if it is too long, and as ``_made``."""
-        renderer = self._llm.renderer
         if self._endpoint.chat_template:
             chat = [{"role": message.role, "content": message.content} for message in prompt.messages]
-            _, (rendered,) = await self._made(renderer.render_chat_async([chat], CHAT))
+            _, (rendered,) = await self._made(self._renderer.render_chat_async([chat], CHAT))
         else:
             text = "\n\n".join(message.content for message in prompt.messages)
-            (rendered,) = await self._made(renderer.render_cmpl_async([TextPrompt(prompt=text)]))
+            (rendered,) = await self._made(self._renderer.render_cmpl_async([TextPrompt(prompt=text)]))
         self._check_length(rendered["prompt_token_ids"])
         return rendered
 
@@ -148,7 +155,7 @@ class EmbeddedEngine:
         if not text:
             return []
         plain = TokenizeParams(max_total_tokens=self._max_model_len, add_special_tokens=False)
-        (rendered,) = await self._made(self._llm.renderer.render_cmpl_async([TextPrompt(prompt=text)], plain))
+        (rendered,) = await self._made(self._renderer.render_cmpl_async([TextPrompt(prompt=text)], plain))
         return list(rendered["prompt_token_ids"])
 
     async def _made(self, rendering: Awaitable[Any]) -> Any:
@@ -205,7 +212,7 @@ class EmbeddedEngine:
         text = await self._tokens(given.text)
         tokens = [*rendered["prompt_token_ids"], *before, *text]
         self._check_length(tokens)
-        (whole,) = await self._made(self._llm.renderer.render_cmpl_async([TokensPrompt(prompt_token_ids=tokens)]))
+        (whole,) = await self._made(self._renderer.render_cmpl_async([TokensPrompt(prompt_token_ids=tokens)]))
         final, sampled, _ = await self._generate(whole, SCORING)
         found = cast("FlatLogprobs", final.prompt_logprobs)
         values, ranks = found.logprobs[-len(text) :], found.ranks[-len(text) :]
@@ -219,8 +226,11 @@ class EmbeddedEngine:
         """What the engine makes of a rendered prompt; raises as ``answer``."""
         self._asked += 1
         arrived, final = Repetition(), None
+        replica = self._routing.take(current_call().row)
+        rank = replica if len(self._routing.loads) > 1 else None
+        name = f"{self._name}-{self._asked}"
         try:
-            async with aclosing(self._llm.generate(rendered, params, f"{self._name}-{self._asked}")) as deliveries:
+            async with aclosing(self._llm.generate(rendered, params, name, data_parallel_rank=rank)) as deliveries:
                 async for final in deliveries:
                     if self._watched and arrived.extend(final.outputs[0].token_ids):
                         break  # which removes the request from the engine
@@ -234,6 +244,8 @@ class EmbeddedEngine:
             if self._closing:
                 raise await self._shut_down() from error
             raise Transient("engine_error", _one_line(error.__cause__ or error), endpoint=self._name) from error
+        finally:
+            self._routing.give_back(replica)
         assert final is not None  # vLLM ends a stream by a final output or by an exception
         answer = final.outputs[0]
         tokens, reason = (
@@ -295,11 +307,12 @@ def open_engine(
     ``before_launch`` is called right before processes are started, and may raise to give up.
 
     Raises:
-        ConfigError: vLLM rejects the arguments or cannot read the model.
+        ConfigError: vLLM rejects the arguments, cannot read the model, or lacks what is asked for on this hardware.
         EngineDied: the engine's processes failed while loading.
     """
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    set_batch_invariance(name, endpoint)
     try:
         args = engine_arguments(name, endpoint, engine_log)
         config = args.create_engine_config(UsageContext.LLM_CLASS)

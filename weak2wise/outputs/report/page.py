@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from statistics import median
 
+from weak2wise.outputs.reasons import in_words
 from weak2wise.outputs.report import charts, spread, tables
 from weak2wise.outputs.report.facts import Facts, gather
 from weak2wise.outputs.report.text import escape, line
@@ -77,7 +78,7 @@ def _funnel(work: WorkDir, facts: Facts) -> str:
     for step, counts in facts.through.items():
         lost = [f"−{counts[kind]:,} {kind}" for kind in ("dropped", "failed") if counts[kind]]
         rows.append((step_named(step).label or work.scorer.label, counts["done"], ", ".join(lost)))
-    reasons = [f"{line(reason)}: {count:,}" for reason, count in facts.totals.dropped.items()]
+    reasons = [f"{line(in_words(reason))}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
     return _card(
         "From questions to training data", charts.bars("Questions through each step", rows, facts.totals.rows), note
