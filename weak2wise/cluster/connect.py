@@ -2,13 +2,16 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import RayError
 
 from weak2wise.errors import ConfigError
 
+REACH_SECONDS = 10.0
 OBJECT_STORE_BYTES = 80 * 2**20
 """The least that Ray takes: nothing of the run goes through it."""
 
@@ -32,11 +35,19 @@ def joined(address: str) -> Iterator[None]:
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
+        _reach(address)
         ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, RayError) as error:
         said = " ".join(str(error).split())[:300]
         raise ConfigError(f"--ray {address}: no cluster answers there ({said})") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Find out within seconds that nothing answers at a host:port: Ray tries for minutes. Raises ``OSError``."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
