@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from weak2wise.watch import page
-from weak2wise.watch.board import Observer, Point
+from weak2wise.watch.board import Observed, Observer, Point
 from weak2wise.watch.page import Address, served
 
 TOKEN = "open-sesame"

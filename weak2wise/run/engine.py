@@ -19,6 +19,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare
 from weak2wise.ledger.parts import Partition
+from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import Drain
 from weak2wise.outputs.summary import Summary
 from weak2wise.paths import check_paths
@@ -104,6 +105,11 @@ class Engine:
     def work_dir(self) -> Path:
         """The run's folder."""
         return self._plan.work_dir
+
+    @property
+    def budget(self) -> CostBudget:
+        """The cost budget of its host."""
+        return self._host.budget
 
     @property
     def failures(self) -> Path:

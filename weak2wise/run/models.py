@@ -38,12 +38,14 @@ class Roles:
         """
         names = dict.fromkeys(config.roles().values())
         opened = {name: await host.open(name, folder / f"vllm-{number}.log") for number, name in enumerate(names)}
+        paid = {role.partition("/")[0] for role, name in config.roles().items() if not opened[name][0].embedded}
         rates: dict[str, ErrorRate] = {}
         watched: dict[str, Model] = {}
         for role, name in config.roles().items():
             kind = role.partition("/")[0]
-            rate = rates.setdefault(kind, ErrorRate(kind, config.engine.max_error_rate))
-            watched[role] = rate.watch(opened[name][1], role)
+            if kind not in rates:
+                rates[kind] = ErrorRate(kind, config.engine.max_error_rate, host.desk if kind in paid else None)
+            watched[role] = rates[kind].watch(opened[name][1], role)
         return cls({name: endpoint for name, (endpoint, _) in opened.items()}, watched, list(rates.values()))
 
 
