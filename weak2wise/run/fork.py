@@ -125,7 +125,10 @@ def _check_source(source: WorkDir, output: str | None) -> None:
             "again; let the run fetch their answers first, or cancel them (weak2wise batch cancel)"
         )
     if source.manifest.partition is not None:
-        raise ConfigError(f"{source.folder}: is in parts (a run on many machines), which a fork knows nothing of")
+        raise ConfigError(
+            f"{source.folder}: is in parts (a run on many machines), and cannot be forked; begin a new run with the "
+            "other settings (dataset.work_dir)"
+        )
     file = Path(output).expanduser() if output else None
     if file and (file.exists() or file.resolve() == Path(source.output).resolve()):
         raise ConfigError(f"{file}: another run's output file; a fork has one of its own (dataset.finetune_out)")
