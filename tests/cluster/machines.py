@@ -9,19 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from ray.cluster_utils import Cluster
+from typing import TYPE_CHECKING, Any
 
 from tests.engine_runs import ROOT, config_for, write_run
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 KEY = "sk-cluster-0123456789abcdef"
 STORE_BYTES = 80 * 2**20
 
 
 @contextmanager
-def cluster_of(nodes: int) -> Iterator[Cluster]:
+def cluster_of(nodes: int) -> "Iterator[Cluster]":
     """A head without room for hosts, and so many nodes with room for one each."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - Ray is an extra
+
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     shared = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **shared})
