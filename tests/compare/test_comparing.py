@@ -170,29 +170,29 @@ async def test_two_comparisons_of_one_work_dir_do_not_mix(tmp_path: Path) -> Non
 
 def test_a_comparison_that_is_killed_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     """Over HTTP, with the strong models' keys gone: SIGKILL in the middle, SIGINT in the middle, then to the end."""
-    with LoopbackProcess(latency=0.03) as server:
-        run_in(tmp_path, server.base_url, 8, samples_per_model=2)
+    with LoopbackProcess(latency=0.1) as server:
+        run_in(tmp_path, server.base_url, 16, samples_per_model=2)
         finish(tmp_path)
         requests = server.requests()
         strong = sum(count.asked for count in requests.values())
         work = tmp_path / "work"
         arguments = ["compare", str(work), "--config", str(tmp_path / "config.yaml"), "--scorers", "shortest,full_hint"]
-        code = None
+        code, said = None, ""
         for number in (signal.SIGKILL, signal.SIGINT):
-            process = subprocess.Popen(
+            before = sum(count.asked for count in server.requests().values())
+            with subprocess.Popen(
                 [sys.executable, "-m", "weak2wise.engine", *arguments],
                 cwd=ROOT,
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
-            )
-            before = sum(count.asked for count in server.requests().values())
-            while sum(count.asked for count in server.requests().values()) < before + 25:
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                time.sleep(0.01)
-            os.kill(process.pid, number)
-            _, said = process.communicate(timeout=60)
-            code = process.returncode
+            ) as process:
+                while sum(count.asked for count in server.requests().values()) < before + 25:
+                    assert process.poll() is None, process.stderr and process.stderr.read()
+                    time.sleep(0.01)
+                os.kill(process.pid, number)
+                _, said = process.communicate(timeout=60)
+                code = process.returncode
         assert code == 130, said
         assert "Go on with: python -m weak2wise.engine compare" in said
         after = server.requests()

@@ -49,6 +49,7 @@ from workers.judge import yes_or_no
 from workers.rules import RULES
 from workers.scorers.masking import hint
 from workers.scorers.votes import spelled_answer
+from workers.signs import signs_of, tokens
 from workers.trace_steps import split_steps, states_answer
 from workers.truncate import _checked, anchor_end
 
@@ -201,6 +202,8 @@ READERS: Mapping[str, Reader] = {
     "an option's letter": _compared("(A) @", "(A)"),
     "an option against its text": _compared("A", "(A) @"),
     "words": _compared("x @", "y @"),
+    "a question to compare with others": tokens,
+    "an answer to compare with others": lambda text: signs_of([], text),
     "a number": lambda text: read_number("5 " + text[:_NUMBER]),
     "a number with a unit": lambda text: read_number(f"5 \\text{{ {text[:_NUMBER]} }}"),
     "a vote": spelled_answer,

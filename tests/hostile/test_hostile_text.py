@@ -40,6 +40,7 @@ WINDOW = {
 """Readers that look ahead for so long at most, at each place: their time is linear only in longer texts."""
 
 NOT_HOSTILE = {
+    "weak2wise/commands/evaluate.py": "messages about the user's own command line",
     "weak2wise/commands/say.py": "the user's own command line",
     "weak2wise/config/openai_endpoint.py": "keys of the user's own config",
     "weak2wise/config/prices.py": "hours in the user's own config",
@@ -47,6 +48,7 @@ NOT_HOSTILE = {
     "weak2wise/ledger/files.py": "names of files, of 255 bytes at most",
     "weak2wise/ledger/reading.py": "names of files, of 255 bytes at most",
     "weak2wise/llm/vllm/engine_log.py": "the last 16 KiB of the engine's log, each line matched from its start",
+    "weak2wise/proof/evaluation_files.py": "the name of the user's own model",
     "workers/answers/algebra.py": "runs only in a process that can be killed",
 }
 """Modules whose patterns see no text of others, or harmlessly."""

@@ -74,7 +74,7 @@ async def test_any_row_may_be_the_first(tmp_path: Path, row: int) -> None:
 def test_an_outcome_s_settings_are_the_first_where_it_names_none_and_no_column_of_it() -> None:
     dropped = Dropped(1, "too_easy")
     assert (settings_of(dropped), settings_of(Dropped(1, "too_easy", 3))) == (0, 3)
-    assert columns_of(Dropped(1, "too_easy", 3)) == {"row": 1, "reason": "too_easy"}
+    assert columns_of(Dropped(1, "too_easy", 3)) == {"row": 1, "reason": "too_easy", "detail": None}
     assert columns_of(Failed(row=2, stage="a", kind="timeout", message="no answer")) == {
         "row": 2,
         "stage": "a",

@@ -17,7 +17,7 @@ from tests.vllm.engines import model_folder, wait_until_gone
 from weak2wise.llm.vllm.guard import family
 from weak2wise.proof.evaluated import Evaluated
 
-QUESTIONS, SAMPLES, TOKENS = 24, 4, 96
+QUESTIONS, SAMPLES, TOKENS = 8, 2, 48
 CONFIG = {
     "models": {"mweak": "base", "mstrong": ["base"]},
     "model_endpoints": {
@@ -65,15 +65,15 @@ def journaled(folder: Path) -> list[tuple[int, str]]:
 def test_killed_in_the_middle_the_same_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     write_questions(tmp_path / "held.jsonl", QUESTIONS)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    process = evaluate(tmp_path)
     deadline = time.monotonic() + 400
-    while len(journaled(tmp_path)) < QUESTIONS * SAMPLES // 3:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    pids = sorted(pid for pid, _ in family([process.pid]))
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    with evaluate(tmp_path) as process:
+        while len(journaled(tmp_path)) < QUESTIONS * SAMPLES // 3:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        pids = sorted(pid for pid, _ in family([process.pid]))
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
     wait_until_gone(pids)
     arrived = journaled(tmp_path)
     assert QUESTIONS * SAMPLES // 3 <= len(arrived) < QUESTIONS * SAMPLES

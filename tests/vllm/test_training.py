@@ -75,7 +75,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     small |= {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 200}
     for key, value in small.items():
         setattr(config, key, value)
-    AutoModelForCausalLM.from_config(config).to("bfloat16").save_pretrained(folder)
+    AutoModelForCausalLM.from_config(config).bfloat16().save_pretrained(folder)
     for path in files_of(Path(model_folder())):
         if path.name not in ("config.json", "model.safetensors"):
             shutil.copyfile(path, folder / path.name)
