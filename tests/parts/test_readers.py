@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, server: LoopbackProcess) ->
             endpoint["prices"] = {"input": 2.0, "output": 8.0}
         write_run(folder / name, config, QUESTIONS)
     finish(folder / ALONE)
-    config = loaded(folder / PARTS)
-    in_parts(config, HostsHere(config, 2))
+    run = loaded(folder / PARTS)
+    in_parts(run, HostsHere(run, 2))
     return folder
 
 
@@ -60,7 +60,8 @@ async def test_scorers_are_compared_with_the_answers_of_all_parts(folder: Path, 
     counts.append(asked_of(server))
     parts = await compared(folder / PARTS)
     counts.append(asked_of(server))
-    assert parts == (alone[0], pytest.approx(alone[1]))
+    assert parts[0] == alone[0]
+    assert parts[1] == pytest.approx(alone[1])
     assert counts[2] - counts[1] == counts[1] - counts[0] > 0, "as many as beside the run on one machine"
     again = await compared(folder / PARTS)
     assert again == parts
