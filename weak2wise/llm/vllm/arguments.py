@@ -77,7 +77,7 @@ def _pinned_executor(args: dict[str, Any]) -> dict[str, Any]:
     each = args.get("tensor_parallel_size", 1) * args.get("pipeline_parallel_size", 1)
     replicas = args.get("data_parallel_size", 1)
     chosen = {"distributed_executor_backend", "data_parallel_backend", "nnodes"} & args.keys()
-    fits = not current_platform.is_cuda() or current_platform.device_count() >= each
+    fits = not current_platform.is_cuda() or torch.cuda.device_count() >= each
     return {"distributed_executor_backend": "mp"} if each * replicas > 1 and fits and not chosen else {}
 
 
