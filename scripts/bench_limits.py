@@ -76,7 +76,7 @@ class Run:
             await asyncio.sleep(measure)
             rate = (self.answered - answered) / (time.monotonic() - began)
             share = (faults["rate_limited"] - refused) / max(1, self.model.meter.sent - sent)
-            in_flight = int(self.model.limits.concurrency.size)
+            in_flight = self.model.limits.size
             for asker in askers:
                 asker.cancel()
             for asker in askers:

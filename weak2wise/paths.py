@@ -22,7 +22,7 @@ def output_of(config: Config) -> Path:
 def is_own(path: Path, work_dir: Path) -> bool:
     """Whether a path is one of the run's own files. Its training data does not count as one."""
     path, work_dir = path.resolve(), work_dir.resolve()
-    kept = any(path.is_relative_to(work_dir / folder) for folder in ("ledger", "compare"))
+    kept = any(path.is_relative_to(work_dir / folder) for folder in ("ledger", "parts", "compare"))
     return kept or (path.parent == work_dir and path.name in OWN)
 
 

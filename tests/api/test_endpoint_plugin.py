@@ -18,7 +18,7 @@ from tests.engine_runs import ROOT, lines
 from tests.finished_run import command
 from weak2wise.plugins import load_object
 from weak2wise.run.engine import Engine
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 from weak2wise.watch.metrics import metrics
 
 MODULE = """\
@@ -128,7 +128,7 @@ def test_it_works_in_every_command(my_lab: Path, capsys: pytest.CaptureFixture[s
 async def test_the_board_and_the_metrics_show_calls_cost_and_engine(my_lab: Path) -> None:
     """And the machinery keeps the limit that its settings ask for."""
     config = weak2wise.load_config(my_lab / "config.yaml")
-    opened: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     engine = Engine(config, questions=questions(20))
     summary = await engine.run(opened)
     board = json.loads(msgspec.json.encode(opened.result().board()))

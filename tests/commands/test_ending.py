@@ -73,7 +73,7 @@ def test_a_bug_is_told_in_a_line_and_its_traceback_is_in_the_log(tmp_path: Path)
     code = (
         "import weak2wise.run.conclusion\n"
         "from weak2wise.commands import run_command_line\n"
-        "def broken(*_): raise ZeroDivisionError('as a test')\n"
+        "def broken(*_, **__): raise ZeroDivisionError('as a test')\n"
         "weak2wise.run.conclusion.write_output_files = broken\n"
         "run_command_line()\n"
     )

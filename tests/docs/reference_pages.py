@@ -53,14 +53,14 @@ def _fields(kind: type[Section]) -> tuple[inspect.Field, ...]:
 
 def _section(kind: type[Section], name: str, *, title: str = "") -> Iterator[str]:
     """A section's table, then those of the sections inside."""
-    told = _docs(kind)
+    meanings = _docs(kind)
     inner = []
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for field in _fields(kind):
         found = _struct(field.type)
         if found:
             inner.append((found, f"{name}.{field.encode_name}"))
-        cells = (f"`{field.encode_name}`", _type(field.type), _default(field), told[field.name])
+        cells = (f"`{field.encode_name}`", _type(field.type), _default(field), meanings[field.name])
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     yield f"## {title or f'`{name}`'}\n\n{_text(kind.__doc__ or '')}\n\n" + "\n".join(rows) + "\n"
     for found, key in inner:

@@ -45,6 +45,7 @@ NOT_HOSTILE = {
     "weak2wise/config/openai_endpoint.py": "keys of the user's own config",
     "weak2wise/config/prices.py": "hours in the user's own config",
     "weak2wise/config/section.py": "messages about the user's own config",
+    "weak2wise/ledger/epochs.py": "names of files, of 255 bytes at most",
     "weak2wise/ledger/files.py": "names of files, of 255 bytes at most",
     "weak2wise/ledger/reading.py": "names of files, of 255 bytes at most",
     "weak2wise/llm/vllm/engine_log.py": "the last 16 KiB of the engine's log, each line matched from its start",

@@ -222,7 +222,7 @@ async def test_an_earlier_journal_answers_for_the_rows_that_are_sought_and_is_no
     earlier = Journal(tmp_path / "first", **READ_ONLY)
     earlier.seek([1, 7])
     assert earlier._index.keys() == {1}, "memory is for the rows that are sought"
-    second = Journal(tmp_path / "second", max_bytes=MEGABYTE, fsync_seconds=0.01, earlier=earlier)
+    second = Journal(tmp_path / "second", max_bytes=MEGABYTE, fsync_seconds=0.01, also=earlier)
     second.open(lambda _role: b"")
     model = Journaled(counting, second, role="weak", endpoint="e", settings={})
     with calling(Call(row=1)):

@@ -11,9 +11,10 @@ from tests.run.batch_crash import BatchCrasher
 def test_stops_while_batches_are_out_pay_nothing_twice_and_end_with_the_same_bytes(tmp_path: Path) -> None:
     """With a provider that misbehaves; each lap's checks are in ``tests.run.batch_crash``."""
     crasher = BatchCrasher(tmp_path, questions=20, seed=1)
-    crasher.stop_often(6)
     counts = crasher.counts
-    assert counts.stops.total() == 6
-    assert counts.left_running
+    crasher.stop_often(6)
+    while not counts.left_running:  # the moments are random
+        assert counts.stops.total() < 30, "no batch was ever running at a stop"
+        crasher.stop_often(counts.stops.total() + 4)
     assert counts.charged == counts.needed > 0
     assert len(counts.faults) > 5

@@ -60,15 +60,14 @@ def _start(folder: Path) -> "subprocess.Popen[str]":
 
 def _kill_when(folder: Path, ready: Callable[[], bool]) -> None:
     """Start, and kill the process alone, not its children, as soon as it is so far."""
-    process = _start(folder)
     patience = time.monotonic() + 240
-    while not ready():
-        if process.poll() is not None or time.monotonic() > patience:
-            process.kill()
-            pytest.fail(process.communicate()[0])
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with _start(folder) as process:
+        while not ready():
+            if process.poll() is not None or time.monotonic() > patience:
+                process.kill()
+                pytest.fail(process.communicate()[0])
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
 
 
 def test_a_proof_that_is_killed_again_and_again_comes_to_its_end_and_asks_nothing_twice(folder: Path) -> None:

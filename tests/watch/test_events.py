@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from weak2wise.watch import page
-from weak2wise.watch.board import Observer, Point
+from weak2wise.watch.board import Observed, Observer, Point
 from weak2wise.watch.page import Address, served
 
 TOKEN = "open-sesame"
@@ -47,7 +47,7 @@ async def test_each_point_of_the_charts_is_sent_once_and_a_page_opened_later_get
         return {"ended": len(points)}
 
     shown: list[int] = []
-    observer: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
+    observer: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     observer.set_result(cast("Observer", SimpleNamespace(points=points, board=board, stages=[])))
     async with served(observer, Address.of("0"), {"W2W_PAGE_TOKEN": TOKEN}) as url:
         first = await events(url, 8)

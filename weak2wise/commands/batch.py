@@ -43,7 +43,7 @@ def list_batches(
         config: The config file that names the work_dir, if it is not given.
     """
     folder = work_dir_of(work_dir, config)
-    if not (folder / "ledger").is_dir():
+    if not (folder / "manifest.json").exists() and not (folder / "ledger").is_dir():
         raise ConfigError(f"{folder}: holds no run; give the dataset.work_dir of a run")
     found = batches_out(folder)
     if json:
@@ -75,7 +75,7 @@ def cancel_batches(
     """
     loaded = load_config(config, set_ or ())
     folder = work_dir or Path(loaded.dataset.work_dir)
-    if not (folder / "ledger").is_dir():
+    if not (folder / "manifest.json").exists() and not (folder / "ledger").is_dir():
         raise ConfigError(f"{folder}: holds no run; give the dataset.work_dir of a run")
     with locked(folder), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_cancel(loaded, folder, forget=give_up))

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import uvloop
 from rich.console import Console
 
+from weak2wise.commands.extras import needing_ray
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.config import Config, input_of, load_config
 from weak2wise.dataset import unreadable_advice
@@ -24,9 +25,12 @@ from weak2wise.outputs.summary import show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 from weak2wise.watch.page import Address, served
 from weak2wise.watch.screen import on_screen
+
+if TYPE_CHECKING:
+    from weak2wise.cluster.holders import RayHolders
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -37,7 +41,7 @@ class Supervised(Protocol[T_co]):
 
     drain: Drain
 
-    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> T_co:
+    async def run(self, opened: "asyncio.Future[Observed] | None" = None) -> T_co:
         """Run it; ``opened`` resolves to the observer once there is something to see."""
         ...
 
@@ -51,7 +55,7 @@ async def supervise(engine: Supervised[T], page: Address | None = None) -> T | N
     Returns:
         What it made, or ``None`` if it was interrupted.
     """
-    opened: asyncio.Future[Observer] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         if page:
             say(f"The page: {await stack.enter_async_context(served(opened, page))}")
@@ -96,9 +100,18 @@ def make_engine(config: Config, *, verbose: bool = False, **options: Any) -> Eng
 
 
 def carry_out(
-    config: Path, overrides: Sequence[str], page: str | None = None, *, verbose: bool = False, **options: Any
+    config: Path,
+    overrides: Sequence[str],
+    page: str | None = None,
+    *,
+    verbose: bool = False,
+    ray: str | None = None,
+    **options: Any,
 ) -> int:
-    """Load a config, run an engine with these ``options``, print how it ended, and return the exit code."""
+    """Load a config, run an engine with these ``options``, print how it ended, and return the exit code.
+
+    ``ray``: the address of a cluster whose hosts do the work.
+    """
     handle_interrupts()
     resume_command = command_line()
     engine: Engine | None = None
@@ -106,10 +119,12 @@ def carry_out(
         address = Address.of(page) if page else None
         loaded = load_config(config, overrides)
         try:
+            options |= {"holders": _holders(loaded)} if ray else {}
             engine = make_engine(loaded, verbose=verbose, **options)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
-        summary = run_to_end(engine, resume_command, address)
+        cluster = options["holders"].joined(ray, engine.drain, engine.budget) if ray else None
+        summary = run_to_end(engine, resume_command, address, cluster=cluster)
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
         if engine is None:
             return explain(error, resume_command, logged=False)
@@ -127,18 +142,37 @@ def carry_out(
     return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
 
 
-def run_to_end(engine: Supervised[T], resume_command: str, page: Address | None = None) -> T:
-    """Run an engine under supervision; returns what it made. An interruption is said, and ends the process."""
+def run_to_end(
+    engine: Supervised[T],
+    resume_command: str,
+    page: Address | None = None,
+    *,
+    cluster: AbstractContextManager[None] | None = None,
+) -> T:
+    """Run an engine under supervision; returns what it made. An interruption is said, and ends the process.
+
+    ``cluster``: open while it runs.
+    """
     collect_less_often()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if cluster:
+            stack.enter_context(cluster)
         made = runner.run(supervise(engine, page))
         if made is None:
+            stack.close()
             say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
             wait_for_reader()
             # No return: the runner would wait for threads, and one may be reading a large input for minutes.
             # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
             os._exit(INTERRUPTED)
         return made
+
+
+def _holders(config: Config) -> "RayHolders":
+    """The hosts of a Ray cluster. Raises ``ConfigError`` if Ray is not installed."""
+    with needing_ray():
+        from weak2wise.cluster.holders import RayHolders  # noqa: PLC0415 - Ray is an extra
+    return RayHolders(config)
 
 
 def collect_less_often() -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Annotated, TypeVar, cast
 
@@ -23,6 +24,7 @@ from weak2wise.check.findings import (
 )
 from weak2wise.check.forecast import MEASURED_FROM, Forecast, Source, forecast, survey
 from weak2wise.check.hours import Hours, Timetable, timetable
+from weak2wise.commands.extras import needing_ray
 from weak2wise.commands.say import report_errors
 from weak2wise.commands.tables import dollars, duration, new_table, short
 from weak2wise.config import Config, environment_problems, load_config
@@ -78,6 +80,14 @@ class _Findings:
         if all(str(error) != finding.said for finding in self.all):
             self.add(Finding(about, "bad", str(error)))
 
+    async def take(self, about: str, found: AsyncIterator[Finding]) -> None:
+        """Add what is found, as it is found; a ``ConfigError`` is a finding too."""
+        try:
+            async for finding in found:
+                self.add(finding)
+        except ConfigError as error:
+            self.refuse(about, error)
+
     async def look(self, about: str, work: Callable[[], T]) -> T | None:
         """What ``work`` returns, on a thread; ``None`` if it raises ``ConfigError``, which is a finding."""
         try:
@@ -94,6 +104,7 @@ def check(
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
     resume: Resume = "auto",
     load: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    ray: str | None = None,
     json: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
     """Check before a run whether it will work and what it may cost.
@@ -106,6 +117,8 @@ def check(
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
         resume: The value that you will give to run.
         load: Load embedded models too and ask them the question; this takes as long as the start of a run.
+        ray: The value that you will give to run: every node is asked whether it sees the same work_dir and can write
+            there, and has the same versions.
         json: Print one JSON object for a script.
     """
     loaded = load_config(config, set_ or (), env=None)  # a key that is not set is one finding among others
@@ -113,8 +126,9 @@ def check(
     console = Console(file=cast("IO[str]", out))
     show = _ignore if json else lambda finding: _show_finding(finding, console)
     findings = _Findings(show)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        checked = runner.run(_check(loaded, resume, findings, load=load))
+    with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        nodes = stack.enter_context(_nodes(loaded, ray)) if ray else None
+        checked = runner.run(_check(loaded, resume, findings, nodes, load=load))
     if json:
         sys.stdout.write(msgspec.json.encode(checked).decode() + "\n")
     else:
@@ -123,7 +137,19 @@ def check(
     return 0 if checked.ok else 1 if findings.starts else 2
 
 
-async def _check(config: Config, resume: Resume, findings: _Findings, *, load: bool) -> Checked:
+@contextmanager
+def _nodes(config: Config, address: str) -> Iterator[AsyncIterator[Finding]]:
+    """The findings of a cluster's nodes. Raises ``ConfigError`` if there is no cluster."""
+    with needing_ray():
+        from weak2wise.cluster.connect import joined  # noqa: PLC0415 - Ray is an extra
+        from weak2wise.cluster.nodes import node_findings  # noqa: PLC0415
+    with joined(address):
+        yield node_findings(config)
+
+
+async def _check(
+    config: Config, resume: Resume, findings: _Findings, nodes: AsyncIterator[Finding] | None, *, load: bool
+) -> Checked:
     """All findings in one pass: none keeps the others from being looked for."""
     engine = await findings.look("config", lambda: _engine(config))
     if engine:
@@ -150,6 +176,8 @@ async def _check(config: Config, resume: Resume, findings: _Findings, *, load: b
                     findings.add(finding)
     except ConfigError as error:  # the cap is shared with the work_dir's run
         findings.add(Finding("endpoints", "bad", f"not asked: {error}"))
+    if nodes:
+        await findings.take("cluster", nodes)
     outlook = await asyncio.to_thread(forecast, config, source, work)
     disk = outlook.disk
     findings.add(Finding("disk", "bad" if disk.free < disk.needed else "good", disk.describe()))

@@ -21,7 +21,7 @@ def repair(work_dir: Path | None = None, *, config: Path = Path("config.yaml")) 
         config: The config file that names the work_dir, if it is not given.
     """
     folder = work_dir_of(work_dir, config)
-    if not (folder / "ledger").is_dir():
+    if not any((folder / name).is_dir() for name in ("ledger", "parts")):
         raise ConfigError(f"{folder}: holds no ledger; give the dataset.work_dir of a run")
     with locked(folder):
         found = repair_ledgers(folder)

@@ -17,7 +17,6 @@ from weak2wise.compare.settings import scoring_config
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, locked, make_private, write_atomic
-from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.drain import Drain
@@ -28,7 +27,7 @@ from weak2wise.outputs.comparison.measures import STEPMASK
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.ending import log_ending
 from weak2wise.run.host import Host
-from weak2wise.run.models import wrap_models
+from weak2wise.run.models import Roles, wrap_models
 from weak2wise.run.monitors import PROGRESS_SECONDS, stop_when_exhausted
 from weak2wise.run.side_costs import COMPARISON, spent_usd
 from weak2wise.telemetry.log import Echo, RunLog, log
@@ -156,9 +155,9 @@ class Comparing:
     async def _ask(self, material: Material) -> tuple[list[Compared], dict[str, Cost], Counter[str]]:
         """Every scorer's choices, what each used, and how many questions failed. Opens and closes all that it needs."""
         config, engine = self._config, self._config.engine
-        earlier = Journal(self._work.folder / "ledger", **READ_ONLY)
+        run = self._work.journal
         options: dict[str, Any] = {"max_bytes": engine.shard_mb << 20, "fsync_seconds": engine.fsync_seconds}
-        journal = Journal(self.folder / "ledger", earlier=earlier, **options)
+        journal = Journal(self.folder / "ledger", also=run, **options)
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(make_private, self.folder / "ledger")
             if engine.max_cost_usd is not None:  # two processes cannot keep one cap
@@ -167,15 +166,15 @@ class Comparing:
                 self._host.count_spent(folder, await asyncio.to_thread(spent_usd, folder))
             stack.push_async_callback(journal.close)
             await asyncio.to_thread(self._open, journal)
-            await asyncio.to_thread(earlier.seek, material.rows)
+            await asyncio.to_thread(run.seek, material.rows)
             host = await stack.enter_async_context(self._host)
-            names = dict.fromkeys(config.roles().values())
-            opened = {name: await host.open(name, self.folder / f"vllm-{at}.log") for at, name in enumerate(names)}
+            roles = await Roles.on(host, config, self.folder)
             batches = Batches(self.folder, BatchRecord(self.folder / "ledger", **options), journal, self.drain)
             stack.callback(batches.close)
-            models, _ = wrap_models(config, opened, journal, self.drain, batches)
-            endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
-            scoring = Scoring(self._work, config, models, endpoints, host.pool, draws=self._draws, drain=self.drain)
+            models = wrap_models(config, roles, journal, self.drain, batches)
+            scoring = Scoring(
+                self._work, config, models, roles.endpoints, host.pool, draws=self._draws, drain=self.drain
+            )
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(stop_when_exhausted(host.budget, self.drain))
                 choices, costs = await self._each(scoring, material.rows, journal)

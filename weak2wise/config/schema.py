@@ -239,6 +239,15 @@ class EngineOptions(Section, frozen=True, kw_only=True):
     """Calls to strong models whose ``prices`` have ``off_peak`` are sent at those hours only. All others go on."""
 
 
+class ClusterOptions(Section, frozen=True, kw_only=True):
+    """How a run on many machines is divided. Without a cluster these keys are valid, and have no effect."""
+
+    section = "cluster"
+
+    part_rows: Count = 2000
+    """How many rows of the input one machine gets at a time. What a work_dir was begun with stays."""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """A whole run. ``endpoints`` is the file's ``model_endpoints``, each with the keys of its ``type``.
 
@@ -254,6 +263,7 @@ class Config(Section, frozen=True, kw_only=True):
     engine: EngineOptions = EngineOptions()
     prove: ProveSettings = ProveSettings()
     train: TrainSettings = TrainSettings()
+    cluster: ClusterOptions = ClusterOptions()
 
     def __post_init__(self) -> None:
         """Check each key, then the rules between keys. Raises ``ConfigError``."""

@@ -6,7 +6,7 @@ ledger loses its own last lines, so a row may have lost an early outcome and kep
 """
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise, zip_longest
 from typing import Any, TypeVar
@@ -39,6 +39,24 @@ class Totals(Struct, frozen=True, kw_only=True):
     def unreadable(self) -> int:
         """Lines of the input that cannot be read; they are among ``failed``."""
         return sum(count for where, count in self.failed.items() if where.startswith(f"{INPUT}/"))
+
+    @classmethod
+    def sum(cls, parts: "Iterable[Totals]") -> "Totals":
+        """The totals of several parts together."""
+        rows = emitted = unfinished = 0
+        dropped: Counter[str] = Counter()
+        failed: Counter[str] = Counter()
+        for part in parts:
+            rows, emitted, unfinished = rows + part.rows, emitted + part.emitted, unfinished + part.unfinished
+            dropped.update(part.dropped)
+            failed.update(part.failed)
+        return cls(
+            rows=rows,
+            emitted=emitted,
+            dropped=dict(dropped),
+            failed=dict(sorted(failed.items())),
+            unfinished=unfinished,
+        )
 
 
 class Account:
@@ -97,6 +115,11 @@ class Account:
         left = [tally[RowStatus.DONE] + tally[RowStatus.DROPPED] for tally in tallies]
         return [before - after for before, after in zip(reached, left, strict=False)]
 
+    @property
+    def first(self) -> int:
+        """The row with which everything by row begins (``Ledger``)."""
+        return self.intake.first
+
     def past(self, step: str) -> bytes:
         """By row, 1 if it needs this step no more, nor one before it; rows that have not begun may be missing."""
         ledgers = list(self.steps.values())[: self._position[step] + 1]
@@ -138,7 +161,7 @@ class Account:
 
     def _ended(self, kinds: tuple[type[E], ...]) -> Iterator[E]:
         statuses = [_STATUS[kind] for kind in kinds]
-        for row, ending in enumerate(self._endings()):
+        for row, ending in enumerate(self._endings(), self.first):
             if ending and ending[1].status in statuses:
                 outcome = ending[0].read(row)
                 assert isinstance(outcome, kinds)
@@ -152,7 +175,7 @@ class Account:
         """
         rows: set[int] = set()
         found: Counter[str] = Counter()
-        for row, ending in enumerate(self._endings()):
+        for row, ending in enumerate(self._endings(), self.first):
             if ending and ending[1].status is RowStatus.FAILED and ending[0] is not self.intake:
                 kind = ending[1].why
                 found[kind] += 1

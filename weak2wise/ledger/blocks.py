@@ -5,21 +5,21 @@ last one's. The blocks read last are kept for that.
 """
 
 import os
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 
 from weak2wise.ledger.places import place_of
-from weak2wise.ledger.reading import shard_path
 
 _BLOCK = 1 << 18
 _KEPT = 16
 
 
 class Blocks:
-    """Lines of a folder of shards, for one pass while nothing is appended to them."""
+    """Lines of shards, for one pass while nothing is appended to them; ``path_of`` gives the file of a number."""
 
-    def __init__(self, folder: Path) -> None:
-        self._block = lru_cache(_KEPT)(partial(_read, folder))
+    def __init__(self, path_of: Callable[[int], Path]) -> None:
+        self._block = lru_cache(_KEPT)(partial(_read, path_of))
 
     def line(self, location: int) -> bytes:
         """The line at a location, with its line break, if it has one. Blocks; raises ``OSError``."""
@@ -35,8 +35,8 @@ class Blocks:
         return b"".join(parts)
 
 
-def _read(folder: Path, shard: int, number: int) -> bytes:
-    fd = os.open(shard_path(folder, shard), os.O_RDONLY | os.O_CLOEXEC)
+def _read(path_of: Callable[[int], Path], shard: int, number: int) -> bytes:
+    fd = os.open(path_of(shard), os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(fd, _BLOCK, number * _BLOCK)
     finally:

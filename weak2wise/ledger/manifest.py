@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
+from weak2wise.ledger.parts import Partition
 
 Resume = Literal["auto", "never", "force"]
 _CHUNK = 1 << 20
@@ -50,6 +51,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     ``settings`` is the number of these settings, which is in each outcome that they made (``Done.settings``).
     ``earlier`` has the shapes that ``--resume force`` changed, by number; one whose manifest was lost is missing.
     ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
+    ``partition``: how the input is divided into parts; ``None``: it is not, and all is in the work_dir's own ledgers.
     ``forked``: where the work_dir came from; ``None`` if it was begun on its own.
     """
 
@@ -60,6 +62,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     input: InputDigest
     settings: int = 0
     earlier: dict[int, dict[str, Any]] = {}
+    partition: Partition | None = None
     forked: Fork | None = None
 
     @property
@@ -110,7 +113,7 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-_SET_ASIDE = ("ledger", "manifest.json", "side_costs.jsonl", "compare")
+_SET_ASIDE = ("ledger", "parts", "manifest.json", "side_costs.jsonl", "compare")
 
 
 def settle(
@@ -161,6 +164,7 @@ def settle(
         input=current,
         settings=number,
         earlier=earlier,
+        partition=old.partition if old else None,
         forked=old.forked if old else None,
     )
     manifest.write(work_dir)
@@ -210,7 +214,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def _has_ledger(work_dir: Path) -> bool:
-    return next(work_dir.glob("ledger/*/*.jsonl"), None) is not None
+    return any(next(work_dir.glob(found), None) for found in ("ledger/*/*.jsonl", "parts/leases/*.jsonl"))
 
 
 def _ways(first: str, *, may_start_over: bool, go_on: bool) -> str:

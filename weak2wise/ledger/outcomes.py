@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from weak2wise.ledger.columns import TEXT, Columns, Entry, Layout, widened
-from weak2wise.ledger.reading import OnDamage, Torn
+from weak2wise.ledger.reading import Extent, OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 
 T = TypeVar("T")
@@ -135,13 +135,26 @@ class Ledger(Generic[T]):
     """One stage's outcomes, by row (the input's line number).
 
     In memory a row takes nine bytes: the location of its line, and the number of its ending. The outcomes stay on disk.
+    Rows before ``first`` have none here, and take no memory: what is *by row* begins with the row ``first``.
+    ``earlier``: as for ``Shards``.
     """
 
-    def __init__(self, name: str, folder: Path, record_type: type[T], *, max_bytes: int, fsync_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        record_type: type[T],
+        *,
+        max_bytes: int,
+        fsync_seconds: float,
+        first: int = 0,
+        earlier: Sequence[Extent] = (),
+    ) -> None:
         self.name = name
+        self.first = first
         self.settings: int | UnsetType = UNSET
         """The number of the run's present settings, written into each outcome; unset: they are the first."""
-        self._shards = Shards(folder / name, _LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+        self._shards = Shards(folder / name, _LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds, earlier=earlier)
         self._locations = array("Q")
         self.numbers: array[int] = array("B")
         """By row: the number of its ending, an index into ``endings``."""
@@ -174,15 +187,20 @@ class Ledger(Generic[T]):
 
     def _take(self, shard: int, columns: Columns) -> None:
         known = [self._numbered(text) for text in columns.texts]
+        rows = columns["row"]
+        if self.first:
+            rows = [row - self.first for row in rows]
+            if rows and min(rows) < 0:
+                raise self._shards.damaged(shard, rows.index(min(rows)), "its row is one of another part")
         try:
-            self._put(shard, columns, known)
+            self._put(shard, columns, rows, known)
         except IndexError:
-            self._make_room(max(columns["row"]))
-            self._put(shard, columns, known)
+            self._make_room(max(rows))
+            self._put(shard, columns, rows, known)
 
-    def _put(self, shard: int, columns: Columns, known: Sequence[int]) -> None:
+    def _put(self, shard: int, columns: Columns, rows: Sequence[int], known: Sequence[int]) -> None:
         locations, numbers = self._locations, self.numbers
-        for row, text, location in zip(columns["row"], columns["ending"], columns.locations(shard), strict=False):
+        for row, text, location in zip(rows, columns["ending"], columns.locations(shard), strict=False):
             locations[row] = location
             numbers[row] = known[text]
 
@@ -192,12 +210,12 @@ class Ledger(Generic[T]):
             self.tally[status] = self.are(status).count(1)
 
     def _note(self, row: int, ending: str, location: int) -> None:
-        number = self._numbered(ending)
-        self._make_room(row)
+        number, at = self._numbered(ending), row - self.first
+        self._make_room(at)
         self.tally[self.status(row)] -= 1
         self.tally[self.endings[number].status] += 1
-        self._locations[row] = location
-        self.numbers[row] = number
+        self._locations[at] = location
+        self.numbers[at] = number
 
     def _numbered(self, ending: str) -> int:
         number = self._known.get(ending)
@@ -208,15 +226,16 @@ class Ledger(Generic[T]):
                 self.numbers = widened(self.numbers)
         return number
 
-    def _make_room(self, row: int) -> None:
-        if row >= len(self.numbers):
-            more = row + 1024 - len(self.numbers)
+    def _make_room(self, at: int) -> None:
+        if at >= len(self.numbers):
+            more = at + 1024 - len(self.numbers)
             self._locations.frombytes(bytes(more * self._locations.itemsize))
             self.numbers.frombytes(bytes(more * self.numbers.itemsize))
 
     def status(self, row: int) -> RowStatus:
         """The row's status, from memory."""
-        return self.endings[self.numbers[row]].status if row < len(self.numbers) else RowStatus.NONE
+        at = row - self.first
+        return self.endings[self.numbers[at]].status if 0 <= at < len(self.numbers) else RowStatus.NONE
 
     def are(self, status: RowStatus) -> bytes:
         """By row, 1 if it has this status."""
@@ -232,7 +251,7 @@ class Ledger(Generic[T]):
             ConfigError: its line is damaged.
             DiskError: it cannot be read.
         """
-        outcome: Outcome[T] = self._shards.read(self._locations[row], self._decoder.decode)
+        outcome: Outcome[T] = self._shards.read(self._locations[row - self.first], self._decoder.decode)
         return outcome
 
     def records(self) -> Iterator[T]:
@@ -251,7 +270,9 @@ class Ledger(Generic[T]):
 
         def on_line(location: int, line: bytes) -> None:
             outcome = decoder.decode(line)
-            if isinstance(outcome, Done) and self.status(outcome.row) and self._locations[outcome.row] == location:
+            if not isinstance(outcome, Done):
+                return
+            if self.status(outcome.row) and self._locations[outcome.row - self.first] == location:
                 on_done(outcome)
 
         self._shards.lines(on_line)
@@ -262,8 +283,8 @@ class Ledger(Generic[T]):
 
         def take(_shard: int, columns: Columns) -> None:
             for row, seconds in zip(columns["row"], columns["seconds"], strict=True):
-                if row < len(found):
-                    found[row] = seconds
+                if row - self.first < len(found):
+                    found[row - self.first] = seconds
 
         self._shards.look(take)
         return found
@@ -284,7 +305,11 @@ class Ledger(Generic[T]):
 
     def rows(self) -> range:
         """Every row number that might have an outcome, in input order."""
-        return range(len(self.numbers))
+        return range(self.first, self.first + len(self.numbers))
+
+    def last_row(self) -> int:
+        """The highest row with an outcome; 0 if there is none."""
+        return max((row for row, number in zip(self.rows(), self.numbers, strict=True) if number), default=0)
 
     async def append(self, outcome: Outcome[T]) -> None:
         """Make an outcome durable.

@@ -5,7 +5,7 @@ file's end. Everything else that is not a line as it was written is *damage*, an
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -16,6 +16,7 @@ from weak2wise.ledger.columns import Columns, Layout
 from weak2wise.ledger.lines import Damaged, is_torn, packed, verify
 from weak2wise.ledger.places import location_of
 
+_CHUNK = 1 << 16
 _NAME = re.compile(r"(\d{5})\.jsonl")
 
 OnShard = Callable[[int, Columns], object]
@@ -35,6 +36,13 @@ class Torn(NamedTuple):
     size: int
 
 
+class Extent(NamedTuple):
+    """A shard that others have written, and how many of its bytes count; ``None``: all lines that are whole."""
+
+    path: Path
+    size: int | None
+
+
 class Damage(NamedTuple):
     """A line that is not what was written; ``line`` is 0 and ``text`` empty if the whole shard is missing."""
 
@@ -45,9 +53,10 @@ class Damage(NamedTuple):
 
     def error(self) -> ConfigError:
         """What the user is told, with what to do."""
+        folder = next((above.parent for above in self.path.parents if above.name == "parts"), self.path.parents[2])
         what = f"line {self.line} is damaged: {self.reason}" if self.line else self.reason
         return ConfigError(
-            f"{self.path}: {what}. Restore the file from a copy; or `weak2wise repair {self.path.parents[2]}` sets "
+            f"{self.path}: {what}. Restore the file from a copy; or `weak2wise repair {folder}` sets "
             "damaged lines aside and says what will be asked again"
         )
 
@@ -70,10 +79,11 @@ def shard_numbers(folder: Path) -> range:
     return range(max((int(found[1]) + 1 for path in folder.iterdir() if (found := _NAME.match(path.name))), default=0))
 
 
-def read_lines(folder: Path, on_line: OnLine, on_damage: OnDamage = refuse) -> Torn | None:
+def read_lines(folder: Path, on_line: OnLine, on_damage: OnDamage = refuse, *, base: int = 0) -> Torn | None:
     """Call ``on_line`` with each whole line's location and text, and ``on_damage`` with what is damaged. Blocks.
 
-    Another process may be appending in the meantime; a line that it has not finished counts as torn.
+    Another process may be appending in the meantime; a line that it has not finished counts as torn. ``base`` is added
+    to the number of each shard.
 
     Returns:
         The torn end of the last shard, if it has one.
@@ -84,11 +94,13 @@ def read_lines(folder: Path, on_line: OnLine, on_damage: OnDamage = refuse) -> T
     """
     torn = None
     for shard, path, last in _shards(folder, on_damage):
-        torn = _read_shard(path, shard, last, on_line, on_damage)
+        torn = _read_shard(path, shard + base, on_line, on_damage, last=last)
     return torn
 
 
-def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool) -> tuple[Columns | None, Torn | None]:
+def read_facts(
+    folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool, base: int = 0
+) -> tuple[Columns | None, Torn | None]:
     """Call ``on_shard`` for each shard, by its index where that can be believed, else by its lines. Blocks.
 
     Another process may be appending in the meantime.
@@ -98,6 +110,7 @@ def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool
         layout: which facts of the lines.
         on_shard: takes them; only those of one shard are in memory at once.
         rebuild: write the index of each full shard that has none; no other process is writing here.
+        base: added to the number of each shard.
 
     Returns:
         The facts of the last shard's lines, and its torn end; ``None`` if there is none.
@@ -112,11 +125,48 @@ def read_facts(folder: Path, layout: Layout, on_shard: OnShard, *, rebuild: bool
         columns = index.load(path, layout)
         if columns is None:
             columns, stamp = Columns(layout), index.Stamp.of(path)
-            torn = _read_shard(path, shard, last, partial(_note_facts, columns), refuse)
+            torn = _read_shard(path, shard, partial(_note_facts, columns), refuse, last=last)
             if rebuild and not last:
                 index.save(path, columns, stamp)
-        on_shard(shard, columns)
+        on_shard(shard + base, columns)
     return columns, torn
+
+
+def read_extents_lines(extents: Sequence[Extent], on_line: OnLine, on_damage: OnDamage = refuse) -> None:
+    """``read_lines`` of what counts of others' shards, numbered from 0 in this order."""
+    for shard, extent in enumerate(extents):
+        _read_extent(extent, shard, on_line, on_damage)
+
+
+def read_extents(extents: Sequence[Extent], layout: Layout, on_shard: OnShard) -> None:
+    """``read_facts`` of what counts of others' shards, numbered from 0 in this order; nothing of theirs is changed."""
+    for shard, extent in enumerate(extents):
+        columns = index.load(extent.path, layout)
+        if columns is None or extent.size not in (None, sum(columns.sizes)):
+            columns = Columns(layout)
+            _read_extent(extent, shard, partial(_note_facts, columns), refuse)
+        on_shard(shard, columns)
+
+
+def whole_size(shard: Path) -> int:
+    """How many bytes of a shard are whole lines; another process may be appending. Blocks.
+
+    Raises:
+        ConfigError: what follows them is not what a power cut leaves, nor the beginning of a line.
+        OSError: it cannot be read.
+    """
+    with shard.open("rb") as file:
+        size = end = file.seek(0, 2)
+        whole = 0
+        while end and not whole:
+            begin = max(0, end - _CHUNK)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n") + 1
+            whole, end = begin + found if found else 0, begin
+        file.seek(whole)
+        if (rest := file.read(size - whole)) and not is_torn(rest):
+            refuse(Damage(shard, line_number(shard, whole), "it has no end", rest))
+    return whole
 
 
 def _note_facts(columns: Columns, _location: int, line: bytes) -> None:
@@ -135,10 +185,22 @@ def _shards(folder: Path, on_damage: OnDamage) -> Iterator[tuple[int, Path, bool
             on_damage(Damage(path, 0, "the file is missing" + (f"; there is {others}" if others else ""), b""))
 
 
-def _read_shard(path: Path, shard: int, last: bool, on_line: OnLine, on_damage: OnDamage) -> Torn | None:
-    offset = 0
+def _read_extent(extent: Extent, shard: int, on_line: OnLine, on_damage: OnDamage) -> None:
+    if extent.path.exists():
+        _read_shard(extent.path, shard, on_line, on_damage, last=extent.size is None, size=extent.size)
+    else:
+        on_damage(Damage(extent.path, 0, "the file is missing", b""))
+
+
+def _read_shard(
+    path: Path, shard: int, on_line: OnLine, on_damage: OnDamage, *, last: bool, size: int | None = None
+) -> Torn | None:
+    """``size``: how many of its bytes count; ``None``: all."""
+    offset = number = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if size is not None and offset >= size:
+                return None
             if not line.endswith(b"\n"):
                 if last and is_torn(line):
                     return Torn(path, offset, len(line))
@@ -152,6 +214,8 @@ def _read_shard(path: Path, shard: int, last: bool, on_line: OnLine, on_damage: 
             except UNREADABLE:
                 on_damage(Damage(path, number, "it cannot be read as JSON of its kind", line))
             offset += len(line)
+    if size is not None and offset < size:
+        on_damage(Damage(path, number + 1, f"the file has lost its end: expected {size:,} bytes", b""))
     return None
 
 

@@ -4,7 +4,7 @@ A crash in between loses nothing: what is still damaged then is found and kept o
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,20 @@ def kept_in_file(path: Path) -> Iterator[Callable[[Damage], None]]:
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+def sizes_without(path: Path, instead: Mapping[int, bytes], sizes: Iterable[int]) -> dict[int, int]:
+    """How many bytes the beginnings of a shard have after ``take_out``, by how many they have now. Blocks."""
+    after = dict.fromkeys(sizes, 0)
+    offset = 0
+    if path.exists():
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                offset += len(line)
+                for size in after:
+                    if offset <= size:
+                        after[size] += len(instead.get(number, line))
+    return after
 
 
 def take_out(path: Path, instead: Mapping[int, bytes]) -> None:

@@ -17,7 +17,7 @@ Decisions:
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -33,11 +33,14 @@ from weak2wise.ledger.places import location_of, place_of
 from weak2wise.ledger.reading import (
     UNREADABLE,
     Damage,
+    Extent,
     OnDamage,
     OnLine,
     OnShard,
     Torn,
     line_number,
+    read_extents,
+    read_extents_lines,
     read_facts,
     read_lines,
     refuse,
@@ -61,11 +64,15 @@ class Shards:
     """A folder of shard files, appended to by one process.
 
     A line is given without its checksum, which is added here; it is an object of JSON that is not empty. Its *location*
-    is one integer, for ``read``. ``layout`` says which facts of each line the index keeps.
+    is one integer, for ``read``. ``layout`` says which facts of each line the index keeps. ``earlier``: shards of
+    others, whose lines come before those of the folder; they are only read.
     """
 
-    def __init__(self, folder: Path, layout: Layout, *, max_bytes: int, fsync_seconds: float) -> None:
+    def __init__(
+        self, folder: Path, layout: Layout, *, max_bytes: int, fsync_seconds: float, earlier: Sequence[Extent] = ()
+    ) -> None:
         self.folder = folder
+        self._earlier = earlier
         self._layout = layout
         self._columns = Columns(layout)
         """Of the shard that is written."""
@@ -95,7 +102,9 @@ class Shards:
         try:
             make_private(self.folder)
             index.remove_unfinished(self.folder)
-            columns, self.cut = read_facts(self.folder, self._layout, on_shard, rebuild=True)
+            base = len(self._earlier)
+            read_extents(self._earlier, self._layout, on_shard)
+            columns, self.cut = read_facts(self.folder, self._layout, on_shard, rebuild=True, base=base)
             self._columns = columns or self._columns
             self._shard = max(0, len(shard_numbers(self.folder)) - 1)
             if self.cut:
@@ -110,8 +119,9 @@ class Shards:
     def look(self, on_shard: OnShard) -> None:
         """As ``open``, but for reading only: nothing is changed, and another process may be appending."""
         try:
+            read_extents(self._earlier, self._layout, on_shard)
             if self.folder.is_dir():
-                read_facts(self.folder, self._layout, on_shard, rebuild=False)
+                read_facts(self.folder, self._layout, on_shard, rebuild=False, base=len(self._earlier))
         except OSError as error:
             raise self._disk_error(error) from error
 
@@ -121,14 +131,20 @@ class Shards:
         Blocks, and changes nothing. Raises as ``open``.
         """
         try:
+            read_extents_lines(self._earlier, on_line, on_damage)
             if self.folder.is_dir():
-                read_lines(self.folder, on_line, on_damage)
+                read_lines(self.folder, on_line, on_damage, base=len(self._earlier))
         except OSError as error:
             raise self._disk_error(error) from error
 
     def damaged(self, shard: int, number: int, reason: str) -> ConfigError:
         """The error for a line, by its number in the shard from 0, that cannot be what was written."""
-        return Damage(shard_path(self.folder, shard), number + 1, reason, b"").error()
+        return Damage(self._path(shard), number + 1, reason, b"").error()
+
+    def _path(self, shard: int) -> Path:
+        """The file of a shard, by its number in locations: those of others first."""
+        own = shard - len(self._earlier)
+        return self._earlier[shard].path if own < 0 else shard_path(self.folder, own)
 
     def _opened(self, shard: int) -> int:
         """The file descriptor to append to a shard with. Raises ``OSError``, and then leaves none open."""
@@ -191,7 +207,7 @@ class Shards:
                 self._begin_shard()
             rest = line[1:]
             parts += (head_of(rest), rest, b"\n")
-            locations.append(location_of(self._shard, self._size))
+            locations.append(location_of(len(self._earlier) + self._shard, self._size))
             self._columns.add(size, entry)
             self._size += size
         self._flush(parts)
@@ -255,7 +271,7 @@ class Shards:
 
     def read_all(self, locations: Iterable[int], decode: Callable[[bytes], T]) -> Iterator[T]:
         """The decoded lines at locations that lie near each other, while nothing is appended. Raises as ``read``."""
-        blocks = Blocks(self.folder)
+        blocks = Blocks(self._path)
         try:
             for location in locations:
                 yield self._decoded(location, blocks.line(location), decode)
@@ -273,7 +289,7 @@ class Shards:
 
     def _file_of(self, location: int) -> tuple[Path, int]:
         shard, offset = place_of(location)
-        return shard_path(self.folder, shard), offset
+        return self._path(shard), offset
 
     async def close(self) -> None:
         """Wait for the last group, fsync and close.

@@ -13,7 +13,7 @@ from weak2wise.llm.call import Call, current_call
 from weak2wise.llm.cost import CostBudget, Reservation
 from weak2wise.llm.errors import ModelError, RateLimited
 from weak2wise.llm.limits.call_sizes import CallSizes
-from weak2wise.llm.limits.limits import Limits, Slot
+from weak2wise.llm.limits.limiter import AnySlot, Limiter
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.worst_case import WorstCase
@@ -35,7 +35,7 @@ class Admitted:
     """
 
     model: Model
-    limits: Limits | None
+    limits: Limiter | None
     budget: CostBudget
     meter: Meter
     cost: Callable[[Usage], float]
@@ -51,7 +51,7 @@ class Admitted:
         length = prompt.size
         usd = 0.0 if self.budget.max_usd is None else self.worst_case.usd(length)
         reservation = self.budget.reservation(self.worst_case.endpoint, usd)
-        sizes = self.sizes.get(call.role) or self.sizes.setdefault(call.role, CallSizes(self.longest_answer))
+        sizes = self.sizes.get(call.role) or self.sizes.setdefault(call.role, CallSizes(self.longest_answer, call.role))
         try:
             while True:
                 if call.drain.started:
@@ -66,7 +66,7 @@ class Admitted:
                     sizes,
                     length / CHARACTERS_PER_TOKEN,
                     wanted=lambda: not call.drain.started,
-                    take=reservation.take,
+                    reservation=reservation,
                 )
                 if slot is None:
                     await reservation.wait()
@@ -90,7 +90,7 @@ class Admitted:
             raise
 
     async def _send(
-        self, prompt: Prompt, length: int, call: Call, slot: Slot | None, reservation: Reservation
+        self, prompt: Prompt, length: int, call: Call, slot: AnySlot | None, reservation: Reservation
     ) -> Completion:
         await call.drain.enter()
         self.meter.sent += 1

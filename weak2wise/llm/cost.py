@@ -29,7 +29,7 @@ class Reservation:
     If the call is free or there is no cap, nothing is reserved.
     """
 
-    __slots__ = ("_budget", "divisible", "endpoint", "held", "passed", "since", "taken", "usd")
+    __slots__ = ("_budget", "divisible", "endpoint", "held", "number", "passed", "since", "taken", "usd")
 
     def __init__(self, budget: "CostBudget", endpoint: str, usd: float, *, divisible: bool = False) -> None:
         self._budget = budget
@@ -44,6 +44,8 @@ class Reservation:
         self.since = 0
         self.passed = 0.0
         """US dollars reserved by calls that passed it while it waited as the first."""
+        self.number = 0
+        """What it is called at the desk, where hosts share one budget."""
 
     def take(self) -> bool:
         """Reserve now, if it can be done. Returns whether the call may be sent."""

@@ -4,6 +4,7 @@ import asyncio
 
 from weak2wise.deadline import Deadline
 from weak2wise.errors import RunStopped
+from weak2wise.llm.fence import Fence
 from weak2wise.llm.model import Completion, Model, Prompt
 from weak2wise.telemetry.log import log
 
@@ -12,12 +13,21 @@ PAID_ANSWERS_SECONDS = 1800.0
 
 
 class Drain:
-    """Counts the calls of one run that are under way: sent, and not back yet."""
+    """Counts the calls of one run that are under way: sent, and not back yet.
 
-    def __init__(self) -> None:
+    ``fence``: nothing is sent either once it has lapsed.
+    """
+
+    def __init__(self, fence: Fence | None = None) -> None:
         self.under_way = 0
-        self.started = False
+        self._fence = fence
+        self._begun = False
         self._quiet = asyncio.Event()
+
+    @property
+    def started(self) -> bool:
+        """Whether nothing may be sent any more."""
+        return self._begun or (self._fence is not None and self._fence.lapsed)
 
     async def enter(self) -> None:
         """Count a call that is being sent. Once draining has started, wait for cancellation instead."""
@@ -38,7 +48,7 @@ class Drain:
 
     async def drain(self, seconds: float) -> None:
         """Let nothing more be sent, and wait up to ``seconds`` for the calls under way."""
-        self.started = True
+        self._begun = True
         if self.under_way:
             try:
                 async with Deadline(seconds):

@@ -20,6 +20,7 @@ from weak2wise.config import EndpointSettings, EngineOptions
 from weak2wise.errors import ConfigError, RecordError
 from weak2wise.llm.admission import Admitted
 from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.limits.limiter import Limiter
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.meter import Meter
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
@@ -42,7 +43,7 @@ MAX_RETRIES = 6
 class HostParts:
     """What an endpoint gets from its host; the defaults suit an endpoint used without a host."""
 
-    limits: Limits | None = None
+    limits: Limiter | None = None
     """Limits shared with other endpoints, if any; ``None``: its own."""
     budget: CostBudget = field(default_factory=CostBudget)
     log_file: Path | None = None
@@ -97,7 +98,7 @@ class Endpoint(ABC):
         """Removes this endpoint's secrets from a message, before that is shortened, logged or kept."""
         self.redact_answer = answer_redactor(secrets)
         """Removes them from a model's text, before that is kept."""
-        self.limits = self.parts.limits or Limits.of(name, settings.limits)
+        self.limits: Limiter = self.parts.limits or Limits.of(name, settings.limits)
         """How much may be asked of it at once and in a minute; an embedded one has room of its own instead."""
         self.worst_case = WorstCase(name, self.cost, settings.longest_answer)
         """The most that one of its calls may cost."""
@@ -170,7 +171,7 @@ class Endpoint(ABC):
         """How busy it is now. An embedded endpoint that knows better says so itself."""
         if self.embedded:
             return Load()
-        return Load(in_flight=self.limits.in_flight, limit=int(self.limits.concurrency.size))
+        return Load(in_flight=self.limits.in_flight, limit=self.limits.size)
 
     def free(self) -> int:
         """How many more calls an embedded model could work on now; negative if calls are waiting."""

@@ -9,6 +9,7 @@ wrong (``max_tokens``). A run that ends before it has made so many calls is judg
 
 from collections import Counter, deque
 from collections.abc import Iterator
+from typing import Protocol
 
 from weak2wise.errors import Kind, RecordError, RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
@@ -58,21 +59,58 @@ class Recent:
         )
 
 
-class ErrorRate:
-    """The failures of each endpoint of one ``role``. The run stops if all of them exceed the share ``most``."""
+class SharedWindows(Protocol):
+    """The latest calls of all hosts, where several work on one input."""
 
-    def __init__(self, role: str, most: float) -> None:
+    def note(self, role: str, kind: Kind | None, last: str) -> None:
+        """A call for this role succeeded (``None``) or failed; ``last`` is the message."""
+
+    def stopped(self, kind: str) -> RunStopped | None:
+        """The error that stops all runs, if too many calls for this kind of role failed."""
+
+
+class Calls:
+    """The calls of one role to its endpoint, by the kinds of failure of the latest ones."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.asked = 0
+        self.answered = 0
+        """Calls that got an answer which says something."""
+        self.recent = Recent()
+        self.last = ""
+        """The message of the last failure."""
+
+    def note(self, kind: Kind | None, last: str) -> None:
+        """Add a call that failed with this kind of error and message, or succeeded (``None``)."""
+        self.recent.note(kind)
+        if kind:
+            self.last = last
+
+
+class ErrorRate:
+    """The failures of each endpoint of one ``role``. The run stops if all of them exceed the share ``most``.
+
+    ``shared``: the windows of all hosts, which can stop it too.
+    """
+
+    def __init__(self, role: str, most: float, shared: SharedWindows | None = None) -> None:
+        self.shared = shared
         self._role = role
         self._most = most
-        self._endpoints: list[Watched] = []
+        self._endpoints: list[Calls] = []
+
+    def count(self, calls: Calls) -> None:
+        """Take the calls of one more endpoint of this role into account."""
+        self._endpoints.append(calls)
 
     def watch(self, model: Model, role: str) -> Model:
         """The same model, as an endpoint of this role whose calls are counted; ``role`` is its whole name."""
         watched = Watched(model, self, role)
-        self._endpoints.append(watched)
+        self.count(watched)
         return watched
 
-    def check(self, failing: "Watched") -> None:
+    def check(self, failing: Calls) -> None:
         """Check the share of failures: after a failure, and before a call.
 
         Raises:
@@ -80,6 +118,8 @@ class ErrorRate:
         """
         if all(endpoint.recent.failed > self._most * WINDOW for endpoint in self._endpoints):
             raise failing.recent.stop(f"calls for the role {self._role!r}", failing.last)
+        if self.shared and (stop := self.shared.stopped(self._role)):
+            raise stop
 
     def shortfalls(self) -> Iterator[str]:
         """What the role did not achieve by the end of a run, in sentences."""
@@ -96,17 +136,11 @@ class ErrorRate:
                 )
 
 
-class Watched:
+class Watched(Calls):
     """A ``Model`` that counts the kinds of failure among its last calls."""
 
     def __init__(self, model: Model, rate: ErrorRate, role: str) -> None:
-        self.role = role
-        self.asked = 0
-        self.answered = 0
-        """Calls that got an answer which says something."""
-        self.recent = Recent()
-        self.last = ""
-        """The message of the last failure."""
+        super().__init__(role)
         self._model = model
         self._rate = rate
 
@@ -117,13 +151,18 @@ class Watched:
         try:
             completion = await self._model.complete(prompt)
         except RecordError as error:
-            self.last = str(error)
-            self.recent.note(error.kind)
+            self.note(error.kind, str(error))
             self._rate.check(self)
             raise
         if completion.says_nothing:
-            self.last = f"an empty answer (finish_reason {completion.finish_reason})"
+            self.note("empty", f"an empty answer (finish_reason {completion.finish_reason})")
         else:
             self.answered += 1
-        self.recent.note("empty" if completion.says_nothing else None)
+            self.note(None, "")
         return completion
+
+    def note(self, kind: Kind | None, last: str) -> None:
+        """Add a call, here and among those of all hosts."""
+        super().note(kind, last)
+        if self._rate.shared:
+            self._rate.shared.note(self.role, kind, last)

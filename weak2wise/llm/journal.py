@@ -11,7 +11,7 @@ A charge for an answer that cannot be used is a line without key and text: it is
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -21,7 +21,7 @@ import msgspec
 from msgspec import UNSET, Struct, structs
 
 from weak2wise.ledger.columns import Columns
-from weak2wise.ledger.reading import OnDamage, Torn
+from weak2wise.ledger.reading import Extent, OnDamage, Torn
 from weak2wise.ledger.shards import Shards
 from weak2wise.llm.call import Call, calling, current_call
 from weak2wise.llm.model import Completion, Model, Prompt, Usage
@@ -56,16 +56,31 @@ _EMPTY = array("Q")
 class Journal:
     """The answers of all endpoints; one per work_dir.
 
-    ``earlier``: another journal, which is read alone: an answer that is not in this one is looked for there.
+    ``first`` and ``earlier``: as for ``Ledger``. ``also``: another journal, which is read alone: an answer that is not
+    in this one is looked for there.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, fsync_seconds: float, earlier: "Journal | None" = None) -> None:
-        self._shards = Shards(folder / "journal", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        fsync_seconds: float,
+        first: int = 0,
+        earlier: Sequence[Extent] = (),
+        also: "Journal | None" = None,
+    ) -> None:
+        self._shards = Shards(
+            folder / "journal", LAYOUT, max_bytes=max_bytes, fsync_seconds=fsync_seconds, earlier=earlier
+        )
+        self._first = first
+        self._earlier = len(earlier)
+        self._also = also
         self._index: dict[int, array[int]] = {}
         """By row: the short key and the location of each answer, alternating."""
         self._encoder = msgspec.json.Encoder()
-        self._earlier = earlier
         self.spent: dict[tuple[str, str], Spent] = {}
+        """By role and endpoint, without the ``earlier`` answers."""
         self.replayed: Counter[str] = Counter()
 
     def open(self, past: Callable[[str], bytes]) -> None:
@@ -84,8 +99,9 @@ class Journal:
                     needed.append(past(role).translate(_SWAPPED))
                 except ValueError as error:
                     raise self._shards.damaged(shard, lines["asker"].index(asker), str(error)) from None
-            add_up(sums, lines)
-            if chosen := select(lines, needed, missing=1):
+            if shard >= self._earlier:
+                add_up(sums, lines)
+            if chosen := select(lines, needed, missing=1, first=self._first):
                 locations = list(lines.locations(shard))
                 for number, receipt in zip(chosen, receipts(lines, chosen), strict=True):
                     if receipt.answered:
@@ -123,6 +139,17 @@ class Journal:
 
         self._shards.look(take)
 
+    def last_row(self) -> int:
+        """The highest row with an answer or a charge; 0 if there is none. Blocks; raises as ``open``."""
+        last = 0
+
+        def take(_shard: int, lines: Columns) -> None:
+            nonlocal last
+            last = max(last, *lines["row"], 0)
+
+        self._shards.look(take)
+        return last
+
     def sums(self, classes: Callable[[str], bytes] | None = None) -> Sums:
         """What was spent, also by the class of each row (``add_up``). Changes nothing. Blocks; raises as ``open``."""
         sums: Sums = {}
@@ -158,7 +185,7 @@ class Journal:
             answer = await asyncio.to_thread(self._shards.read, location, _ANSWER.decode)
             if answer.key == key:
                 return answer.completion
-        return await self._earlier.find(row, key) if self._earlier else None
+        return await self._also.find(row, key) if self._also else None
 
     async def record(self, answer: Answer) -> None:
         """Make an answer durable. Raises ``DiskError``."""
@@ -170,7 +197,7 @@ class Journal:
 
     @property
     def total_usd(self) -> float:
-        """US dollars of all answers, over all runs of this work_dir."""
+        """US dollars of all answers, over all runs of this work_dir; without the ``earlier`` ones."""
         return sum(spent.cost_usd for spent in self.spent.values())
 
     def release(self, row: int) -> None:

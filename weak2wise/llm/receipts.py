@@ -143,17 +143,18 @@ def receipts(lines: Columns, chosen: Iterable[int] | None = None) -> Iterator[Re
         yield Receipt(row, lines.texts[asker], *others)
 
 
-def select(lines: Columns, by_row: Sequence[bytes], missing: int) -> list[int]:
+def select(lines: Columns, by_row: Sequence[bytes], missing: int, first: int = 0) -> list[int]:
     """The numbers of the lines for whose row the table of its asker has something else than 0.
 
-    ``missing``: what of rows that are not in the table.
+    ``missing``: what of rows that are not in the table. ``first``: the row with which the tables begin.
     """
-    pairs = zip(lines["row"], lines["asker"], strict=True)
+    rows = [row - first for row in lines["row"]] if first else lines["row"]
+    pairs = zip(rows, lines["asker"], strict=True)
     try:
         return [number for number, (row, asker) in enumerate(pairs) if by_row[asker][row]]
     except IndexError:
-        size = max(lines["row"]) + 1
-        return select(lines, [table.ljust(size, bytes([missing])) for table in by_row], missing)
+        size = max(rows) + 1
+        return select(lines, [table.ljust(size, bytes([missing])) for table in by_row], missing, first)
 
 
 MISSING = 255

@@ -135,7 +135,7 @@ def check_work_dir(work_dir: Path) -> None:
     Raises:
         ConfigError: the folder holds no run, but a file of such a name.
     """
-    if any((work_dir / name).exists() for name in ("manifest.json", "ledger", _RECORD)):
+    if any((work_dir / name).exists() for name in ("manifest.json", "ledger", "parts", _RECORD)):
         return
     for name in (*(step.file for step in METHOD[:-1]), "failed.jsonl", "summary.json"):
         if (work_dir / name).exists():

@@ -1,12 +1,11 @@
 """The output files of a finished run: one for each step, and the list of failures."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from weak2wise.ledger.account import Account
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import Failed, columns_of
 from weak2wise.outputs.claim import Claim
@@ -14,7 +13,13 @@ from workers.method import METHOD, Step
 
 
 def write_output_files(
-    files: Mapping[Path, Step], account: Account, failures: Path, claim: Claim | None, note: Callable[[Any], None]
+    files: Mapping[Path, Step],
+    records: Callable[[Step], Iterable[Any]],
+    failures: Path,
+    failed: Iterable[Failed],
+    *,
+    claim: Claim | None,
+    note: Callable[[Any], None],
 ) -> None:
     """Write each step's file and the list of failures, in input order and atomically.
 
@@ -22,8 +27,9 @@ def write_output_files(
 
     Args:
         files: the path to write for each step.
-        account: the state of all rows, with the steps' ledgers.
+        records: those of a step, in input order.
         failures: the file for the rows that failed.
+        failed: these rows, in input order.
         claim: writes the last step's file; ``None`` if that step is not among them.
         note: called with every record, so that nobody has to read them once more.
 
@@ -34,7 +40,7 @@ def write_output_files(
     encode = msgspec.json.Encoder().encode
 
     def lines_of(step: Step) -> Iterator[bytes]:
-        for record in account.steps[step.name].records():
+        for record in records(step):
             note(record)
             for line in step.lines(record):
                 yield encode(line)
@@ -46,7 +52,7 @@ def write_output_files(
             claim.write(lines)
         else:
             write_atomic(path, lines)
-    write_atomic(failures, (encode(_failed_line(failed)) + b"\n" for failed in account.failures()))
+    write_atomic(failures, (encode(_failed_line(row)) + b"\n" for row in failed))
 
 
 def _failed_line(failed: Failed) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.journal import Journal
 from weak2wise.outputs.history import read_history
+from weak2wise.outputs.parts_view import JOURNAL, all_extents
 from weak2wise.outputs.summary import RoleUse, Summary
 from workers.method import METHOD, step_making, step_named
 from workers.scorers import Scorer, describer
@@ -55,18 +56,21 @@ class WorkDir:
         if manifest is None:
             raise ConfigError(f"{folder}: holds no run (no manifest.json); give the dataset.work_dir of a run")
         self.manifest = manifest
+        in_parts = manifest.partition is not None
+        self._earlier = all_extents(folder) if in_parts else {}
+        self._ledgers = folder / ("parts" if in_parts else "ledger")
         self.steps: dict[str, Ledger[Any]] = {step.name: self.ledger(step.name, step.makes) for step in METHOD}
         for ledger in reversed(self.steps.values()):
             ledger.look()
         self.intake = self.ledger(INPUT, object)
         self.intake.look()
         self.account = Account(self.intake, self.steps)
-        self.journal = Journal(folder / "ledger", **READ_ONLY)
+        self.journal = Journal(self._ledgers, earlier=self._earlier.get(JOURNAL, ()), **READ_ONLY)
         self.history = read_history(folder / "run.log")
 
     def ledger(self, name: str, kind: type[Any]) -> Ledger[Any]:
         """The ledger of one stage, with records decoded as ``kind``. Call its ``look`` before use."""
-        return Ledger(name, self.folder / "ledger", kind, **READ_ONLY)
+        return Ledger(name, self._ledgers, kind, earlier=self._earlier.get(name, ()), **READ_ONLY)
 
     def made(self, record: type[T]) -> Ledger[T]:
         """The ledger of the step that makes these records."""

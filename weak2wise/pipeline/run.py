@@ -45,6 +45,8 @@ async def run(
     salvage_rounds: int,
     only: Container[int] | None = None,
     outstanding: Outstanding | None = None,
+    leaves_aside: bool = False,
+    fed: Callable[[], None] = lambda: None,
 ) -> None:
     """Take every row of the source through the stages.
 
@@ -58,14 +60,18 @@ async def run(
         salvage_rounds: how often rows that failed for a temporary reason are tried again, after all the others.
         only: the rows to work on; the others stay as they are. ``None``: all rows.
         outstanding: the requests that are out in batches.
+        leaves_aside: rows that failed for a temporary reason are left pending, for another run.
+        fed: called when the whole source has been handed in: from then on the run has less and less to do.
 
     Raises:
         ExceptionGroup: holding the ``RunStopped``, ``DiskError`` or bug that stopped the run, or the ``ConfigError`` of
             an input that can no longer be read.
     """
-    salvage = Salvage(salvage_rounds, outstanding)
+    salvage = Salvage(salvage_rounds, outstanding, leaves=leaves_aside)
     async with asyncio.TaskGroup() as group:
-        feeding = _feed(source, stages, account=account, drain=drain, finished=finished, only=only, salvage=salvage)
+        feeding = _feed(
+            source, stages, account=account, drain=drain, finished=finished, only=only, salvage=salvage, fed=fed
+        )
         group.create_task(feeding, name="feed")
         for stage, following in zip_longest(stages, stages[1:]):
             runner = _StageRunner(stage, following.inbox if following else None, drain, finished, salvage)
@@ -81,6 +87,7 @@ async def _feed(
     finished: Callable[[int], None],
     only: Container[int] | None,
     salvage: Salvage,
+    fed: Callable[[], None],
 ) -> None:
     feeder = _Feeder({stage.name: stage.inbox for stage in stages}, account, finished, salvage)
     while True:
@@ -96,6 +103,7 @@ async def _feed(
         except ConfigError:  # the input can no longer be read; what was sent is paid for
             await drain.drain(PAID_ANSWERS_SECONDS)
             raise
+        fed()
         while not unread and (rows := await salvage.next_round()):
             unread = await feeder.hand_in(rows)
         if not unread:

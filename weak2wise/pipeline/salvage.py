@@ -13,11 +13,12 @@ from weak2wise.telemetry.log import log
 class Salvage:
     """Counts the rows under way and keeps those put aside; ``rounds`` may follow the first one.
 
-    ``outstanding`` says which rows wait for a batch.
+    ``outstanding`` says which rows wait for a batch. ``leaves``: rows put aside are left for another run.
     """
 
-    def __init__(self, rounds: int, outstanding: Outstanding | None = None) -> None:
+    def __init__(self, rounds: int, outstanding: Outstanding | None = None, *, leaves: bool = False) -> None:
         self._rounds_left = rounds
+        self._leaves = leaves
         self._under_way = 0
         self._aside: set[int] = set()
         self._parked: set[int] = set()
@@ -29,7 +30,7 @@ class Salvage:
     @property
     def last(self) -> bool:
         """Whether there is no round after this one, so that a fault is final."""
-        return self._rounds_left == 0
+        return self._rounds_left == 0 and not self._leaves
 
     def begin(self) -> None:
         """Note that a row is under way."""
@@ -79,6 +80,8 @@ class Salvage:
                 self._outstanding.flush()
             self._changed.clear()
             await self._changed.wait()
+        if self._leaves:
+            return set()
         rows, self._aside = self._aside, set()
         self._rounds_left -= bool(rows)
         if rows:

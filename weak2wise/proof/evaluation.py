@@ -32,19 +32,20 @@ from weak2wise.proof.held_out import HeldOut
 from weak2wise.proof.sampling import Samples
 from weak2wise.proof.subject import Subject
 from weak2wise.run.cancelled import drained_when_cancelled
+from weak2wise.run.drive import drive_watched
 from weak2wise.run.ending import ending_of
 from weak2wise.run.engine import GRACE_SECONDS
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.host import Host
 from weak2wise.run.logged import logged
-from weak2wise.run.models import wrap_models
+from weak2wise.run.models import Roles, wrap_models
 from weak2wise.run.opened import Opened
 from weak2wise.run.side_costs import EVALUATIONS, shared_cap
 from weak2wise.run.stages import Counters
 from weak2wise.run.store import EVALUATION, RunStore
 from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed, Observer
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.scorers import StepMask
@@ -92,7 +93,7 @@ class Evaluation:
         self.redact = message_redactor(self._host.secrets(self._subject.config))
         """Removes secrets from a text."""
 
-    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> Evaluated:
+    async def run(self, opened: "asyncio.Future[Observed] | None" = None) -> Evaluated:
         """Ask what has not been asked, and sum up.
 
         Args:
@@ -172,12 +173,9 @@ class Evaluation:
         """Open the model and the judge, and build the one stage. Raises ``ConfigError`` or ``RunStopped``."""
         config, name = self._subject.config, self._subject.name
         host = await stack.enter_async_context(self._host)
-        opened = {
-            name: await host.open(name, store.work_dir / f"vllm-{number}.log")
-            for number, name in enumerate(dict.fromkeys(config.roles().values()))
-        }
+        roles = await Roles.on(host, config, store.work_dir)
         batches = Batches(await asyncio.to_thread(store.work_dir.resolve), store.batches, store.journal, self.drain)
-        models, rates = wrap_models(config, opened, store.journal, self.drain, batches)
+        models = wrap_models(config, roles, store.journal, self.drain, batches)
         stack.callback(batches.close)
         await asyncio.to_thread(batches.take_up)
         judge = Judge(
@@ -188,7 +186,7 @@ class Evaluation:
             pool=host.pool,
             rules=rules,
         )
-        weak = opened[name][0]
+        weak = roles.endpoints[name]
         room = weak.load().limit if weak.embedded else self._subject.endpoint.limits.max_concurrent_requests
         stage = Stage(
             EVALUATION,
@@ -201,11 +199,10 @@ class Evaluation:
             redact=self.redact,
             emits=True,
         )
-        endpoints = {key: endpoint for key, (endpoint, _) in opened.items()}
         counters = Counters(judge.counts, Counter(), Counter())
         observer = Observer(
             stages=[stage],
-            endpoints=endpoints,
+            endpoints=roles.endpoints,
             journal=store.journal,
             account=store.account,
             queue_size=config.engine.queue_size,
@@ -220,7 +217,9 @@ class Evaluation:
             observer.end(self.redact(ending_of(error)))
 
         stack.push(end)
-        return Opened(store, endpoints, host, [stage], rates, counters, batches, store.account, observer, only=None)
+        return Opened(
+            store, roles.endpoints, host, [stage], roles.rates, counters, batches, store.account, observer, only=None
+        )
 
     async def _ask(self, work: Opened, held: HeldFiles, held_out: HeldOut) -> Speed:
         """Ask the questions that are left, and say how fast that went."""
@@ -231,7 +230,7 @@ class Evaluation:
         )
         began, before = time.monotonic(), spent[asker].completion_tokens if asker in spent else 0
         rounds = self._subject.config.engine.salvage_rounds
-        await work.drive(held_out.questions, held.folder, self.drain, salvage_rounds=rounds)
+        await drive_watched(work, held_out.questions, held.folder, self.drain, salvage_rounds=rounds)
         tokens = (spent[asker].completion_tokens if asker in spent else 0) - before
         return Speed.of(time.monotonic() - began, tokens)
 

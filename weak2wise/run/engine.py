@@ -18,24 +18,30 @@ from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.manifest import Manifest, Resume, compare
+from weak2wise.ledger.parts import Partition
+from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import Drain
 from weak2wise.outputs.summary import Summary
 from weak2wise.paths import check_paths
-from weak2wise.run.conclusion import conclude
+from weak2wise.run.conclusion import Ended, conclude
+from weak2wise.run.drive import drive_watched
+from weak2wise.run.driver import Holders
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
+from weak2wise.run.local import LocalHolders
 from weak2wise.run.logged import logged
 from weak2wise.run.opened import Opened
-from weak2wise.run.plan import Plan
-from weak2wise.run.preparation import prepare
+from weak2wise.run.partition import settled_partition
+from weak2wise.run.parts_run import PartsRun
+from weak2wise.run.plan import Plan, Recipe
+from weak2wise.run.preparation import Prepared, prepare
 from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 from workers.decontaminate import Overlap
 from workers.method import METHOD
-from workers.prompts import Prompts
-from workers.scorers import check_min_score, scorer_named
+from workers.scorers import check_min_score
 
 GRACE_SECONDS = 2.0
 """How long to wait for answers in flight when a run is interrupted."""
@@ -54,6 +60,7 @@ class Engine:
         retry: work only on rows that failed with these error kinds; ``None``: on all pending rows.
         keep: write the config into the work_dir, so that the command line can continue the run.
         echo: shows warnings and progress to the user, besides the log.
+        holders: hosts in other processes, which work on parts of the input; ``None``: this process's host works alone.
 
     Raises:
         ConfigError: the run cannot start; what can be known without a call is checked here.
@@ -71,22 +78,16 @@ class Engine:
         retry: frozenset[str] | None = None,
         keep: bool = False,
         echo: Echo | None = None,
+        holders: Holders | None = None,
     ) -> None:
         self.config = config
         self.drain = Drain()
         self.logged = False
         """Whether this run's log is open, or was."""
-        self._plan = Plan(
-            config,
-            Input(config, questions, limit),
-            Prompts.of(config.prompts),
-            scorer_named(config.params.scorer),
-            METHOD[:up_to_step],
-            resume,
-            retry,
-            keep,
-        )
+        recipe = Recipe.of(config, up_to_step)
+        self._plan = Plan(**vars(recipe), input=Input(config, questions, limit), resume=resume, retry=retry, keep=keep)
         self._echo = echo
+        self._holders = holders
         if host is not None:
             host.check(config)
         self._host = host or Host(config)
@@ -106,6 +107,11 @@ class Engine:
         return self._plan.work_dir
 
     @property
+    def budget(self) -> CostBudget:
+        """The cost budget of its host."""
+        return self._host.budget
+
+    @property
     def failures(self) -> Path:
         """The file that lists the rows that failed."""
         return self._plan.failures
@@ -115,7 +121,7 @@ class Engine:
         """The file with the summary of a finished run."""
         return self.work_dir / "summary.json"
 
-    async def run(self, opened: "asyncio.Future[Observer] | None" = None) -> Summary:
+    async def run(self, opened: "asyncio.Future[Observed] | None" = None) -> Summary:
         """Take every input row through the steps of this run, then write the output files.
 
         Args:
@@ -133,21 +139,44 @@ class Engine:
         ):
             self.logged = True
             prepared = await prepare(plan, held)
-            host = self._host if self._owns_host else nullcontext(self._host)
-            async with Opened.of(plan, prepared, held, host, drain=self.drain, redact=self.redact) as work:
-                if opened:
-                    opened.set_result(work.observer)
-                await work.drive(
-                    plan.input.questions, held.folder, self.drain, salvage_rounds=self.config.engine.salvage_rounds
-                )
-                with naming_setting("dataset.input_path"):
-                    await asyncio.to_thread(plan.input.check)
-                summary = await conclude(plan, held, work, began, prepared.manifest.shared_usd)
+            if partition := await self._partition(prepared, held):
+                parts = PartsRun(plan, prepared, partition, held, drain=self.drain, redact=self.redact)
+                summary = await self._run_parts(parts, opened, began)
+            else:
+                summary = await self._run_whole(prepared, held, opened, began)
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
             await held.write_in_thread(write_atomic, self.summary_file, [pretty, b"\n"])
             totals = msgspec.to_builtins(summary.totals)
             log.info("run.finished", totals=totals, seconds=round(time.monotonic() - began, 1))
             return summary
+
+    async def _partition(self, prepared: Prepared, held: HeldFiles) -> Partition | None:
+        """How the input is divided into parts; ``None``: it is not."""
+        wanted = self._holders is not None
+        rows = await asyncio.to_thread(self._plan.input.count) if wanted and prepared.manifest.partition is None else 0
+        return await held.write_in_thread(settled_partition, self.config, prepared.manifest, rows, wanted=wanted)
+
+    async def _run_whole(
+        self, prepared: Prepared, held: HeldFiles, opened: "asyncio.Future[Observed] | None", began: float
+    ) -> Summary:
+        """Run with all ledgers in the work_dir itself."""
+        plan, host = self._plan, self._host if self._owns_host else nullcontext(self._host)
+        async with Opened.of(plan, prepared, held, host, drain=self.drain, redact=self.redact) as work:
+            if opened:
+                opened.set_result(work.observer)
+            await drive_watched(
+                work, plan.input.questions, held.folder, self.drain, salvage_rounds=self.config.engine.salvage_rounds
+            )
+            with naming_setting("dataset.input_path"):
+                await asyncio.to_thread(plan.input.check)
+            return await conclude(plan, held, Ended.of(work, plan.input.rows, began, prepared.manifest.shared_usd))
+
+    async def _run_parts(self, parts: PartsRun, opened: "asyncio.Future[Observed] | None", began: float) -> Summary:
+        """Run in parts, on the holders' hosts or on this one."""
+        host = self._host if self._owns_host and self._holders is None else nullcontext(self._host)
+        async with host as on:
+            local = LocalHolders(self.config, on, self.drain, self._echo)
+            return await parts.run(self._holders or local, on, local.workers, opened, began)
 
     def compare(self, overlap: Overlap | None, resume: Resume) -> tuple[Manifest | None, list[str]]:
         """The earlier run that this one would continue, if any, and the keys that changed since. Blocks.

@@ -33,9 +33,8 @@ from weak2wise.paths import check_paths
 from weak2wise.run.input import Input
 from weak2wise.run.kept_config import KEPT, write_config
 from weak2wise.run.overlap import read_overlap
-from weak2wise.run.plan import Plan
+from weak2wise.run.plan import Plan, Recipe
 from workers.method import METHOD
-from workers.prompts import Prompts
 from workers.rules import RULES
 from workers.scorers import check_min_score, scorer_named
 
@@ -125,6 +124,11 @@ def _check_source(source: WorkDir, output: str | None) -> None:
             f"{source.folder}: {len(out):,} batches with {requests:,} requests are out, and a fork would pay for these "
             "again; let the run fetch their answers first, or cancel them (weak2wise batch cancel)"
         )
+    if source.manifest.partition is not None:
+        raise ConfigError(
+            f"{source.folder}: is in parts (a run on many machines), and cannot be forked; begin a new run with the "
+            "other settings (dataset.work_dir)"
+        )
     file = Path(output).expanduser() if output else None
     if file and (file.exists() or file.resolve() == Path(source.output).resolve()):
         raise ConfigError(f"{file}: another run's output file; a fork has one of its own (dataset.finetune_out)")
@@ -156,9 +160,9 @@ def _shape(placed: Config, source: WorkDir, other: Path) -> dict[str, Any]:
     named = placed.dataset.input_path
     taken_along = named is not None and Path(named) == kept_questions(other)
     check_paths(placed, given=taken_along)
-    scorer = scorer_named(placed.params.scorer)
-    check_min_score(placed, scorer)
-    plan = Plan(placed, Input(placed, None, None), Prompts.of(placed.prompts), scorer, METHOD, "auto", None, False)
+    check_min_score(placed, scorer_named(placed.params.scorer))
+    recipe = Recipe.of(placed, len(METHOD))
+    plan = Plan(**vars(recipe), input=Input(placed, None, None), resume="auto", retry=None, keep=False)
     with naming_setting("dataset.input_path"):
         file = kept_questions(source.folder) if taken_along else at_hand(plan.input.name, source.folder)
     known = source.manifest.input

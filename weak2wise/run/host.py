@@ -7,17 +7,19 @@ loaded models; they never share a log, a redactor or a ledger.
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from weak2wise.config import Config, check_environment
 from weak2wise.errors import ConfigError
 from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.desk.client import DeskClient
 from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.http.open_files import default_in_flight
 from weak2wise.llm.http.proxy import proxy_secrets
+from weak2wise.llm.limits.limiter import Limiter
 from weak2wise.llm.limits.limits import Limits
 from weak2wise.llm.model import Model
 from weak2wise.process_pool import KillablePool
@@ -26,6 +28,7 @@ from workers.answers import warm_up
 
 OTHER_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "W2W_PAGE_TOKEN")
 """Environment variables with secrets that no endpoint names."""
+T = TypeVar("T")
 
 
 class Host:
@@ -36,6 +39,7 @@ class Host:
             for all runs together.
         env: where API keys are looked up.
         budget: what the runs may spend, if some is spent already; ``None``: one with the config's cap.
+        desk: where it shares limits, budget and error rates with other hosts; ``None``: it has its own.
 
     Raises:
         ConfigError: an API key is not set, an endpoint cannot work here, or more requests in flight are configured
@@ -43,11 +47,17 @@ class Host:
     """
 
     def __init__(
-        self, config: Config, *, env: Mapping[str, str] = os.environ, budget: CostBudget | None = None
+        self,
+        config: Config,
+        *,
+        env: Mapping[str, str] = os.environ,
+        budget: CostBudget | None = None,
+        desk: DeskClient | None = None,
     ) -> None:
         check_environment(config, env)
         self.config = config
-        self.budget = budget or CostBudget(config.engine.max_cost_usd)
+        self.desk = desk
+        self.budget = desk.budget if desk else budget or CostBudget(config.engine.max_cost_usd)
         self.pool = KillablePool(warm_up=warm_up)
         self.logs: set[RunLog] = set()
         """The logs of the runs in progress."""
@@ -56,7 +66,9 @@ class Host:
         for name in dict.fromkeys(config.roles().values()):
             self._classes[name] = endpoint_class(name, config.endpoints[name])
             self._classes[name].check(name, config.endpoints[name])
-        self._limits = _shared_limits(config, self._classes)
+        self._limits: Mapping[str, Limiter] = (
+            by_group(config, self._classes, desk.limits) if desk else limits_of(config, self._classes)
+        )
         self._stack = AsyncExitStack()
         self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._opened: dict[str, Endpoint] = {}
@@ -124,8 +136,10 @@ class Host:
     def count_spent(self, work_dir: Path, usd: float) -> None:
         """Count the cost of all runs of a work_dir so far, except what was counted before.
 
-        ``work_dir`` is resolved, so that the same folder has one name.
+        ``work_dir`` is resolved, so that the same folder has one name. At a desk it was counted before any host came.
         """
+        if self.desk:
+            return
         self.budget.pay(usd - self._counted.get(work_dir, 0.0))
         self._counted[work_dir] = usd
 
@@ -134,11 +148,32 @@ class Host:
         self._counted[work_dir] = usd
 
 
-def _shared_limits(config: Config, classes: Mapping[str, type[Endpoint]]) -> dict[str, Limits]:
-    """The limits of each endpoint in use that is not embedded; endpoints of one group share them."""
-    settings = {name: config.endpoints[name].limits for name in classes if not classes[name].embedded}
-    groups = {name: (found.limit_group is not None, found.limit_group or name) for name, found in settings.items()}
-    by_group = {groups[name]: found for name, found in settings.items()}
-    most = default_in_flight([found.max_concurrent_requests for found in by_group.values()])
-    shared = {group: Limits.of(group[1], found, most) for group, found in by_group.items()}
-    return {name: shared[group] for name, group in groups.items()}
+def limits_of(
+    config: Config, classes: Mapping[str, type[Endpoint]], most_in_flight: int | None = None
+) -> dict[str, Limits]:
+    """The limits of each endpoint in use that is not embedded; endpoints of one group share them.
+
+    ``most_in_flight``: where none is configured; ``None``: as many as this process may open connections.
+    """
+
+    def made(name: str) -> Limits:
+        found = config.endpoints[name].limits
+        return Limits.of(found.limit_group or name, found, most)
+
+    configured = by_group(config, classes, lambda name: config.endpoints[name].limits.max_concurrent_requests)
+    groups = {_group(config, name): most for name, most in configured.items()}
+    most = most_in_flight or default_in_flight([*groups.values()])
+    return by_group(config, classes, made)
+
+
+def by_group(config: Config, classes: Mapping[str, type[Endpoint]], made: Callable[[str], T]) -> dict[str, T]:
+    """Something for each endpoint in use that is not embedded; it is made of the last one of a group, and shared."""
+    remote = [name for name in classes if not classes[name].embedded]
+    last = {_group(config, name): name for name in remote}
+    shared = {group: made(name) for group, name in last.items()}
+    return {name: shared[_group(config, name)] for name in remote}
+
+
+def _group(config: Config, name: str) -> tuple[bool, str]:
+    group = config.endpoints[name].limits.limit_group
+    return group is not None, group or name

@@ -1,6 +1,6 @@
 """One run's questions: their source, the file to read, and how many of them the run processes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 from weak2wise.config import Config, input_of
@@ -95,13 +95,18 @@ class Input:
         Raises:
             ConfigError: it cannot be read, or its content has changed since ``expect``.
         """
+        async for row in self.read(lambda row: row >= len(over) or not over[row]):
+            yield row
+
+    async def read(self, wanted: Callable[[int], bool]) -> AsyncGenerator[Asked | Failed, None]:
+        """``questions``, of the rows for whose number ``wanted`` says yes."""
         self.rows = 0
 
-        def wanted(row: int) -> bool:
+        def counted(row: int) -> bool:
             self.rows += 1
-            return (self._limit is not None and self.rows > self._limit) or row >= len(over) or not over[row]
+            return (self._limit is not None and self.rows > self._limit) or wanted(row)
 
-        async for row in read_rows(self.file, self._columns, self.check, wanted):
+        async for row in read_rows(self.file, self._columns, self.check, counted):
             if self._limit is not None and self.rows > self._limit:
                 self.rows = self._limit
                 return

@@ -1,7 +1,7 @@
 """The log of one run, open while the run goes on."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from weak2wise.errors import ConfigError
@@ -28,6 +28,13 @@ async def logged(
         run_log = RunLog(path, redact, echo=echo, peers=peers)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+    with until_end(run_log):
+        yield
+
+
+@contextmanager
+def until_end(run_log: RunLog) -> Iterator[None]:
+    """Write events to an open log while the context is open, and how it ended; then close the log."""
     try:
         with run_log.active():
             try:

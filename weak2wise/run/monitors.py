@@ -7,7 +7,7 @@ from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.run.held_folder import HeldFolder
 from weak2wise.telemetry.log import log
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 
 PROGRESS_SECONDS = 10.0
 MOVED_SECONDS = 2.0
@@ -35,7 +35,7 @@ async def stop_when_moved(folder: HeldFolder, drain: Drain) -> None:
             raise folder.moved()
 
 
-async def progress(observer: Observer, outstanding: Outstanding) -> None:
+async def progress(observer: Observed, outstanding: Outstanding) -> None:
     """Log the progress every ``PROGRESS_SECONDS``; ``status`` reads it."""
     while True:
         await asyncio.sleep(PROGRESS_SECONDS)

@@ -1,37 +1,44 @@
 """The second part of a start: the files and endpoints of a run are opened, and its stages built on them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import compress
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.outcomes import Failed
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.error_rate import ErrorRate
-from weak2wise.pipeline import Stage, run
+from weak2wise.pipeline import Stage
 from weak2wise.run.changes import log_changes
 from weak2wise.run.ending import ending_of
 from weak2wise.run.held_files import HeldFiles
-from weak2wise.run.held_folder import HeldFolder
 from weak2wise.run.host import Host
-from weak2wise.run.models import wrap_models
-from weak2wise.run.monitors import progress, stop_when_exhausted, stop_when_moved
-from weak2wise.run.plan import Plan
+from weak2wise.run.models import Roles, wrap_models
+from weak2wise.run.plan import Plan, Recipe
 from weak2wise.run.preparation import Prepared
 from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observer
-from workers.records import Asked
+from workers.decontaminate import Overlap
+from workers.dedup import NearDuplicates
+
+
+class Questions(Protocol):
+    """The rows of a run: of the input, or of a part of it."""
+
+    rows: int
+    """How many rows the last reading took."""
+
+    def count(self) -> int:
+        """How many rows there are. Blocks."""
 
 
 @dataclass(frozen=True)
@@ -49,52 +56,8 @@ class Opened:
     account: Account
     """The position of each row, up to the last step of this start."""
     observer: Observer
-    only: Container[int] | None
+    only: Collection[int] | None
     """The rows to work on; ``None``: all."""
-
-    async def drive(
-        self,
-        questions: Callable[[bytes], AsyncIterator[Asked | Failed]],
-        folder: HeldFolder,
-        drain: Drain,
-        *,
-        salvage_rounds: int,
-    ) -> None:
-        """Take the rows through the stages, while the monitors run.
-
-        Args:
-            questions: reads the input; rows for which it gets a 1 need no more work (``Input.questions``).
-            folder: the work_dir, which may be moved meanwhile.
-            drain: the run's.
-            salvage_rounds: how often rows that failed for a temporary reason are tried again.
-
-        Raises:
-            ExceptionGroup: as ``pipeline.run``, or a monitor stopped the run.
-        """
-        async with asyncio.TaskGroup() as group:
-            monitors = [
-                group.create_task(stop_when_exhausted(self.host.budget, drain)),
-                group.create_task(self.observer.watch()),
-                group.create_task(progress(self.observer, self.batches.outstanding)),
-                group.create_task(stop_when_moved(folder, drain)),
-                group.create_task(self.batches.run()),
-            ]
-            over = await asyncio.to_thread(self.account.past, self.stages[-1].name)
-            for row in compress(range(len(over)), over):
-                self.store.journal.release(row)
-            await run(
-                partial(questions, over),
-                self.stages,
-                account=self.account,
-                drain=drain,
-                finished=self.store.journal.release,
-                only=self.only,
-                salvage_rounds=salvage_rounds,
-                outstanding=self.batches.outstanding,
-            )
-            await self.batches.settle()
-            for monitor in monitors:
-                monitor.cancel()
 
     @classmethod
     @asynccontextmanager
@@ -122,8 +85,7 @@ class Opened:
             ConfigError: a ledger is damaged, an endpoint cannot be opened, or there is no row to retry.
             RunStopped: an endpoint or the disk refuses.
         """
-        config, store = plan.config, RunStore.of(plan.config)
-        account = store.account.up_to(plan.steps[-1].name)
+        store = RunStore.of(plan.config)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(store.close)
             await held.write_in_thread(store.open, prepared.manifest.settings)
@@ -138,27 +100,79 @@ class Opened:
             own_costs = await asyncio.to_thread(side_costs_usd, folder) - prepared.manifest.shared_usd
             on.count_spent(folder, own_costs + store.journal.total_usd)
             stack.callback(lambda: on.note_spent(folder, own_costs + store.journal.total_usd))
-            names = dict.fromkeys(config.roles().values())
-            opened = {
-                name: await on.open(name, plan.work_dir / f"vllm-{number}.log") for number, name in enumerate(names)
-            }
-            endpoints = {name: endpoint for name, (endpoint, _) in opened.items()}
-            batches = Batches(folder, store.batches, store.journal, drain)
-            models, rates = wrap_models(config, opened, store.journal, drain, batches)
+            roles = await Roles.on(on, plan.config, plan.work_dir)
+            work = stack.enter_context(
+                cls.on(
+                    plan,
+                    store,
+                    on,
+                    roles,
+                    plan.input,
+                    folder=folder,
+                    rules=prepared.manifest.rules,
+                    overlap=prepared.overlap,
+                    duplicates=prepared.duplicates,
+                    only=only,
+                    drain=drain,
+                    redact=redact,
+                )
+            )
+            await held.write_in_thread(work.batches.take_up)
+            named = await asyncio.to_thread(plan.named)
+            log.info("run.started", steps=[step.name for step in plan.steps], **named)
+            yield work
+
+    @classmethod
+    @contextmanager
+    def on(
+        cls,
+        recipe: Recipe,
+        store: RunStore,
+        host: Host,
+        roles: Roles,
+        questions: Questions,
+        *,
+        folder: Path,
+        rules: int,
+        overlap: Overlap | None,
+        duplicates: NearDuplicates | None,
+        only: Collection[int] | None,
+        drain: Drain,
+        redact: Callable[[str], str],
+    ) -> Iterator[Self]:
+        """Build the stages of a run, on its opened store and host.
+
+        Args:
+            recipe: what the run does with a row.
+            store: its ledgers, opened; closed by the caller.
+            host: where it runs.
+            roles: the models of the host.
+            questions: the run's rows.
+            folder: for its batches.
+            rules: the version of the method's rules by which it decides.
+            overlap: questions of evaluation sets, to be dropped.
+            duplicates: questions that nearly repeat an earlier one, to be dropped.
+            only: the rows to work on; ``None``: all.
+            drain: the run's.
+            redact: removes the run's secrets from a text.
+        """
+        config, endpoints = recipe.config, roles.endpoints
+        account = store.account.up_to(recipe.steps[-1].name)
+        batches = Batches(folder, store.batches, store.journal, drain)
+        models = wrap_models(config, roles, store.journal, drain, batches)
+        with ExitStack() as stack:
             stack.callback(batches.close)
-            await held.write_in_thread(batches.take_up)
-            rules = prepared.manifest.rules
             stages, counters = build_stages(
                 config,
-                plan.prompts,
-                plan.steps,
+                recipe.prompts,
+                recipe.steps,
                 models=models,
                 endpoints=endpoints,
                 account=account,
                 rules=rules,
-                pool=on.pool,
-                overlap=prepared.overlap,
-                duplicates=prepared.duplicates,
+                pool=host.pool,
+                overlap=overlap,
+                duplicates=duplicates,
                 drain=drain,
                 redact=redact,
             )
@@ -170,19 +184,17 @@ class Opened:
                 queue_size=config.engine.queue_size,
                 verdicts=counters.verdicts,
                 bits=counters.bits,
-                scorer=plan.scorer,
+                scorer=recipe.scorer,
                 rules=rules,
-                count=plan.input.count,
+                count=questions.count,
                 only=only,
             )
 
             def end(_kind: object, error: BaseException | None, _trace: object) -> None:
-                observer.end(redact(ending_of(error)), None if error else plan.input.rows)
+                observer.end(redact(ending_of(error)), None if error else questions.rows)
 
             stack.push(end)
-            named = await asyncio.to_thread(plan.named)
-            log.info("run.started", steps=[step.name for step in plan.steps], **named)
-            yield cls(store, endpoints, on, stages, rates, counters, batches, account, observer, only)
+            yield cls(store, endpoints, host, stages, roles.rates, counters, batches, account, observer, only)
 
 
 def _rows_to_retry(plan: Plan, account: Account) -> set[int] | None:

@@ -16,19 +16,30 @@ from weak2wise.run.input import Input
 from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
-from workers.scorers import Scorer
+from workers.scorers import Scorer, scorer_named
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What one start is to do, and which files it writes."""
+class Recipe:
+    """What one start does with each row."""
 
     config: Config
-    input: Input
     prompts: Prompts
     scorer: type[Scorer]
     steps: Sequence[Step]
     """The steps that this start takes, from the first."""
+
+    @classmethod
+    def of(cls, config: Config, up_to_step: int) -> "Recipe":
+        """The recipe of a config. Raises ``ConfigError`` if its scorer cannot be loaded."""
+        return Recipe(config, Prompts.of(config.prompts), scorer_named(config.params.scorer), METHOD[:up_to_step])
+
+
+@dataclass(frozen=True)
+class Plan(Recipe):
+    """What one start is to do, and which files it writes."""
+
+    input: Input
     resume: Resume
     """What to do if the work_dir holds an earlier run."""
     retry: frozenset[str] | None

@@ -4,9 +4,11 @@ A damaged outcome costs no money: its step is done again with the answers in the
 be asked for again. What it had cost is not forgotten: in its place stands a charge of the average cost of its role.
 """
 
+import asyncio
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,19 @@ from msgspec import Struct
 
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import INPUT, Account
+from weak2wise.ledger.epochs import ledger_folders, reseal, sealed_files
+from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.lines import packed, sealed
 from weak2wise.ledger.outcomes import Ledger
-from weak2wise.ledger.reading import Damage
-from weak2wise.ledger.repair import kept_in_file, take_out
+from weak2wise.ledger.parts import part_of
+from weak2wise.ledger.reading import Damage, Extent
+from weak2wise.ledger.repair import kept_in_file, sizes_without, take_out
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.journal import Answer, Journal
 from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.receipts import Spent
+from weak2wise.outputs.parts_view import all_extents
 from weak2wise.run.store import EVALUATION
 from workers.method import METHOD, last_asking
 
@@ -98,16 +104,54 @@ def repair(work_dir: Path) -> Repaired | None:
         OSError: the files cannot be written.
         DiskError: the files cannot be read.
     """
-    folder = work_dir / "ledger"
-    of_evaluation = (folder / EVALUATION).is_dir()
-    makes: dict[str, Any] = {EVALUATION: dict} if of_evaluation else {step.name: step.makes for step in METHOD}
-    ledgers: list[Ledger[Any]] = [
-        Ledger(name, folder, made, **READ_ONLY) for name, made in {INPUT: object, **makes}.items()
-    ]
-    journal, averages = Journal(folder, **READ_ONLY), _Averages()
+    averages = _Averages()
+    kept_in = _unused(work_dir)
+    instead, all_lost = _damaged(work_dir, kept_in, averages)
+    if not instead:
+        return None
+    for lost in all_lost:
+        instead[lost.path][lost.line] = averages.charge(lost)
+    sealed = sealed_files(work_dir)
+    sizes = {path: sizes_without(path, lines, sealed.get(path, ())) for path, lines in instead.items()}
+    for path, lines in instead.items():
+        take_out(path, lines)
+    reseal(work_dir, sizes)
+    parts = (work_dir / "parts").is_dir()
+    if parts:
+        asyncio.run(_reopen(work_dir, {part_of(work_dir, path) for path in instead}))
+
+    folder = work_dir / ("parts" if parts else "ledger")
+    steps = _ledgers(folder, all_extents(work_dir) if parts else {})
+    for ledger in steps.values():
+        ledger.look()
+    account = Account(steps.pop(INPUT), steps)
+
+    def may_be_needed(lost: Lost) -> bool:
+        if lost.row is None:
+            return True
+        return account.is_pending(lost.row, EVALUATION if EVALUATION in steps else last_asking(lost.role).name)
+
+    again = list(filter(may_be_needed, all_lost))
+    damaged = Counter({str(path.relative_to(work_dir)): len(lines) for path, lines in instead.items()})
+    count: Counter[str] = Counter()
+    for lost in again:
+        count[lost.role] += averages.answers(lost)
+    cost = sum(averages.cost_usd(lost) * averages.answers(lost) for lost in again)
+    return Repaired(kept_in, damaged, count, cost)
+
+
+async def _reopen(work_dir: Path, parts: Iterable[int]) -> None:
+    """See to it that the next start looks at parts that were over."""
+    record = LeaseRecord(work_dir, max_bytes=1 << 26)
+    await asyncio.to_thread(record.open)
+    await record.reopen(parts)
+    await record.close()
+
+
+def _damaged(work_dir: Path, kept_in: Path, averages: _Averages) -> tuple[dict[Path, dict[int, bytes]], list[Lost]]:
+    """Keep all damaged lines in a file. Returns by file what their places get, and which of them were answers."""
     instead: dict[Path, dict[int, bytes]] = {}
     all_lost: list[Lost] = []
-    kept_in = _unused(work_dir)
     with kept_in_file(kept_in) as write_down:
 
         def keep(damage: Damage) -> None:
@@ -119,32 +163,26 @@ def repair(work_dir: Path) -> Repaired | None:
             keep(damage)
             all_lost.append(_lost(damage))
 
-        for ledger in ledgers:
-            ledger.damage(keep)
-        BatchRecord(folder, **READ_ONLY).damage(keep)  # each line says all that an earlier one did
-        journal.damage(averages.note, keep_answer)
-    if not instead:
-        return None
-    for lost in all_lost:
-        instead[lost.path][lost.line] = averages.charge(lost)
-    for path, lines in instead.items():
-        take_out(path, lines)
+        for folder in (work_dir / "ledger", *ledger_folders(work_dir)):
+            for ledger in _ledgers(folder, {}).values():
+                ledger.damage(keep)
+            BatchRecord(folder, **READ_ONLY).damage(keep)  # each line says all that an earlier one did
+            Journal(folder, **READ_ONLY).damage(averages.note, keep_answer)
+        LeaseRecord(work_dir, **READ_ONLY).damage(keep)  # the same
+        for path in sealed_files(work_dir):
+            if not path.exists() and path not in instead:
+                keep(Damage(path, 0, "the file is missing", b""))
+    return instead, all_lost
 
-    for ledger in ledgers:
-        ledger.look()
-    account = Account(ledgers[0], {ledger.name: ledger for ledger in ledgers[1:]})
 
-    def may_be_needed(lost: Lost) -> bool:
-        last = EVALUATION if of_evaluation or lost.row is None else last_asking(lost.role).name
-        return lost.row is None or account.is_pending(lost.row, last)
-
-    again = list(filter(may_be_needed, all_lost))
-    damaged = Counter({str(path.relative_to(work_dir)): len(lines) for path, lines in instead.items()})
-    count: Counter[str] = Counter()
-    for lost in again:
-        count[lost.role] += averages.answers(lost)
-    cost = sum(averages.cost_usd(lost) * averages.answers(lost) for lost in again)
-    return Repaired(kept_in, damaged, count, cost)
+def _ledgers(folder: Path, earlier: Mapping[str, Sequence[Extent]]) -> dict[str, Ledger[Any]]:
+    """The ledgers of outcomes in a folder, by name, to be read: those of a run, or of an evaluation."""
+    of_evaluation = (folder / EVALUATION).is_dir()
+    makes: dict[str, Any] = {EVALUATION: dict} if of_evaluation else {step.name: step.makes for step in METHOD}
+    kinds = {INPUT: object, **makes}
+    return {
+        name: Ledger(name, folder, makes, earlier=earlier.get(name, ()), **READ_ONLY) for name, makes in kinds.items()
+    }
 
 
 def _lost(damage: Damage) -> Lost:

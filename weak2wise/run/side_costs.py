@@ -20,6 +20,7 @@ from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Journal
+from weak2wise.outputs.parts_view import JOURNAL, all_extents
 
 FILE = "side_costs.jsonl"
 EVALUATIONS = Path("proof", "evaluations")
@@ -104,11 +105,12 @@ def spent_usd(work_dir: Path) -> float:
 
 
 def _journaled_usd(work_dir: Path) -> float:
-    """What the runs of the work_dir have paid themselves."""
+    """What the runs of the work_dir have paid themselves, in parts or not."""
     manifest = None
     with suppress(ConfigError):  # the run will say so; until then, all counts
         manifest = load_manifest(work_dir / "manifest.json")
-    paid = sum(spent.cost_usd for spent in Journal(work_dir / "ledger", **READ_ONLY).sums().values())
+    journal = Journal(work_dir / "parts", earlier=all_extents(work_dir)[JOURNAL], **READ_ONLY)
+    paid = sum(spent.cost_usd for spent in journal.sums().values())
     return paid - (manifest.shared_usd if manifest else 0.0)
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec import UNSET
 
 from weak2wise.config import Config
-from weak2wise.ledger.account import Account
+from weak2wise.ledger.account import INPUT, Account
+from weak2wise.ledger.epochs import Place
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.batch.requests_file import askers_in, file_of
@@ -34,18 +35,22 @@ class RunStore:
     """The name of the last step that asks a role; raises ``ValueError`` if there is no such role."""
 
     @classmethod
-    def of(cls, config: Config) -> "RunStore":
-        """The store of the config's work_dir, not opened yet."""
+    def of(cls, config: Config, place: Place | None = None) -> "RunStore":
+        """The store of the config's work_dir, not opened yet. ``place``: that of one of its parts."""
         work_dir = Path(config.dataset.work_dir)
-        folder = work_dir / "ledger"
+        folder, first, earlier = place or Place(work_dir / "ledger")
         options: dict[str, Any] = {
             "max_bytes": config.engine.shard_mb << 20,
             "fsync_seconds": config.engine.fsync_seconds,
         }
-        steps = {step.name: Ledger(step.name, folder, step.makes, **options) for step in METHOD}
-        account = Account(Ledger("input", folder, object, **options), steps)
+
+        def ledger(name: str, makes: type[Any]) -> Ledger[Any]:
+            return Ledger(name, folder, makes, first=first, earlier=earlier.get(name, ()), **options)
+
+        account = Account(ledger(INPUT, object), {step.name: ledger(step.name, step.makes) for step in METHOD})
+        journal = Journal(folder, first=first, earlier=earlier.get("journal", ()), **options)
         batched = any(config.endpoints[name].batched for name in config.roles().values())
-        return cls(work_dir, account, Journal(folder, **options), BatchRecord(folder, **options), batched)
+        return cls(work_dir, account, journal, BatchRecord(folder, **options), batched)
 
     @property
     def ledgers(self) -> list[Ledger[Any]]:
@@ -78,8 +83,8 @@ class RunStore:
         """
         past = bytearray(self.account.past(self.last_step(role)))
         for row in but:
-            if row < len(past):
-                past[row] = 0
+            if 0 <= (at := row - self.account.first) < len(past):
+                past[at] = 0
         return bytes(past)
 
     async def close(self) -> None:

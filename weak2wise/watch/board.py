@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.journal import Journal
+from weak2wise.llm.receipts import Spent
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, StepProgress
 from workers.scorers import Scorer
@@ -135,6 +136,40 @@ class _Sample(Struct, frozen=True):
     ended: int
 
 
+class Observed(Protocol):
+    """What page, terminal and metrics know of a run."""
+
+    @property
+    def scorer(self) -> type[Scorer]:
+        """Describes scores."""
+
+    @property
+    def rules(self) -> int:
+        """The version of the rules by which the run decides."""
+
+    @property
+    def points(self) -> Collection[Point]:
+        """Those of the charts."""
+
+    @property
+    def stages(self) -> Sequence[Stage[Any]]:
+        """The stages in this process."""
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """The endpoints of this process."""
+
+    @property
+    def spent(self) -> Mapping[tuple[str, str], Spent]:
+        """What the run has used, by role and endpoint."""
+
+    def board(self) -> Board:
+        """The current facts."""
+
+    def loop_lag(self) -> float:
+        """How late the event loop is or last was, in seconds."""
+
+
 @dataclass
 class Observer:
     """Observes one run. Rates and charts are updated only while ``watch`` runs.
@@ -202,6 +237,11 @@ class Observer:
         if self._ending is None:
             self._ending, self._rows = ending, self._rows if rows is None else rows
             self._seconds = time.monotonic() - self._began
+
+    @property
+    def spent(self) -> Mapping[tuple[str, str], Spent]:
+        """What all runs of the work_dir have used, by role and endpoint."""
+        return self.journal.spent
 
     def loop_lag(self) -> float:
         """How late the event loop is or last was, in seconds. It grows if ``watch`` has ended unexpectedly."""

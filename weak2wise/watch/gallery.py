@@ -8,7 +8,7 @@ from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.text import line, prose, title
 from weak2wise.outputs.report.traces import evidence, opened
 from weak2wise.pipeline import Stage
-from weak2wise.watch.board import Observer
+from weak2wise.watch.board import Observed
 from workers.method import step_making
 from workers.records import Golden, Scored
 from workers.rules import RULES
@@ -22,7 +22,7 @@ class Newest:
     def __init__(self) -> None:
         self._entries: dict[int, dict[str, object]] = {}
 
-    async def entries(self, observer: Observer) -> list[dict[str, object]]:
+    async def entries(self, observer: Observed) -> list[dict[str, object]]:
         """Row, title and facts of each trace, newest first. Texts are escaped HTML."""
         stage = _stage(observer, Golden)
         rows = list(reversed(stage.latest)) if stage else []
@@ -33,7 +33,7 @@ class Newest:
         return list(self._entries.values())
 
 
-async def opened_trace(observer: Observer, row: int) -> str | None:
+async def opened_trace(observer: Observed, row: int) -> str | None:
     """The content of an expanded trace as escaped HTML; ``None`` if the row has no golden trace.
 
     The row may no longer be among the newest: the reader's list may be older.
@@ -65,7 +65,7 @@ def _entry(golden: Golden, scorer: type[Scorer]) -> dict[str, object]:
     return {"row": golden.row, "title": title(golden.title, 140), "facts": facts}
 
 
-def _stage(observer: Observer, record: type[Any]) -> Stage[Any] | None:
+def _stage(observer: Observed, record: type[Any]) -> Stage[Any] | None:
     """The stage that makes these records; ``None`` if the run stops at an earlier step."""
     name = step_making(record).name
     return next((stage for stage in observer.stages if stage.name == name), None)

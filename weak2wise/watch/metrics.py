@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from weak2wise.watch.board import Board, Observer
+from weak2wise.watch.board import Board, Observed
 
 
-def metrics(observer: Observer) -> bytes:
+def metrics(observer: Observed) -> bytes:
     """All metrics as text."""
     registry = CollectorRegistry()
     registry.register(_Board(observer))
@@ -19,7 +19,7 @@ def metrics(observer: Observer) -> bytes:
 
 
 class _Board(Collector):
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observed) -> None:
         self._observer = observer
 
     def collect(self) -> Iterator[Metric]:
@@ -45,7 +45,7 @@ class _Board(Collector):
     def _tokens(self) -> Metric:
         """From the journal, which has the tokens of embedded engines as well as those of HTTP endpoints."""
         tokens: Counter[str] = Counter()
-        for (_, endpoint), spent in self._observer.journal.spent.items():
+        for (_, endpoint), spent in self._observer.spent.items():
             tokens[endpoint] += spent.prompt_tokens + spent.completion_tokens
         family = _counter("tokens", "Tokens of prompts and answers, all runs together.", "endpoint")
         for name in self._observer.endpoints:

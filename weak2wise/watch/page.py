@@ -24,7 +24,7 @@ from aiohttp import web
 
 from weak2wise.errors import ConfigError
 from weak2wise.watch import gallery
-from weak2wise.watch.board import EVERY, Observer
+from weak2wise.watch.board import EVERY, Observed
 from weak2wise.watch.guard import HEADERS, TOKEN, guard
 from weak2wise.watch.metrics import metrics
 
@@ -67,7 +67,7 @@ class Address(NamedTuple):
 
 @asynccontextmanager
 async def served(
-    observer: "asyncio.Future[Observer]", address: Address, env: Mapping[str, str] = os.environ
+    observer: "asyncio.Future[Observed]", address: Address, env: Mapping[str, str] = os.environ
 ) -> AsyncIterator[str]:
     """Serve the page while the context is open.
 
@@ -113,7 +113,7 @@ def _read_static() -> dict[str, bytes]:
 
 
 class _Page:
-    def __init__(self, observer: "asyncio.Future[Observer]", static: Mapping[str, bytes]) -> None:
+    def __init__(self, observer: "asyncio.Future[Observed]", static: Mapping[str, bytes]) -> None:
         self._observer = observer
         self._static = static
         self._encoder = msgspec.json.Encoder()

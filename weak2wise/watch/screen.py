@@ -18,7 +18,7 @@ from rich.text import Text
 
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import QueuedStream
-from weak2wise.watch.board import Board, EndpointFacts, Observer
+from weak2wise.watch.board import Board, EndpointFacts, Observed
 
 EVERY = 2.0
 """Seconds between two redraws. One takes about 5 ms of CPU."""
@@ -27,7 +27,7 @@ _GAP = 2
 
 
 @asynccontextmanager
-async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> AsyncIterator[None]:
+async def on_screen(observer: "asyncio.Future[Observed]", console: Console) -> AsyncIterator[None]:
     """Show the run on ``console`` while the context is open. Other printed lines scroll above it.
 
     If the terminal is closed, drawing stops and the run goes on. While it is not read, nothing is drawn.
@@ -45,7 +45,7 @@ async def on_screen(observer: "asyncio.Future[Observer]", console: Console) -> A
         _stop(live)
 
 
-async def _show(observer: "asyncio.Future[Observer]", live: Live, stream: IO[str]) -> None:
+async def _show(observer: "asyncio.Future[Observed]", live: Live, stream: IO[str]) -> None:
     found = await asyncio.shield(observer)
     try:
         while True:

@@ -24,7 +24,7 @@ from weak2wise.llm.errors import Down, ModelError, NoCapacity, RateLimited, Unus
 from weak2wise.llm.http.replicas import Replicas, Visit
 from weak2wise.llm.http.transport import Transport, chat_urls, models_url
 from weak2wise.llm.limits.call_sizes import CallSizes
-from weak2wise.llm.limits.limits import Slot
+from weak2wise.llm.limits.limiter import AnySlot
 from weak2wise.llm.model import CHARACTERS_PER_TOKEN, Completion, Model, Prompt, Usage
 from weak2wise.llm.off_peak import OffPeakBarrier, utc_now
 from weak2wise.llm.retry import Retried
@@ -126,7 +126,7 @@ class OpenAIModel(Endpoint):
         # JSON is no shorter than the texts in it.
         usd = 0.0 if self._budget.max_usd is None else self.worst_case.usd(len(body))
         reservation = self._budget.reservation(self.name, usd)
-        sizes = self._sizes.get(call.role) or self._sizes.setdefault(call.role, CallSizes(self._most_tokens))
+        sizes = self._sizes.get(call.role) or self._sizes.setdefault(call.role, CallSizes(self._most_tokens, call.role))
         try:
             while True:
                 if call.drain.started:
@@ -146,7 +146,7 @@ class OpenAIModel(Endpoint):
                     sizes,
                     len(body) / CHARACTERS_PER_TOKEN,
                     wanted=partial(self._may_go, call),
-                    take=reservation.take,
+                    reservation=reservation,
                 )
                 if slot is None:
                     if self._may_go(call):
@@ -168,7 +168,7 @@ class OpenAIModel(Endpoint):
         return self._replicas.available and not (paused or call.drain.started or self._is_held(call))
 
     async def _ask(
-        self, visit: Visit, prompt: Prompt, body: bytes, slot: Slot, call: Call, *, reservation: Reservation
+        self, visit: Visit, prompt: Prompt, body: bytes, slot: AnySlot, call: Call, *, reservation: Reservation
     ) -> Completion:
         await call.drain.enter()
         self.meter.sent += 1
@@ -217,8 +217,8 @@ class OpenAIModel(Endpoint):
     def load(self) -> Load:
         """How busy it is now."""
         limits = self.limits
-        limit = int(limits.concurrency.size)
-        rate = limits.rate.rate if limits.in_flight < limit else None
+        limit = limits.size
+        rate = limits.rate_limit if limits.in_flight < limit else None
         paced = None if rate is None else round(60 * rate, 1)
         held = self._barrier.held if self._barrier else 0
         return Load(
@@ -270,12 +270,12 @@ class OpenAIModel(Endpoint):
         return structs.replace(usage, completion_tokens=self._most_tokens) if error.kind == "timeout" else usage
 
     def _log_limits(self, said: float | None) -> None:
-        rate = self.limits.rate.rate
+        rate = self.limits.rate_limit
         host_log.info(
             "endpoint.limited",
             endpoint=self.name,
             retry_after=said,
-            in_flight=int(self.limits.concurrency.size),
+            in_flight=self.limits.size,
             requests_per_minute=rate and round(60 * rate, 1),
         )
 

@@ -18,7 +18,7 @@ from weak2wise.llm.http.incoming import Incoming
 from weak2wise.llm.http.model_list import parse_models
 from weak2wise.llm.http.proxy import proxies_for, proxy_refusal, proxy_secrets
 from weak2wise.llm.http.rate_limit_headers import remaining, retry_after
-from weak2wise.llm.limits.limits import Slot
+from weak2wise.llm.limits.limiter import AnySlot
 from weak2wise.llm.model import Completion
 from weak2wise.telemetry.redaction import message_redactor
 
@@ -102,7 +102,7 @@ class Transport:
         if self._session:
             await self._session.close()
 
-    async def post(self, url: str, body: bytes, slot: Slot) -> Completion:
+    async def post(self, url: str, body: bytes, slot: AnySlot) -> Completion:
         """Send one request and read its answer.
 
         Raises:
@@ -131,7 +131,7 @@ class Transport:
             return {}
         return parse_models(body) if response.status == 200 else {}
 
-    async def _in_time(self, url: str, body: bytes, slot: Slot, reply: Incoming) -> Completion:
+    async def _in_time(self, url: str, body: bytes, slot: AnySlot, reply: Incoming) -> Completion:
         end = self._endpoint
         try:
             async with Deadline(end.request_timeout) as whole:
@@ -145,7 +145,7 @@ class Transport:
             raise self._timeout() from None
 
     async def _exchange(
-        self, url: str, body: bytes, slot: Slot, reply: Incoming, *, whole: Deadline, silent: Deadline | None = None
+        self, url: str, body: bytes, slot: AnySlot, reply: Incoming, *, whole: Deadline, silent: Deadline | None = None
     ) -> Completion:
         assert self._session is not None
         proxy = self._proxies.get(url, _DIRECT)

@@ -43,9 +43,10 @@ class Group:
 
 
 class CallSizes:
-    """The sizes of the calls of one kind; ``longest`` is the longest answer in tokens."""
+    """The sizes of the calls of one kind: a ``role`` on an endpoint. ``longest`` is the longest answer in tokens."""
 
-    def __init__(self, longest: float) -> None:
+    def __init__(self, longest: float, role: str = "") -> None:
+        self.role = role
         self._longest = longest
         self._groups: deque[Group] = deque()
         self._answered = 0

@@ -24,9 +24,11 @@ from typing import NamedTuple
 from asyncio_throttle import Throttler
 
 from weak2wise.config.endpoint_settings import LimitSettings
+from weak2wise.llm.cost import Reservation
 from weak2wise.llm.limits.adaptive_concurrency import AdaptiveConcurrency
 from weak2wise.llm.limits.adaptive_rate import AdaptiveRate, Epoch
 from weak2wise.llm.limits.call_sizes import CallSizes
+from weak2wise.llm.limits.limiter import always
 from weak2wise.llm.limits.token_limit import Charge, TokenLimit
 from weak2wise.telemetry.log import host_log
 
@@ -37,10 +39,6 @@ SHORTEST_TIMER = 0.002
 """Seconds; event loops count in milliseconds, so a shorter timer would spin."""
 LONG_PAUSE = 10.0
 """Seconds; a longer pause is logged."""
-
-
-def _always() -> bool:
-    return True
 
 
 class Slot:
@@ -82,7 +80,7 @@ class _Waiter(NamedTuple):
     sizes: CallSizes
     prompt_tokens: float
     wanted: Callable[[], bool]
-    take: Callable[[], bool]
+    reservation: Reservation | None
 
 
 class Limits:
@@ -140,6 +138,16 @@ class Limits:
         )
 
     @property
+    def size(self) -> int:
+        """How many requests may be in flight."""
+        return int(self.concurrency.size)
+
+    @property
+    def rate_limit(self) -> float | None:
+        """Requests a second that may be sent now; ``None`` if no limit is known."""
+        return self.rate.rate
+
+    @property
     def pause_left(self) -> float:
         """Seconds until the pause that the provider asked for is over."""
         return max(0.0, self._paused_until - time.monotonic())
@@ -149,8 +157,8 @@ class Limits:
         sizes: CallSizes | None = None,
         prompt_tokens: float = 0.0,
         *,
-        wanted: Callable[[], bool] = _always,
-        take: Callable[[], bool] = _always,
+        wanted: Callable[[], bool] = always,
+        reservation: Reservation | None = None,
     ) -> Slot | None:
         """Wait for permission to send one request.
 
@@ -158,12 +166,12 @@ class Limits:
             sizes: of the requests of its kind; ``None``: of all that do not say.
             prompt_tokens: about how many its prompt has.
             wanted: whether it is still to be sent; checked when its turn comes and in ``release_unwanted``.
-            take: takes what it needs besides, when its turn has come; whether it got that.
+            reservation: what it may cost, taken when its turn has come; ``None``: nothing.
 
         Returns:
-            ``None`` if it is no longer wanted, or did not get what it needs besides.
+            ``None`` if it is no longer wanted, or its money is not free: then wait for the reservation first.
         """
-        slot = await self._next_slot(sizes or self._sizes, prompt_tokens, wanted, take)
+        slot = await self._next_slot(sizes or self._sizes, prompt_tokens, wanted, reservation)
         if slot and self._throttler:
             try:
                 async with self._turn:
@@ -174,15 +182,16 @@ class Limits:
         return slot
 
     async def _next_slot(
-        self, sizes: CallSizes, prompt_tokens: float, wanted: Callable[[], bool], take: Callable[[], bool]
+        self, sizes: CallSizes, prompt_tokens: float, wanted: Callable[[], bool], reservation: Reservation | None
     ) -> Slot | None:
         now = time.monotonic()
         if self._idle_since is not None:
             self.rate.idled(self._idle_since, now)
             self._idle_since = None
         if not self._waiters and self._wait(now, sizes, prompt_tokens) <= 0:
-            return self._grant(now, sizes, prompt_tokens) if take() else None
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), sizes, prompt_tokens, wanted, take)
+            goes = reservation is None or reservation.take()
+            return self._grant(now, sizes, prompt_tokens) if goes else None
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), sizes, prompt_tokens, wanted, reservation)
         self._waiters.append(waiter)
         self._pump()
         try:
@@ -203,7 +212,7 @@ class Limits:
 
     def _wait(self, now: float, sizes: CallSizes, prompt_tokens: float) -> float:
         """Seconds until the next request may be sent, as far as is known; 0 or less: now."""
-        if self.in_flight >= int(self.concurrency.size):
+        if self.in_flight >= self.size:
             if (overdue := self.concurrency.overdue(now)) > 0:
                 return overdue
             self.concurrency.grow_without_answers(now)
@@ -242,7 +251,7 @@ class Limits:
             wait = self._wait(now, waiter.sizes, waiter.prompt_tokens)
             if wait <= 0:
                 self._waiters.popleft()
-                goes = waiter.wanted() and waiter.take()
+                goes = waiter.wanted() and (waiter.reservation is None or waiter.reservation.take())
                 waiter.future.set_result(self._grant(now, waiter.sizes, waiter.prompt_tokens) if goes else None)
                 continue
             if self._timer:
@@ -271,7 +280,7 @@ class Limits:
             self._pause = min(2 * self._pause, self.LONGEST_GUESS)
         longer = self._pause_until(now + (retry_after or 0.0), now)
         if first:
-            if self.rate.rate is None or self.in_flight >= int(self.concurrency.size):
+            if self.rate.rate is None or self.in_flight >= self.size:
                 self.concurrency.cut(self.in_flight)
             self.rate.end_epoch(now, self._paused_until, followers=self._sent - slot.number)
         elif longer:

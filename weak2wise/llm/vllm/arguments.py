@@ -4,6 +4,7 @@
   asks for it; vLLM then makes ``max_num_batched_tokens`` at least ``max_model_len`` by itself.
 - On a CPU the engine computes in its own process, without vLLM's separate worker: the two wait for each other in busy
   loops, which on a few cores costs a third of the throughput (``scripts/bench_scoring.py``).
+- Several processes of one engine are always started by vLLM itself, never by Ray, also on a host in a Ray cluster.
 - On a CPU without AVX-512 the default type is float32: bfloat16, most models' own type, is several times slower there.
 """
 
@@ -71,6 +72,15 @@ def _cpu_args(name: str, args: dict[str, Any]) -> dict[str, Any]:
     return extra
 
 
+def _pinned_executor(args: dict[str, Any]) -> dict[str, Any]:
+    """What vLLM takes by itself for several processes, except in a placement group of Ray: there it would take Ray."""
+    each = args.get("tensor_parallel_size", 1) * args.get("pipeline_parallel_size", 1)
+    replicas = args.get("data_parallel_size", 1)
+    chosen = {"distributed_executor_backend", "data_parallel_backend", "nnodes"} & args.keys()
+    fits = not current_platform.is_cuda() or torch.cuda.device_count() >= each
+    return {"distributed_executor_backend": "mp"} if each * replicas > 1 and fits and not chosen else {}
+
+
 def set_batch_invariance(name: str, endpoint: VllmEndpoint) -> None:
     """Turn vLLM's batch-invariant mode on if the endpoint asks for it.
 
@@ -111,4 +121,4 @@ def engine_arguments(name: str, endpoint: VllmEndpoint, engine_log: EngineLog) -
     if endpoint.device not in (None, "auto") and endpoint.device.startswith("cpu") != is_cpu:
         running_on = current_platform.device_type
         host_log.warning("vllm.device_ignored", endpoint=name, device=endpoint.device, running_on=running_on)
-    return AsyncEngineArgs(**(args | _cpu_args(name, args) if is_cpu else args))
+    return AsyncEngineArgs(**(args | _pinned_executor(args) | (_cpu_args(name, args) if is_cpu else {})))

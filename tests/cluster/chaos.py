@@ -1,0 +1,149 @@
+"""Kill and freeze hosts, nodes and the driver of a run on a real cluster, many times; ``scripts/clustertest.sh``.
+
+Each round is one run on three nodes against a server that allows eight requests in flight. At random moments a host is
+killed, a host is frozen past its lease and wakes up, a node's raylet is killed and another node comes, or the driver is
+killed and the same command goes on, on one to three nodes. In the end the training data must be the bytes of one
+machine, the totals must balance, no request may be asked again except those in flight at a kill, and the server must
+never have seen more than eight in flight for a model.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from tests.cluster.machines import STORE_BYTES, cluster_of, ended, host_pids, kill, start, wait_until, write_cluster_run
+from tests.loopback import LoopbackProcess
+
+ROWS, IN_FLIGHT = 100, 8
+FROZEN_SECONDS = 13.0
+WAYS = ("host", "host", "freeze", "node", "driver")
+
+
+class Round:
+    """One run, and what is done to it."""
+
+    def __init__(self, folder: Path, cluster: Cluster, rng: random.Random) -> None:
+        self.kills = 0
+        self.spared = 0
+        """Requests that may have been asked again."""
+        self._folder = folder
+        self._cluster = cluster
+        self._rng = rng
+        self._process = start(folder, cluster.address)
+
+    def run(self, most: int) -> None:
+        """Until the run has ended by itself; at most so many kills."""
+        while self.kills < most:
+            if not self._wait(self._rng.uniform(2, 8)):
+                return
+            if host_pids():
+                way = self._rng.choice(WAYS)
+                self.kills += 1
+                print(f"    kill {self.kills}: {way}", flush=True)
+                getattr(self, f"_{way}")()
+        ended(self._process, 0, 300)
+
+    def _wait(self, seconds: float) -> bool:
+        """Whether the run goes on after that."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        ended(self._process, 0)
+        return False
+
+    def _host(self) -> None:
+        self.spared += IN_FLIGHT
+        kill(self._rng.choice(host_pids()))
+
+    def _freeze(self) -> None:
+        self.spared += IN_FLIGHT
+        pid = self._rng.choice(host_pids())
+        kill(pid, signal.SIGSTOP)
+        threading.Timer(FROZEN_SECONDS, kill, (pid, signal.SIGCONT)).start()
+
+    def _node(self) -> None:
+        """An orphan of the node may go on sending until its lease lapses, with what the driver then leases again."""
+        self.spared += 2 * IN_FLIGHT
+        node = self._rng.choice([*self._cluster.worker_nodes])
+        self._cluster.remove_node(node, allow_graceful=False)
+        self._cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+
+    def _driver(self) -> None:
+        self.spared += 3 * IN_FLIGHT
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+        wanted = self._rng.choice([1, 2, 3])
+        while len(self._cluster.worker_nodes) > wanted:
+            self._cluster.remove_node(next(iter(self._cluster.worker_nodes)))
+        while len(self._cluster.worker_nodes) < wanted:
+            self._cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+        self._process = start(self._folder, self._cluster.address)
+
+    def stop(self) -> None:
+        """End what still runs."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+
+
+def calm(folder: Path) -> bytes:
+    """What one machine makes."""
+    with LoopbackProcess() as server:
+        write_cluster_run(folder, server.base_url, ROWS, in_flight=IN_FLIGHT)
+        ended(start(folder, None), 0)
+    return (folder / "out.jsonl").read_bytes()
+
+
+def one_round(folder: Path, cluster: Cluster, rng: random.Random, most: int, expected: bytes) -> int:
+    """A run with kills; returns how many. Raises ``AssertionError`` if a promise was broken."""
+    with LoopbackProcess(latency=0.4, max_in_flight=IN_FLIGHT) as server:
+        write_cluster_run(folder, server.base_url, ROWS, in_flight=IN_FLIGHT)
+        played = Round(folder, cluster, rng)
+        try:
+            played.run(most)
+        finally:
+            played.stop()
+        again = sum(count.asked - 1 for count in server.requests().values())
+        most_in_flight = max(count.max_in_flight for count in server.stats().models.values())
+    assert (folder / "out.jsonl").read_bytes() == expected, "other bytes than one machine's"
+    totals = json.loads((folder / "work" / "summary.json").read_text())["totals"]
+    whole = totals["emitted"] + sum(totals["dropped"].values()) + sum(totals["failed"].values())
+    assert whole == totals["rows"] == ROWS, totals
+    assert again <= played.spared, f"{again} asked again, {played.spared} at most"
+    assert most_in_flight <= IN_FLIGHT, f"{most_in_flight} in flight"
+    wait_until(lambda: not host_pids())
+    print(f"  {played.kills} kills, {again} asked again of {played.spared} at most", flush=True)
+    return played.kills
+
+
+def main() -> int:
+    """Rounds until there were enough kills."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    rng, kills, rounds, began = random.Random(given.seed), 0, 0, time.monotonic()
+    with tempfile.TemporaryDirectory() as work:
+        expected = calm(Path(work) / "calm")
+        with cluster_of(3) as cluster:
+            while kills < given.kills:
+                rounds += 1
+                folder = Path(work) / str(rounds)
+                kills += one_round(folder, cluster, rng, min(5, given.kills - kills), expected)
+    print(f"{kills} kills in {rounds} runs, {time.monotonic() - began:.0f} s: every run made the bytes of one machine")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tests of runs in parts: leases, epochs, and reading as one."""

@@ -1,0 +1,302 @@
+"""The hosts of a cluster as holders of leases: an actor at each place, watched, and replaced when it is lost.
+
+Ray restarts and repeats nothing by itself (``max_restarts=0``, ``max_task_retries=0``): the driver decides. What is up
+is used; nothing waits for all nodes.
+"""
+
+import asyncio
+import itertools
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from weak2wise.cluster import connect
+from weak2wise.cluster.actors import DeskActor, EngineHost
+from weak2wise.cluster.outcomes import opened, part_result
+from weak2wise.cluster.places import Place, places
+from weak2wise.config import Config
+from weak2wise.errors import RunStopped
+from weak2wise.ledger.leases import LEASE_SECONDS, Lease
+from weak2wise.llm.cost import CostBudget
+from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
+from weak2wise.llm.fence import Silence
+from weak2wise.run.driver import Holder, HolderLost
+from weak2wise.run.part_run import PartResult, Task
+from weak2wise.telemetry.log import log
+from weak2wise.watch.board import Board
+
+HEARTBEAT_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+"""Between two looks for nodes that came up, and for places whose host is gone."""
+TRIES = 3
+"""Times that a host may fail to open at one place."""
+GRACE_SECONDS = 2.0
+"""How long to wait for answers in flight when the run is interrupted."""
+CLOSE_SECONDS = 3.0
+_BOARDS = msgspec.msgpack.Decoder(list[Board])
+
+
+def keys_of(config: Config) -> dict[str, str]:
+    """The environment variables of this process with the keys that a config names."""
+    names = {name for endpoint in config.endpoints.values() for name in endpoint.secrets().values()}
+    return {name: value for name in sorted(names) if (value := os.environ.get(name))}
+
+
+class RayHolder:
+    """One ``EngineHost``, seen from the driver.
+
+    Args:
+        name: never the same for two.
+        place: where it is.
+        actor: its handle.
+        grace: how long it may wait for answers in flight when the run stops, in seconds.
+    """
+
+    def __init__(self, name: str, place: Place, actor: Any, grace: Callable[[], float]) -> None:
+        self.name = name
+        self.place = place
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Resolves to how it was lost."""
+        self.quiet = asyncio.Event()
+        """Set while it works on nothing."""
+        self.quiet.set()
+        self._actor = actor
+        self._grace = grace
+        self._working = 0
+        self._silence = Silence()
+        self._boards: list[Board] = []
+
+    async def open(self, config: Config, task: Task, desk: Any) -> None:
+        """Open its host. Raises as ``opened``, or ``RayError``."""
+        self._silence.said()
+        folder = await asyncio.to_thread(Path.cwd)
+        share = self.place.number, self.place.of
+        opening = self._actor.open.remote(
+            config, task, keys=keys_of(config), folder=str(folder), desk=desk, share=share
+        )
+        opened(await opening)
+
+    async def watch(self) -> None:
+        """Say that the driver lives, until the host does not answer for as long as it may hear nothing."""
+        while not self.lost.done():
+            self._silence.said()
+            try:
+                async with asyncio.timeout(LEASE_SECONDS):
+                    self._boards = _BOARDS.decode(await self._actor.hear.remote())
+            except TimeoutError:
+                self.lose(f"does not answer for {LEASE_SECONDS:g} s")
+            except RayError as error:
+                self.lose(_reason(error))
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    def lose(self, why: str) -> None:
+        """It is taken for lost."""
+        if not self.lost.done():
+            self.lost.set_result(why)
+            self._boards = []
+
+    async def work(self, lease: Lease, fed: Callable[[], None]) -> PartResult:
+        """Work on a part. Cancelled, it stops sending. Raises ``HolderLost``, and as ``PartWorker.work``."""
+        if self.lost.done():
+            raise HolderLost(self.lost.result())
+        self._working += 1
+        self.quiet.clear()
+        working = asyncio.ensure_future(self._actor.work.remote(msgspec.msgpack.encode(lease)))
+        either: list[asyncio.Future[Any]] = [working, self.lost]
+        feeding = asyncio.create_task(self._feed(lease, fed))
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise HolderLost(self.lost.result())
+            return part_result(working.result())
+        except RayError as error:
+            self.lose(_reason(error))
+            raise HolderLost(_reason(error)) from error
+        except HolderLost as error:
+            self.lose(str(error))
+            raise
+        except asyncio.CancelledError:
+            await self._stop(working)
+            raise
+        finally:
+            feeding.cancel()
+            self._working -= 1
+            if not self._working:
+                self.quiet.set()
+
+    async def _stop(self, working: "asyncio.Future[bytes]") -> None:
+        """Let it stop sending, and wait until what had arrived is written down."""
+        grace = self._grace()
+        with suppress(RayError, TimeoutError):
+            async with asyncio.timeout(grace + CLOSE_SECONDS):
+                await self._actor.stop.remote(grace)
+                either: list[asyncio.Future[Any]] = [working, self.lost]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if working.done() and not working.cancelled():
+            working.exception()  # looked at
+
+    async def _feed(self, lease: Lease, fed: Callable[[], None]) -> None:
+        with suppress(RayError):
+            await self._actor.fed.remote(lease.part, lease.epoch)
+            fed()
+
+    def boards(self) -> Sequence[Board]:
+        """The facts of the parts that it works on, as it said last."""
+        return self._boards
+
+    async def gone(self) -> None:
+        """Wait until it certainly sends nothing any more."""
+        await self._silence.wait()
+
+    async def close(self) -> None:
+        """End its process."""
+        with suppress(RayError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._actor.close.remote()
+        self.kill()
+
+    def kill(self) -> None:
+        """End its process at once, if it can be reached."""
+        with suppress(RayError, ValueError):
+            ray.kill(self._actor)
+
+
+def _reason(error: RayError) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+class RayHolders:
+    """The hosts of the cluster that this process is connected to.
+
+    Args:
+        config: the run's.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._drain = Drain()
+        self._budget = CostBudget()
+        self._config = config
+        self._numbers = itertools.count(1)
+        self._up: dict[tuple[str, int], RayHolder] = {}
+        self._failures: Counter[tuple[str, int]] = Counter()
+        self._desk: Any = None
+        self._ready: asyncio.Queue[RayHolder | Exception] = asyncio.Queue()
+
+    @contextmanager
+    def joined(self, address: str, drain: Drain, budget: CostBudget) -> Iterator[None]:
+        """Be connected to the cluster (``connect.joined``).
+
+        Args:
+            address: of the cluster.
+            drain: the engine's; once it has started, the run was interrupted: hosts wait for answers only shortly.
+            budget: the engine's, which knows what is spent before the first part is leased.
+        """
+        self._drain, self._budget = drain, budget
+        with connect.joined(address):
+            yield
+
+    async def each(self, task: Task) -> AsyncIterator[Holder]:
+        """Each host as it comes up, also one that replaces a lost one.
+
+        Raises:
+            ConfigError, RunStopped, RemoteBug: a host cannot be opened.
+        """
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            await self._open_desk()
+            tasks.add(asyncio.create_task(self._look(task, tasks)))
+            while True:
+                found = await self._ready.get()
+                if isinstance(found, Exception):
+                    raise found
+                yield found
+        finally:
+            await asyncio.shield(self._close(tasks))
+
+    def _grace(self) -> float:
+        return GRACE_SECONDS if self._drain.started else PAID_ANSWERS_SECONDS
+
+    async def _open_desk(self) -> None:
+        nodes = await asyncio.to_thread(ray.nodes)
+        head = next((n["NodeID"] for n in nodes if n["Alive"] and "node:__internal_head__" in n["Resources"]), None)
+        where = NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT"
+        self._desk = _actor(DeskActor, cpus=0, gpus=0, where=where)
+        try:
+            await self._desk.open.remote(self._config, self._budget.spent, max(1, len(places(nodes))))
+        except RayError as error:
+            raise RunStopped(
+                f"the desk does not start: {_reason(error)}", hint="Look at the cluster (ray status)."
+            ) from None
+
+    async def _look(self, task: Task, tasks: set[asyncio.Task[None]]) -> None:
+        """Start a host at each free place, again and again."""
+        said = False
+        while True:
+            there = places(await asyncio.to_thread(ray.nodes))
+            for place in there:
+                key = place.node_id, place.number
+                if key not in self._up and self._failures[key] < TRIES:
+                    holder = self._start(place)
+                    self._up[key] = holder
+                    one = asyncio.create_task(self._host(holder, task), name=holder.name)
+                    tasks.add(one)
+                    one.add_done_callback(tasks.discard)
+            if not there and not said:
+                said = True
+                log.warning("cluster.no_place", effect="waits for a node with a CPU or GPU")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _start(self, place: Place) -> RayHolder:
+        name = f"{place.node}/{place.number}-{next(self._numbers)}"
+        where = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
+        actor = _actor(EngineHost, name, cpus=place.cpus, gpus=place.gpus, where=where)
+        return RayHolder(name, place, actor, self._grace)
+
+    async def _host(self, holder: RayHolder, task: Task) -> None:
+        """One host from its start until it is lost."""
+        key = holder.place.node_id, holder.place.number
+        try:
+            await holder.open(self._config, task, self._desk)
+        except RayError as error:
+            self._failures[key] += 1
+            log.warning("holder.not_opened", holder=holder.name, why=_reason(error))
+            await asyncio.sleep(LOOK_SECONDS)
+            self._up.pop(key)
+            if all(self._failures[other] >= TRIES for other in {key, *self._up}):
+                hint = "Look at the cluster (ray status, and the logs of its workers)."
+                await self._ready.put(RunStopped(f"no host can be started: {_reason(error)}", hint=hint))
+            return
+        except Exception as error:  # noqa: BLE001 - raised in ``each``
+            await self._ready.put(error)
+            return
+        self._failures[key] = 0
+        await self._ready.put(holder)
+        await holder.watch()
+        holder.kill()
+        with suppress(RayError):
+            await self._desk.give_up.remote(holder.name)
+        self._up.pop(key)
+
+    async def _close(self, tasks: set[asyncio.Task[None]]) -> None:
+        """End all hosts and the desk, once no part is worked on."""
+        await asyncio.gather(*(holder.quiet.wait() for holder in self._up.values()))
+        await asyncio.gather(*(holder.close() for holder in self._up.values()))
+        for one in [*tasks]:
+            one.cancel()
+        if self._desk is not None:
+            with suppress(RayError, ValueError):
+                ray.kill(self._desk)
+
+
+def _actor(cls: type[Any], *args: Any, cpus: float, gpus: int, where: Any) -> Any:
+    """An actor of this class. Ray neither restarts it nor repeats its calls."""
+    options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1000}
+    return ray.remote(cls).options(scheduling_strategy=where, **options).remote(*args)
