@@ -29,13 +29,13 @@ THINGS = (
     *("stamps", "cards", "beads", "cookies", "balloons", "candles"),
 )
 ENDING = ' End with "The answer is:" and the number.'
-"""Of every question: an answer in one format can be judged without asking a model, whoever gives it."""
+"""Of every question: an answer in one format can be judged without asking a model, whichever model gives it."""
 LEVELS = (1, 2, 3)
 PARTS = ("train", "held-out")
 
 
 class Problem(NamedTuple):
-    """One problem: its question, its answer, and what tells it from others: the story and its numbers."""
+    """One problem: its question, its answer, and what makes it another one: the story and its numbers."""
 
     question: str
     answer: int
@@ -43,7 +43,7 @@ class Problem(NamedTuple):
 
 
 class _Draw:
-    """What a story is told with: a name or two, a thing, numbers in the range of the level."""
+    """What a story needs: a name or two, a thing, numbers in the range of the level."""
 
     def __init__(self, rng: random.Random, level: int) -> None:
         self._rng = rng
@@ -58,7 +58,7 @@ class _Draw:
 
 
 Story = Callable[[_Draw], tuple[str, int, tuple[int, ...]]]
-"""Draws the numbers and tells the story: the question, its answer, the numbers."""
+"""Draws the numbers and writes the story: the question, its answer, the numbers."""
 
 
 def _gift(d: _Draw) -> tuple[str, int, tuple[int, ...]]:
@@ -269,9 +269,9 @@ def problems(part: str, count: int, *, level: int, seed: int) -> Iterator[Proble
         ValueError: the level does not have so many.
     """
     rng = random.Random(f"{part}/{level}/{seed}")
-    told, seen = stories(level), set[str]()
+    written, seen = stories(level), set[str]()
     for number in range(count):
-        story = told[number % len(told)]
+        story = written[number % len(written)]
         for _ in range(10_000):
             text, answer, numbers = story(_Draw(rng, level))
             key = f"{story.__name__}{numbers}"

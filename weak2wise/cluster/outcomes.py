@@ -32,7 +32,7 @@ class Refused(Struct, frozen=True, tag=True):
 
 
 class Ended(Struct, frozen=True, tag=True):
-    """The host sends nothing any more, as it was told, or as it heard nothing for too long."""
+    """The host sends nothing any more, because the driver said so, or because it heard nothing for too long."""
 
     why: str
 

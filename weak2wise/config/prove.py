@@ -49,7 +49,7 @@ class ProveSettings(Section, frozen=True, kw_only=True):
     """What all models are asked, with ``{question}`` in it. Left out, that of ``weak2wise evaluate``."""
 
     def __post_init__(self) -> None:
-        """Check each key, then that names are told apart. Raises ``ConfigError``."""
+        """Check each key, then that names differ. Raises ``ConfigError``."""
         super().__post_init__()
         for key, names in (("arms", list(self.arms)), ("held_out", [held.called for held in self.held_out])):
             if twice := {name for name in names if names.count(name) > 1}:

@@ -2,7 +2,7 @@
 
 A *lease* gives one part to one holder, with an epoch that no lease of the part has had. A part whose holder is lost
 becomes free again, and its next lease has the next epoch. It becomes free only when it is certain that the lost holder
-sends nothing any more; whoever calls ``release`` sees to that.
+sends nothing any more; the caller of ``release`` sees to that.
 
 Rows that failed for a temporary reason are tried again in *salvage rounds*: a part that has such rows is leased once
 more when every part is through the round before.

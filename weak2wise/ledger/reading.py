@@ -52,7 +52,7 @@ class Damage(NamedTuple):
     text: bytes
 
     def error(self) -> ConfigError:
-        """What the user is told, with what to do."""
+        """The message for the user, with what to do."""
         folder = next((above.parent for above in self.path.parents if above.name == "parts"), self.path.parents[2])
         what = f"line {self.line} is damaged: {self.reason}" if self.line else self.reason
         return ConfigError(

@@ -36,7 +36,7 @@ from weak2wise.llm.limits.limiter import always
 MOST_WAITING = 256
 """Requests of one host that wait at the desk for each of its limits; the others wait here."""
 LONGEST_MESSAGE = 500
-"""Characters of an error that the desk is told."""
+"""Characters of an error that are sent to the desk."""
 STALE = 1.0
 """Seconds. What was granted this long after it was asked for is given back: the host or the desk was frozen, and it
 would count in a minute in which it was not sent."""

@@ -51,7 +51,7 @@ UNKNOWN_QUARANTINE = 60.0
 
 @dataclass(eq=False)
 class _Visitor:
-    """What one host waits for and holds, by number, and what it has not been told yet."""
+    """What one host waits for and holds, by number, and what has not been sent to it yet."""
 
     waiting: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)
     slots: dict[int, tuple[str, Slot]] = field(default_factory=dict)
