@@ -30,7 +30,7 @@ def cluster_of(nodes: int) -> "Iterator[Cluster]":
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **shared})
     try:
         for _ in range(nodes):
-            cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+            add_node(cluster)
         yield cluster
     finally:
         cluster.shutdown()
@@ -89,14 +89,39 @@ def state_of(address: str) -> str:
 
 def host_pids() -> list[int]:
     """The processes of the hosts of this session's clusters."""
+    return actor_pids("EngineHost")
+
+
+def actor_pids(class_name: str) -> list[int]:
+    """The processes of the actors of one class."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"ray::EngineHost"):
+            if path.read_bytes().startswith(f"ray::{class_name}".encode()):
                 found.append(int(path.parent.name))
         except OSError:
             continue
     return sorted(found)
+
+
+def add_node(cluster: "Cluster") -> None:
+    """A node with room for one host."""
+    cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+
+
+@contextmanager
+def without_a_node(cluster: "Cluster") -> "Iterator[None]":
+    """Kill the raylet of a node with a host, and nothing else: the host lives on as an orphan. Another node comes then.
+
+    A host looks whether its raylet lives; one that is dead and not waited for counts as alive.
+    """
+    node = next(iter(cluster.worker_nodes))
+    kill(node.all_processes["raylet"][0].process.pid)
+    try:
+        yield
+    finally:
+        cluster.remove_node(node)
+        add_node(cluster)
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
