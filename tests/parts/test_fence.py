@@ -138,7 +138,15 @@ async def test_a_driver_that_is_started_again_waits_for_the_holders_of_other_mac
     record = LeaseRecord(tmp_path, max_bytes=1 << 20)
     await asyncio.to_thread(record.open)
     new = _Quick()
-    driver = Driver(leases, record, _AtHand(), done=lambda *_: None, again=lambda _: None, begun=lambda _: True, silence=Silence(0.3))
+    driver = Driver(
+        leases,
+        record,
+        _AtHand(),
+        done=lambda *_: None,
+        again=lambda _: None,
+        begun=lambda _: True,
+        silence=Silence(0.3),
+    )
     began = time.monotonic()
     await driver.run(_One(new), Task(steps=1, rules=1))
     await record.close()

@@ -1,4 +1,4 @@
-"""Which losses of holders count against a part: those of holders that had begun with it, and did not end by themselves."""
+"""Which lost holders count against a part: those that had begun with it, and have not ended by themselves."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ class _OneAfterAnother:
         for number in range(self._lost):
             yield _Loses(str(number), died=self._died)
             await asyncio.sleep(0.02)
-            while self._leases.leased():  # noqa: ASYNC110 - the driver says to nobody that a part is free
+            while self._leases.leased():
                 await asyncio.sleep(0.001)
         yield _Finishes("last", died=False)
         await asyncio.Event().wait()

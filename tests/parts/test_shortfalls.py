@@ -36,7 +36,9 @@ def test_a_part_whose_questions_fail_is_no_shortfall_of_the_run(tmp_path: Path) 
 def test_a_role_that_answered_nothing_in_any_part_is_said_once() -> None:
     found = Shortfalls(0.5)
     for _ in range(3):
-        found.add([CallsSeen("strong/a", 1, 0, ["bad_request"], "no"), CallsSeen("strong/b", 2, 2, [None, None], "")], [])
+        found.add(
+            [CallsSeen("strong/a", 1, 0, ["bad_request"], "no"), CallsSeen("strong/b", 2, 2, [None, None], "")], []
+        )
     assert found.said() == ["the role 'strong/a' answered none of 3 calls; the last failure: no"]
     found.add([CallsSeen("strong/a", 1, 1, [None], "no")], [])
     assert found.said() == []
@@ -50,7 +52,9 @@ def test_the_latest_calls_of_all_parts_are_one_window() -> None:
     assert found.said() == []
     found.add([bad, bad], [])
     (said,) = found.said()
-    assert said.startswith("100 of the last 100 calls for the role 'judge' failed, most of them for timeout; the last one")
+    assert said.startswith(
+        "100 of the last 100 calls for the role 'judge' failed, most of them for timeout; the last one"
+    )
 
 
 def test_the_latest_questions_of_all_parts_are_one_window() -> None:

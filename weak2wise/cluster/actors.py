@@ -70,7 +70,7 @@ _LEASE = msgspec.msgpack.Decoder(Lease)
 class EngineHost:
     """One host of the cluster.
 
-    It sends nothing while it has not heard from the driver for ``LEASE_SECONDS``; after a minute more it ends its process.
+    It sends nothing while it has not heard from the driver for ``LEASE_SECONDS``; a minute later it ends its process.
     """
 
     def __init__(self, name: str) -> None:
@@ -179,7 +179,7 @@ class EngineHost:
         self._end(outcome_of(error))
 
     async def _visit(self, client: DeskClient) -> None:
-        """Visit the desk; this host ends without one. The driver knows whether that is the host's fault, or the desk's."""
+        """Visit the desk; this host ends without one. The driver sees for itself whether the desk is lost."""
         outcome: Outcome = Ended("the desk has given this host up")
         try:
             await client.run()
