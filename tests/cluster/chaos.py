@@ -4,8 +4,8 @@ Each round is one run on three nodes against a server that allows eight requests
 killed, a host is frozen past its lease and wakes up, a node's raylet is killed and another node comes while the host of
 the dead one lives on as an orphan, or the driver is killed and the same command goes on, on one to three nodes. It also
 goes on if a part has lost three hosts to the kills, which stops a run. In the end the training data must be the bytes
-of one machine, the totals must balance, no request may be asked again except those in flight at a kill, and the server must
-never have seen more than eight in flight for a model.
+of one machine, the totals must balance, no request may be asked again except those in flight at a kill, and the server
+must never have seen more than eight in flight for a model.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from tests.cluster.machines import (
     host_pids,
     kill,
     parts_over,
+    session_of,
     start,
     state_of,
     wait_until,
@@ -68,8 +69,9 @@ def asked_again(server: LoopbackProcess) -> int:
 
 
 def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
-    tmp_path: Path, address: str, calm: bytes
+    tmp_path: Path, cluster: "Cluster", calm: bytes
 ) -> None:
+    address = cluster.address
     with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
         write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
         ended(start(tmp_path, address), 0)
@@ -82,8 +84,7 @@ def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
     state = state_of(address)
     assert "EngineHost" in state
     assert KEY not in state
-    session = Path("/tmp/ray/session_latest").resolve()
-    shown = [path for path in session.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    shown = [path for path in session_of(cluster).rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert shown == [], "the key is in Ray's logs"
     assert all(KEY not in text for text in logs)
 
