@@ -42,7 +42,7 @@ def cluster() -> "Iterator[Cluster]":
 
 @pytest.fixture(scope="module")
 def address(cluster: "Cluster") -> str:
-    return cluster.address
+    return str(cluster.address)
 
 
 @pytest.fixture(scope="module")

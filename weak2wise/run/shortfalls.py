@@ -24,8 +24,8 @@ class Shortfalls:
         for seen in calls:
             if seen.role not in self._calls:
                 self._calls[seen.role] = Calls(seen.role)
-                kind = seen.role.partition("/")[0]
-                self._rates.setdefault(kind, ErrorRate(kind, self._most)).count(self._calls[seen.role])
+                rate = seen.role.partition("/")[0]
+                self._rates.setdefault(rate, ErrorRate(rate, self._most)).count(self._calls[seen.role])
             self._calls[seen.role].add(seen)
         for asked in questions:
             recent, last = self._steps.get(asked.step, (Recent(), ""))
