@@ -21,7 +21,7 @@ PLAYED = {
     "ray": 'echo "ray $*" >>calls; while [ "$1" != "--" ]; do shift; done; shift; "$@"',
     "weak2wise": (
         'echo "weak2wise $*" >>calls\n'
-        'trap \'echo interrupted >>calls; sleep 0.5; echo "all kept" >>calls; exit 130\' TERM\n'
+        "trap 'echo interrupted >>calls; sleep 0.5; echo \"all kept\" >>calls; exit 130' TERM\n"
         "touch started; for i in $(seq 200); do sleep 0.05; done"
     ),
 }
