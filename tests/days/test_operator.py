@@ -47,7 +47,7 @@ def _watches_until_the_money_is_spent(day: Day) -> None:
 
 
 def _repairs_a_damaged_line(day: Day) -> None:
-    shard = sorted((day.folder / "data" / "work" / "ledger" / "filter").glob("*.jsonl"))[0]
+    shard = min((day.folder / "data" / "work" / "ledger" / "filter").glob("*.jsonl"))
     lines = shard.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b"1", b"7", 1)
     shard.write_bytes(b"".join(lines))
