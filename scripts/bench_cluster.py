@@ -40,6 +40,7 @@ from weak2wise.ledger.leases import Lease, Leases
 from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.outcomes import Done, Dropped
 from weak2wise.ledger.parts import Partition
+from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.journal import Answer
 from weak2wise.llm.model import Completion, Usage
 from weak2wise.outputs.output_files import write_output_files
@@ -50,6 +51,7 @@ from weak2wise.run.part_run import PartResult, Task
 from weak2wise.run.part_writer import PartWriter
 from weak2wise.watch.board import Board, StageFacts
 from weak2wise.watch.parts_board import PartsObserver
+from weak2wise.watch.vitals import Vitals
 from workers.method import METHOD
 from workers.records import Candidate, Golden, Question, Scored, SftRow, Traced, Unsolved
 from workers.rules import RULES
@@ -180,7 +182,16 @@ async def _drive(folder: Path, rows: int, hosts: _Hosts) -> dict[str, Any]:
     await asyncio.to_thread(record.open)
     parts = {part: partition.of(part, rows) for part in partition.parts(rows)}
     leases = Leases(parts, record.states, steps=len(STEPS), salvage_rounds=1)
-    observer = PartsObserver(steps=STEPS, rows=rows, over=(), spent={}, local=lambda: (), scorer=StepMask, rules=RULES)
+    observer = PartsObserver(
+        steps=STEPS,
+        rows=rows,
+        over=(),
+        spent={},
+        local=lambda: (),
+        scorer=StepMask,
+        rules=RULES,
+        vitals=Vitals(Path(), CostBudget()),
+    )
     driver = Driver(
         leases,
         record,

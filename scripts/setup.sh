@@ -90,6 +90,16 @@ pathlib.Path(sysconfig.get_path("purelib"), "weak2wise-checkout.pth").write_text
     missing=()
     command -v chromium chromium-browser google-chrome >/dev/null || missing+=(chromium)
     command -v tmux >/dev/null || missing+=(tmux)
+    # Tests of the alert rules use promtool. It is taken out of Debian's package, which would start a server.
+    if ! command -v promtool "$VENV/bin/promtool" >/dev/null; then
+        if command -v apt-get dpkg-deb >/dev/null && package="$(mktemp -d)" &&
+            (cd "$package" && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile ./*.deb | tar -xO ./usr/bin/promtool >promtool) >/dev/null 2>&1; then
+            install -m 755 "$package/promtool" "$VENV/bin/promtool"
+        else
+            say "promtool (Debian's package prometheus) could not be had; tests of the alert rules are skipped"
+        fi
+        rm -rf "${package:-}"
+    fi
     if ((${#missing[@]})); then
         if ((EUID == 0)) && command -v apt-get >/dev/null; then
             say "For the tests: ${missing[*]}"

@@ -69,11 +69,14 @@ def save(folder: Path, config: dict[str, Any]) -> Path:
     return folder / "config.yaml"
 
 
-def start(folder: Path, *arguments: str, command: str = "run", output: int | None = None) -> "subprocess.Popen[str]":
+def start(
+    folder: Path, *arguments: str, command: str = "run", output: int | None = None, stdin: int | None = None
+) -> "subprocess.Popen[str]":
     """The engine on the folder's config, in a session of its own; ``output``: where it prints, if not to us."""
     return subprocess.Popen(
         [sys.executable, "-m", "weak2wise.engine", command, "--config", str(folder / "config.yaml"), *arguments],
         cwd=ROOT,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=subprocess.PIPE if output is None else output,
         stderr=subprocess.STDOUT,
         text=True,

@@ -79,7 +79,8 @@ if TYPE_CHECKING:  # "as" exports a name to type checkers, which cannot read __a
     )
     from workers.scorers.scorer import Scorer as Scorer
 
-__version__ = "0.1.0"
+    __version__: str
+
 
 _HOMES = {
     "weak2wise.api": ("Run", "aevaluate", "asynthesize", "evaluate", "fork", "open_run", "synthesize"),
@@ -114,15 +115,13 @@ _HOMES = {
     "weak2wise.proof.evaluated": ("EvaluateSettings", "Evaluated", "QuestionResult"),
     "weak2wise.run.host": ("Host",),
     "weak2wise.statistics": ("Estimate",),
+    "weak2wise.version": ("__version__",),
     "workers.records": ("Candidate", "Golden", "Question", "Score", "Scored", "Traced"),
     "workers.scorers.scorer": ("Scorer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604 - names, all of them
-    "__version__",
-    *_HOME,
-]
+__all__ = [*_HOME]  # noqa: PLE0604 - names, all of them
 
 
 def __getattr__(name: str) -> "Any":

@@ -7,9 +7,11 @@ from pathlib import Path
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
+from weak2wise.telemetry.log import OLDER_LOGS, older_log
 from workers.method import METHOD
 
 OWN = {"failed.jsonl", "summary.json", "run.log", "manifest.json", "lock"}
+OWN |= {older_log(Path("run.log"), number).name for number in range(1, OLDER_LOGS + 1)}
 OWN |= {"output.json", "questions.jsonl", "config.yaml"}
 OWN |= {step.file for step in METHOD[:-1]}
 

@@ -1,10 +1,11 @@
-"""The texts sent to models: the config's, or our default where it gives none.
+"""The texts sent to models: the config's, else those that the run was begun with, else our defaults.
 
 Placeholders are Python format fields, as in the reference: ``{question}`` is filled in, ``{{`` and ``}}`` are literal
 braces. ``cgen`` has no placeholders and is sent as it stands.
 """
 
 import string
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -64,6 +65,12 @@ Copy that one sentence word for word, with nothing before or after it.
 ## Correct Answer
 {answer}"""
 
+FIRST_DEFAULTS: Mapping[str, str] = {"cgen": CGEN, "pqr": PQR, "pjudge": PJUDGE, "ptrunc": PTRUNC, "panchor": ANCHOR}
+"""The defaults of work_dirs whose manifest has no texts. They never change."""
+DEFAULTS: Mapping[str, str] = FIRST_DEFAULTS
+"""The defaults of a run that begins now. A run that has begun keeps its own: its manifest has them."""
+_NONE: Mapping[str, str] = {}
+
 
 class Template(Struct, frozen=True):
     """A text with placeholders: literal pieces, each with the name of the field that follows it."""
@@ -112,15 +119,23 @@ class Prompts(Struct, frozen=True, kw_only=True):
     panchor: Template
 
     @classmethod
-    def of(cls, texts: PromptTexts) -> "Prompts":
-        """The config's prompts, with our defaults for the others. Raises ``ConfigError``."""
-        trunc_fields = ("normal_reasoning", "answer")
+    def of(cls, texts: PromptTexts, begun: Mapping[str, str] = _NONE) -> "Prompts":
+        """The config's prompts; for the others those that the run was ``begun`` with, else our defaults.
+
+        Raises:
+            ConfigError: a placeholder is missing or unknown.
+        """
+
+        def template(key: str, *fields: str) -> Template:
+            return Template.parse(key, getattr(texts, key) or default[key], fields)
+
+        default = {**DEFAULTS, **begun}
         return cls(
-            cgen=texts.cgen or CGEN,
-            pqr=Template.parse("pqr", texts.pqr or PQR, ("question", "step_reasoning")),
-            pjudge=Template.parse("pjudge", texts.pjudge or PJUDGE, ("question", "attempt", "answer")),
-            ptrunc=Template.parse("ptrunc", texts.ptrunc or PTRUNC, trunc_fields),
-            panchor=Template.parse("anchor", ANCHOR, trunc_fields),
+            cgen=texts.cgen or default["cgen"],
+            pqr=template("pqr", "question", "step_reasoning"),
+            pjudge=template("pjudge", "question", "attempt", "answer"),
+            ptrunc=template("ptrunc", "normal_reasoning", "answer"),
+            panchor=template("panchor", "normal_reasoning", "answer"),
         )
 
     def guided(self, question: str, hint: str) -> str:

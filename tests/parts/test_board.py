@@ -20,7 +20,7 @@ async def watched(engine: Engine) -> tuple[list[Board], Observed, set[int]]:
     listed: set[int] = set()
     while not running.done():
         boards.append(observer.board())
-        assert b"weak2wise_questions" in metrics(observer)
+        assert b"weak2wise_questions" in metrics(observer, None)
         listed |= {int(str(entry["row"])) for entry in await newest.entries(observer)}
         await asyncio.sleep(0.02)
     await running

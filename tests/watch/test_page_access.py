@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from tests.watch.looking import get
 from weak2wise.errors import ConfigError
+from weak2wise.llm.cost import CostBudget
 from weak2wise.watch.page import Address, served
+from weak2wise.watch.vitals import Vitals
 
 
 @pytest.mark.parametrize("text", ["http", "70000", "localhost:x", ""])
@@ -128,15 +131,22 @@ async def test_runs_on_two_ports_of_a_host_neither_overwrite_nor_open_each_other
             assert (await _raw(url, b"Host: localhost:8000", cookie))[0] == status
 
 
-async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
+async def test_health_is_told_to_everybody_and_nothing_else_with_it(tmp_path: Path) -> None:
     observer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(observer, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         health = url.partition("?")[0] + "healthz"
         status, _, text = await asyncio.to_thread(lambda: get(health, Host="run:8000"))
-        assert (status, json.loads(text)) == (200, {"ok": True, "lag": 0.0})
-        observer.set_result(SimpleNamespace(loop_lag=lambda: 60.0))
+        assert (status, json.loads(text)) == (
+            200,
+            {"ok": True, "state": "starting", "reason": "the run is being opened; a model may be loading"},
+        )
+        board = SimpleNamespace(ending=None)
+        vitals = Vitals(tmp_path, CostBudget())
+        observer.set_result(SimpleNamespace(loop_lag=lambda: 60.0, board=lambda: board, vitals=vitals))
         status, _, text = await asyncio.to_thread(get, health)
-        assert (status, json.loads(text)) == (503, {"ok": False, "lag": 60.0})
+        said = json.loads(text)
+        assert (status, said["ok"], said["state"], said["lag"]) == (503, False, "late", 60.0)
+        assert str(tmp_path) not in text
 
 
 async def test_a_port_in_use_is_told() -> None:

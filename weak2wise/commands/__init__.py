@@ -71,6 +71,11 @@ app.command(
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",
 )
 app.command(
+    "weak2wise.commands.gc:gc",
+    name="gc",
+    help="Delete what a work_dir can do without, after saying how much and what follows.",
+)
+app.command(
     "weak2wise.commands.fork:fork",
     name="fork",
     help="Make a new work_dir with other settings that shares what a run has paid for.",

@@ -42,6 +42,11 @@ def _show(found: Repaired) -> None:
             f"To be asked for again: at most {answers:,} answer{'' if answers == 1 else 's'} ({roles}), "
             f"for about {found.cost_usd:,.4f} US dollars, by the average cost of such answers so far."
         )
+    elif found.removed:
+        say(
+            f"weak2wise gc has removed the texts of {found.removed:,} answers to questions that were finished: where a "
+            "damaged line was the outcome of such a question, its answers are asked for again."
+        )
     else:
         say("No answer has to be asked for again: the journal has all that the steps need.")
     say("Go on with the command that started the run.")

@@ -25,6 +25,7 @@ from weak2wise.outputs.comparison.compared import comparison
 from weak2wise.outputs.comparison.facts import Choice, Compared, Comparison, Cost
 from weak2wise.outputs.comparison.measures import STEPMASK
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.begun import begun_with
 from weak2wise.run.ending import log_ending
 from weak2wise.run.host import Host
 from weak2wise.run.models import Roles, wrap_models
@@ -32,6 +33,7 @@ from weak2wise.run.monitors import PROGRESS_SECONDS, stop_when_exhausted
 from weak2wise.run.side_costs import COMPARISON, spent_usd
 from weak2wise.telemetry.log import Echo, RunLog, log
 from weak2wise.telemetry.redaction import message_redactor
+from workers.prompts import Prompts
 from workers.scorers import Scorer, scorer_named
 
 _KEY = "--scorers"
@@ -171,9 +173,17 @@ class Comparing:
             roles = await Roles.on(host, config, self.folder)
             batches = Batches(self.folder, BatchRecord(self.folder / "ledger", **options), journal, self.drain)
             stack.callback(batches.close)
-            models = wrap_models(config, roles, journal, self.drain, batches)
+            begun = await asyncio.to_thread(begun_with, config, self._work.manifest)
+            models = wrap_models(config, roles, journal, self.drain, batches, begun=begun)
             scoring = Scoring(
-                self._work, config, models, roles.endpoints, host.pool, draws=self._draws, drain=self.drain
+                self._work,
+                config,
+                models,
+                roles.endpoints,
+                host.pool,
+                prompts=Prompts.of(config.prompts, begun.prompts),
+                draws=self._draws,
+                drain=self.drain,
             )
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(stop_when_exhausted(host.budget, self.drain))

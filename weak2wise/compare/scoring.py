@@ -60,6 +60,7 @@ class Scoring:
         models: role to model.
         endpoints: name to opened endpoint.
         pool: runs the judge's code that may hang.
+        prompts: the run's.
         draws: how often each scorer chooses, each time with another seed.
         drain: how it stops.
     """
@@ -72,11 +73,13 @@ class Scoring:
         endpoints: Mapping[str, Endpoint],
         pool: KillablePool,
         *,
+        prompts: Prompts,
         draws: int,
         drain: Drain,
     ) -> None:
         self._work = work
         self._config = config
+        self._prompts = prompts
         self._models = models
         self._endpoints = endpoints
         self._pool = pool
@@ -138,7 +141,7 @@ class Scoring:
         models: dict[str, Model] = {"weak": _Metered(self._models["weak"], weak, cost)}
         if config.models.judge:
             models["judge"] = _Metered(self._models["judge"], self._endpoints[config.models.judge], cost)
-        prompts, rules = Prompts.of(config.prompts), self._work.manifest.rules
+        prompts, rules = self._prompts, self._work.manifest.rules
         judge = Judge(
             model=models.get("judge"),
             mode=config.params.judge_mode,

@@ -10,6 +10,7 @@ from weak2wise.config.schema import Models
 from weak2wise.config.shape import default_shape, result_shape
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.run.begun import begun_with
 from workers.prompts import Prompts
 from workers.rules import RULES
 
@@ -56,7 +57,9 @@ def scoring_config(config: Config, work: WorkDir) -> Config:
 
 
 def _changed(config: Config, work: WorkDir) -> Sequence[str]:
-    shape = result_shape(config, msgspec.to_builtins(Prompts.of(config.prompts)))
+    begun = begun_with(config, work.manifest)
+    prompts = Prompts.of(config.prompts, begun.prompts)
+    shape = result_shape(config, msgspec.to_builtins(prompts), named=begun.named)
     before = {**default_shape(), **work.manifest.shape}
     names = {config.models.mweak, config.models.judge, before.get("models.mweak"), before.get("models.judge")}
     keys = [key for key in shape.keys() | before.keys() if key in _SCORING]

@@ -174,7 +174,10 @@ class Dataset(Section, frozen=True, kw_only=True):
 
 
 class PromptTexts(Section, frozen=True, kw_only=True):
-    """The four prompts. One left out has its default (``workers/prompts.py``). ``{{`` and ``}}`` are literal braces."""
+    """The prompts. One left out has its default (``workers/prompts.py``). ``{{`` and ``}}`` are literal braces.
+
+    A run goes on with the defaults that it was begun with, also if a later version of weak2wise has others.
+    """
 
     section = "prompts"
 
@@ -186,6 +189,8 @@ class PromptTexts(Section, frozen=True, kw_only=True):
     """Asks the judge LLM, with ``{question}``, ``{attempt}`` and ``{answer}``."""
     ptrunc: Name | None = None
     """Asks the truncation model, with ``{normal_reasoning}`` and ``{answer}``."""
+    panchor: Name | None = None
+    """Asks it only for the last sentence to keep, with the same two (``params.truncation: anchor``)."""
 
 
 class Lanes(Section, frozen=True, kw_only=True):

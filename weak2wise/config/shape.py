@@ -1,5 +1,6 @@
 """The config keys that affect results, for the manifest."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,13 +20,22 @@ def _digest(value: object) -> str:
     return f"{DIGEST}{digest(value)}"
 
 
-def result_shape(config: Config, prompts: dict[str, str], scorer_version: str | None = None) -> dict[str, Any]:
+_NONE: Mapping[str, str] = {}
+
+
+def result_shape(
+    config: Config,
+    prompts: Mapping[str, Any],
+    scorer_version: str | None = None,
+    named: Mapping[str, str] = _NONE,
+) -> dict[str, Any]:
     """Dotted config keys that affect results, with their values as in JSON; free-form values as digests.
 
     Args:
         config: the run's config.
         prompts: the texts in use, from the config or the defaults.
         scorer_version: the version of a scorer that is loaded by import path.
+        named: values that stand in place of the config's, by dotted key: names of models whose folder may move.
     """
     shape = _dotted("params", config.params)
     if scorer_version is not None:
@@ -33,10 +43,15 @@ def result_shape(config: Config, prompts: dict[str, str], scorer_version: str | 
     shape |= _dotted("models", config.models)
     for name in dict.fromkeys(config.roles().values()):
         for key, value in config.endpoints[name].answer_settings().items():
-            shape[f"model_endpoints.{name}.{key}"] = _shown(value)
+            dotted = f"model_endpoints.{name}.{key}"
+            shape[dotted] = named.get(dotted) or _shown(value)
     shape |= _dotted("dataset.columns", config.dataset.columns)
-    shape |= {f"prompts.{key}": _digest(text) for key, text in prompts.items()}
-    return _as_kept(shape)
+    return _as_kept(shape | prompt_shape(prompts))
+
+
+def prompt_shape(prompts: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of each prompt, by dotted config key."""
+    return {f"prompts.{key}": _digest(text) for key, text in prompts.items()}
 
 
 def default_shape() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.parts import Partition
+from weak2wise.version import __version__
 
 Resume = Literal["auto", "never", "force"]
 _CHUNK = 1 << 20
@@ -45,6 +46,33 @@ class Fork(Struct, frozen=True, kw_only=True):
     spent_usd: float
 
 
+class ModelFolder(Struct, frozen=True, kw_only=True):
+    """A model in a folder of this machine, which may be moved.
+
+    ``name``: what the shape and the journal's keys call it. ``path``: where the last start
+    has found it, as its config says. ``digest``: of its content.
+    """
+
+    name: str
+    path: str
+    digest: str
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """What a begun run goes on with, although another version or machine would have another value.
+
+    ``prompts``: the texts of default prompts. ``folders``: models in folders, by dotted config key.
+    """
+
+    prompts: dict[str, str] = {}
+    folders: dict[str, ModelFolder] = {}
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The names of models in folders, by dotted config key."""
+        return {key: folder.name for key, folder in self.folders.items()}
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """``shape`` maps dotted config keys to JSON values or digests of values.
 
@@ -53,6 +81,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     ``rules``: the version of the method's rules by which the run decides, from its first start to its end.
     ``partition``: how the input is divided into parts; ``None``: it is not, and all is in the work_dir's own ledgers.
     ``forked``: where the work_dir came from; ``None`` if it was begun on its own.
+    ``weak2wise``: the version that began the run, and ``begun``: what the run keeps of that start; older
+    manifests have neither.
     """
 
     version: int = 1
@@ -64,6 +94,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     earlier: dict[int, dict[str, Any]] = {}
     partition: Partition | None = None
     forked: Fork | None = None
+    weak2wise: str | None = None
+    begun: Begun = Begun()
 
     @property
     def shared_usd(self) -> float:
@@ -113,7 +145,9 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     return InputDigest(size, sha.hexdigest()), grown
 
 
-_SET_ASIDE = ("ledger", "parts", "manifest.json", "side_costs.jsonl", "compare")
+_FRESH = Begun()
+SET_ASIDE = ("ledger", "parts", "manifest.json", "side_costs.jsonl", "compare")
+"""What ``never`` renames."""
 
 
 def settle(
@@ -124,6 +158,7 @@ def settle(
     *,
     rules: int = 1,
     defaults: Mapping[str, Any] = _NONE,
+    begun: Begun = _FRESH,
     may_start_over: bool = True,
 ) -> tuple[Manifest, list[str]]:
     """Decide whether the work_dir's earlier run continues, and write the manifest.
@@ -131,8 +166,8 @@ def settle(
     ``auto`` continues if nothing that affects results has changed. ``force`` continues anyway: finished rows stay as
     they are, unfinished rows get the new settings; the input may only have new lines at its end. ``never`` starts over;
     the earlier ledger is renamed, not deleted. ``rules``: the version that a new run gets; an old one keeps its own.
-    ``defaults``: the values of keys that an older manifest lacks. ``may_start_over``: whether the error suggests
-    ``never`` or another work_dir.
+    ``defaults``: the values of keys that an older manifest lacks. ``begun``: what the run keeps.
+    ``may_start_over``: whether the error suggests ``never`` or another work_dir.
 
     Returns:
         The manifest as it is now, and the keys that changed, where ``force`` continued anyway.
@@ -141,14 +176,14 @@ def settle(
         ConfigError: the run may not continue; the message names the keys.
     """
     old, current, changed = compare(
-        work_dir, shape, input_path, resume, defaults=defaults, may_start_over=may_start_over
+        work_dir, shape, input_path, resume, defaults=defaults, begun=begun, may_start_over=may_start_over
     )
     if resume == "never":
         aside = _free_suffix(work_dir)
-        for name in _SET_ASIDE:
+        for name in SET_ASIDE:
             if (work_dir / name).exists():
                 (work_dir / name).rename(work_dir / f"{name}{aside}")
-    if old and not changed and current == old.input:
+    if old and not changed and current == old.input and begun.folders == old.begun.folders:
         return old, []
     created = old.created if old else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     number, earlier = old.settings if old else 0, dict(old.earlier) if old else {}
@@ -166,6 +201,8 @@ def settle(
         earlier=earlier,
         partition=old.partition if old else None,
         forked=old.forked if old else None,
+        weak2wise=old.weak2wise if old else __version__,
+        begun=begun,
     )
     manifest.write(work_dir)
     return manifest, changed
@@ -178,6 +215,7 @@ def compare(
     resume: Resume,
     *,
     defaults: Mapping[str, Any] = _NONE,
+    begun: Begun = _FRESH,
     may_start_over: bool = True,
 ) -> tuple[Manifest | None, InputDigest, list[str]]:
     """``settle`` without writing anything: the earlier manifest, if any, the input's digest, and the changed keys."""
@@ -194,7 +232,10 @@ def compare(
         changed = differing({**defaults, **old.shape}, shape)
         same_input = current == old.input
         if resume == "auto" and (changed or not same_input):
-            names = [*changed, *([] if same_input else [f"the content of {input_path}"])]
+            names = [
+                *(_described(key, old.begun, begun) for key in changed),
+                *([] if same_input else [f"the content of {input_path}"]),
+            ]
             raise ConfigError(
                 f"{work_dir}: holds a run with other settings. Changed since: {', '.join(names)}. "
                 + _ways("Put them back", may_start_over=may_start_over, go_on=grown)
@@ -206,6 +247,13 @@ def compare(
                 + _ways("Put it back", may_start_over=may_start_over, go_on=False)
             )
     return old, current, changed
+
+
+def _described(key: str, old: Begun, now: Begun) -> str:
+    """A changed key; of a model in a folder also that it is the content that has changed."""
+    if key in old.folders and key in now.folders:
+        return f"{key} (the files in {now.folders[key].path} are not those that the run was begun with)"
+    return key
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -244,4 +292,4 @@ def _free_suffix(work_dir: Path) -> str:
     """Names the moment at which a run is set aside, and its number among those set aside in the same second."""
     second = f".before-{time.strftime('%Y%m%dT%H%M%S')}"
     suffixes = (second + (f"-{number}" if number > 1 else "") for number in count(1))
-    return next(s for s in suffixes if not any((work_dir / f"{name}{s}").exists() for name in _SET_ASIDE))
+    return next(s for s in suffixes if not any((work_dir / f"{name}{s}").exists() for name in SET_ASIDE))

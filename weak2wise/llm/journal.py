@@ -29,6 +29,9 @@ from weak2wise.llm.receipts import LAYOUT, Receipt, Spent, Sums, add_up, askers,
 from weak2wise.llm.single_flight import single_flight
 from weak2wise.telemetry.log import log
 
+REMOVED = "0" * 32
+"""The key of an answer whose text ``weak2wise gc`` has removed: that of no prompt, so it is never found."""
+
 
 class Answer(Struct, frozen=True, omit_defaults=True, gc=False):
     """One line of the journal. ``redacted``: secrets of the endpoint were removed from the texts."""

@@ -1,7 +1,6 @@
 """The files written next to an export: the dataset card and LLaMA-Factory's ``dataset_info.json``."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from weak2wise.outputs.provenance import Share, shape_of
 from weak2wise.outputs.reasons import in_words
 from weak2wise.outputs.settings import as_yaml, public_name
 from weak2wise.outputs.work_dir import WorkDir, models_in
+from weak2wise.version import __version__
 
 _MARK = "<!-- written by weak2wise export -->"
 
@@ -132,8 +132,8 @@ the answer is first derived.
 
 ## How to reproduce
 
-`weak2wise` {version("weak2wise")}, on the same input, with a config of the settings below. Add to it the address of
-each endpoint, and the values that are shown only as a digest (prompts, free-form values):
+`weak2wise` {work.manifest.weak2wise or __version__}, on the same input, with a config of the settings below. Add to it
+the address of each endpoint, and the values that are shown only as a digest (prompts, free-form values):
 
 ```bash
 python -m weak2wise.engine --config config.yaml

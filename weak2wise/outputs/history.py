@@ -1,5 +1,6 @@
 """A run's history from its log: the last start, its input, its progress, and how it ended."""
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 from msgspec import Struct
+
+from weak2wise.telemetry.log import OLDER_LOGS, older_log
 
 RECENT = 60
 """Number of progress events kept: those of the last ten minutes."""
@@ -90,23 +93,39 @@ _CHUNK = 1 << 20
 
 
 def read_history(log: Path) -> History:
-    """Read ``run.log``; other lines than run events are skipped without being read. Blocks; raises ``OSError``."""
+    """Read ``run.log``, older files of it first; lines of other than run events are skipped without being read.
+
+    Blocks; raises ``OSError``.
+    """
     history = History()
-    try:
-        file = log.open("rb")
-    except FileNotFoundError:
-        return history
     last: datetime | None = None
-    with file:
-        for lines in _chunks(file):
-            for named in _NAMED.finditer(lines):
-                line = lines[lines.rfind(b"\n", 0, named.start()) + 1 : lines.find(b"\n", named.end())]
-                if (event := _read(line)) and event.event in _EVENTS:
-                    with suppress(*_UNREADABLE):
-                        history = _updated(history, event, msgspec.json.decode(line))
-            last = _last_time(lines) or last
+    for file in _files(log):
+        with file:
+            for lines in _chunks(file):
+                for named in _NAMED.finditer(lines):
+                    line = lines[lines.rfind(b"\n", 0, named.start()) + 1 : lines.find(b"\n", named.end())]
+                    if (event := _read(line)) and event.event in _EVENTS:
+                        with suppress(*_UNREADABLE):
+                            history = _updated(history, event, msgspec.json.decode(line))
+                last = _last_time(lines) or last
     history.last = last
     return history
+
+
+def _files(log: Path) -> list[BinaryIO]:
+    """Its files, the oldest first.
+
+    The newest is opened first: a run may rename them meanwhile, and then none is read twice, nor an older one left out.
+    """
+    found: list[BinaryIO] = []
+    for number in range(OLDER_LOGS + 1):
+        with suppress(FileNotFoundError):
+            file = older_log(log, number).open("rb")
+            if any(os.path.sameopenfile(file.fileno(), other.fileno()) for other in found):
+                file.close()
+            else:
+                found.insert(0, file)
+    return found
 
 
 _UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError)
@@ -141,6 +160,8 @@ def _last_time(lines: bytes) -> datetime | None:
 def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History:
     assert event.timestamp is not None
     match event.event:
+        case "run.started" if event.timestamp == history.started:
+            return history  # the beginning of a newer file repeats it
         case "run.started":
             steps = tuple(str(step) for step in fields.get("steps", ()))
             sets, output = tuple(str(name) for name in fields.get("sets", ())), fields.get("output")

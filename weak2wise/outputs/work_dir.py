@@ -89,11 +89,16 @@ class WorkDir:
     @property
     def models(self) -> dict[str, str]:
         """The model of each role. A strong model's role is ``strong/`` and the name of its endpoint."""
-        return models_in(self.manifest.shape)
+        return models_in(self._shape_here)
 
     def model_of(self, endpoint: str) -> str:
         """The model of an endpoint; the endpoint's name if it is no longer in the settings (``--resume force``)."""
-        return model_in(self.manifest.shape, endpoint)
+        return model_in(self._shape_here, endpoint)
+
+    @property
+    def _shape_here(self) -> dict[str, Any]:
+        """The settings with the folders of models where the last start has found them."""
+        return self.manifest.shape | {key: folder.path for key, folder in self.manifest.begun.folders.items()}
 
     @property
     def strong(self) -> list[str]:

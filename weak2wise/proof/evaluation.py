@@ -19,7 +19,7 @@ from weak2wise.config import Config
 from weak2wise.digests import digest
 from weak2wise.errors import RunStopped
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.manifest import digest_input
+from weak2wise.ledger.manifest import Begun, digest_input
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.batch.record import BatchRecord
@@ -46,6 +46,7 @@ from weak2wise.run.store import EVALUATION, RunStore
 from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
 from weak2wise.watch.board import Observed, Observer
+from weak2wise.watch.vitals import Vitals
 from workers.judge import Judge
 from workers.prompts import Prompts
 from workers.scorers import StepMask
@@ -175,7 +176,7 @@ class Evaluation:
         host = await stack.enter_async_context(self._host)
         roles = await Roles.on(host, config, store.work_dir)
         batches = Batches(await asyncio.to_thread(store.work_dir.resolve), store.batches, store.journal, self.drain)
-        models = wrap_models(config, roles, store.journal, self.drain, batches)
+        models = wrap_models(config, roles, store.journal, self.drain, batches, begun=Begun())
         stack.callback(batches.close)
         await asyncio.to_thread(batches.take_up)
         judge = Judge(
@@ -210,6 +211,7 @@ class Evaluation:
             bits=counters.bits,
             scorer=StepMask,
             rules=rules,
+            vitals=Vitals(store.work_dir, host.budget, lambda: batches.outstanding.count),
             count=lambda: len(held_out.rows) + len(held_out.unreadable),
         )
 

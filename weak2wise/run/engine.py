@@ -17,7 +17,7 @@ from weak2wise.dataset import naming_setting
 from weak2wise.dataset.given import Questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
-from weak2wise.ledger.manifest import Manifest, Resume, compare
+from weak2wise.ledger.manifest import Manifest, Resume, compare, load_manifest
 from weak2wise.ledger.parts import Partition
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import Drain
@@ -130,12 +130,12 @@ class Engine:
             RunStopped: alone or in an exception group: the run stopped and can be resumed.
         """
         began = time.monotonic()
-        plan = self._plan
         async with (
-            HeldFiles.on(plan.work_dir, plan.output if plan.writes_output else None) as held,
+            HeldFiles.on(self.work_dir, self._plan.output if self._plan.writes_output else None) as held,
             logged(self.work_dir / "run.log", self.redact, echo=self._echo, peers=self._host.logs),
         ):
             self.logged = True
+            plan = self._plan = await asyncio.to_thread(self._going_on, self._plan.resume)
             prepared = await prepare(plan, held)
             if partition := await self._partition(prepared, held):
                 parts = PartsRun(plan, prepared, partition, held, drain=self.drain, redact=self.redact)
@@ -185,6 +185,11 @@ class Engine:
         file = self._plan.input.file
         if not file.exists():  # a data set of a hub that no run has fetched yet
             return None, []
-        shape = self._plan.shape(overlap)
-        old, _, changed = compare(self.work_dir, shape, file, resume, defaults=default_shape())
+        plan = self._going_on(resume)
+        shape = plan.shape(overlap)
+        old, _, changed = compare(self.work_dir, shape, file, resume, defaults=default_shape(), begun=plan.begun)
         return old, changed
+
+    def _going_on(self, resume: Resume) -> Plan:
+        """The plan with what the work_dir's run was begun with. Blocks; raises ``ConfigError``."""
+        return self._plan.going_on(load_manifest(self._plan.manifest_file) if resume != "never" else None)

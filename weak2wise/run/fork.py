@@ -23,7 +23,7 @@ from weak2wise.dataset.given import kept_questions
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import INPUT
 from weak2wise.ledger.files import make_private, sync_folder
-from weak2wise.ledger.manifest import Fork, Manifest, differing, digest_input
+from weak2wise.ledger.manifest import Begun, Fork, Manifest, differing, digest_input
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.ledger.sharing import Shared
 from weak2wise.llm.batch.record import BatchRecord
@@ -34,6 +34,7 @@ from weak2wise.run.input import Input
 from weak2wise.run.kept_config import KEPT, write_config
 from weak2wise.run.overlap import read_overlap
 from weak2wise.run.plan import Plan, Recipe
+from weak2wise.version import __version__
 from workers.method import METHOD
 from workers.rules import RULES
 from workers.scorers import check_min_score, scorer_named
@@ -71,7 +72,8 @@ def fork(
     source = WorkDir(work_dir)
     _check_source(source, output)
     placed = _placed(config, source, other, output)
-    shape = _shape(placed, source, other)
+    plan = _plan(placed, source, other)
+    shape = plan.shape(read_overlap(placed, lambda name, _: at_hand(name, source.folder)))
     changed, first = _first_step(source.manifest, shape)
     if from_step is not None and from_step > first:
         raise ConfigError(
@@ -97,7 +99,7 @@ def fork(
             spent_usd=sum(spent.cost_usd for spent in Journal(mine, **READ_ONLY).sums().values()),
         )
         write_config(placed, building / KEPT)
-        _manifest(source.manifest, shape, origin).write(building)
+        _manifest(source.manifest, shape, origin, plan.begun).write(building)
     return Forked(placed, origin, shared, source.history.finished)
 
 
@@ -151,8 +153,8 @@ def _inputs(config: Config, source: WorkDir) -> list[Path]:
     return [file for file in dict.fromkeys(files) if file.exists()]
 
 
-def _shape(placed: Config, source: WorkDir, other: Path) -> dict[str, Any]:
-    """The fork's result shape; its input must be the one that the earlier run has.
+def _plan(placed: Config, source: WorkDir, other: Path) -> Plan:
+    """What a start of the fork would do; its input must be the one that the earlier run has.
 
     Raises:
         ConfigError: the config cannot be run, or the input has changed.
@@ -171,7 +173,7 @@ def _shape(placed: Config, source: WorkDir, other: Path) -> dict[str, Any]:
             f"{file}: is not what {source.folder} was started with, so its rows may be other questions; put it back, "
             "or, if lines were added at its end, go on there first (--resume force) (dataset.input_path)"
         )
-    return plan.shape(read_overlap(placed, lambda name, _: at_hand(name, source.folder)))
+    return plan.going_on(source.manifest)
 
 
 def _first_step(manifest: Manifest, shape: Mapping[str, Any]) -> tuple[list[str], int]:
@@ -189,7 +191,7 @@ def _first_step(manifest: Manifest, shape: Mapping[str, Any]) -> tuple[list[str]
     return keys, min(steps, default=len(METHOD) + 1)
 
 
-def _manifest(old: Manifest, shape: dict[str, Any], origin: Fork) -> Manifest:
+def _manifest(old: Manifest, shape: dict[str, Any], origin: Fork, begun: Begun) -> Manifest:
     """The fork's: the shared outcomes have the numbers of earlier settings, but are what the new ones make, too."""
     return Manifest(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -199,6 +201,8 @@ def _manifest(old: Manifest, shape: dict[str, Any], origin: Fork) -> Manifest:
         settings=old.settings,
         earlier=dict.fromkeys(old.earlier, shape),
         forked=origin,
+        weak2wise=__version__,
+        begun=begun,
     )
 
 

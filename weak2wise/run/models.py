@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from weak2wise.config import Config
+from weak2wise.ledger.manifest import Begun
 from weak2wise.llm.batch.batched import Batched
 from weak2wise.llm.batch.batches import Batches
 from weak2wise.llm.drain import Drain, DrainedBeforeStop
@@ -15,6 +16,7 @@ from weak2wise.llm.error_rate import ErrorRate
 from weak2wise.llm.http.openai import OpenAIModel
 from weak2wise.llm.journal import Journal, Journaled
 from weak2wise.llm.model import Model
+from weak2wise.run.begun import answer_settings
 from weak2wise.run.host import Host
 
 
@@ -49,7 +51,9 @@ class Roles:
         return cls({name: endpoint for name, (endpoint, _) in opened.items()}, watched, list(rates.values()))
 
 
-def wrap_models(config: Config, roles: Roles, journal: Journal, drain: Drain, batches: Batches) -> dict[str, Model]:
+def wrap_models(
+    config: Config, roles: Roles, journal: Journal, drain: Drain, batches: Batches, *, begun: Begun
+) -> dict[str, Model]:
     """Role to model, from the outside: journal, batches, drain, then what ``roles`` has.
 
     Only an endpoint whose calls are sent in batches has that part.
@@ -60,6 +64,7 @@ def wrap_models(config: Config, roles: Roles, journal: Journal, drain: Drain, ba
         journal: the run's.
         drain: the run's.
         batches: the run's.
+        begun: what the run keeps of its first start.
     """
     models: dict[str, Model] = {}
     for role, name in config.roles().items():
@@ -72,7 +77,7 @@ def wrap_models(config: Config, roles: Roles, journal: Journal, drain: Drain, ba
             journal,
             role=role,
             endpoint=name,
-            settings=config.endpoints[name].answer_settings(),
+            settings=answer_settings(config, name, begun),
             cost=endpoint.cost,
             redact=endpoint.redact_answer,
             one_of_several=name in config.models.mstrong and len(config.models.mstrong) > 1,

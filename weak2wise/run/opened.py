@@ -27,6 +27,7 @@ from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observer
+from weak2wise.watch.vitals import Vitals
 from workers.decontaminate import Overlap
 from workers.dedup import NearDuplicates
 
@@ -159,7 +160,7 @@ class Opened:
         config, endpoints = recipe.config, roles.endpoints
         account = store.account.up_to(recipe.steps[-1].name)
         batches = Batches(folder, store.batches, store.journal, drain)
-        models = wrap_models(config, roles, store.journal, drain, batches)
+        models = wrap_models(config, roles, store.journal, drain, batches, begun=recipe.begun)
         with ExitStack() as stack:
             stack.callback(batches.close)
             stages, counters = build_stages(
@@ -186,6 +187,7 @@ class Opened:
                 bits=counters.bits,
                 scorer=recipe.scorer,
                 rules=rules,
+                vitals=Vitals(folder, host.budget, lambda: batches.outstanding.count),
                 count=questions.count,
                 only=only,
             )

@@ -20,6 +20,7 @@ from weak2wise.ledger.account import Totals
 from weak2wise.ledger.epochs import epoch_folder, seal
 from weak2wise.ledger.files import fix_hint
 from weak2wise.ledger.leases import Lease, Tally
+from weak2wise.ledger.manifest import Begun
 from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.ledger.parts import rows_file
 from weak2wise.llm.drain import Drain
@@ -49,12 +50,14 @@ class Task(Struct, frozen=True, kw_only=True):
         steps: how many steps of the method it takes.
         rules: the version of the method's rules by which it decides.
         settings: the number of the settings (``Manifest.settings``).
+        begun: what the run keeps of its first start.
         retry: work only on rows that failed with these kinds; ``None``: on all pending rows.
     """
 
     steps: int
     rules: int
     settings: int = 0
+    begun: Begun = Begun()
     retry: tuple[str, ...] | None = None
 
 
@@ -97,7 +100,7 @@ class PartWorker:
         self._task = task
         self._drain = drain or Drain()
         self._echo = echo
-        self._recipe = Recipe.of(config, task.steps)
+        self._recipe = Recipe.of(config, task.steps, task.begun)
         self._redact = message_redactor(host.secrets(config))
         self._work_dir = Path(config.dataset.work_dir)
         self._ready: tuple[Roles, Overlap | None] | None = None

@@ -37,6 +37,7 @@ from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observed
 from weak2wise.watch.parts_board import PartsObserver
+from weak2wise.watch.vitals import Vitals
 
 
 class Counts:
@@ -114,6 +115,7 @@ class PartsRun:
             steps=len(plan.steps),
             rules=prepared.manifest.rules,
             settings=prepared.manifest.settings,
+            begun=plan.begun,
             retry=None if plan.retry is None else tuple(sorted(plan.retry)),
         )
         engine = plan.config.engine
@@ -162,7 +164,7 @@ class PartsRun:
             usd += sum(used.cost_usd for used in spent.values())
             host.count_spent(folder, usd)
             stack.callback(lambda: host.note_spent(folder, usd + self._counts.cost_usd))
-            observer = self._observed(leases, total, spent, workers)
+            observer = self._observed(leases, total, spent, workers, Vitals(folder, host.budget))
             wanted = {part: parts[part] for part in leases.wanted()}
             writer = await asyncio.to_thread(
                 partial(
@@ -215,7 +217,12 @@ class PartsRun:
         return max(self._plan.input.count(), self._partition.begun, *begun)
 
     def _observed(
-        self, leases: Leases, rows: int, spent: Mapping[tuple[str, str], Spent], workers: Sequence[PartWorker]
+        self,
+        leases: Leases,
+        rows: int,
+        spent: Mapping[tuple[str, str], Spent],
+        workers: Sequence[PartWorker],
+        vitals: Vitals,
     ) -> PartsObserver:
         wanted = set(leases.wanted())
         return PartsObserver(
@@ -226,6 +233,7 @@ class PartsRun:
             local=lambda: [observer for worker in workers for observer in worker.observers.values()],
             scorer=self._plan.scorer,
             rules=self._rules,
+            vitals=vitals,
         )
 
     def _done(self, observer: PartsObserver, state: PartState, result: PartResult) -> None:

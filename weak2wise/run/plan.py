@@ -1,22 +1,25 @@
 """What one start of a run is to do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from weak2wise.config import Config
 from weak2wise.config.shape import result_shape
 from weak2wise.dataset import is_hub
-from weak2wise.ledger.manifest import Resume
+from weak2wise.ledger.manifest import Begun, Manifest, Resume
 from weak2wise.paths import output_of
+from weak2wise.run.begun import begun_with
 from weak2wise.run.input import Input
 from workers.decontaminate import Overlap
 from workers.method import METHOD, Step
 from workers.prompts import Prompts
 from workers.scorers import Scorer, scorer_named
+
+_NOTHING = Begun()
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,23 @@ class Recipe:
     scorer: type[Scorer]
     steps: Sequence[Step]
     """The steps that this start takes, from the first."""
+    begun: Begun
+    """What it keeps of the run's first start."""
 
     @classmethod
-    def of(cls, config: Config, up_to_step: int) -> "Recipe":
+    def of(cls, config: Config, up_to_step: int, begun: Begun = _NOTHING) -> "Recipe":
         """The recipe of a config. Raises ``ConfigError`` if its scorer cannot be loaded."""
-        return Recipe(config, Prompts.of(config.prompts), scorer_named(config.params.scorer), METHOD[:up_to_step])
+        prompts = Prompts.of(config.prompts, begun.prompts)
+        return Recipe(config, prompts, scorer_named(config.params.scorer), METHOD[:up_to_step], begun)
+
+    def going_on(self, manifest: Manifest | None) -> Self:
+        """The recipe for a run with this manifest; ``None``: it begins. Blocks.
+
+        Raises:
+            ConfigError: a model's files cannot be read.
+        """
+        begun = begun_with(self.config, manifest)
+        return replace(self, begun=begun, prompts=Prompts.of(self.config.prompts, begun.prompts))
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,8 @@ class Plan(Recipe):
 
     def shape(self, overlap: Overlap | None) -> dict[str, Any]:
         """The config keys that shape results, with their values; ``overlap``: the evaluation sets, if there are any."""
-        shape = result_shape(self.config, msgspec.to_builtins(self.prompts), self.scorer.version)
+        prompts = msgspec.to_builtins(self.prompts)
+        shape = result_shape(self.config, prompts, self.scorer.version, self.begun.named)
         shape |= {"dataset.decontaminate": overlap.digest} if overlap else {}
         dedup = self.config.dataset.dedup
         return shape | ({"dataset.dedup": dedup} if dedup else {})

@@ -59,6 +59,7 @@ async def prepare(plan: Plan, held: HeldFiles) -> Prepared:
         plan.resume,
         rules=RULES,
         defaults=default_shape(),
+        begun=plan.begun,
         may_start_over=plan.retry is None,
     )
     if manifest.rules > RULES:

@@ -26,7 +26,7 @@ from weak2wise.ledger.reading import Damage, Extent
 from weak2wise.ledger.repair import kept_in_file, sizes_without, take_out
 from weak2wise.ledger.shards import READ_ONLY
 from weak2wise.llm.batch.record import BatchRecord
-from weak2wise.llm.journal import Answer, Journal
+from weak2wise.llm.journal import REMOVED, Answer, Journal
 from weak2wise.llm.model import Completion, Usage
 from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.parts_view import all_extents
@@ -61,6 +61,8 @@ class Repaired(Struct):
     """Answers to be asked for again, at most, by role; no role where it cannot be seen."""
     cost_usd: float
     """Their cost, by the averages of this work_dir."""
+    removed: int
+    """Answers whose texts ``weak2wise gc`` has removed: a damaged outcome may need them."""
 
 
 class _Averages:
@@ -69,8 +71,10 @@ class _Averages:
     def __init__(self) -> None:
         self._spent: dict[Asker, Spent] = {}
         self._bytes = 0
+        self.removed = 0
 
     def note(self, answer: Answer, size: int) -> None:
+        self.removed += answer.key == REMOVED
         self._spent.setdefault((answer.role, answer.endpoint), Spent()).add(answer.receipt)
         self._bytes += size
 
@@ -137,7 +141,7 @@ def repair(work_dir: Path) -> Repaired | None:
     for lost in again:
         count[lost.role] += averages.answers(lost)
     cost = sum(averages.cost_usd(lost) * averages.answers(lost) for lost in again)
-    return Repaired(kept_in, damaged, count, cost)
+    return Repaired(kept_in, damaged, count, cost, averages.removed)
 
 
 async def _reopen(work_dir: Path, parts: Iterable[int]) -> None:

@@ -22,6 +22,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from weak2wise.telemetry.plain import plain
 
 _SHOWN = {"warning", "error", "critical"}
+MAX_BYTES = 128 << 20
+"""The size at which ``run.log`` becomes ``run.log.1``, that one ``run.log.2``, and so on."""
+OLDER_LOGS = 7
+"""How many of these are kept."""
+_BEGINNING = "run.started"
+"""The event that says what the run is; it is repeated at the beginning of a new file, as readers need it."""
 _LONGEST = 400
 """Characters of an event that the user sees; ``run.log`` has all of it."""
 _NOT_SHOWN = {"event", "level", "timestamp", "exception"}
@@ -41,7 +47,7 @@ class Echo(NamedTuple):
 
 
 class RunLog:
-    """One run's ``run.log``.
+    """One run's ``run.log``, which never grows beyond a bound: then it is renamed, by a thread, and a new one begun.
 
     Args:
         path: the file to append to.
@@ -61,8 +67,11 @@ class RunLog:
         echo: Echo | None = None,
         peers: "set[RunLog] | None" = None,
     ) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file: TextIOWrapper = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
+        self._path = path
+        self._file = _opened(path)
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._beginning = ""
+        self._rotating: threading.Thread | None = None
         self._redact = redact
         self._lock = threading.Lock()
         self._echo = echo
@@ -88,11 +97,37 @@ class RunLog:
             line = json.dumps(clean, ensure_ascii=False)
         if not line.isascii():  # a path that is no UTF-8 holds half surrogates, which no file and no reader takes
             line = line.encode(errors="backslashreplace").decode().replace("\\udc", "\\\\udc")
+        if event.get("event") == _BEGINNING:
+            self._beginning = f"{line}\n"
         with self._lock, suppress(OSError, ValueError):
             self._file.write(f"{line}\n")
             self._file.flush()
+            self._size += len(line)
+            if self._size > MAX_BYTES and self._rotating is None and not self._file.closed:
+                self._rotating = threading.Thread(target=self._rotate, name="log-rotation")
+                self._rotating.start()
         if self._echo:
             self._show(clean, self._echo)
+
+    def _rotate(self) -> None:
+        """Begin a new file. Lines written meanwhile go to the old one, so nothing is lost or out of order."""
+        made = None
+        with suppress(OSError):  # a full disk: the old file goes on, and the next try is a bound later
+            for number in range(OLDER_LOGS, 0, -1):
+                older = older_log(self._path, number - 1)
+                if older.exists():
+                    older.replace(older_log(self._path, number))
+            made = _opened(self._path)
+        with self._lock:
+            if made:
+                with suppress(OSError, ValueError):
+                    made.write(self._beginning)
+                    made.flush()
+                self._file, made = made, self._file
+                with suppress(OSError):
+                    made.close()
+            self._size = 0
+            self._rotating = None
 
     def _clean(self, value: object) -> object:
         """A value as it may be kept: without secrets, and of types that JSON has."""
@@ -119,8 +154,20 @@ class RunLog:
 
     def close(self) -> None:
         """Close the file; later events are lost."""
+        if rotating := self._rotating:
+            rotating.join()
         with suppress(OSError):
             self._file.close()
+
+
+def _opened(path: Path) -> TextIOWrapper:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
+
+
+def older_log(path: Path, number: int) -> Path:
+    """The log file that is so many files older than ``path``, which is number 0."""
+    return path.with_name(f"{path.name}.{number}") if number else path
 
 
 @contextmanager

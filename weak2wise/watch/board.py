@@ -21,6 +21,7 @@ from weak2wise.llm.journal import Journal
 from weak2wise.llm.receipts import Spent
 from weak2wise.pipeline import Stage
 from weak2wise.watch.remaining import Remaining, StepProgress
+from weak2wise.watch.vitals import Vitals
 from workers.scorers import Scorer
 
 EVERY = 1.0
@@ -148,6 +149,10 @@ class Observed(Protocol):
         """The version of the rules by which the run decides."""
 
     @property
+    def vitals(self) -> Vitals:
+        """Its money and its disk, and since when nothing has got on."""
+
+    @property
     def points(self) -> Collection[Point]:
         """Those of the charts."""
 
@@ -188,6 +193,7 @@ class Observer:
     bits: Counter[str]
     scorer: type[Scorer]
     rules: int
+    vitals: Vitals
     count: Callable[[], int]
     only: Collection[int] | None = None
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))
@@ -215,12 +221,18 @@ class Observer:
                 self._lag = loop.time() - due
                 due = max(due + EVERY, loop.time())
                 self._samples.append(sample := self._sample())
+                self._note(sample)
                 self._remaining.note(sample.at, self._steps())
                 samples += 1
                 if samples % CHART_EVERY == 0:
                     self._draw_point()
         finally:
             counting.cancel()
+
+    def _note(self, sample: _Sample) -> None:
+        counted = sample.ended + sum(sample.done.values()) + sum(sample.answered.values())
+        embedded = ((name, model) for name, model in self.endpoints.items() if model.embedded)
+        self.vitals.note(counted, ((name, model.load().in_flight, model.meter.answered) for name, model in embedded))
 
     async def _count_rows(self) -> None:
         with suppress(Exception):  # the pipeline reads the same file and reports its errors

@@ -1,4 +1,7 @@
-"""Prometheus metrics of the run (text exposition format), computed for each request."""
+"""Prometheus metrics of the run (text exposition format), computed for each request.
+
+Every metric has the label ``run``, so that one Prometheus may watch several runs: the last two parts of the work_dir.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,22 +11,34 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from weak2wise.version import __version__
 from weak2wise.watch.board import Board, Observed
+from weak2wise.watch.health import health_of, waits_of
+from weak2wise.watch.vitals import Disk, Vitals
 
 
-def metrics(observer: Observed) -> bytes:
-    """All metrics as text."""
+def metrics(observer: Observed, disk: Disk | None) -> bytes:
+    """All metrics as text; ``disk`` is ``None`` if the disk does not answer."""
     registry = CollectorRegistry()
-    registry.register(_Board(observer))
+    registry.register(_Board(observer, disk))
     return generate_latest(registry)
 
 
 class _Board(Collector):
-    def __init__(self, observer: Observed) -> None:
+    def __init__(self, observer: Observed, disk: Disk | None) -> None:
         self._observer = observer
+        self._disk = disk
 
     def collect(self) -> Iterator[Metric]:
-        board = self._observer.board()
+        run = {"run": self._observer.vitals.name}
+        for metric in self._metrics():
+            metric.samples = [sample._replace(labels=run | sample.labels) for sample in metric.samples]
+            yield metric
+
+    def _metrics(self) -> Iterator[Metric]:
+        board, vitals = self._observer.board(), self._observer.vitals
+        healthy = health_of(vitals, board, self._observer.loop_lag(), self._disk).ok
+        yield from _operation(vitals, board, self._disk, healthy=healthy)
         yield from _stages(board)
         yield self._tokens()
         yield from _endpoints(board)
@@ -59,6 +74,31 @@ def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"weak2wise_{name}", text, labels=labels)
+
+
+def _operation(vitals: Vitals, board: Board, disk: Disk | None, *, healthy: bool) -> Iterator[Metric]:
+    """What alert rules need."""
+    info = _gauge("info", "The version of weak2wise; the value is 1.", "version")
+    info.add_metric([__version__], 1)
+    waiting = _gauge("waiting", "1 if the run waits for a batch, off-peak prices or an endpoint that is down.", "kind")
+    waits = waits_of(vitals, board)
+    for kind in ("batch", "off_peak", "outage"):
+        waiting.add_metric([kind], kind in waits)
+    yield from (info, waiting)
+    figures: list[tuple[str, str, float | None]] = [
+        ("healthy", "1 if /healthz says that the run is well.", healthy),
+        ("ended", "1 if the run is over.", board.ending is not None),
+        ("seconds_without_progress", "Seconds since anything was answered or got on.", vitals.quiet),
+        ("budget_usd", "The cap engine.max_cost_usd, in US dollars; absent without one.", vitals.budget.max_usd),
+        ("budget_spent_usd", "US dollars that count for the cap, all runs together.", vitals.budget.spent),
+        ("disk_free_bytes", "Free bytes on the disk of the work_dir.", disk.free if disk else None),
+        ("disk_size_bytes", "Bytes of the disk of the work_dir.", disk.size if disk else None),
+    ]
+    for name, text, value in figures:
+        gauge = _gauge(name, text)
+        if value is not None:
+            gauge.add_metric([], value)
+        yield gauge
 
 
 def _stages(board: Board) -> Iterator[Metric]:

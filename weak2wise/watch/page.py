@@ -26,7 +26,9 @@ from weak2wise.errors import ConfigError
 from weak2wise.watch import gallery
 from weak2wise.watch.board import EVERY, Observed
 from weak2wise.watch.guard import HEADERS, TOKEN, guard
+from weak2wise.watch.health import CLOSING, STARTING, health_of
 from weak2wise.watch.metrics import metrics
+from weak2wise.watch.vitals import Disk
 
 _STATIC = {
     "/": ("weak2wise.watch", "static/page.html", "text/html"),
@@ -38,8 +40,8 @@ _STATIC = {
 
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the address to open, not to bind
-MAX_LOOP_LAG = 5.0
-"""Seconds that the event loop may be late and still count as healthy."""
+_DISK_SECONDS = 4.0
+"""How long a disk may take to say how full it is."""
 
 
 class Address(NamedTuple):
@@ -133,13 +135,28 @@ class _Page:
         return web.Response(text=text, content_type="text/html")
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        text = metrics(self._observer.result()) if self._ready else b""
+        text = metrics(self._observer.result(), await self._disk()) if self._ready else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def health(self, _request: web.Request) -> web.Response:
-        lag = self._observer.result().loop_lag() if self._ready else 0.0
-        healthy = lag < MAX_LOOP_LAG and not self.closing.is_set()
-        return web.json_response({"ok": healthy, "lag": round(lag, 3)}, status=200 if healthy else 503)
+        if self.closing.is_set():
+            found = CLOSING
+        elif self._ready:
+            observer = self._observer.result()
+            found = health_of(observer.vitals, observer.board(), observer.loop_lag(), await self._disk())
+        else:
+            found = STARTING
+        return web.Response(
+            body=self._encoder.encode(found), content_type="application/json", status=200 if found.ok else 503
+        )
+
+    async def _disk(self) -> Disk | None:
+        """The work_dir's; ``None`` if it does not answer, as a network's may not."""
+        try:
+            async with asyncio.timeout(_DISK_SECONDS):
+                return await asyncio.to_thread(Disk.of, self._observer.result().vitals.folder)
+        except (OSError, TimeoutError):
+            return None
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})

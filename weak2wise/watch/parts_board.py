@@ -26,6 +26,7 @@ from weak2wise.watch.board import (
     Point,
     StageFacts,
 )
+from weak2wise.watch.vitals import Vitals
 from workers.scorers import Scorer
 
 Boards = Mapping[str, Sequence[Board]]
@@ -47,6 +48,7 @@ class PartsObserver:
         local: the observers of those in this process.
         scorer: describes scores.
         rules: the version of the rules by which the run decides.
+        vitals: the run's.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class PartsObserver:
         local: Callable[[], Sequence[Observer]],
         scorer: type[Scorer],
         rules: int,
+        vitals: Vitals,
     ) -> None:
         self.scorer = scorer
         self.rules = rules
+        self.vitals = vitals
         self.points: deque[Point] = deque(maxlen=CHART_POINTS)
         self._steps = steps
         self._rows = rows
@@ -131,6 +135,9 @@ class PartsObserver:
             due = max(due + EVERY, loop.time())
             board = self.board()
             self._samples.append((time.monotonic(), board.ended))
+            counted = board.ended + sum(stage.done for stage in board.stages)
+            counted += sum(e.answered for e in board.endpoints) + sum(e.answered for e in board.engines)
+            self.vitals.note(counted, ((engine.name, engine.running, engine.answered) for engine in board.engines))
             samples += 1
             if samples % CHART_EVERY == 0:
                 requests = sum(endpoint.per_minute for endpoint in board.endpoints)
