@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.watch.looking import get
+from tests.watch.looking import at, get
 from weak2wise.errors import ConfigError
-from weak2wise.watch.page import Address, served
+from weak2wise.watch.address import Address
+from weak2wise.watch.page import served
 
 
 @pytest.mark.parametrize("text", ["http", "70000", "localhost:x", ""])
@@ -21,11 +22,11 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
 async def test_others_need_a_token_and_are_told_an_address_that_works() -> None:
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     with pytest.raises(ConfigError, match="set W2W_PAGE_TOKEN"):
-        async with served(nobody, Address.of("0.0.0.0:0"), {}):
+        async with served(nobody, at("0.0.0.0:0"), {}):
             pass
-    async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as anywhere:
+    async with served(nobody, at("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as anywhere:
         url, _, hint = anywhere.partition("?")
-        assert url.startswith("http://127.0.0.1:")
+        assert (await asyncio.to_thread(get, url, "healthz"))[0] == 200
         assert hint == "token=$W2W_PAGE_TOKEN"
         assert (await asyncio.to_thread(get, url))[0] == 401
         assert (await _raw(url, b"Host: localhost", target=b"/?token=wrong"))[0] == 401
@@ -55,11 +56,11 @@ async def test_another_user_of_this_machine_sees_the_page_on_no_address(host: st
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     printed = set()
     for _ in range(2):
-        async with served(nobody, Address.of(f"{host}0"), given) as url:
+        async with served(nobody, at(f"{host}0"), given) as url:
             base, _, token = url.partition("?token=")
             printed.add(token)
             token = given.get("W2W_PAGE_TOKEN") or token
-            for path in ("", "events", "metrics", "trace/1", "page.js", "nothing"):
+            for path in ("", "events", "metrics", "trace/1", "traces", "losses/failed", "report", "run.js", "nothing"):
                 assert (await asyncio.to_thread(get, base, path))[0] == 401, path
             assert (await asyncio.to_thread(get, base, "healthz"))[0] == 200
             assert (await asyncio.to_thread(get, f"{base}?token={token}", "metrics"))[0] == 200
@@ -86,7 +87,7 @@ async def test_another_user_of_this_machine_sees_the_page_on_no_address(host: st
 async def test_no_web_site_reaches_the_page_through_a_name_of_its_own(token: str, host: bytes, status: int) -> None:
     """With a token as well: a browser that was given the cookie may be led there by another name."""
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    async with served(nobody, Address.of("0"), {"W2W_PAGE_TOKEN": token}) as url:
+    async with served(nobody, at("0"), {"W2W_PAGE_TOKEN": token}) as url:
         _, given = await _raw(url, b"Host: localhost", target=b"/?token=open-sesame")
         cookie = given.get("set-cookie", "").partition(";")[0].encode()
         found, fields = await _raw(url, b"Host: " + host, b"Cookie: " + cookie)
@@ -97,7 +98,7 @@ async def test_no_web_site_reaches_the_page_through_a_name_of_its_own(token: str
 
 async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just_wrong() -> None:
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    async with served(nobody, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+    async with served(nobody, at("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         assert (await _raw(url, b"Host: run:8000", b"Authorization: Bearer open-sesame", target=b"/metrics"))[0] == 200
         for wrong in (b"Authorization: Bearer \xff\xfe", b"Authorization: open-sesame", b"Cookie: weak2wise-8000=\xff"):
             status, fields = await _raw(url, b"Host: 192.0.2.1:8000", wrong)
@@ -116,7 +117,7 @@ async def test_a_token_in_a_header_needs_no_name_and_one_that_is_no_text_is_just
 async def test_runs_on_two_ports_of_a_host_neither_overwrite_nor_open_each_other_by_their_cookies() -> None:
     """Browsers send a host's cookies to all its ports; here both runs have the same token."""
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    async with served(nobody, Address.of("0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+    async with served(nobody, at("0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         given = {}
         for port in (8000, 8001):
             _, fields = await _raw(url, f"Host: localhost:{port}".encode(), target=b"/?token=open-sesame")
@@ -130,7 +131,7 @@ async def test_runs_on_two_ports_of_a_host_neither_overwrite_nor_open_each_other
 
 async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
     observer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    async with served(observer, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+    async with served(observer, at("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         health = url.partition("?")[0] + "healthz"
         status, _, text = await asyncio.to_thread(lambda: get(health, Host="run:8000"))
         assert (status, json.loads(text)) == (200, {"ok": True, "lag": 0.0})
@@ -141,8 +142,8 @@ async def test_health_is_told_to_everybody_and_nothing_else_with_it() -> None:
 
 async def test_a_port_in_use_is_told() -> None:
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    async with served(nobody, Address.of("0")) as url:
+    async with served(nobody, at("0")) as url:
         port = url.partition("/?")[0].rpartition(":")[2]
         with pytest.raises(ConfigError, match="choose another port"):
-            async with served(nobody, Address.of(port)):
+            async with served(nobody, at(port)):
                 pass

@@ -59,6 +59,7 @@ class Engine:
         up_to_step: how many of the method's steps to take.
         retry: work only on rows that failed with these error kinds; ``None``: on all pending rows.
         keep: write the config into the work_dir, so that the command line can continue the run.
+        config_file: the file that the config is from; it is named in the log.
         echo: shows warnings and progress to the user, besides the log.
         holders: hosts in other processes, which work on parts of the input; ``None``: this process's host works alone.
 
@@ -77,6 +78,7 @@ class Engine:
         up_to_step: int = len(METHOD),
         retry: frozenset[str] | None = None,
         keep: bool = False,
+        config_file: Path | None = None,
         echo: Echo | None = None,
         holders: Holders | None = None,
     ) -> None:
@@ -85,7 +87,14 @@ class Engine:
         self.logged = False
         """Whether this run's log is open, or was."""
         recipe = Recipe.of(config, up_to_step)
-        self._plan = Plan(**vars(recipe), input=Input(config, questions, limit), resume=resume, retry=retry, keep=keep)
+        self._plan = Plan(
+            **vars(recipe),
+            input=Input(config, questions, limit),
+            resume=resume,
+            retry=retry,
+            keep=keep,
+            config_file=config_file,
+        )
         self._echo = echo
         self._holders = holders
         if host is not None:

@@ -1,0 +1,141 @@
+"""The course of a run, for the charts: how far it was and what it had cost, from the progress events of its log."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from weak2wise.ledger.account import Totals
+from weak2wise.outputs.history import UNREADABLE, run_events
+
+MOST_POINTS = 720
+"""Points kept; when there are more, every second one is left out."""
+_CHUNK = 1 << 20
+
+
+class Point(Struct, frozen=True, array_like=True):
+    """One moment of a run.
+
+    ``seconds``: the time for which the run had been running, all starts together. ``start``: the number of the start,
+    from 0. ``done``: the rows that each step of the course had done. Rates are a minute's, and a second's for tokens.
+    """
+
+    seconds: float
+    start: int
+    ended: int
+    cost_usd: float
+    requests: float
+    tokens: float
+    done: tuple[int, ...]
+
+
+class Course(Struct):
+    """All points of a run in order; ``starts``: the seconds and the time of each start."""
+
+    steps: tuple[str, ...] = ()
+    points: list[Point] = []
+    starts: list[tuple[float, datetime]] = []
+
+
+class CourseReader:
+    """Reads the course from ``run.log``, each time only what has been added since. Blocks.
+
+    ``since``: what was logged before belongs to a run that is no more in the work_dir.
+    """
+
+    def __init__(self, log: Path, since: datetime) -> None:
+        self.course = Course()
+        self._log = log
+        self._since = since
+        self._file = (0, 0)
+        self._read = 0
+        self._began: datetime | None = None
+        self._before = 0.0
+        """Seconds of all starts before this one."""
+        self._last = 0.0
+        """Seconds of the last event."""
+        self._every, self._skipped = 1, 0
+
+    def read(self) -> Course:
+        """The course so far; the same object as before if nothing was added. Raises ``OSError``."""
+        before = len(self.course.points), len(self.course.starts), self._every
+        try:
+            with self._log.open("rb") as file:
+                stat = file.seek(0, 2), self._log.stat().st_ino
+                if stat[1] != self._file[1] or stat[0] < self._read:  # another file of this name
+                    self._read = 0
+                self._file = stat
+                file.seek(self._read)
+                while lines := file.read(_CHUNK):
+                    lines += file.readline()
+                    whole = lines[: lines.rfind(b"\n") + 1]
+                    self._take_all(whole)
+                    self._read += len(whole)
+                    if len(whole) < len(lines):
+                        break
+        except FileNotFoundError:
+            pass
+        if (len(self.course.points), len(self.course.starts), self._every) != before:
+            self.course = Course(self.course.steps, list(self.course.points), list(self.course.starts))
+        return self.course
+
+    def _take_all(self, lines: bytes) -> None:
+        for event, fields in run_events(lines):
+            assert event.timestamp is not None
+            if event.timestamp < self._since:
+                continue
+            try:
+                self._take(event.event, event.timestamp, fields)
+            except UNREADABLE:
+                continue
+
+    def _take(self, event: str, at: datetime, fields: dict[str, Any]) -> None:
+        course = self.course
+        if event == "run.started":
+            steps = tuple(str(step) for step in fields["steps"])
+            if len(steps) > len(course.steps):
+                course.steps = steps
+            self._before, self._began = self._last, at
+            course.starts.append((round(self._before, 1), at))
+            last = course.points[-1] if course.points else None
+            ended, cost, done = (last.ended, last.cost_usd, last.done) if last else (0, 0.0, (0,) * len(course.steps))
+            course.points.append(Point(round(self._before, 1), len(course.starts) - 1, ended, cost, 0.0, 0.0, done))
+            return
+        if self._began is None:
+            return
+        self._last = max(self._last, self._before + (at - self._began).total_seconds())
+        if event == "progress":
+            self._skipped += 1
+            if self._skipped >= self._every:
+                self._skipped = 0
+                course.points.append(self._point(fields))
+                self._thin()
+        elif event == "run.finished":
+            totals = msgspec.convert(fields["totals"], type=Totals)
+            ended = totals.rows - totals.unfinished
+            course.points.append(structs.replace(course.points[-1], seconds=round(self._last, 1), ended=ended))
+
+    def _point(self, fields: dict[str, Any]) -> Point:
+        def rates(suffix: str) -> float:
+            return sum(float(fact) for key, fact in fields.items() if key.endswith(suffix))
+
+        return Point(
+            seconds=round(self._last, 1),
+            start=len(self.course.starts) - 1,
+            ended=int(fields["ended"]),
+            cost_usd=float(fields.get("cost_usd", 0.0)),
+            requests=round(rates("_per_minute"), 1),
+            tokens=round(rates("_tokens_per_second"), 1),
+            done=tuple(int(str(fields.get(step, "0")).partition("+")[0]) for step in self.course.steps),
+        )
+
+    def _thin(self) -> None:
+        """Leave out every second point if there are too many, but none with which a start begins."""
+        points = self.course.points
+        if len(points) > MOST_POINTS:
+            first = {0} | {at for at in range(1, len(points)) if points[at].start != points[at - 1].start}
+            kept = [point for at, point in enumerate(points) if at % 2 == 0 or at in first]
+            self._every *= 2
+            points[:] = kept
