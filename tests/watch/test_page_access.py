@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -147,3 +149,41 @@ async def test_a_port_in_use_is_told() -> None:
         with pytest.raises(ConfigError, match="choose another port"):
             async with served(nobody, at(port)):
                 pass
+
+
+async def test_a_proxys_name_is_answered_if_it_is_allowed_and_no_other() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(nobody, at("0", "Runs.example.org"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+        for name, status in ((b"runs.example.org", 303), (b"runs.example.org.evil", 403), (b"evil.example", 403)):
+            assert (await _raw(url, b"Host: " + name, target=b"/?token=open-sesame"))[0] == status
+        assert (await _raw(url, b"Host: runs.example.org"))[0] == 401, "it needs the token all the same"
+    for name in ("", "http://a", "a:80", "*", "a,b", "a b", "ü"):
+        with pytest.raises(ConfigError, match="--allow-host"):
+            Address.of("0", [name])
+
+
+async def test_the_printed_address_leads_there_and_says_how_from_elsewhere() -> None:
+    nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    token = {"W2W_PAGE_TOKEN": "a b&c#d"}
+    async with served(nobody, at("0"), token, show_token=True) as url:
+        port = url.split(":")[2].partition("/")[0]
+        target = url.partition(port)[2].encode()
+        assert (await _raw(url, b"Host: localhost", target=target))[0] == 303, "the token is written out"
+        (way,) = at("0").address.hints(url)
+        assert re.search(rf"ssh -L {port}:127\.0\.0\.1:{port} \S+,", way)
+    async with served(nobody, at("0.0.0.0:0"), token) as url:
+        host = url.removeprefix("http://").partition(":")[0]
+        assert host != "0.0.0.0"
+        assert not (host.startswith("127.") and _has_a_network())
+        (way,) = at("0.0.0.0:0").address.hints(url)
+        assert "W2W_PAGE_TOKEN" in way
+        assert "a b&c#d" not in url + way, "what is not shown on a terminal may be kept in a log"
+
+
+def _has_a_network() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect(("192.0.2.1", 9))
+        except OSError:
+            return False
+        return not way.getsockname()[0].startswith("127.")

@@ -4,10 +4,10 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from weak2wise.ledger.outcomes import Done, Ledger, RowStatus
 from weak2wise.outputs.report import charts, spread
@@ -27,7 +27,7 @@ _FEW = 1000
 """So many new traces are read one by one; for more, the ledger is read from its beginning."""
 
 
-class Wanted(Struct, frozen=True):
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True):
     """What to list. ``model``: the endpoint of a strong model; ``search``: a part of question, answer or trace.
 
     ``after``: how many places of the order were looked at before.
@@ -35,8 +35,8 @@ class Wanted(Struct, frozen=True):
 
     sort: Sort = "newest"
     model: str = ""
-    search: str = ""
-    after: int = 0
+    search: Annotated[str, Meta(max_length=500)] = ""
+    after: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0
 
 
 class Found(Struct, frozen=True):

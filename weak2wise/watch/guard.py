@@ -45,7 +45,8 @@ def guard(hosts: Iterable[str], token: str) -> Middleware:
             error.headers.update(HEADERS)
             raise
         if not response.prepared:
-            response.headers.update(HEADERS)
+            for name, value in HEADERS.items():  # a report has a policy of its own
+                response.headers.setdefault(name, value)
         return response
 
     return guarded
