@@ -58,9 +58,18 @@ def test_a_log_that_was_begun_anew_is_read_from_its_beginning_and_the_points_sta
     progress(log, 10, 4)
     found = reader(log)
     found.read()
+    progress(log, 20, 6)
     log.rename(tmp_path / "run.log.1")
-    progress(log, 20, 8)
-    assert [point.ended for point in found.read().points] == [0, 4, 8]
+    note(log, 0, "run.started", steps=["filter", "generate"])
+    progress(log, 30, 8)
+    assert [point.ended for point in found.read().points] == [0, 4, 6, 8]
+    assert len(found.course.starts) == 1, "its beginning is repeated"
+    (tmp_path / "run.log.1").rename(tmp_path / "run.log.2")
+    log.rename(tmp_path / "run.log.1")
+    note(log, 0, "run.started", steps=["filter", "generate"])
+    progress(log, 40, 9)
+    assert [point.ended for point in found.read().points] == [0, 4, 6, 8, 9]
+    assert reader(log).read().points == found.course.points, "who comes later reads all of its files"
 
 
 def test_an_earlier_run_of_the_work_dir_is_left_out(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """The course of a run, for the charts: how far it was and what it had cost, from the progress events of its log."""
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from msgspec import Struct, structs
@@ -49,7 +52,8 @@ class CourseReader:
         self.course = Course()
         self._log = log
         self._since = since
-        self._file = (0, 0)
+        self._file: int | None = None
+        """The inode of the file that was read last, and how far."""
         self._read = 0
         self._began: datetime | None = None
         self._before = 0.0
@@ -61,25 +65,33 @@ class CourseReader:
     def read(self) -> Course:
         """The course so far; the same object as before if nothing was added. Raises ``OSError``."""
         before = len(self.course.points), len(self.course.starts), self._every
-        try:
-            with self._log.open("rb") as file:
-                stat = file.seek(0, 2), self._log.stat().st_ino
-                if stat[1] != self._file[1] or stat[0] < self._read:  # another file of this name
-                    self._read = 0
-                self._file = stat
-                file.seek(self._read)
-                while lines := file.read(_CHUNK):
-                    lines += file.readline()
-                    whole = lines[: lines.rfind(b"\n") + 1]
-                    self._take_all(whole)
-                    self._read += len(whole)
-                    if len(whole) < len(lines):
-                        break
-        except FileNotFoundError:
-            pass
+        for path in (*self._older(), self._log):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                self._read_on(file)
         if (len(self.course.points), len(self.course.starts), self._every) != before:
             self.course = Course(self.course.steps, list(self.course.points), list(self.course.starts))
         return self.course
+
+    def _older(self) -> Iterator[Path]:
+        """The files of the log that are to be read before the present one, the oldest first: it may be begun anew."""
+        names = sorted(self._log.parent.glob(f"{self._log.name}.[0-9]"), reverse=True)
+        if self._file is None:
+            yield from names
+        elif self._log.exists() and self._log.stat().st_ino != self._file:
+            yield from (name for name in names if name.stat().st_ino == self._file)
+
+    def _read_on(self, file: BinaryIO) -> None:
+        stat = os.fstat(file.fileno())
+        if stat.st_ino != self._file or stat.st_size < self._read:
+            self._file, self._read = stat.st_ino, 0
+        file.seek(self._read)
+        while lines := file.read(_CHUNK):
+            lines += file.readline()
+            whole = lines[: lines.rfind(b"\n") + 1]
+            self._take_all(whole)
+            self._read += len(whole)
+            if len(whole) < len(lines):
+                break
 
     def _take_all(self, lines: bytes) -> None:
         for event, fields in run_events(lines):
@@ -93,6 +105,8 @@ class CourseReader:
 
     def _take(self, event: str, at: datetime, fields: dict[str, Any]) -> None:
         course = self.course
+        if event == "run.started" and at == self._began:
+            return  # a log that was begun anew says again what it is about
         if event == "run.started":
             steps = tuple(str(step) for step in fields["steps"])
             if len(steps) > len(course.steps):

@@ -109,8 +109,8 @@ function draw() {
   const box = byId("charts");
   const last = course && course.points.length ? course.points[course.points.length - 1][0] : 0;
   box.replaceChildren(...found.map((chart) => figure(chart, last)), ...(scores && scores.counts.length ? [bars(scores)] : []));
+  box.hidden = !box.hasChildNodes(); // what is hidden has no size
   box.querySelectorAll("figure > svg").forEach((svg, at) => (at < found.length ? plot(svg, found[at], course) : plotBars(svg, scores)));
-  box.hidden = !box.hasChildNodes();
 }
 
 // Draw again with what is new; only what is given changes.
