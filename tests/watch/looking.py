@@ -23,7 +23,8 @@ def at(text: str, *names: str) -> Served:
 
 def begun(folder: Path) -> Path:
     """A work_dir with a manifest, in which a run has just started; returns its log."""
-    shape = {"models.mweak": "weak", "models.mstrong": ["strong"], "models.judge": None, "models.truncation": None}
+    shape: dict[str, Any] = {"models.mweak": "weak", "models.mstrong": ["strong"]}
+    shape |= {"models.judge": None, "models.truncation": None}
     shape |= {"model_endpoints.weak.model": "tiny", "model_endpoints.strong.model": "/models/large", "params.n_mask": 6}
     Manifest(created="2026-01-01T00:00:00Z", shape=shape, input=InputDigest(0, "")).write(folder)
     note(folder / "run.log", 0, "run.started", steps=["filter", "generate"])

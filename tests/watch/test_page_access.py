@@ -154,8 +154,8 @@ async def test_a_port_in_use_is_told() -> None:
 async def test_a_proxys_name_is_answered_if_it_is_allowed_and_no_other() -> None:
     nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with served(nobody, at("0", "Runs.example.org"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
-        for name, status in ((b"runs.example.org", 303), (b"runs.example.org.evil", 403), (b"evil.example", 403)):
-            assert (await _raw(url, b"Host: " + name, target=b"/?token=open-sesame"))[0] == status
+        for host, status in ((b"runs.example.org", 303), (b"runs.example.org.evil", 403), (b"evil.example", 403)):
+            assert (await _raw(url, b"Host: " + host, target=b"/?token=open-sesame"))[0] == status
         assert (await _raw(url, b"Host: runs.example.org"))[0] == 401, "it needs the token all the same"
     for name in ("", "http://a", "a:80", "*", "a,b", "a b", "ü"):
         with pytest.raises(ConfigError, match="--allow-host"):

@@ -18,7 +18,9 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import holder, locked
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.watch import gallery, view
+from weak2wise.watch.about import About, next_steps
 from weak2wise.watch.address import Address
+from weak2wise.watch.board import Board
 from weak2wise.watch.gallery import PAGE, Wanted
 from weak2wise.watch.view import FileRun, viewed
 
@@ -52,14 +54,14 @@ async def test_a_finished_run_is_shown_as_its_files_have_it_and_they_stay_as_the
         event = await FileRun(finished.work).event()
     assert tree(finished.work) == before
     totals, board, about = WorkDir(finished.work).totals()[0], event["board"], event["about"]
-    assert isinstance(board, view.Board)
-    assert isinstance(about, view.About)
+    assert isinstance(board, Board)
+    assert isinstance(about, About)
     assert (board.ending, board.rows, board.emitted) == ("finished", totals.rows, len(finished.emitted))
     assert board.ended == board.emitted + board.dropped + board.failed == totals.rows == QUESTIONS + 2
     assert board.cost_usd == sum(role.cost_usd for role in WorkDir(finished.work).summary().roles) > 0
     assert about.folder == str(finished.work)
     assert about.config == str(finished.folder / "config.yaml")
-    commands = [step.command for step in view.next_steps(board, about)]
+    commands = [step.command for step in next_steps(board, about)]
     assert commands[0] == f"weak2wise report {finished.work}"
     assert f"weak2wise retry-failed --config {finished.folder / 'config.yaml'}" in commands
 
@@ -180,7 +182,8 @@ async def test_a_search_reads_a_bounded_number_of_traces_and_goes_on_where_it_st
     finished: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery, "SEARCHED", 2)
-    run, looked, after = FileRun(finished.work), 0, 0
+    run, looked = FileRun(finished.work), 0
+    after: int | None = 0
     while after is not None:
         page = await run.traces(Wanted(search="stands in no trace", after=after))
         assert page.traces == []
@@ -248,6 +251,24 @@ async def test_the_report_is_shown_if_there_is_one_and_can_do_nothing(finished: 
         assert policy.endswith("sandbox allow-downloads")
         for path in ("../secret", "run/../../secret", "%2e%2e/secret", "trace/..%2f..%2fsecret", "static/../view.py"):
             assert (await asyncio.to_thread(get, url, path))[0] == 404, path
+
+
+async def test_what_cannot_be_read_any_more_is_said_and_the_page_goes_on(
+    finished: FinishedRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = copied(finished, tmp_path)
+    async with viewed([work], HERE) as url:
+        shard = work / "ledger" / "select" / "00000.jsonl"
+        row = finished.selected[0]["row"]
+        shard.write_bytes(shard.read_bytes().replace(b"reasoning", b"treasoning"[1:].upper()))
+        for path in (f"trace/{row}", "traces"):
+            status, _, text = await asyncio.to_thread(get, url, path)
+            assert (status, str(shard) in text) == (503, True), text
+        shutil.rmtree(work)
+        status, _, text = await asyncio.to_thread(get, url, f"trace/{row}")
+        assert status == 503
+        assert (await asyncio.to_thread(get, url, "healthz"))[0] == 200
+    assert not caplog.records, "no traceback in the terminal of who watches"
 
 
 async def test_an_engine_starts_while_its_folder_is_being_looked_at(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from weak2wise.errors import ConfigError
+from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.watch.address import Address, with_token
 from weak2wise.watch.guard import TOKEN, guard
 
@@ -43,6 +44,17 @@ def _file(name: str) -> bytes:
     return files(package).joinpath(name if name in _PACKAGES else f"static/{name}").read_bytes()
 
 
+@web.middleware
+async def _in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Files that cannot be read are no error of this program: the answer says which, and why."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise
+    except (ConfigError, RunStopped, OSError) as error:
+        raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+
+
 @asynccontextmanager
 async def site(
     app: web.Application,
@@ -66,7 +78,7 @@ async def site(
     where = f"{option} {address.host}:{address.port}"
     if not given and not address.is_loopback:
         raise ConfigError(f"{where}: other machines could see it; set {TOKEN} to a secret value first")
-    app.middlewares.append(guard({address.host, *address.names}, token))
+    app.middlewares.extend((guard({address.host, *address.names}, token), _in_words))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:

@@ -30,15 +30,17 @@ function trace(entry) {
 }
 
 // Only changed elements are touched: an element that is moved loses the focus.
-function put(entries) {
+function put(entries, keepOpen) {
   const box = byId("traces");
   const shown = new Map([...box.children].map((child) => [child.dataset.key, child]));
   const kept = entries.map((entry) => shown.get(JSON.stringify(entry)) || trace(entry));
+  if (keepOpen) kept.push(...[...box.children].filter((child) => child.open && !kept.includes(child))); // still being read
   [...box.children].forEach((child) => kept.includes(child) || child.remove());
   kept.forEach((child, at) => box.children[at] === child || box.insertBefore(child, box.children[at] || null));
 }
 
-async function load(more = false) {
+// "more": the next page; "keepOpen": traces that are open stay.
+async function load({ more = false, keepOpen = false } = {}) {
   const chosen = { sort: byId("sort").value, model: byId("model").value, search: byId("search").value.trim() };
   list.loading = true;
   list.at = Date.now();
@@ -54,7 +56,7 @@ async function load(more = false) {
     list.loading = false;
   }
   const before = more ? [...byId("traces").children].map((child) => JSON.parse(child.dataset.key)) : [];
-  put([...before, ...found.traces]);
+  put([...before, ...found.traces], keepOpen);
   Object.assign(list, { shown: made, after: found.after });
   const model = byId("model");
   if (model.options.length !== found.models.length + 1) {
@@ -82,7 +84,7 @@ export function newest(made) {
   const held = !first && (!plain || box.querySelector(":scope > [open]") !== null || box.contains(document.activeElement));
   byId("newer").hidden = !held;
   byId("newer").textContent = `${whole.format(fresh)} newer trace${fresh === 1 ? "" : "s"}`;
-  if (!held && Date.now() - list.at >= EVERY) load();
+  if (!held && Date.now() - list.at >= EVERY) load({ keepOpen: true });
 }
 
 // A page that lost its server may have missed some.
@@ -93,11 +95,11 @@ export function reopen() {
 let typing = 0;
 byId("search").addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(load, 300);
+  typing = setTimeout(() => load(), 300);
 });
 for (const id of ["sort", "model"]) byId(id).addEventListener("change", () => load());
-byId("more").addEventListener("click", () => load(true));
+byId("more").addEventListener("click", () => load({ more: true }));
 byId("newer").addEventListener("click", async () => {
-  await load();
+  await load({ keepOpen: true });
   byId("traces").querySelector("summary")?.focus(); // the button is hidden now
 });
