@@ -161,8 +161,10 @@ def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["sub
     with subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as engine:
-        yield engine, page_of(engine)
-        engine.kill()
+        try:
+            yield engine, page_of(engine)
+        finally:
+            engine.kill()
 
 
 def slow_run(folder: Path, base_url: str) -> None:
@@ -187,11 +189,10 @@ def test_the_page_says_what_fails_and_why_on_a_phone_too(tmp_path: Path, width: 
             weak = page.locator("#endpoints .card", has=page.locator("h3", has_text=re.compile("^weak$")))
             weak.locator(".faults", has_text=re.compile("[23] server error, 1 bad request")).wait_for(timeout=30_000)
             assert weak.locator("dd").first.inner_text() in {"3", "4"}
-            for card in page.locator("#endpoints .card").all():
-                box = card.bounding_box()
-                assert box
-                assert box["x"] >= 0
-                assert box["x"] + box["width"] <= width
+            ends = "cards => cards.map(card => card.getBoundingClientRect()).map(box => [box.left, box.right])"
+            cards = page.locator("#endpoints .card").evaluate_all(ends)
+            assert len(cards) > 4
+            assert all(0 <= left < right <= width for left, right in cards)
             page.locator("#failed .losses", has_text="(item 2").first.wait_for(timeout=30_000)
             assert "weak: HTTP 400" in page.locator("#failed .message").first.inner_text()
             page.locator("#charts .trend").first.wait_for(timeout=30_000)
