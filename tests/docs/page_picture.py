@@ -21,7 +21,7 @@ SHOWN = "() => document.querySelectorAll('#charts .trend').length > 6 && documen
 def main() -> None:
     """Run slowly, take the picture in the middle, and stop."""
     faults = (
-        Fault("400", Match(model="strong-a", contains="(item 1"), times=None),
+        Fault("400", Match(model="strong-a", contains="(item 12"), times=None),
         Fault("429", Match(model="strong-a"), times=3),
     )
     with TemporaryDirectory() as name, LoopbackProcess(latency=0.8, faults=faults) as server, chromium() as browser:

@@ -36,6 +36,7 @@ def test_time_counts_while_the_run_runs_and_each_start_is_marked(tmp_path: Path)
         (25.0, 1, 9, 0.7),
         (27.0, 1, 10, 0.7),
     ]
+    assert course.points[-1].done == (), "no rate falls to nothing because the log does not say it"
     assert [(p.requests, p.tokens, p.done) for p in course.points[1:4:2]] == [(8.0, 0.0, (4, 1)), (0.0, 30.5, (9, 1))]
 
 

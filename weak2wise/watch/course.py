@@ -22,7 +22,8 @@ class Point(Struct, frozen=True, array_like=True):
     """One moment of a run.
 
     ``seconds``: the time for which the run had been running, all starts together. ``start``: the number of the start,
-    from 0. ``done``: the rows that each step of the course had done. Rates are a minute's, and a second's for tokens.
+    from 0. ``done``: the rows that each step of the course had done; empty where that is not logged. Rates are a
+    minute's, and a second's for tokens.
     """
 
     seconds: float
@@ -129,7 +130,7 @@ class CourseReader:
         elif event == "run.finished":
             totals = msgspec.convert(fields["totals"], type=Totals)
             ended = totals.rows - totals.unfinished
-            course.points.append(structs.replace(course.points[-1], seconds=round(self._last, 1), ended=ended))
+            course.points.append(structs.replace(course.points[-1], seconds=round(self._last, 1), ended=ended, done=()))
 
     def _point(self, fields: dict[str, Any]) -> Point:
         def rates(suffix: str) -> float:

@@ -16,7 +16,8 @@ function scale(most) {
 }
 
 // What each second is: the rate of a count between one point and the next of the same start.
-function rate(points, count) {
+function rate(all, count) {
+  const points = all.filter((point) => point.done.length > 0);
   return points.flatMap((point, at) => {
     const before = points[at - 1];
     if (!before || before.start !== point.start || point.seconds <= before.seconds) return [];
