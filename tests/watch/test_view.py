@@ -38,6 +38,10 @@ def copied(run: FinishedRun, folder: Path) -> Path:
     return folder / "work"
 
 
+def _ending(run: FileRun) -> str | None:
+    return run.board.ending
+
+
 async def asked(url: str, path: str) -> Any:
     status, _, text = await asyncio.to_thread(get, url, path)
     assert status == 200, text
@@ -77,11 +81,11 @@ async def test_a_run_that_goes_on_is_followed_and_its_end_is_seen(
     (work / "run.log").write_bytes(b"".join(line for line in whole if b"run.finished" not in line))
     with locked(work):
         run = FileRun(work)
-        assert run.board.ending is None
+        assert _ending(run) is None
         assert (await run.event())["next"] == []
         (work / "run.log").write_bytes(log)
     event = await run.event()
-    assert run.board.ending == "finished"
+    assert _ending(run) == "finished"
     assert event["next"]
     assert (await run.event())["board"] is event["board"], "what has not changed is not read again"
 
