@@ -35,12 +35,12 @@ async def events(url: str, count: int) -> list[dict[str, Any]]:
     return found
 
 
-async def test_the_course_of_the_run_is_sent_when_it_has_changed_and_whole_to_a_page_opened_later(
+async def test_the_trend_of_the_run_is_sent_when_it_has_changed_and_whole_to_a_page_opened_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It has hundreds of points: sent again each second, they would be most of what is sent."""
     monkeypatch.setattr(LiveRun, "every", 0.02)
-    monkeypatch.setattr(page, "COURSE_EVERY", 0.0)
+    monkeypatch.setattr(page, "TREND_EVERY", 0.0)
     log, shown = begun(tmp_path), [0]
 
     def board() -> dict[str, Any]:
@@ -58,12 +58,12 @@ async def test_the_course_of_the_run_is_sent_when_it_has_changed_and_whole_to_a_
     served_page = Served(Address.of("0"), tmp_path)
     async with served(observer, served_page, {"W2W_PAGE_TOKEN": TOKEN}) as url:
         first = await events(url, 32)
-        courses = [event["course"]["points"] for event in first if "course" in event]
-        assert [len(points) for points in courses] == [1, 2, 3, 4]
-        assert courses[-1][1] == [10.0, 0, 10, 0.0, 3.0, 0.0, [5, 2]]
+        trends = [event["trend"]["points"] for event in first if "trend" in event]
+        assert [len(points) for points in trends] == [1, 2, 3, 4]
+        assert trends[-1][1] == [10.0, 0, 10, 0.0, 3.0, 0.0, [5, 2]]
         assert all("board" in event for event in first)
         assert sum("about" in event for event in first) == 1
         (later, *_) = await events(url, 1)
-        assert later["course"]["points"][:4] == courses[-1]
+        assert later["trend"]["points"][:4] == trends[-1]
         assert later["about"]["name"] == "/".join(tmp_path.parts[-2:])
         assert later["about"]["models"] == {"weak": "tiny", "strong/strong": "large"}, "no path on this machine"

@@ -22,18 +22,18 @@ from weak2wise.ledger.outcomes import Ledger
 from weak2wise.watch.about import About, Next, about, next_steps
 from weak2wise.watch.address import Address
 from weak2wise.watch.board import EVERY, Observed
-from weak2wise.watch.course import Course, CourseReader
 from weak2wise.watch.gallery import Found, Scores, Source, Table, Wanted, found, opened_trace
 from weak2wise.watch.losses import Kind, Losses, losses
 from weak2wise.watch.metrics import metrics
 from weak2wise.watch.run_page import RunPage, report_in
 from weak2wise.watch.site import FILES, Static, site
+from weak2wise.watch.trend import Trend, TrendReader
 from workers.method import step_making
 from workers.records import Golden, Scored
 
 MAX_LOOP_LAG = 5.0
 """Seconds that the event loop may be late and still count as healthy."""
-COURSE_EVERY = 5.0
+TREND_EVERY = 5.0
 """Seconds between two looks at the log."""
 
 
@@ -105,9 +105,9 @@ class LiveRun:
         self._folder = page.work_dir
         self._config = page.config
         self._about: About | None = None
-        self._reader: CourseReader | None = None
-        self._course = Course()
-        self._looked = -COURSE_EVERY
+        self._reader: TrendReader | None = None
+        self._trend = Trend()
+        self._looked = -TREND_EVERY
         self._next: list[Next] = []
         self._table = Table()
         self._reading = asyncio.Lock()
@@ -119,14 +119,14 @@ class LiveRun:
         if self._about is None:
             await asyncio.to_thread(self._open)
         board = self._observer.result().board()
-        if self._reader and (time.monotonic() - self._looked >= COURSE_EVERY or board.ending):
+        if self._reader and (time.monotonic() - self._looked >= TREND_EVERY or board.ending):
             async with self._reading:
                 self._looked = time.monotonic()
-                self._course = await asyncio.to_thread(self._reader.read)
+                self._trend = await asyncio.to_thread(self._reader.read)
         if board.ending and self._about and not self._next:
             self._next = next_steps(board, self._about)
         event: dict[str, object] = {"live": True, "about": self._about, "board": board}
-        event |= {"course": self._course, "next": self._next}
+        event |= {"trend": self._trend, "next": self._next}
         if board.ending:
             event["report"] = await asyncio.to_thread(report_in, self._folder) is not None
         return event
@@ -137,7 +137,7 @@ class LiveRun:
         except ConfigError:
             manifest = None  # the run itself has read it
         if manifest:
-            self._reader = CourseReader(self._folder / "run.log", datetime.fromisoformat(manifest.created))
+            self._reader = TrendReader(self._folder / "run.log", datetime.fromisoformat(manifest.created))
             self._about = about(self._folder, manifest, self._config)
 
     async def traces(self, wanted: Wanted) -> Found | None:

@@ -21,12 +21,12 @@ from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.watch.about import About, Next, about, next_steps
 from weak2wise.watch.address import Address
 from weak2wise.watch.board import Board
-from weak2wise.watch.course import Course, CourseReader
 from weak2wise.watch.files_board import board_of
 from weak2wise.watch.gallery import Found, Source, Table, Wanted, found, opened_trace
 from weak2wise.watch.losses import Kind, Losses, losses
 from weak2wise.watch.run_page import RunPage, report_in
 from weak2wise.watch.site import FILES, Static, site
+from weak2wise.watch.trend import Trend, TrendReader
 from weak2wise.watch.two_runs import TwoRuns, two_runs
 from workers.records import Golden, Scored
 
@@ -62,12 +62,12 @@ class FileRun:
         work = WorkDir(self.folder)
         if (created := work.manifest.created) != getattr(self, "_created", None):
             self._created = created
-            self._reader = CourseReader(self.folder / "run.log", datetime.fromisoformat(created))
+            self._reader = TrendReader(self.folder / "run.log", datetime.fromisoformat(created))
             self._table = Table()
         self.work = work
         self.board: Board = board_of(work)
         self.about: About = about(self.folder, work.manifest, _config_of(work))
-        self._course: Course = self._reader.read()
+        self._trend: Trend = self._reader.read()
         self._next: list[Next] = next_steps(self.board, self.about)
         self._report = report_in(self.folder) is not None
         self._stamp, self._gone, self._took = stamp, "", time.monotonic() - began
@@ -100,7 +100,7 @@ class FileRun:
             "live": False,
             "about": self.about,
             "board": self.board,
-            "course": self._course,
+            "trend": self._trend,
             "next": self._next,
             "report": self._report,
             "gone": self._gone,

@@ -1,4 +1,4 @@
-// Line charts of the course of a run. Drawn in screen pixels once the size is known, so that lines and letters have the
+// Line charts of the trend of a run. Drawn in screen pixels once the size is known, so that lines and letters have the
 // same size on a phone and on a wide screen. Starts of the run are marked by dashed lines.
 import { byId, element, small, time, whole } from "./common.js";
 
@@ -25,12 +25,12 @@ function rate(all, count) {
   });
 }
 
-function chartsOf(course) {
-  const points = course.points.map(([seconds, start, ended, cost, requests, tokens, done]) => ({ seconds, start, ended, cost, requests, tokens, done }));
+function chartsOf(trend) {
+  const points = trend.points.map(([seconds, start, ended, cost, requests, tokens, done]) => ({ seconds, start, ended, cost, requests, tokens, done }));
   const of = (key) => points.map((point) => [point.seconds, point[key]]);
   const charts = [
     { title: "Questions ended", series: [{ name: "ended", line: of("ended") }], unit: "" },
-    { title: "Rate per step", series: course.steps.map((step, at) => ({ name: step, line: rate(points, (point) => point.done[at] || 0) })), unit: " a minute" },
+    { title: "Rate per step", series: trend.steps.map((step, at) => ({ name: step, line: rate(points, (point) => point.done[at] || 0) })), unit: " a minute" },
     { title: "Requests", series: [{ name: "requests", line: of("requests").slice(1) }], unit: " a minute" },
   ];
   if (points.some((point) => point.cost > 0)) charts.splice(1, 0, { title: "Cost", series: [{ name: "cost", line: of("cost") }], unit: " US dollars" });
@@ -57,7 +57,7 @@ function figure({ title, series, unit }, seconds) {
   return made;
 }
 
-function plot(svg, { series }, course) {
+function plot(svg, { series }, trend) {
   const values = series.flatMap(({ line }) => line.map(([, value]) => value));
   const [width, height] = [svg.clientWidth, svg.clientHeight];
   const top = scale(Math.max(...values, 0));
@@ -70,7 +70,7 @@ function plot(svg, { series }, course) {
     svg.append(drawing("line", { class: "rule", x1: left, x2: width, y1: y(value), y2: y(value) }));
     svg.append(drawing("text", { class: "quiet", x: left - 8, y: Number(y(value)) + 4, "text-anchor": "end" }, small.format(value)));
   }
-  for (const [seconds, at] of course.starts.slice(1)) {
+  for (const [seconds, at] of trend.starts.slice(1)) {
     const mark = drawing("line", { class: "restart", x1: x(seconds), x2: x(seconds), y1: 4, y2: height - 5 });
     mark.append(drawing("title", {}, `started again ${at.slice(0, 16).replace("T", " ")} UTC`));
     svg.append(mark);
@@ -102,16 +102,16 @@ function plotBars(svg, { counts }) {
   svg.append(drawing("line", { class: "rule", x1: 0, x2: width, y1: height - 1, y2: height - 1 }));
 }
 
-let drawn = { course: null, scores: null };
+let drawn = { trend: null, scores: null };
 
 function draw() {
-  const { course, scores } = drawn;
-  const found = course ? chartsOf(course) : [];
+  const { trend, scores } = drawn;
+  const found = trend ? chartsOf(trend) : [];
   const box = byId("charts");
-  const last = course && course.points.length ? course.points[course.points.length - 1][0] : 0;
+  const last = trend && trend.points.length ? trend.points[trend.points.length - 1][0] : 0;
   box.replaceChildren(...found.map((chart) => figure(chart, last)), ...(scores && scores.counts.length ? [bars(scores)] : []));
   box.hidden = !box.hasChildNodes(); // what is hidden has no size
-  box.querySelectorAll("figure > svg").forEach((svg, at) => (at < found.length ? plot(svg, found[at], course) : plotBars(svg, scores)));
+  box.querySelectorAll("figure > svg").forEach((svg, at) => (at < found.length ? plot(svg, found[at], trend) : plotBars(svg, scores)));
 }
 
 // Draw again with what is new; only what is given changes.

@@ -107,7 +107,7 @@ function show(event) {
   tiles(board);
   stages(board);
   byId("endpoints").replaceChildren(...board.endpoints.map(endpoint), ...board.engines.map(engine));
-  if ("course" in event) charts({ course: run.course });
+  if ("trend" in event) charts({ trend: run.trend });
   if ("next" in event || "report" in event) next(run);
   losses({ failed: board.failed + board.owed_again, dropped: board.dropped });
   const select = board.stages.find((stage) => stage.name === "select");

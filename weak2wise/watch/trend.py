@@ -1,4 +1,4 @@
-"""The course of a run, for the charts: how far it was and what it had cost, from the progress events of its log."""
+"""The trend of a run, for the charts: how far it was and what it had cost, from the progress events of its log."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Point(Struct, frozen=True, array_like=True):
     """One moment of a run.
 
     ``seconds``: the time for which the run had been running, all starts together. ``start``: the number of the start,
-    from 0. ``done``: the rows that each step of the course had done; empty where that is not logged. Rates are a
+    from 0. ``done``: the rows that each step of the trend had done; empty where that is not logged. Rates are a
     minute's, and a second's for tokens.
     """
 
@@ -35,7 +35,7 @@ class Point(Struct, frozen=True, array_like=True):
     done: tuple[int, ...]
 
 
-class Course(Struct):
+class Trend(Struct):
     """All points of a run in order; ``starts``: the seconds and the time of each start."""
 
     steps: tuple[str, ...] = ()
@@ -43,14 +43,14 @@ class Course(Struct):
     starts: list[tuple[float, datetime]] = []
 
 
-class CourseReader:
-    """Reads the course from ``run.log``, each time only what has been added since. Blocks.
+class TrendReader:
+    """Reads the trend from ``run.log``, each time only what has been added since. Blocks.
 
     ``since``: what was logged before belongs to a run that is no more in the work_dir.
     """
 
     def __init__(self, log: Path, since: datetime) -> None:
-        self.course = Course()
+        self.trend = Trend()
         self._log = log
         self._since = since
         self._file: int | None = None
@@ -63,15 +63,15 @@ class CourseReader:
         """Seconds of the last event."""
         self._every, self._skipped = 1, 0
 
-    def read(self) -> Course:
-        """The course so far; the same object as before if nothing was added. Raises ``OSError``."""
-        before = len(self.course.points), len(self.course.starts), self._every
+    def read(self) -> Trend:
+        """The trend so far; the same object as before if nothing was added. Raises ``OSError``."""
+        before = len(self.trend.points), len(self.trend.starts), self._every
         for path in (*self._older(), self._log):
             with suppress(FileNotFoundError), path.open("rb") as file:
                 self._read_on(file)
-        if (len(self.course.points), len(self.course.starts), self._every) != before:
-            self.course = Course(self.course.steps, list(self.course.points), list(self.course.starts))
-        return self.course
+        if (len(self.trend.points), len(self.trend.starts), self._every) != before:
+            self.trend = Trend(self.trend.steps, list(self.trend.points), list(self.trend.starts))
+        return self.trend
 
     def _older(self) -> Iterator[Path]:
         """The files of the log that are to be read before the present one, the oldest first: it may be begun anew."""
@@ -105,18 +105,18 @@ class CourseReader:
                 continue
 
     def _take(self, event: str, at: datetime, fields: dict[str, Any]) -> None:
-        course = self.course
+        trend = self.trend
         if event == "run.started" and at == self._began:
             return  # a log that was begun anew says again what it is about
         if event == "run.started":
             steps = tuple(str(step) for step in fields["steps"])
-            if len(steps) > len(course.steps):
-                course.steps = steps
+            if len(steps) > len(trend.steps):
+                trend.steps = steps
             self._before, self._began = self._last, at
-            course.starts.append((round(self._before, 1), at))
-            last = course.points[-1] if course.points else None
-            ended, cost, done = (last.ended, last.cost_usd, last.done) if last else (0, 0.0, (0,) * len(course.steps))
-            course.points.append(Point(round(self._before, 1), len(course.starts) - 1, ended, cost, 0.0, 0.0, done))
+            trend.starts.append((round(self._before, 1), at))
+            last = trend.points[-1] if trend.points else None
+            ended, cost, done = (last.ended, last.cost_usd, last.done) if last else (0, 0.0, (0,) * len(trend.steps))
+            trend.points.append(Point(round(self._before, 1), len(trend.starts) - 1, ended, cost, 0.0, 0.0, done))
             return
         if self._began is None:
             return
@@ -125,12 +125,12 @@ class CourseReader:
             self._skipped += 1
             if self._skipped >= self._every:
                 self._skipped = 0
-                course.points.append(self._point(fields))
+                trend.points.append(self._point(fields))
                 self._thin()
         elif event == "run.finished":
             totals = msgspec.convert(fields["totals"], type=Totals)
             ended = totals.rows - totals.unfinished
-            course.points.append(structs.replace(course.points[-1], seconds=round(self._last, 1), ended=ended, done=()))
+            trend.points.append(structs.replace(trend.points[-1], seconds=round(self._last, 1), ended=ended, done=()))
 
     def _point(self, fields: dict[str, Any]) -> Point:
         def rates(suffix: str) -> float:
@@ -138,17 +138,17 @@ class CourseReader:
 
         return Point(
             seconds=round(self._last, 1),
-            start=len(self.course.starts) - 1,
+            start=len(self.trend.starts) - 1,
             ended=int(fields["ended"]),
             cost_usd=float(fields.get("cost_usd", 0.0)),
             requests=round(rates("_per_minute"), 1),
             tokens=round(rates("_tokens_per_second"), 1),
-            done=tuple(int(str(fields.get(step, "0")).partition("+")[0]) for step in self.course.steps),
+            done=tuple(int(str(fields.get(step, "0")).partition("+")[0]) for step in self.trend.steps),
         )
 
     def _thin(self) -> None:
         """Leave out every second point if there are too many, but none with which a start begins."""
-        points = self.course.points
+        points = self.trend.points
         if len(points) > MOST_POINTS:
             first = {0} | {at for at in range(1, len(points)) if points[at].start != points[at - 1].start}
             kept = [point for at, point in enumerate(points) if at % 2 == 0 or at in first]
