@@ -7,21 +7,26 @@ from tests.loopback import LoopbackProcess
 from tests.parts.hosts import HostsHere
 from tests.parts.test_parts import QUESTIONS, asked_of, has_lines, prepared, stop_at
 from weak2wise.run.engine import Engine
+from weak2wise.watch.address import Address
 from weak2wise.watch.board import Board, Observed
-from weak2wise.watch.gallery import Newest
+from weak2wise.watch.gallery import Wanted
 from weak2wise.watch.metrics import metrics
+from weak2wise.watch.page import LiveRun, Served
 
 
 async def watched(engine: Engine) -> tuple[list[Board], Observed, set[int]]:
     """Run, and look at the board all the while; also the rows of the traces that the page lists."""
     opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(engine.run(opened))
-    observer, boards, newest = await asyncio.wait_for(opened, 30), [], Newest()
+    page = LiveRun(opened, Served(Address.of("0"), Path("/nowhere")))
+    observer, boards = await asyncio.wait_for(opened, 30), []
     listed: set[int] = set()
     while not running.done():
         boards.append(observer.board())
         assert b"weak2wise_questions" in metrics(observer, None)
-        listed |= {int(str(entry["row"])) for entry in await newest.entries(observer)}
+        traces = await page.traces(Wanted())
+        assert traces is not None
+        listed |= {int(str(entry["row"])) for entry in traces.traces}
         await asyncio.sleep(0.02)
     await running
     return [*boards, observer.board()], observer, listed

@@ -38,7 +38,7 @@ def test_a_run_with_failures_that_is_watched_and_resumed_blocks_nowhere(tmp_path
         for _ in range(2):
             with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as engine:
                 url = page_of(engine)
-                for path in ("", "page.js", "style.css", "healthz", "metrics"):
+                for path in ("", "run.js", "style.css", "healthz", "metrics"):
                     assert urllib.request.urlopen(below(url, path), timeout=10).status == 200
                 with urllib.request.urlopen(below(url, "events"), timeout=30) as stream:
                     events = stream.read().decode()

@@ -23,7 +23,7 @@ from weak2wise.config.endpoints import decode_endpoint
 from weak2wise.errors import ConfigError, single_errors
 from weak2wise.outputs.report.text import escape
 from weak2wise.outputs.work_dir import WorkDir
-from weak2wise.watch.gallery import _entry, _shown
+from weak2wise.watch.gallery import entry, shown
 from workers.records import Score
 from workers.scorers import LOGPROB_SCORERS, NAMES, score_text, scorer_named
 
@@ -57,10 +57,10 @@ async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(
         assert not chosen.is_bound
         assert all(score.is_bound or score.score <= chosen.score for score in scored.scores), "higher is better"
 
-    opened = _shown(golden, scored, scorer)  # on the live page
+    opened = shown(golden, scored, scorer)  # on the live page
     assert escape(scorer.ranking[:60]) in opened
     assert score_text(golden.score) in opened
-    assert score_text(golden.score) in str(_entry(golden, scorer))
+    assert score_text(golden.score) in str(entry(golden, scorer))
     assert ("as the weak LLM saw it" in opened) == (name in ("stepmask", "full_hint"))
     console = Console(file=StringIO(), width=1000)
     show(WorkDir(run.work_dir), console)

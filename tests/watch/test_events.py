@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from tests.watch.looking import begun, note
 from weak2wise.watch import page
-from weak2wise.watch.board import Observed, Observer, Point
-from weak2wise.watch.page import Address, served
+from weak2wise.watch.address import Address
+from weak2wise.watch.board import Observed, Observer
+from weak2wise.watch.page import LiveRun, Served, served
 
 TOKEN = "open-sesame"
 
@@ -32,30 +35,35 @@ async def events(url: str, count: int) -> list[dict[str, Any]]:
     return found
 
 
-async def test_each_point_of_the_charts_is_sent_once_and_a_page_opened_later_gets_them_all(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_the_trend_of_the_run_is_sent_when_it_has_changed_and_whole_to_a_page_opened_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An hour has 720 of them: sent again each second, they would be most of what is sent."""
-    monkeypatch.setattr(page, "EVERY", 0.02)
-    points: list[Point] = []
+    """It has hundreds of points: sent again each second, they would be most of what is sent."""
+    monkeypatch.setattr(LiveRun, "every", 0.02)
+    monkeypatch.setattr(page, "TREND_EVERY", 0.0)
+    log, shown = begun(tmp_path), [0]
 
-    def board() -> dict[str, int]:
-        """A new point every second time."""
-        if len(shown) % 2 == 0:
-            points.append(Point(5.0 * len(points), 1.0, 2.0, 3.0))
-        shown.append(len(points))
-        return {"ended": len(points)}
+    def board() -> dict[str, Any]:
+        """The log has one more progress event every tenth time."""
+        shown[0] += 1
+        if shown[0] % 10 == 0:
+            note(log, shown[0], "progress", ended=shown[0], filter="5+1", generate="2+0", a_per_minute=3.0)
+        return Shown(ended=shown[0])
 
-    shown: list[int] = []
+    class Shown(dict[str, Any]):
+        ending = None
+
     observer: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
-    observer.set_result(cast("Observer", SimpleNamespace(points=points, board=board, stages=[])))
-    async with served(observer, Address.of("0"), {"W2W_PAGE_TOKEN": TOKEN}) as url:
-        first = await events(url, 8)
-        seconds = [point[0] for event in first for point in event["points"]]
-        assert seconds == [5.0 * number for number in range(len(seconds))]
-        assert len(seconds) >= 3
-        assert [event["points"] for event in first].count([]) >= 3
-        before = [point.seconds for point in points]
+    observer.set_result(cast("Observer", SimpleNamespace(board=board, stages=[])))
+    served_page = Served(Address.of("0"), tmp_path)
+    async with served(observer, served_page, {"W2W_PAGE_TOKEN": TOKEN}) as url:
+        first = await events(url, 32)
+        trends = [event["trend"]["points"] for event in first if "trend" in event]
+        assert [len(points) for points in trends] == [1, 2, 3, 4]
+        assert trends[-1][1] == [10.0, 0, 10, 0.0, 3.0, 0.0, [5, 2]]
+        assert all("board" in event for event in first)
+        assert sum("about" in event for event in first) == 1
         (later, *_) = await events(url, 1)
-        assert [point[0] for point in later["points"]][: len(before)] == before
-        assert ["traces" in event for event in first] == [True] + [False] * 7, "they are sent when they change"
+        assert later["trend"]["points"][:4] == trends[-1]
+        assert later["about"]["name"] == "/".join(tmp_path.parts[-2:])
+        assert later["about"]["models"] == {"weak": "tiny", "strong/strong": "large"}, "no path on this machine"

@@ -15,12 +15,12 @@ import weak2wise
 from tests.engine_runs import run_in, save
 from tests.loopback import LoopbackProcess
 from tests.loopback.batch import BatchSettings
-from tests.watch.looking import get
+from tests.watch.looking import at, get
 from weak2wise.config import load_config
 from weak2wise.llm import endpoint as endpoint_module
 from weak2wise.run.engine import Engine
 from weak2wise.watch import health, vitals
-from weak2wise.watch.page import Address, served
+from weak2wise.watch.page import served
 
 
 class Frozen(weak2wise.Endpoint):
@@ -72,7 +72,7 @@ async def running(folder: Path) -> AsyncIterator[Looked]:
     """The run of a folder's config, with its page; it is stopped at the end."""
     engine = Engine(load_config(folder / "config.yaml"))
     opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    async with served(opened, Address.of("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
+    async with served(opened, at("0.0.0.0:0"), {"W2W_PAGE_TOKEN": "open-sesame"}) as url:
         looked = Looked(url.partition("?")[0], f"{folder.name}/work")
         assert (await looked.health())[1]["state"] == "starting"
         run = asyncio.create_task(engine.run(opened))

@@ -110,12 +110,17 @@ def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None
         page.wait_for_timeout(3500)  # a browser that looked for the engine would have by now
         heard = page.evaluate("told")
         assert page.locator("#whole").get_attribute("aria-valuenow") == "100"
-        assert page.title() == "finished 100 % · Weak2Wise"
+        assert page.title() == f"finished 100 % · {tmp_path.name}/work · Weak2Wise"
+        assert page.inner_text("h1") == f"{tmp_path.name}/work"
+        assert "strong: strong-a, strong-a-two" in page.inner_text("#about")
+        assert f"config {tmp_path / 'config.yaml'}" in page.inner_text("#about")
+        commands = page.locator("#commands code").all_text_contents()
+        assert commands == [f"weak2wise report {tmp_path}/work", f"weak2wise export {tmp_path}/work --out train.jsonl"]
         assert f"{QUESTIONS} of {QUESTIONS} questions ended" in page.inner_text("#state")
         tiles = page.locator(".tile dt").all_text_contents()
         assert page.locator(".tile.emitted dd").text_content() == str(len(lines(tmp_path / "out.jsonl")))
         assert seen == []
-    assert tiles == ["questions", "emitted", "dropped", "failed"]
+    assert tiles == ["done", "cost", "emitted", "dropped", "failed"]
     assert heard[-1].startswith("Finished")
     assert len(heard) <= 3
 
@@ -136,12 +141,8 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
         page.goto(url)
         page.wait_for_selector("details.trace")
         assert page.locator(".tile.emitted dd").text_content() == str(emitted)
-        stages = {
-            cells[0]: cells[1:]
-            for row in page.locator("#stages tr").all()
-            if (cells := row.locator("td").all_text_contents())
-        }
-        assert stages["sft"][:2] == ["0", str(emitted)]
+        sft = page.locator("#stages .card", has_text="sft").locator("dl > div").all_inner_texts()
+        assert [fact.split() for fact in sft][:2] == [["done", str(emitted)], ["failed", "0"]]
         hostile = page.locator("details.trace", has_text="document.title")
         hostile.locator("> summary").focus()
         page.keyboard.press("Enter")
@@ -163,8 +164,10 @@ def going(folder: Path, page: str = "0", token: str = "") -> Iterator[tuple["sub
     with subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as engine:
-        yield engine, page_of(engine)
-        engine.kill()
+        try:
+            yield engine, page_of(engine)
+        finally:
+            engine.kill()
 
 
 def slow_run(folder: Path, base_url: str) -> None:
@@ -186,24 +189,17 @@ def test_the_page_says_what_fails_and_why_on_a_phone_too(tmp_path: Path, width: 
         with going(tmp_path) as (_, url):
             page = browser.new_page(viewport={"width": width, "height": 800})
             page.goto(url)
-            page.locator("#faults", has_text=re.compile("weak: [23] server_error, 1 bad_request")).wait_for(
-                timeout=30_000
-            )
-            rows = {
-                row.locator("td").first.inner_text(): row.locator("td") for row in page.locator("#endpoints tr").all()
-            }
-            assert rows["weak"].nth(1).inner_text() in {"3", "4"}
-            for cells in rows.values():
-                name, errors = cells.nth(0).bounding_box(), cells.nth(1).bounding_box()
-                assert name
-                assert errors
-                assert name["x"] + name["width"] <= errors["x"] + 1 <= errors["x"] + errors["width"] <= width
-            page.locator("section:has(#endpoints) .scroll").evaluate("e => e.scrollLeft = 9999")
-            box = page.locator("#endpoints td").first.bounding_box()
-            assert box
-            assert box["x"] >= 0
+            weak = page.locator("#endpoints .card", has=page.locator("h3", has_text=re.compile("^weak$")))
+            weak.locator(".faults", has_text=re.compile("[23] server error, 1 bad request")).wait_for(timeout=30_000)
+            assert weak.locator("dd").first.inner_text() in {"3", "4"}
+            ends = "cards => cards.map(card => card.getBoundingClientRect()).map(box => [box.left, box.right])"
+            cards = page.locator("#endpoints .card").evaluate_all(ends)
+            assert len(cards) > 4
+            assert all(0 <= left < right <= width for left, right in cards)
+            page.locator("#failed .losses", has_text="(item 2").first.wait_for(timeout=30_000)
+            assert "weak: HTTP 400" in page.locator("#failed .message").first.inner_text()
             page.locator("#charts .trend").first.wait_for(timeout=30_000)
-            for svg in page.locator("#charts svg").all():
+            for svg in page.locator("#charts figure:not(#scores) > svg").all():
                 labels = [float(text.replace(",", "")) for text in svg.locator("text").all_text_contents()]
                 assert labels[0] == 0 < labels[1] < labels[2]
             assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -232,9 +228,9 @@ def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Pa
             page.keyboard.press("Shift+Tab")
             assert page.evaluate("document.activeElement.id") == "newer"
             page.keyboard.press("Enter")
+            page.wait_for_function("document.activeElement === document.querySelector('details.trace > summary')")
             brought = page.evaluate(first)
             assert brought != newest
-            assert page.evaluate("document.activeElement === document.querySelector('details.trace > summary')")
             page.evaluate("document.activeElement.blur()")
             page.wait_for_function(f"brought => {first} !== brought", arg=brought, timeout=30_000)
             assert page.locator("#newer").is_hidden()

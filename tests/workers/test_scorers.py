@@ -173,10 +173,10 @@ def test_the_page_shows_evidence_in_the_scorers_words_and_no_masked_hints(my_lab
         winner = record.candidates[0]
         golden = Golden(question=record.question, winner=winner, score=score, truncated="n", cut_by="rule")
         scored = Scored(question=record.question, candidates=(winner,), scores=(score,))
-        shown = gallery._shown(golden, scored, scorer)
+        shown = gallery.shown(golden, scored, scorer)
         assert shown.count("3 words long") == words
         assert shown.count('class="hint"') == hints
-        assert ("3 words long" in str(gallery._entry(golden, scorer)["facts"])) == bool(words)
+        assert ("3 words long" in str(gallery.entry(golden, scorer)["facts"])) == bool(words)
 
 
 async def test_a_score_without_evidence_is_not_taken_for_one_by_masking() -> None:

@@ -47,6 +47,11 @@ app.command(
 )
 app.command("weak2wise.commands.status:status", name="status", help="Show the state of a run, read from its files.")
 app.command(
+    "weak2wise.commands.view:view",
+    name="view",
+    help="Show runs on a page in the browser: finished, stopped or running ones.",
+)
+app.command(
     "weak2wise.commands.export:export", name="export", help="Write a run's training data in a trainer's format."
 )
 app.command("weak2wise.commands.train:train", name="train", help="Train the weak LLM on the traces of a run.")

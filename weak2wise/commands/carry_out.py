@@ -25,8 +25,9 @@ from weak2wise.outputs.summary import show
 from weak2wise.run.engine import GRACE_SECONDS, Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
+from weak2wise.watch.address import Address
 from weak2wise.watch.board import Observed
-from weak2wise.watch.page import Address, served
+from weak2wise.watch.page import Served, served
 from weak2wise.watch.screen import on_screen
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Supervised(Protocol[T_co]):
         ...
 
 
-async def supervise(engine: Supervised[T], page: Address | None = None) -> T | None:
+async def supervise(engine: Supervised[T], page: Served | None = None) -> T | None:
     """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
     A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
@@ -58,7 +59,10 @@ async def supervise(engine: Supervised[T], page: Address | None = None) -> T | N
     opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         if page:
-            say(f"The page: {await stack.enter_async_context(served(opened, page))}")
+            url = await stack.enter_async_context(served(opened, page, show_token=can_be_drawn_on()))
+            say(f"The page: {url}")
+            for hint in page.address.hints(url):
+                say(hint)
         if can_be_drawn_on():
             await stack.enter_async_context(on_screen(opened, Console(stderr=True)))
         return await until_signalled(engine.run(opened), engine.drain)
@@ -104,6 +108,7 @@ def carry_out(
     overrides: Sequence[str],
     page: str | None = None,
     *,
+    allow_host: Sequence[str] = (),
     verbose: bool = False,
     ray: str | None = None,
     **options: Any,
@@ -116,15 +121,16 @@ def carry_out(
     resume_command = command_line()
     engine: Engine | None = None
     try:
-        address = Address.of(page) if page else None
+        address = Address.of(page, allow_host) if page else None
         loaded = load_config(config, overrides)
         try:
             options |= {"holders": _holders(loaded)} if ray else {}
-            engine = make_engine(loaded, verbose=verbose, **options)
+            engine = make_engine(loaded, verbose=verbose, config_file=config, **options)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         cluster = options["holders"].joined(ray, engine.drain, engine.budget) if ray else None
-        summary = run_to_end(engine, resume_command, address, cluster=cluster)
+        shown = Served(address, engine.work_dir.resolve(), config.resolve()) if address else None
+        summary = run_to_end(engine, resume_command, shown, cluster=cluster)
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
         if engine is None:
             return explain(error, resume_command, logged=False)
@@ -145,7 +151,7 @@ def carry_out(
 def run_to_end(
     engine: Supervised[T],
     resume_command: str,
-    page: Address | None = None,
+    page: Served | None = None,
     *,
     cluster: AbstractContextManager[None] | None = None,
 ) -> T:

@@ -19,6 +19,7 @@ def retry_failed(
     kind: Annotated[list[Kind] | None, cyclopts.Parameter(negative="")] = None,
     resume: Literal["auto", "force"] = "auto",
     page: str | None = None,
+    allow_host: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
     verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
     """Try failed questions again, all or some. Other questions are left as they are.
@@ -29,9 +30,10 @@ def retry_failed(
         kind: Only questions that failed for this reason (see failed.jsonl). May be given several times.
         resume: force allows changed settings, such as more max_tokens for answers that were cut off.
         page: As for run: serve a page that shows the progress, on a port of this machine or at HOST:PORT.
+        allow_host: As for run: the name by which a proxy asks for the page.
         verbose: Show every event of run.log.
     """
     from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - so that ``--help`` is quick
 
     kinds = frozenset[str](kind or get_args(Kind))
-    return carry_out(config, set_ or (), page, verbose=verbose, resume=resume, retry=kinds)
+    return carry_out(config, set_ or (), page, allow_host=allow_host or (), verbose=verbose, resume=resume, retry=kinds)

@@ -27,6 +27,7 @@ def run(
     up_to_step: str = "all",
     limit: Annotated[int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))] = None,
     page: str | None = None,
+    allow_host: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
     ray: str | None = None,
     verbose: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
@@ -41,6 +42,7 @@ def run(
         limit: Process only the first N questions; a later run without it goes on with the others.
         page: Serve a page that shows the progress, and Prometheus metrics at /metrics: a port on this machine, or
             HOST:PORT. Its token is W2W_PAGE_TOKEN, which HOST:PORT needs; a port alone gets one in the printed URL.
+        allow_host: The name by which a proxy asks for the page. May be given several times.
         ray: Work on the hosts of a Ray cluster: auto (the one that this shell belongs to), local (one that is started
             here, with a host for each GPU, or two), or HOST:PORT of its head.
         verbose: Show every event of run.log.
@@ -52,4 +54,14 @@ def run(
     from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - so that ``--help`` is quick
 
     steps = len(STEPS) if up_to_step == "all" else int(up_to_step)
-    return carry_out(config, set_ or (), page, verbose=verbose, ray=ray, resume=resume, up_to_step=steps, limit=limit)
+    return carry_out(
+        config,
+        set_ or (),
+        page,
+        allow_host=allow_host or (),
+        verbose=verbose,
+        ray=ray,
+        resume=resume,
+        up_to_step=steps,
+        limit=limit,
+    )

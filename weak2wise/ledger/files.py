@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import BinaryIO
 from weak2wise.errors import ConfigError
 
 _SUFFIX = ".tmp"
+_ASKED_AGAIN, _ASKED_AGAIN_SECONDS = 10, 0.01
+"""How often, and after how long, a lock that is held is tried again."""
 _RANDOM = re.compile(r"([a-z0-9_]{8}\.)?")
 """What ``tempfile`` puts between the beginning and the end of a name."""
 
@@ -138,7 +141,7 @@ def locked(folder: Path) -> Iterator[int]:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror} (dataset.work_dir)") from None
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_soon(fd)
             _lock_folder(folder_fd)
         except BlockingIOError:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
@@ -159,10 +162,20 @@ def locked(folder: Path) -> Iterator[int]:
         os.close(folder_fd)
 
 
+def _lock_soon(fd: int) -> None:
+    """Lock a file; one that only asks who holds it (``holder``) has it for a moment. Raises ``BlockingIOError``."""
+    for _ in range(_ASKED_AGAIN):
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_ASKED_AGAIN_SECONDS)
+    return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _lock_folder(fd: int) -> None:
     """Lock a folder, unless its file system locks only files. Raises ``BlockingIOError`` if another engine has."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_soon(fd)
     except BlockingIOError:
         raise
     except OSError:

@@ -5,6 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
+from heapq import nlargest
 from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
@@ -302,6 +303,11 @@ class Ledger(Generic[T]):
 
         self._shards.look(take)
         return found
+
+    def newest(self, status: RowStatus, count: int) -> list[int]:
+        """Up to ``count`` rows that have this status, the one that got it last first. Looks at every row."""
+        rows = compress(zip(self._locations, self.rows(), strict=False), self.are(status))
+        return [row for _, row in nlargest(count, rows)]
 
     def rows(self) -> range:
         """Every row number that might have an outcome, in input order."""

@@ -43,6 +43,8 @@ class History(Struct, kw_only=True):
     """The last start in a work_dir and the events after it; empty if there is no log."""
 
     started: datetime | None = None
+    config: str | None = None
+    """The config file, if the run had one."""
     input: str | None = None
     sets: tuple[str, ...] = ()
     """The evaluation sets."""
@@ -80,12 +82,14 @@ class History(Struct, kw_only=True):
         return max(0.0, last.seconds_left - (now - last.at).total_seconds())
 
 
-class _Event(Struct):
+class Event(Struct):
+    """A line of the log: its name and its time."""
+
     event: str = ""
     timestamp: datetime | None = None
 
 
-_EVENT = msgspec.json.Decoder(_Event)
+_EVENT = msgspec.json.Decoder(Event)
 _EVENTS = {"progress", "run.started", "run.finished", "run.interrupted", "run.stopped", "run.broken"}
 _NAMED = re.compile(rb'"event": ?"(?:progress|run\.[a-z]+)"')
 """Stands in the lines of these events, and in no text: there the quotes are escaped."""
@@ -102,11 +106,9 @@ def read_history(log: Path) -> History:
     for file in _files(log):
         with file:
             for lines in _chunks(file):
-                for named in _NAMED.finditer(lines):
-                    line = lines[lines.rfind(b"\n", 0, named.start()) + 1 : lines.find(b"\n", named.end())]
-                    if (event := _read(line)) and event.event in _EVENTS:
-                        with suppress(*_UNREADABLE):
-                            history = _updated(history, event, msgspec.json.decode(line))
+                for event, fields in run_events(lines):
+                    with suppress(*UNREADABLE):
+                        history = _updated(history, event, fields)
                 last = _last_time(lines) or last
     history.last = last
     return history
@@ -128,7 +130,17 @@ def _files(log: Path) -> list[BinaryIO]:
     return found
 
 
-_UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError)
+UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, LookupError, AttributeError)
+"""What a line raises that is not as it should be."""
+
+
+def run_events(lines: bytes) -> "Iterator[tuple[Event, dict[str, Any]]]":
+    """The run events in whole lines of a log, each with its fields."""
+    for named in _NAMED.finditer(lines):
+        line = lines[lines.rfind(b"\n", 0, named.start()) + 1 : lines.find(b"\n", named.end())]
+        if (event := _read(line)) and event.event in _EVENTS:
+            with suppress(*UNREADABLE):
+                yield event, dict(msgspec.json.decode(line))
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -138,9 +150,9 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield lines if lines.endswith(b"\n") else lines + b"\n"
 
 
-def _read(line: bytes) -> _Event | None:
+def _read(line: bytes) -> Event | None:
     """An event with a time; ``None`` if the line is something else."""
-    with suppress(*_UNREADABLE):
+    with suppress(*UNREADABLE):
         event = _EVENT.decode(line)
         return event if event.timestamp else None
     return None
@@ -157,7 +169,7 @@ def _last_time(lines: bytes) -> datetime | None:
     return None
 
 
-def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History:
+def _updated(history: History, event: Event, fields: dict[str, Any]) -> History:
     assert event.timestamp is not None
     match event.event:
         case "run.started" if event.timestamp == history.started:
@@ -167,6 +179,7 @@ def _updated(history: History, event: _Event, fields: dict[str, Any]) -> History
             sets, output = tuple(str(name) for name in fields.get("sets", ())), fields.get("output")
             return History(
                 started=event.timestamp,
+                config=fields.get("config"),
                 input=fields.get("input"),
                 sets=sets,
                 output=None if output is None else str(output),

@@ -19,6 +19,8 @@ from weak2wise.telemetry.plain import plain
 from weak2wise.worker import Drop, Partial, Record, Worker
 
 Out = TypeVar("Out", bound=Record)
+LATEST = 500
+"""Rows done last that a stage remembers."""
 
 
 class QuestionsSeen(Struct, frozen=True):
@@ -65,7 +67,7 @@ class Stage(Generic[Out]):
         self.busy = 0
         self.took = Durations()
         """Seconds per record in the worker."""
-        self.latest: deque[int] = deque(maxlen=24)
+        self.latest: deque[int] = deque(maxlen=LATEST)
         """Rows done last, the newest at the end."""
         self.counts: Counter[str] = Counter()
         self._emits = emits

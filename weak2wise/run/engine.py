@@ -58,6 +58,7 @@ class Engine:
         resume: what to do if the work_dir holds an earlier run.
         up_to_step: how many of the method's steps to take.
         retry: work only on rows that failed with these error kinds; ``None``: on all pending rows.
+        config_file: the file that the config is from; it is named in the log.
         echo: shows warnings and progress to the user, besides the log.
         holders: hosts in other processes, which work on parts of the input; ``None``: this process's host works alone.
 
@@ -75,6 +76,7 @@ class Engine:
         resume: Resume = "auto",
         up_to_step: int = len(METHOD),
         retry: frozenset[str] | None = None,
+        config_file: Path | None = None,
         echo: Echo | None = None,
         holders: Holders | None = None,
     ) -> None:
@@ -83,7 +85,13 @@ class Engine:
         self.logged = False
         """Whether this run's log is open, or was."""
         recipe = Recipe.of(config, up_to_step)
-        self._plan = Plan(**vars(recipe), input=Input(config, questions, limit), resume=resume, retry=retry)
+        self._plan = Plan(
+            **vars(recipe),
+            input=Input(config, questions, limit),
+            resume=resume,
+            retry=retry,
+            config_file=config_file,
+        )
         self._echo = echo
         self._holders = holders
         if host is not None:

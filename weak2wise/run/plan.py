@@ -59,6 +59,8 @@ class Plan(Recipe):
     """What to do if the work_dir holds an earlier run."""
     retry: frozenset[str] | None
     """Work only on rows that failed with these error kinds; ``None``: on all pending rows."""
+    config_file: Path | None = None
+    """The file that the config is from, if any."""
 
     @property
     def work_dir(self) -> Path:
@@ -101,7 +103,8 @@ class Plan(Recipe):
         """The absolute names of the input and the other files that no export may replace. Blocks."""
         source = self.input.name
         sets = [name for name in self.config.dataset.decontaminate if not is_hub(Path(name))]
-        return {
+        config = {"config": str(self.config_file.resolve())} if self.config_file else {}
+        return config | {
             "input": str(source if is_hub(source) else source.resolve()),
             "sets": [str(Path(name).resolve()) for name in sets],
             "output": str(self.output.resolve()),

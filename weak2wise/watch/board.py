@@ -8,14 +8,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from weak2wise.ledger.account import Account
-from weak2wise.ledger.outcomes import RowStatus
+from weak2wise.ledger.outcomes import Ledger, RowStatus
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.journal import Journal
 from weak2wise.llm.receipts import Spent
@@ -28,8 +28,6 @@ EVERY = 1.0
 """Seconds between two samples of the counters."""
 RECENT = 60
 """Number of samples that rates are computed over."""
-CHART_EVERY, CHART_POINTS = 5, 720
-"""Samples between two points of the charts, and the number of points kept (one hour)."""
 
 
 class StageFacts(Struct, frozen=True):
@@ -115,18 +113,6 @@ class Board(Struct, frozen=True):
     ending: str | None = None
 
 
-class Point(Struct, frozen=True, array_like=True):
-    """One point of the charts.
-
-    Seconds since the start, rows ended a minute, requests a minute, and tokens a second of embedded engines.
-    """
-
-    seconds: float
-    rows: float
-    requests: float
-    tokens: float
-
-
 class _Sample(Struct, frozen=True):
     """The counters at one moment, for rates."""
 
@@ -153,8 +139,8 @@ class Observed(Protocol):
         """Its money and its disk, and since when nothing has got on."""
 
     @property
-    def points(self) -> Collection[Point]:
-        """Those of the charts."""
+    def intake(self) -> Ledger[Any] | None:
+        """The ledger of input lines that cannot be read, if it is in this process."""
 
     @property
     def stages(self) -> Sequence[Stage[Any]]:
@@ -196,7 +182,6 @@ class Observer:
     vitals: Vitals
     count: Callable[[], int]
     only: Collection[int] | None = None
-    points: deque[Point] = field(default_factory=lambda: deque(maxlen=CHART_POINTS))
     _rows: int | None = None
     _lag: float = 0.0
     _ending: str | None = None
@@ -213,7 +198,7 @@ class Observer:
     async def watch(self) -> None:
         """Sample the counters every second until cancelled."""
         counting = asyncio.create_task(self._count_rows())
-        loop, samples = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
         due = loop.time() + EVERY
         try:
             while True:
@@ -223,9 +208,6 @@ class Observer:
                 self._samples.append(sample := self._sample())
                 self._note(sample)
                 self._remaining.note(sample.at, self._steps())
-                samples += 1
-                if samples % CHART_EVERY == 0:
-                    self._draw_point()
         finally:
             counting.cancel()
 
@@ -238,12 +220,6 @@ class Observer:
         with suppress(Exception):  # the pipeline reads the same file and reports its errors
             self._rows = await asyncio.to_thread(self.count)
 
-    def _draw_point(self) -> None:
-        board = self.board()
-        requests = sum(e.per_minute for e in board.endpoints)
-        tokens = sum(e.tokens_per_second for e in board.engines)
-        self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
-
     def end(self, ending: str, rows: int | None = None) -> None:
         """Record how the run ended, and the number of input ``rows`` if known. Later calls are ignored."""
         if self._ending is None:
@@ -254,6 +230,11 @@ class Observer:
     def spent(self) -> Mapping[tuple[str, str], Spent]:
         """What all runs of the work_dir have used, by role and endpoint."""
         return self.journal.spent
+
+    @property
+    def intake(self) -> Ledger[Any] | None:
+        """The ledger of input lines that cannot be read."""
+        return self.account.intake
 
     def loop_lag(self) -> float:
         """How late the event loop is or last was, in seconds. It grows if ``watch`` has ended unexpectedly."""

@@ -2,9 +2,9 @@
 
 A request needs the token: other users of this machine can reach every port, loopback included. In addition its Host
 must be known, because of DNS rebinding: another web site in the user's browser, which has the cookie, reaches the page
-through its own domain name. Known are loopback names, the host that the page is bound to, this machine's name and any
-IP address, because IP addresses cannot be rebound. A request with the token in its Authorization header is allowed for
-any Host, because no browser adds that header itself.
+through its own domain name. Known are loopback names, the host that the page is bound to, this machine's name, any IP
+address, because IP addresses cannot be rebound, and the names of a proxy that the user allows. A request with the token
+in its Authorization header is allowed for any Host, because no browser adds that header itself.
 
 The browser keeps a cookie made from the token and the port. Browsers send a host's cookies to all its ports. So the
 cookie's name contains the port (runs do not overwrite each other's cookies), and its value does not reveal the token to
@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -32,9 +32,9 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guard(bound: str, token: str) -> Middleware:
-    """Middleware that checks every request to a page bound to the host ``bound``."""
-    names = _LOOPBACK | {bound.lower(), socket.gethostname().lower()}
+def guard(hosts: Iterable[str], token: str) -> Middleware:
+    """Middleware that checks every request to a page: ``hosts`` are the one it is bound to, and those allowed."""
+    names = _LOOPBACK | {socket.gethostname().lower(), *(host.lower() for host in hosts)}
 
     @web.middleware
     async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -45,7 +45,8 @@ def guard(bound: str, token: str) -> Middleware:
             error.headers.update(HEADERS)
             raise
         if not response.prepared:
-            response.headers.update(HEADERS)
+            for name, value in HEADERS.items():  # a report has a policy of its own
+                response.headers.setdefault(name, value)
         return response
 
     return guarded
@@ -57,7 +58,9 @@ def _check(request: web.Request, names: set[str], token: str) -> None:
         return
     host = _host(request)
     if host not in names and not _is_address(host):
-        raise web.HTTPForbidden(text="This page can be opened only under the names of its own machine.\n")
+        raise web.HTTPForbidden(
+            text="This page can be opened only under the names of its own machine, and those given by --allow-host.\n"
+        )
     cookie, value = _cookie(request.url.port, token)
     if _same(request.query.get("token", ""), token):
         reply = web.HTTPSeeOther("/")

@@ -1,138 +1,89 @@
-"""The live page, served by the engine's own process (by default on loopback). It loads nothing from other hosts.
+"""The live page of a run, served by the engine's own process (by default on loopback). It loads nothing from others.
 
-Decisions:
-
-- The page only reads; only ``GET`` is supported. ``guard`` decides which requests are allowed. ``/healthz``, which
-  reveals nothing about the run, is open to all.
-- Every address needs a token, loopback too: all users of a machine can reach it. If the user has set none, each start
-  makes one, which is in the printed URL and nowhere else.
-- State is sent as server-sent events, one a second and the same for all clients. Rates and charts come from the board.
-- Texts of models are escaped here. In addition the Content-Security-Policy allows only the page's own script.
+``guard`` decides which requests are allowed. ``/healthz``, which reveals nothing about the run, is open to all. Every
+address needs a token, loopback too: all users of a machine can reach it. If the user has set none, each start makes
+one, which is in the printed URL and nowhere else.
 """
 
 import asyncio
-import ipaddress
 import os
-import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from typing import NamedTuple
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
 
 from weak2wise.errors import ConfigError
-from weak2wise.watch import gallery
+from weak2wise.ledger.manifest import load_manifest
+from weak2wise.ledger.outcomes import Ledger
+from weak2wise.watch.about import About, Next, about, next_steps
+from weak2wise.watch.address import Address
 from weak2wise.watch.board import EVERY, Observed
-from weak2wise.watch.guard import HEADERS, TOKEN, guard
+from weak2wise.watch.gallery import Found, Scores, Source, Table, Wanted, found, opened_trace
 from weak2wise.watch.health import CLOSING, STARTING, health_of
+from weak2wise.watch.losses import Kind, Losses, losses
 from weak2wise.watch.metrics import metrics
+from weak2wise.watch.run_page import RunPage, report_in
+from weak2wise.watch.site import FILES, Static, site
+from weak2wise.watch.trend import Trend, TrendReader
 from weak2wise.watch.vitals import Disk
+from workers.method import step_making
+from workers.records import Golden, Scored
 
-_STATIC = {
-    "/": ("weak2wise.watch", "static/page.html", "text/html"),
-    "/page.js": ("weak2wise.watch", "static/page.js", "text/javascript"),
-    "/page.css": ("weak2wise.watch", "static/page.css", "text/css"),
-    "/icon.svg": ("weak2wise.watch", "static/icon.svg", "image/svg+xml"),
-    "/style.css": ("weak2wise.outputs.report", "style.css", "text/css"),
-}
-
-
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the address to open, not to bind
+TREND_EVERY = 5.0
+"""Seconds between two looks at the log."""
 _DISK_SECONDS = 4.0
 """How long a disk may take to say how full it is."""
 
 
-class Address(NamedTuple):
-    """The host and port that the page is served on."""
+class Served(NamedTuple):
+    """What a page is about, and where it is served. ``config``: the file that the run was started with.
 
-    host: str
-    port: int
+    Paths are absolute.
+    """
 
-    @classmethod
-    def of(cls, text: str) -> "Address":
-        """Parse ``8000`` or ``HOST:PORT`` (an IPv6 host in brackets). Raises ``ConfigError``."""
-        host, _, port = text.rpartition(":")
-        if not port.isdecimal() or not 0 <= int(port) < 65536:
-            raise ConfigError(f"--page {text}: expected a port or HOST:PORT")
-        return cls(host.strip("[]") or "127.0.0.1", int(port))
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+    address: Address
+    work_dir: Path
+    config: Path | None = None
 
 
 @asynccontextmanager
 async def served(
-    observer: "asyncio.Future[Observed]", address: Address, env: Mapping[str, str] = os.environ
+    observer: "asyncio.Future[Observed]",
+    page: Served,
+    env: Mapping[str, str] = os.environ,
+    *,
+    show_token: bool = False,
 ) -> AsyncIterator[str]:
-    """Serve the page while the context is open.
-
-    Yields its URL on this machine, with the token: ``$W2W_PAGE_TOKEN``, by this name, or one made for this start.
-
-    Raises:
-        ConfigError: the address cannot be used, or needs a token.
-    """
-    given = env.get(TOKEN, "")
-    token = given or secrets.token_urlsafe(16)
-    if not address.is_loopback and not given:
-        raise ConfigError(
-            f"--page {address.host}:{address.port}: other machines could see it; set {TOKEN} to a secret value first"
-        )
-    app = web.Application(middlewares=[guard(address.host, token)])
-    page = _Page(observer, await asyncio.to_thread(_read_static))
-    for path in _STATIC:
-        app.router.add_get(path, page.static)
-    app.router.add_get("/events", page.events)
-    app.router.add_get("/trace/{row:[0-9]{1,15}}", page.trace)
-    app.router.add_get("/metrics", page.metrics)
-    app.router.add_get("/healthz", page.health)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, address.host, address.port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError(f"--page {address.host}:{address.port}: {error.strerror}; choose another port") from None
-        port = runner.addresses[0][1]
-        here = _WILDCARDS.get(address.host, address.host)
-        here = f"[{here}]" if ":" in here else here
-        yield f"http://{here}:{port}/?token=" + (f"${TOKEN}" if given else token)
-    finally:
-        page.closing.set()
-        await runner.cleanup()
+    """Serve the page while the context is open. Yields and raises as ``site``."""
+    closing = asyncio.Event()
+    static = await asyncio.to_thread(Static, (*FILES, "run.html"))
+    app = web.Application()
+    for name in FILES:
+        static.add_to(app, f"/{name}", name)
+    RunPage(LiveRun(observer, page), closing, static).add_to(app, "/")
+    process = _Process(observer, closing)
+    app.router.add_get("/metrics", process.metrics)
+    app.router.add_get("/healthz", process.health)
+    async with site(app, page.address, closing, env, show_token=show_token) as url:
+        yield url
 
 
-def _read_static() -> dict[str, bytes]:
-    """The static files of the page, by URL path. Blocks."""
-    return {path: files(package).joinpath(name).read_bytes() for path, (package, name, _) in _STATIC.items()}
+def _ready(observer: "asyncio.Future[Observed]") -> bool:
+    return observer.done() and not observer.cancelled()
 
 
-class _Page:
-    def __init__(self, observer: "asyncio.Future[Observed]", static: Mapping[str, bytes]) -> None:
+class _Process:
+    """Metrics and health."""
+
+    def __init__(self, observer: "asyncio.Future[Observed]", closing: asyncio.Event) -> None:
         self._observer = observer
-        self._static = static
         self._encoder = msgspec.json.Encoder()
-        self._newest = gallery.Newest()
-        self.closing = asyncio.Event()
-
-    async def static(self, request: web.Request) -> web.Response:
-        kind = _STATIC[request.path][-1]
-        return web.Response(body=self._static[request.path], content_type=kind, charset="utf-8")
-
-    async def trace(self, request: web.Request) -> web.Response:
-        text = (
-            await gallery.opened_trace(self._observer.result(), int(request.match_info["row"])) if self._ready else None
-        )
-        if text is None:
-            raise web.HTTPNotFound(text="There is no such trace.\n")
-        return web.Response(text=text, content_type="text/html")
+        self.closing = closing
 
     async def metrics(self, _request: web.Request) -> web.Response:
         text = metrics(self._observer.result(), await self._disk()) if self._ready else b""
@@ -158,30 +109,90 @@ class _Page:
         except (OSError, TimeoutError):
             return None
 
-    async def events(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        shown, last, sent = -1.0, False, None
-        while not last:
-            last = self.closing.is_set()  # then this event says how the run ended
-            event: dict[str, object] = {"board": None}
-            if self._ready:
-                observer = self._observer.result()
-                points = [point for point in observer.points if point.seconds > shown]
-                shown = points[-1].seconds if points else shown
-                event = {"board": observer.board(), "points": points}
-                if (traces := await self._newest.entries(observer)) != sent:  # they are most of the bytes
-                    event["traces"] = sent = traces
-            try:
-                await response.write(b"data: " + self._encoder.encode(event) + b"\n\n")
-                async with asyncio.timeout(EVERY):
-                    await self.closing.wait()
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                break
-        return response
-
     @property
     def _ready(self) -> bool:
-        return self._observer.done() and not self._observer.cancelled()
+        return _ready(self._observer)
+
+
+class LiveRun:
+    """The run of this process. Its traces are the newest ones: all of them are for ``weak2wise view``."""
+
+    every = EVERY
+
+    def __init__(self, observer: "asyncio.Future[Observed]", page: Served) -> None:
+        self._observer = observer
+        self._folder = page.work_dir
+        self._config = page.config
+        self._about: About | None = None
+        self._reader: TrendReader | None = None
+        self._trend = Trend()
+        self._looked = -TREND_EVERY
+        self._next: list[Next] = []
+        self._table = Table()
+        self._reading = asyncio.Lock()
+
+    async def event(self) -> dict[str, object]:
+        """As ``ShownRun``."""
+        if not _ready(self._observer):
+            return {"live": True, "board": None}
+        if self._about is None:
+            await asyncio.to_thread(self._open)
+        board = self._observer.result().board()
+        if self._reader and (time.monotonic() - self._looked >= TREND_EVERY or board.ending):
+            async with self._reading:
+                self._looked = time.monotonic()
+                self._trend = await asyncio.to_thread(self._reader.read)
+        if board.ending and self._about and not self._next:
+            self._next = next_steps(board, self._about)
+        event: dict[str, object] = {"live": True, "about": self._about, "board": board}
+        event |= {"trend": self._trend, "next": self._next}
+        if board.ending:
+            event["report"] = await asyncio.to_thread(report_in, self._folder) is not None
+        return event
+
+    def _open(self) -> None:
+        try:
+            manifest = load_manifest(self._folder / "manifest.json")
+        except ConfigError:
+            manifest = None  # the run itself has read it
+        if manifest:
+            self._reader = TrendReader(self._folder / "run.log", datetime.fromisoformat(manifest.created))
+            self._about = about(self._folder, manifest, self._config)
+
+    async def traces(self, wanted: Wanted) -> Found | None:
+        """As ``ShownRun``."""
+        if not _ready(self._observer):
+            return None
+        if not (source := self._source()):
+            return Found([], 0, None, [], Scores([], 0.0, 0.0))
+        latest = [*next(s for s in self._observer.result().stages if s.ledger is source.golden).latest]
+        async with self._reading:
+            return await asyncio.to_thread(self._found, source, latest, wanted)
+
+    def _found(self, source: Source, latest: list[int], wanted: Wanted) -> Found:
+        self._table = self._table.only(latest)
+        self._table.add(source.golden, latest)
+        return found(self._table, source, wanted)
+
+    async def trace(self, row: int) -> str | None:
+        """As ``ShownRun``."""
+        source = self._source() if _ready(self._observer) else None
+        return await asyncio.to_thread(opened_trace, source, row) if source else None
+
+    async def losses(self, kind: Kind) -> Losses | None:
+        """As ``ShownRun``."""
+        if not _ready(self._observer):
+            return None
+        observer = self._observer.result()
+        return await asyncio.to_thread(losses, observer.intake, [stage.ledger for stage in observer.stages], kind)
+
+    async def report(self) -> Path | None:
+        """As ``ShownRun``."""
+        return await asyncio.to_thread(report_in, self._folder)
+
+    def _source(self) -> Source | None:
+        """The ledgers of traces and scores; ``None`` if the run stops at an earlier step."""
+        observer = self._observer.result()
+        ledgers: dict[str, Ledger[Any]] = {stage.name: stage.ledger for stage in observer.stages}
+        golden, scored = ledgers.get(step_making(Golden).name), ledgers.get(step_making(Scored).name)
+        return Source(golden, scored, observer.scorer, observer.rules) if golden and scored else None

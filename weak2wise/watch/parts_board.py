@@ -15,15 +15,12 @@ from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.receipts import Spent
 from weak2wise.pipeline import Stage
 from weak2wise.watch.board import (
-    CHART_EVERY,
-    CHART_POINTS,
     EVERY,
     RECENT,
     Board,
     EndpointFacts,
     EngineFacts,
     Observer,
-    Point,
     StageFacts,
 )
 from weak2wise.watch.vitals import Vitals
@@ -66,7 +63,6 @@ class PartsObserver:
         self.scorer = scorer
         self.rules = rules
         self.vitals = vitals
-        self.points: deque[Point] = deque(maxlen=CHART_POINTS)
         self._steps = steps
         self._rows = rows
         self._totals: Counter[str] = Counter()
@@ -127,7 +123,7 @@ class PartsObserver:
 
     async def watch(self) -> None:
         """Sample the counters every second until cancelled."""
-        loop, samples = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
         due = loop.time() + EVERY
         while True:
             await asyncio.sleep(due - loop.time())
@@ -138,11 +134,6 @@ class PartsObserver:
             counted = board.ended + sum(stage.done for stage in board.stages)
             counted += sum(e.answered for e in board.endpoints) + sum(e.answered for e in board.engines)
             self.vitals.note(counted, ((engine.name, engine.running, engine.answered) for engine in board.engines))
-            samples += 1
-            if samples % CHART_EVERY == 0:
-                requests = sum(endpoint.per_minute for endpoint in board.endpoints)
-                tokens = sum(engine.tokens_per_second for engine in board.engines)
-                self.points.append(Point(round(board.seconds), board.per_minute, requests, tokens))
 
     def end(self, ending: str) -> None:
         """Record how the run ended. Later calls are ignored."""
@@ -235,6 +226,10 @@ class PartsObserver:
                     tokens=sum(facts.tokens for facts in parts),
                     cached=max(facts.cached for facts in parts),
                 )
+
+    @property
+    def intake(self) -> None:
+        """Each part has one of its own."""
 
     @property
     def stages(self) -> Sequence[Stage[Any]]:
