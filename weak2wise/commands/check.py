@@ -19,6 +19,7 @@ from weak2wise.check.findings import (
     Finding,
     endpoint_findings,
     input_finding,
+    notify_finding,
     secret_findings,
     work_dir_finding,
 )
@@ -156,6 +157,9 @@ async def _check(
         findings.add(Finding("config", "good", "read and consistent"))
     for finding in secret_findings(config):
         findings.add(finding)
+    if notified := await asyncio.to_thread(notify_finding, config):
+        findings.add(notified)
+        findings.starts &= notified.verdict != "bad"
     overlap = await findings.look("evaluation sets", lambda: read_overlap(config))
     folder = Path(config.dataset.work_dir)
     work = await findings.look("work_dir", lambda: _earlier_run(folder, resume))

@@ -10,8 +10,9 @@ import uvloop
 from rich.console import Console
 from rich.text import Text
 
-from weak2wise.commands.carry_out import collect_less_often, until_signalled
+from weak2wise.commands.carry_out import collect_less_often
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
+from weak2wise.commands.signals import until_signalled
 from weak2wise.commands.tables import new_table, short
 from weak2wise.compare.comparing import Comparing, page_of
 from weak2wise.compare.settings import config_of

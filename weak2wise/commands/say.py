@@ -19,7 +19,7 @@ from weak2wise.telemetry.terminal import write_line
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
 
-_SECRET_OVERRIDE = re.compile(r"((?:headers|extra_body|options).*?)=.*", re.DOTALL)
+_SECRET_OVERRIDE = re.compile(r"((?:headers|extra_body|options|notify(?!\.url_env=)).*?)=.*", re.DOTALL)
 
 P = ParamSpec("P")
 
