@@ -29,7 +29,7 @@ from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
 from weak2wise.watch.board import Observed
 from weak2wise.watch.page import Address, served
-from weak2wise.watch.screen import on_screen
+from weak2wise.watch.screen import Header, on_screen
 
 if TYPE_CHECKING:
     from weak2wise.cluster.holders import RayHolders
@@ -48,7 +48,12 @@ class Supervised(Protocol[T_co]):
         ...
 
 
-async def supervise(engine: Supervised[T], page: Address | None = None, notifier: Notifier | None = None) -> T | None:
+async def supervise(
+    engine: Supervised[T],
+    page: Address | None = None,
+    notifier: Notifier | None = None,
+    header: Header | None = None,
+) -> T | None:
     """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
     A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
@@ -62,9 +67,11 @@ async def supervise(engine: Supervised[T], page: Address | None = None, notifier
         opened.add_done_callback(lambda done: setattr(notifier, "observed", done.result()))
     async with AsyncExitStack() as stack:
         if page:
-            say(f"The page: {await stack.enter_async_context(served(opened, page))}")
+            url = await stack.enter_async_context(served(opened, page))
+            say(f"The page: {url}")
+            header = header and header._replace(page=url)
         if can_be_drawn_on():
-            await stack.enter_async_context(on_screen(opened, Console(stderr=True)))
+            await stack.enter_async_context(on_screen(opened, Console(stderr=True), header))
         return await until_signalled(engine.run(opened), engine.drain)
 
 
@@ -105,7 +112,8 @@ def carry_out(
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         cluster = options["holders"].joined(ray, engine.drain, engine.budget) if ray else None
-        summary = run_to_end(engine, resume_command, address, cluster=cluster, notifier=notifier)
+        header = Header.of(str(config), loaded)
+        summary = run_to_end(engine, resume_command, address, cluster=cluster, notifier=notifier, header=header)
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
         if engine is None or notifier is None:
             return explain(error, resume_command, logged=False)
@@ -119,7 +127,7 @@ def carry_out(
     if lines := summary.totals.unreadable:
         say(f"{unreadable_advice(lines, engine.failures, input_of(loaded))}.")
     if sum(failed.values()) > lines:
-        say(f"Some questions failed, see {engine.failures}. To try them again: {resume_command}")
+        say(f"Some questions failed, see {engine.failures}. To try them again", resume_command)
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
     code = 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
@@ -142,19 +150,21 @@ def run_to_end(
     *,
     cluster: AbstractContextManager[None] | None = None,
     notifier: Notifier | None = None,
+    header: Header | None = None,
 ) -> T:
     """Run an engine under supervision; returns what it made. An interruption is said, and ends the process.
 
-    ``cluster``: open while it runs. ``notifier``: notifies of an interruption.
+    ``cluster``: open while it runs. ``notifier``: notifies of an interruption. ``header``: for a
+    picture on the terminal.
     """
     collect_less_often()
     with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if cluster:
             stack.enter_context(cluster)
-        made = runner.run(supervise(engine, page, notifier))
+        made = runner.run(supervise(engine, page, notifier, header))
         if made is None:
             stack.close()
-            say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
+            say("Interrupted; everything that had arrived is kept. Go on with", resume_command)
             wait_for_reader()
             if notifier:
                 notifier.interrupted(INTERRUPTED, runner)

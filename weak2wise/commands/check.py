@@ -238,7 +238,8 @@ def _ignore(_: object) -> None:
 
 def _show_finding(finding: Finding, console: Console) -> None:
     sign = {"good": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}[finding.verdict]
-    console.print(Text.assemble(sign, f" {finding.about}: {plain(finding.said)}"), soft_wrap=True)
+    line = Text.assemble(sign, f" {finding.about}: {plain(finding.said)}")
+    console.print(line, soft_wrap=not console.is_terminal)  # a terminal would break it inside a word
 
 
 def _show_forecast(checked: Checked, console: Console) -> None:

@@ -70,7 +70,7 @@ def compare(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             found = runner.run(until_signalled(comparing.run(), comparing.drain))
             if found is None:
-                say(f"Interrupted; what was answered is kept. Go on with: {command_line()}")
+                say("Interrupted; what was answered is kept. Go on with", command_line())
                 wait_for_reader()
                 os._exit(INTERRUPTED)  # no return: the runner would wait for a thread that is still measuring
         path = page_of(folder)

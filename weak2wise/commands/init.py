@@ -157,5 +157,5 @@ def init(
     write_atomic(out, [text(provider, str(out)).encode()])
     key = presets()[provider].key
     first = f"export {key}=…, then " if key else ""
-    say(f"{out}: written. Set dataset.input_path in it, {first}run: weak2wise check --config {out}")
+    say(f"{out}: written. Set dataset.input_path in it, {first}run", f"weak2wise check --config {out}")
     return 0

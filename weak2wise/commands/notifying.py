@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvloop
 
+from weak2wise.commands.say import say
 from weak2wise.commands.signals import until_signalled
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RunStopped, single_errors
@@ -22,7 +23,7 @@ from weak2wise.run.ending import ending_of
 from weak2wise.run.logged import until_end
 from weak2wise.telemetry.log import RunLog, log
 from weak2wise.telemetry.plain import plain
-from weak2wise.telemetry.terminal import wait_for_reader, write_line
+from weak2wise.telemetry.terminal import wait_for_reader
 from weak2wise.watch.board import Observed
 
 SECONDS = 60.0
@@ -101,7 +102,7 @@ class Notifier:
             failed = [f"{type(error).__name__}: {error}"]
         failed = [plain(self._redact(text)) for text in failed]
         for text in failed:
-            write_line(f"Not notified: {text}")
+            say(f"Not notified: {text}")
         with suppress(OSError), until_end(RunLog(self._work_dir / "run.log", self._redact)):
             for text in failed:
                 log.warning("notify.failed", about=event, why=text)

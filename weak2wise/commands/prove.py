@@ -132,7 +132,7 @@ def _proved(config: Config, folder: Path, accelerate_config: Path | None) -> int
         )
         proof = prover.run()
     except KeyboardInterrupt:
-        say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
+        say("Interrupted; everything that had arrived is kept. Go on with", again)
         notifier.interrupted(INTERRUPTED)
         return INTERRUPTED
     except OSError as error:
