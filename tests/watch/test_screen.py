@@ -182,7 +182,8 @@ def test_a_real_terminal_shows_the_run_and_then_how_it_ended(tmp_path: Path, wid
         config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
         config["model_endpoints"]["strong-a"]["prices"] = {"input": 2.0, "output": 800.0}
         write_run(tmp_path, config, QUESTIONS)
-        run = f"env -u COLUMNS -u LINES {sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'}; sleep 60"
+        engine = f"{sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'}"
+        run = f"env -u COLUMNS -u LINES {engine}; sleep 60"
         ask("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), "-c", str(ROOT), run)
         try:
             live = wait_for("  $")
