@@ -202,8 +202,8 @@ def test_a_real_terminal_shows_the_run_and_then_how_it_ended(tmp_path: Path, wid
     live = live[live.index("") + 1 :]
     assert [line.split()[0] for line in live[1:6]] == ["filter", "generate", "stepmask", "select", "sft"]
     table = live[live.index("") + 1 :]
-    columns = ["endpoint", "role", "active", "limit", "calls/min", "tokens/min", "429s", "errors", "cost"]
-    assert table[0].split() == columns
+    head = ["endpoint", "role", "active", "limit", "calls/min", "tokens/min", "429s", "errors", "cost"]
+    assert table[0].split() == head
     assert [line.split()[:2] for line in table[1:6]] == [
         ["weak", "weak"],
         ["strong-a", "strong"],

@@ -230,9 +230,13 @@ def _block(console: Console, name: str, text: str, begin: int | None = None, end
     """
     console.print(Text(name, style="bold"))
     shown = Text("\n".join(plain(line) for line in text.splitlines() if line.strip() or begin is None))
-    lines = shown.wrap(console, console.width - 2)
-    left_out = 0 if begin is None else len(lines) - begin - end
+    all_lines = list(shown.wrap(console, console.width - 2))
+    left_out = 0 if begin is None else len(all_lines) - begin - end
     if left_out > 1:
-        lines[begin : len(lines) - end] = [Text(f"… {left_out:,} more lines", style="dim")]
-    for line in lines:
+        all_lines = [
+            *all_lines[:begin],
+            Text(f"… {left_out:,} more lines", style="dim"),
+            *all_lines[len(all_lines) - end :],
+        ]
+    for line in all_lines:
         console.print(Padding(line, (0, 0, 0, 2)))

@@ -98,11 +98,12 @@ async def _show(
     observer: "asyncio.Future[Observed]", live: Live, stream: IO[str], header: Header | None, resized: asyncio.Event
 ) -> None:
     found = await asyncio.shield(observer)
+    size = live.console.size
     try:
         while True:
             if not (isinstance(stream, QueuedStream) and stream.is_behind):
-                if resized.is_set():
-                    resized.clear()
+                resized.clear()
+                if size != (size := live.console.size):  # the signal is not sent to a program in another session
                     live.console.control(Control.home(), Control.clear())
                 live.update(Picture(found.board(), header), refresh=True)
             with suppress(TimeoutError):
