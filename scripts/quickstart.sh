@@ -43,8 +43,8 @@ from pathlib import Path
 out = Path(sys.argv[1])
 rows = [json.loads(line) for line in (out / "work" / "selected_truncated.jsonl").read_text().splitlines()]
 for row in sorted(rows, key=lambda row: -row["score"])[:2]:
-    kept = sum(row["debug"]["s_list"])
-    print(f"\n--- {row['question']}\n    answer {row['answer']}; the weak LLM reached it under {kept} of {len(row['debug']['s_list'])} masks")
+    asked = [bit for bit in row["debug"]["s_list"] if bit is not None]  # those that the winner did not need are left out
+    print(f"\n--- {row['question']}\n    answer {row['answer']}; the weak LLM reached it under {sum(asked)} of {len(asked)} masks")
     print(row["truncated_normal"])
 P
 say "What became of the questions"

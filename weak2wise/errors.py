@@ -80,16 +80,21 @@ class Parked(Exception):
     """The row waits for a batch that is out. It is taken up again, from this step on, when its answers are there."""
 
 
+Cause = Literal["fault", "cap", "failure_rate"]
+"""What stops a run: a fault, ``engine.max_cost_usd``, or ``engine.max_error_rate``."""
+
+
 class RunStopped(Exception):
     """The whole run must stop; ``hint`` says what the user has to do before starting it again.
 
     ``same_command``: whether the same command goes on after that. It does not if an option of it may have to change.
     """
 
-    def __init__(self, message: str, *, hint: str, same_command: bool = True) -> None:
+    def __init__(self, message: str, *, hint: str, same_command: bool = True, cause: Cause = "fault") -> None:
         super().__init__(message)
         self.hint = hint
         self.same_command = same_command
+        self.cause = cause
 
 
 def single_errors(error: BaseException) -> list[BaseException]:

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
+import pytest
 from rich.console import Console
 
 from tests.engine_runs import ROOT, lines, run_in
@@ -14,6 +17,7 @@ from tests.finished_run import FinishedRun
 from tests.loopback import LoopbackProcess, Mix
 from weak2wise.commands.preview import show
 from weak2wise.outputs.work_dir import WorkDir
+from workers.records import Golden
 
 
 def preview(folder: Path, *arguments: str, code: int) -> str:
@@ -28,7 +32,7 @@ def preview(folder: Path, *arguments: str, code: int) -> str:
 def test_preview_shows_traces_masks_and_verdicts_and_keeps_nothing(tmp_path: Path, server: LoopbackProcess) -> None:
     run_in(tmp_path, server.base_url, 5, n_mask=3)
     before = sorted(tmp_path.rglob("*"))
-    said = preview(tmp_path, "-n", "2", code=0)
+    said = preview(tmp_path, "-n", "2", "--full", code=0)
     assert "2 of 2 questions passed all steps" in said
     for question in lines(tmp_path / "in.jsonl")[:2]:
         assert question["question"] in said
@@ -67,7 +71,7 @@ def test_a_bug_in_preview_shows_its_traceback_as_the_log_is_gone(tmp_path: Path,
     code = (
         "from weak2wise import commands\n"
         "from weak2wise.commands import preview\n"
-        "def broken(*_): raise ValueError('broken')\n"
+        "def broken(*_, **__): raise ValueError('broken')\n"
         "preview.show = broken\n"
         "commands.run_command_line()"
     )
@@ -85,3 +89,28 @@ def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
         told = preview(tmp_path, code=3)
     assert "Try again with: python -m weak2wise.engine preview" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_question_fits_one_screen_and_full_shows_all_of_it(finished: FinishedRun, width: int) -> None:
+    work = WorkDir(finished.work)
+    long = "\n\n".join(f"Line {number} of a reasoning " + "that goes on " * 20 for number in range(50))
+
+    def shown(*, full: bool) -> list[str]:
+        console = Console(file=StringIO(), width=width, record=True)
+        with patch.object(Golden, "truncated", long):
+            show(work, console, full=full)
+        return console.export_text().splitlines()
+
+    brief = shown(full=False)
+    rules = [at for at, line in enumerate(brief) if line.startswith("question ") and line.endswith("──")]
+    assert len(rules) > 1
+    assert all(after - at <= 24 for at, after in pairwise(rules))
+    assert max(map(len, brief)) <= width
+    assert "Line 0 of a reasoning" in "\n".join(brief)
+    assert "more lines" in "\n".join(brief)
+    assert not any("masked 0/" in line for line in brief)
+    whole = "\n".join(shown(full=True))
+    assert "Line 25 of a reasoning" in whole
+    assert "masked 0/" in whole
+    assert "more lines" not in whole

@@ -128,3 +128,12 @@ def test_a_program_that_imports_the_package_is_left_as_it_was(tmp_path: Path) ->
     )
     done = called(sys.executable, "-m", "lab.engine", folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_help_lists_the_commands_in_the_order_of_a_days_work() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "weak2wise", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    first = [word for line in shown.splitlines() if line.startswith("│ ") and (word := line[2:].split(" ")[0])]
+    order = ["init", "check", "preview", "run", "status", "report", "export", "train", "prove", "compare", "repair"]
+    assert [word for word in first if word in order] == order

@@ -10,7 +10,7 @@ from tests.finished_run import command
 from tests.loopback import LoopbackProcess
 from weak2wise.config import VllmEndpoint
 from weak2wise.llm.vllm.footprint import Footprint, footprint
-from weak2wise.llm.vllm.gpu_memory import cached, fit, gpus
+from weak2wise.llm.vllm.gpu_memory import Gpu, cached, fit
 
 
 def test_check_looks_whether_a_model_folder_holds_a_model(
@@ -61,26 +61,29 @@ def test_a_hub_model_is_found_in_the_local_cache(tmp_path: Path) -> None:
 
 
 def test_a_models_needs_are_compared_with_the_gpus_that_it_is_to_have() -> None:
-    needs, gigabyte = Footprint(weights=15 * 10**9, kv_per_token=10**5), 10**9
+    needs = Footprint(weights=15 * 10**9, kv_per_token=10**5)
+
+    def of(gigabytes: int, count: int = 1) -> list[Gpu]:
+        return [Gpu(at, f"GPU-{at}", gigabytes * 10**9, "NVIDIA L4") for at in range(count)]
+
     large = VllmEndpoint(model_name="m", max_model_len=16384)
     assert fit(needs, large, []) == (True, "no GPU was found here to compare that with")
-    assert fit(needs, large, [24 * gigabyte]) == (
-        True,
-        "0.92 of 1 x 24.0 GB leaves room for at most 70,800 tokens in flight",
-    )
-    assert fit(needs, large, [18 * gigabyte]) == (
+    fits, said = fit(needs, large, of(24))
+    assert fits
+    assert said.startswith("of the 24.0 GB of a GPU, 0.92 are used, 15.0 GB for weights, which leaves room for ")
+    assert said.endswith(" at most 70,800 tokens in flight")
+    assert fit(needs, large, of(18)) == (
         False,
-        "0.92 of 1 x 18.0 GB has no room for one answer of max_model_len 16,384",
+        "of the 18.0 GB of a GPU, 0.92 are used, 15.0 GB for weights: no room for one answer of max_model_len 16,384",
     )
-    assert fit(needs, large, [12 * gigabyte]) == (False, "0.92 of 1 x 12.0 GB has no room for the weights")
+    fits, said = fit(needs, large, of(12))
+    assert not fits
+    assert said.endswith("15.0 GB for weights: no room for the weights")
     two = VllmEndpoint(model_name="m", tensor_parallel_size=2)
-    assert fit(needs, two, [12 * gigabyte] * 2)[0]
-    assert fit(needs, two, [80 * gigabyte]) == (False, "it is to run on 2 GPUs, of which 1 were seen")
-
-
-def test_gpus_are_counted_as_the_driver_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpus() == []
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 24576\necho 24576\n")
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    assert gpus() == [24 << 30] * 2
+    fits, said = fit(needs, two, of(12, 2))
+    assert fits
+    assert "7.5 GB for weights" in said
+    assert fit(needs, two, of(80)) == (False, "it is to run on 2 GPUs, of which 1 were seen")
+    four = VllmEndpoint(model_name="m", tensor_parallel_size=2, data_parallel_size=4)
+    assert fit(needs, four, of(80, 4)) == (False, "it is to run on 8 GPUs, of which 4 were seen")
+    assert fit(needs, four, of(24, 8))[1].endswith("in flight in each copy")

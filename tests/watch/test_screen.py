@@ -1,6 +1,7 @@
 """The terminal shows what matters of a run, at any size."""
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from tests.engine_runs import ROOT, config_for, write_run
 from tests.loopback import LoopbackProcess
-from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, StageFacts
-from weak2wise.watch.screen import Picture
+from weak2wise.watch import screen
+from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, LastFault, StageFacts
+from weak2wise.watch.screen import Header, Picture
 
 QUESTIONS = 30
 
@@ -41,9 +44,9 @@ def board_of(stages: list[StageFacts], endpoints: list[EndpointFacts], engines: 
     )
 
 
-def drawn(board: Board, width: int, height: int) -> list[str]:
+def drawn(board: Board, width: int, height: int, header: Header | None = None) -> list[str]:
     console = Console(width=width, height=height, record=True, file=io.StringIO())
-    console.print(Picture(board))
+    console.print(Picture(board, header))
     return console.export_text().splitlines()
 
 
@@ -73,7 +76,7 @@ def test_the_terminal_shows_what_matters_at_any_size(width: int, height: int) ->
     assert ("more endpoints, less busy" in text) == (height < 60)
     words = " ".join(text.split())
     assert "48 of 53 attempts running, 12 waiting; 417 tokens/s" in words
-    assert "25,000 of 100,000 questions ended; 1:01:40, about 3:03:20 left, $1,234.50" in words
+    assert "25% 25,000 of 100,000 questions ended; 1:01:40, about 3:03:20 left, $1,234.50" in words
     shown = {word for line in said for word in line.split() if "…" in word}
     assert not any(any(c.isdigit() or c == "$" for c in word.split("…")[0]) for word in shown)
     if width >= 120:
@@ -104,6 +107,53 @@ def test_what_costs_nothing_has_no_price_in_the_terminal() -> None:
     assert "cost" not in said
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_header_names_the_run_its_page_and_its_budget_and_endpoints_have_their_roles(width: int) -> None:
+    page = "http://127.0.0.1:36623/?token=EQF09vPcuSTBziGpq0kACg"
+    roles = {"strong-a": ["strong"], "flash": ["judge", "truncation"], "small": ["weak"]}
+    header = Header("runs/of-this-week/config.yaml", "/data/" + "long/" * 30 + "work", roles, 20.0, page)
+    endpoints = [EndpointFacts(name, 1, 64, 9, 9, {}, 5, 4, 9, 0.0) for name in ("strong-a", "flash")]
+    engines = [EngineFacts("small", 48, 53, 12, 500, 417.0, 99, 0.15)]
+    said = drawn(board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], endpoints, engines), width, 30, header)
+    text = "\n".join(said)
+    assert max(map(len, said)) <= width
+    assert "config runs/of-this-week/config.yaml" in text
+    assert "budget $1,234.50 of $20.00" in text
+    assert f"page {page}" in text, "an address is whole or of no use"
+    assert any(line.startswith("work_dir /data/long") and line.endswith("work") for line in said)
+    assert re.search(r"^flash +judge, truncation ", text, re.MULTILINE)
+    assert re.search(r"^strong-a +strong ", text, re.MULTILINE)
+    assert "small (weak): 48 of 53" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_last_error_is_shown_in_its_words_on_two_lines_at_most(width: int) -> None:
+    words = "strong-a: HTTP 500: The server had an error while processing your request. Sorry about that!\x1b[2J " * 5
+    board = structs.replace(
+        board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [], []), last_fault=LastFault("strong-a", words, 75.2)
+    )
+    said = drawn(board, width, 24)
+    at = next(number for number, line in enumerate(said) if line.startswith("last error (strong-a, 0:01:15 ago): HTTP"))
+    shown = said[at : next(number for number, line in enumerate(said) if "25%" in line)]
+    assert len(shown) <= 2
+    assert shown[-1].endswith(" …")
+    whole = set(words.replace("\x1b", " ").split())
+    assert set(" ".join(shown[:1]).partition("ago): ")[2].split()) <= whole, "no line ends inside a word"
+
+
+def test_the_terminal_has_the_colours_of_the_page() -> None:
+    style = (ROOT / "weak2wise" / "outputs" / "report" / "style.css").read_text()
+    light = dict(re.findall(r"--(c\d): light-dark\((#\w+),", style))
+    shown = {"c0": screen.BLUE, "c1": screen.ORANGE, "c2": screen.GREEN, "c5": screen.RED}
+    assert shown == {name: light[name] for name in shown}
+
+
+def test_a_share_is_rounded_down_so_that_100_percent_is_all() -> None:
+    board = board_of([StageFacts("sft", 1, 0, 0, 1, 1, 0, 1)], [], [])
+    assert "99%" in drawn(structs.replace(board, ended=99_999), 80, 24)[-1]
+    assert "100%" in drawn(structs.replace(board, ended=100_000), 80, 24)[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 30)])
 def test_a_real_terminal_shows_the_run_and_then_how_it_ended(tmp_path: Path, width: int, height: int) -> None:
@@ -123,21 +173,42 @@ def test_a_real_terminal_shows_the_run_and_then_how_it_ended(tmp_path: Path, wid
             time.sleep(0.2)
         return screen.splitlines()
 
-    with LoopbackProcess(latency=0.4) as server:
+    def heads(shown: str) -> dict[str, int]:
+        first = [line.split()[0] for line in shown.splitlines() if line.split()]
+        return {word: first.count(word) for word in ("config", "stage", "endpoint")}
+
+    with LoopbackProcess(latency=1.0) as server:
         config = config_for(tmp_path, server.base_url)
         config["model_endpoints"]["weak"]["max_concurrent_requests"] = 4
         config["model_endpoints"]["strong-a"]["prices"] = {"input": 2.0, "output": 800.0}
         write_run(tmp_path, config, QUESTIONS)
-        run = f"{sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'}; sleep 60"
+        engine = f"{sys.executable} -m weak2wise.engine --config {tmp_path / 'config.yaml'}"
+        run = f"env -u COLUMNS -u LINES {engine}; sleep 60"
         ask("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), "-c", str(ROOT), run)
         try:
-            live = wait_for(f"of {QUESTIONS} questions ended; ")
+            live = wait_for("  $")
+            for columns in (width - 20, width):
+                ask("resize-window", "-x", str(columns), "-y", str(height))
+                end = time.monotonic() + 20
+                while heads(resized := ask("capture-pane", "-p")) != {"config": 1, "stage": 1, "endpoint": 1}:
+                    assert time.monotonic() < end, resized
+                    time.sleep(0.2)
+                time.sleep(2 * screen.EVERY)
+                assert set(heads(ask("capture-pane", "-p")).values()) == {1}, "nor with the next picture"
             ask("send-keys", "C-c")
             ended = wait_for("Interrupted")
         finally:
             ask("kill-server")
+    live = live[live.index("") + 1 :]
     assert [line.split()[0] for line in live[1:6]] == ["filter", "generate", "stepmask", "select", "sft"]
     table = live[live.index("") + 1 :]
-    assert table[0].split() == ["endpoint", "active", "limit", "calls/min", "tokens/min", "429s", "errors", "cost"]
-    assert [line.split()[0] for line in table[1:6]] == ["weak", "strong-a", "strong-b", "judge", "trunc"]
+    head = ["endpoint", "role", "active", "limit", "calls/min", "tokens/min", "429s", "errors", "cost"]
+    assert table[0].split() == head
+    assert [line.split()[:2] for line in table[1:6]] == [
+        ["weak", "weak"],
+        ["strong-a", "strong"],
+        ["strong-b", "strong"],
+        ["judge", "judge"],
+        ["trunc", "truncation"],
+    ]
     assert not any("of 30 questions ended" in line for line in ended)  # the picture has made room

@@ -1,5 +1,6 @@
 """What a run tells on its way: its boards, its log, its lines of progress."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 import yaml
 
 from tests.engine_runs import config_for, finish, lines, start, write_run
-from tests.loopback import Fault, LoopbackProcess, Match
+from tests.loopback import Fault, LoopbackProcess, Match, serve
 from tests.watch.looking import followed
+from weak2wise.config import load_config
+from weak2wise.run.engine import Engine
+from weak2wise.watch.board import Observed
 
 QUESTIONS = 30
 
@@ -71,7 +75,7 @@ def test_the_log_says_what_became_of_each_row_and_whose_call_was_retried(tmp_pat
 
 
 @pytest.mark.slow
-def test_piped_progress_says_rates_cost_and_bottleneck(tmp_path: Path) -> None:
+def test_piped_progress_is_one_short_line_and_the_log_has_rates_and_bottleneck(tmp_path: Path) -> None:
     with LoopbackProcess(latency=0.5) as server:
         config = config_for(tmp_path, server.base_url)
         config["model_endpoints"]["strong-a"]["prices"] = {"input": 2.0, "output": 800.0}
@@ -82,16 +86,20 @@ def test_piped_progress_says_rates_cost_and_bottleneck(tmp_path: Path) -> None:
         write_run(tmp_path, config, 120)
         run = start(tmp_path)
         assert run.stdout
-        said = next(line for line in run.stdout if " progress " in line)
+        said = next(line for line in run.stdout if " questions done" in line)
         run.kill()
         run.communicate()
-    facts = dict(re.findall(r"(\S+?)=(\S+)", said))
+    shape = r"\d\d:\d\d:\d\d \d+%, \d+ of 120 questions done, 0 failed, \d+/min(, about \S+ left)?, \$\d+\.\d\d\n"
+    assert re.fullmatch(shape, said), said
+    assert len(said) < 80
+    logged = next(event for event in lines(tmp_path / "work" / "run.log") if event["event"] == "progress")
+    facts = {key: str(value) for key, value in logged.items()}
     assert facts["rows"] == "120"
     assert float(facts["per_minute"]) >= 0
     assert float(facts["weak_per_minute"]) > 0
     assert float(facts["cost_usd"]) > 0
     assert facts["bottleneck"] == "stepmask"
-    assert all(float(facts[f"{name}_per_minute"]) > 0 for name in names), "no endpoint is cut off at the line's end"
+    assert all(float(facts[f"{name}_per_minute"]) > 0 for name in names)
 
 
 def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
@@ -100,3 +108,29 @@ def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
         last = followed(tmp_path)[-1]
     assert last["ending"].startswith("stopped: ")
     assert "401" in last["ending"]
+
+
+async def test_the_rate_of_a_step_is_zero_when_it_has_no_row_left_and_the_last_error_is_known(tmp_path: Path) -> None:
+    faults = (Fault("500", Match(model="strong-a-two"), times=1),)
+    async with serve(latency=0.15, faults=faults) as server:
+        run = config_for(tmp_path, server.base_url, skip_filter=True)
+        run["model_endpoints"]["trunc"]["max_concurrent_requests"] = 1  # the other steps are over long before
+        write_run(tmp_path, run, 30)
+        opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(Engine(load_config(tmp_path / "config.yaml")).run(opened))
+        observer = await opened
+        seen = []
+        while not running.done():
+            seen.append(observer.board())
+            await asyncio.sleep(0.1)
+        await running
+    at_work = [board for board in seen if board.stages[1].done < 30 and board.stages[1].done > 0]
+    over = [board for board in seen if board.rows == 30 and board.stages[1].done == 30 and board.ending is None]
+    assert any(board.stages[1].per_minute > 0 for board in at_work)
+    assert len(over) > 20
+    assert {board.stages[1].per_minute for board in over[20:]} == {0.0}, "once its outcomes are on the disk"
+    assert any(board.stages[3].per_minute > 0 for board in over), "the step that works has a rate"
+    assert over[-1].last_fault
+    assert over[-1].last_fault.endpoint == "strong-b"
+    assert "500" in over[-1].last_fault.said
+    assert {stage.per_minute for stage in observer.board().stages} == {0.0}

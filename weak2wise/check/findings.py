@@ -25,6 +25,7 @@ from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.endpoint import Endpoint, HostParts, endpoint_class
 from weak2wise.llm.errors import Rejected, Unusable
 from weak2wise.llm.model import Completion, Message, Prompt
+from weak2wise.notify.deliver import obstacles
 from weak2wise.outputs.claim import check_owner, check_work_dir
 from weak2wise.paths import output_of
 from weak2wise.run.engine import Engine
@@ -65,6 +66,21 @@ def input_finding(source: Source) -> Finding:
     if source.good == source.contaminated:
         return Finding("input", "bad", said)
     return Finding("input", "warning" if source.bad else "good", said)
+
+
+def notify_finding(config: Config, env: Mapping[str, str] = os.environ) -> Finding | None:
+    """Whether somebody can be notified at the end, as far as that is seen without sending; ``None``: nobody is to be.
+
+    Blocks.
+    """
+    notify = config.notify
+    if notify.nobody:
+        return None
+    if found := obstacles(notify, env):
+        return Finding("notify", "bad", "; ".join(found))
+    webhook = f"the webhook in {notify.url_env}" if notify.url_env else "the webhook" if notify.url else ""
+    command = f"the command {notify.command[0]}" if notify.command else ""
+    return Finding("notify", "good", f"{' and '.join(filter(None, (webhook, command)))}, at the end; not tried now")
 
 
 def secret_findings(config: Config, env: Mapping[str, str] = os.environ) -> list[Finding]:

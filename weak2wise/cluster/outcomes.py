@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 from ray.exceptions import RayError
 
-from weak2wise.errors import ConfigError, RunStopped, single_errors
+from weak2wise.errors import Cause, ConfigError, RunStopped, single_errors
 from weak2wise.run.driver import HolderLost
 from weak2wise.run.part_run import PartResult
 
@@ -24,6 +24,7 @@ class Stopped(Struct, frozen=True, tag=True):
     text: str
     hint: str
     same_command: bool
+    cause: Cause
 
 
 class Refused(Struct, frozen=True, tag=True):
@@ -68,7 +69,7 @@ def outcome_of(error: BaseException) -> Outcome:
     singles = single_errors(error)
     for single in singles:
         if isinstance(single, RunStopped):
-            return Stopped(str(single), single.hint, single.same_command)
+            return Stopped(str(single), single.hint, single.same_command, single.cause)
     for single in singles:
         if isinstance(single, ConfigError):
             return Refused(str(single))
@@ -96,8 +97,8 @@ def opened(answer: bytes) -> Done:
 
 def _raise(outcome: Stopped | Refused | Ended | Bug) -> NoReturn:
     match outcome:
-        case Stopped(text, hint, same_command):
-            raise RunStopped(text, hint=hint, same_command=same_command)
+        case Stopped(text, hint, same_command, cause):
+            raise RunStopped(text, hint=hint, same_command=same_command, cause=cause)
         case Refused(text):
             raise ConfigError(text)
         case Ended(why):

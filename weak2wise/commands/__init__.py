@@ -22,70 +22,91 @@ app = cyclopts.App(
     help_format="plaintext",  # other formats import a Markdown parser, which takes longer than everything else
 )
 app.default(run)
-app.command(run)
-# Named by import path, not imported: no command slows the others down.
+app.command(run, sort_key=40)
+# Named by import path, not imported: no command slows the others down. --help lists them by sort_key: the order of a
+# day's work.
 app.command(
     "weak2wise.commands.retry_failed:retry_failed",
     name="retry-failed",
+    sort_key=60,
     help="Try failed questions again, all or some. Other questions are left as they are.",
 )
-app.command("weak2wise.commands.init:init", name="init", help="Write a commented config for a provider.")
+app.command("weak2wise.commands.init:init", name="init", sort_key=10, help="Write a commented config for a provider.")
 app.command(
     "weak2wise.commands.check:check",
     name="check",
+    sort_key=20,
     help="Check before a run whether it will work, and what it may cost.",
 )
 app.command(
     "weak2wise.commands.preview:preview",
     name="preview",
+    sort_key=30,
     help="Run a few questions through all steps and show the results.",
 )
 app.command(
     "weak2wise.commands.compare:compare",
     name="compare",
+    sort_key=120,
     help="Compare scorers on the traces that a run already has.",
 )
-app.command("weak2wise.commands.status:status", name="status", help="Show the state of a run, read from its files.")
+app.command(
+    "weak2wise.commands.status:status", name="status", sort_key=50, help="Show the state of a run, read from its files."
+)
 app.command(
     "weak2wise.commands.view:view",
     name="view",
+    sort_key=55,
     help="Show runs on a page in the browser: finished, stopped or running ones.",
 )
 app.command(
-    "weak2wise.commands.export:export", name="export", help="Write a run's training data in a trainer's format."
+    "weak2wise.commands.export:export",
+    name="export",
+    sort_key=80,
+    help="Write a run's training data in a trainer's format.",
 )
-app.command("weak2wise.commands.train:train", name="train", help="Train the weak LLM on the traces of a run.")
+app.command(
+    "weak2wise.commands.train:train", name="train", sort_key=90, help="Train the weak LLM on the traces of a run."
+)
 app.command(
     "weak2wise.commands.report:report",
     name="report",
+    sort_key=70,
     help="Write a report of a run: one HTML file that needs no network.",
 )
 app.command(
     "weak2wise.commands.evaluate:evaluate",
     name="evaluate",
+    sort_key=100,
     help="Ask a model held-out questions and print how often it is right.",
 )
 app.command(
     "weak2wise.commands.prove:prove",
     name="prove",
+    sort_key=110,
     help="Synthesise, train, evaluate, and say whether it helped.",
 )
 app.command(
     "weak2wise.commands.repair:repair",
     name="repair",
+    sort_key=150,
     help="Set damaged lines of a run's ledgers aside, so that the run can go on.",
 )
 app.command(
     "weak2wise.commands.gc:gc",
     name="gc",
+    sort_key=160,
     help="Delete what a work_dir can do without, after saying how much and what follows.",
 )
 app.command(
     "weak2wise.commands.fork:fork",
     name="fork",
+    sort_key=130,
     help="Make a new work_dir with other settings that shares what a run has paid for.",
 )
-batch = cyclopts.App(name="batch", help="Batches of a run that are out at a provider.", help_format="plaintext")
+batch = cyclopts.App(
+    name="batch", help="Batches of a run that are out at a provider.", help_format="plaintext", sort_key=140
+)
 batch.command("weak2wise.commands.batch:list_batches", name="list", help="List the batches of a run that are out.")
 batch.command(
     "weak2wise.commands.batch:cancel_batches",

@@ -4,10 +4,10 @@ import asyncio
 import errno
 import gc
 import os
-import signal
+import shlex
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -15,20 +15,22 @@ import uvloop
 from rich.console import Console
 
 from weak2wise.commands.extras import needing_ray
-from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
+from weak2wise.commands.notifying import Notifier
+from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, program, say
+from weak2wise.commands.signals import until_signalled
 from weak2wise.config import Config, input_of, load_config
 from weak2wise.dataset import unreadable_advice
 from weak2wise.errors import ConfigError
 from weak2wise.llm.drain import Drain
 from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.outputs.summary import show
-from weak2wise.run.engine import GRACE_SECONDS, Engine
+from weak2wise.run.engine import Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
 from weak2wise.watch.address import Address
 from weak2wise.watch.board import Observed
 from weak2wise.watch.page import Served, served
-from weak2wise.watch.screen import on_screen
+from weak2wise.watch.screen import Header, on_screen
 
 if TYPE_CHECKING:
     from weak2wise.cluster.holders import RayHolders
@@ -47,7 +49,12 @@ class Supervised(Protocol[T_co]):
         ...
 
 
-async def supervise(engine: Supervised[T], page: Served | None = None) -> T | None:
+async def supervise(
+    engine: Supervised[T],
+    page: Served | None = None,
+    notifier: Notifier | None = None,
+    header: Header | None = None,
+) -> T | None:
     """Run an engine and show its progress. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, then stop.
 
     A second SIGINT or SIGTERM ends the process at once. A second SIGHUP does not: a terminal that is closed may send it
@@ -57,42 +64,18 @@ async def supervise(engine: Supervised[T], page: Served | None = None) -> T | No
         What it made, or ``None`` if it was interrupted.
     """
     opened: asyncio.Future[Observed] = asyncio.get_running_loop().create_future()
+    if notifier:
+        opened.add_done_callback(lambda done: setattr(notifier, "observed", done.result()))
     async with AsyncExitStack() as stack:
         if page:
             url = await stack.enter_async_context(served(opened, page, show_token=can_be_drawn_on()))
             say(f"The page: {url}")
             for hint in page.address.hints(url):
                 say(hint)
+            header = header and header._replace(page=url)
         if can_be_drawn_on():
-            await stack.enter_async_context(on_screen(opened, Console(stderr=True)))
+            await stack.enter_async_context(on_screen(opened, Console(stderr=True), header))
         return await until_signalled(engine.run(opened), engine.drain)
-
-
-async def until_signalled(work: Coroutine[Any, Any, T], drain: Drain) -> T | None:
-    """The result of the work. On SIGINT, SIGTERM or SIGHUP, wait for calls in flight, cancel it, return ``None``."""
-    interrupted = asyncio.Event()
-
-    def on_signal() -> None:
-        if interrupted.is_set():
-            os._exit(INTERRUPTED)
-        interrupted.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, interrupted.set)
-    running = asyncio.create_task(work, name="run")
-    waiting = asyncio.create_task(interrupted.wait(), name="signals")
-    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        waiting.cancel()
-        return running.result()
-    await drain.drain(GRACE_SECONDS)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        return await running  # it may have finished in the meantime
-    return None
 
 
 def make_engine(config: Config, *, verbose: bool = False, **options: Any) -> Engine:
@@ -111,30 +94,37 @@ def carry_out(
     allow_host: Sequence[str] = (),
     verbose: bool = False,
     ray: str | None = None,
+    to_be_continued: bool = False,
     **options: Any,
 ) -> int:
     """Load a config, run an engine with these ``options``, print how it ended, and return the exit code.
 
-    ``ray``: the address of a cluster whose hosts do the work.
+    ``ray``: the address of a cluster whose hosts do the work. ``to_be_continued``: the command has more to do after
+    the run, so nobody is notified that it has finished.
     """
     handle_interrupts()
     resume_command = command_line()
     engine: Engine | None = None
+    notifier: Notifier | None = None
     try:
         address = Address.of(page, allow_host) if page else None
         loaded = load_config(config, overrides)
         try:
             options |= {"holders": _holders(loaded)} if ray else {}
             engine = make_engine(loaded, verbose=verbose, config_file=config, **options)
+            notifier = Notifier(loaded, resume_command, engine.redact)
         except ConfigError as error:
             raise ConfigError(f"{config}: {error}") from None
         cluster = options["holders"].joined(ray, engine.drain, engine.budget) if ray else None
         shown = Served(address, engine.work_dir.resolve(), config.resolve()) if address else None
-        summary = run_to_end(engine, resume_command, shown, cluster=cluster)
+        header = Header.of(str(config), loaded)
+        summary = run_to_end(engine, resume_command, shown, cluster=cluster, notifier=notifier, header=header)
     except Exception as error:  # noqa: BLE001 - printed below; the traceback is in the log
-        if engine is None:
+        if engine is None or notifier is None:
             return explain(error, resume_command, logged=False)
-        return explain(error, resume_command, logged=engine.logged, redact=engine.redact)
+        code = explain(error, resume_command, logged=engine.logged, redact=engine.redact)
+        notifier.stopped(error, code)
+        return code
     print_out(lambda out: show(summary, out), engine.summary_file)
     for text in (*summary.shortfalls, *summary.warnings):
         say(f"Warning: {text}.")
@@ -142,10 +132,20 @@ def carry_out(
     if lines := summary.totals.unreadable:
         say(f"{unreadable_advice(lines, engine.failures, input_of(loaded))}.")
     if sum(failed.values()) > lines:
-        say(f"Some questions failed, see {engine.failures}. To try them again: {resume_command}")
+        say(f"Some questions failed, see {engine.failures}. To try them again", resume_command)
     if summary.totals.unfinished:
         say(f"{summary.totals.unfinished:,} more are unfinished: go on with the command that started the run.")
-    return 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
+    code = 1 if failed or summary.totals.unfinished or summary.shortfalls else 0
+    if not to_be_continued:
+        notifier.finished("; ".join(summary.shortfalls), _next(engine, resume_command, code), code)
+    return code
+
+
+def _next(engine: Engine, resume_command: str, code: int) -> list[str]:
+    """What to do after a run that got to its end."""
+    called, folder = shlex.join(program()), shlex.quote(str(engine.work_dir))
+    again = [f"{resume_command} (tries again what failed)"] if code else []
+    return [*again, f"{called} report {folder}", f"{called} export {folder}"]
 
 
 def run_to_end(
@@ -154,20 +154,25 @@ def run_to_end(
     page: Served | None = None,
     *,
     cluster: AbstractContextManager[None] | None = None,
+    notifier: Notifier | None = None,
+    header: Header | None = None,
 ) -> T:
     """Run an engine under supervision; returns what it made. An interruption is said, and ends the process.
 
-    ``cluster``: open while it runs.
+    ``cluster``: open while it runs. ``notifier``: notifies of an interruption. ``header``: for a
+    picture on the terminal.
     """
     collect_less_often()
     with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if cluster:
             stack.enter_context(cluster)
-        made = runner.run(supervise(engine, page))
+        made = runner.run(supervise(engine, page, notifier, header))
         if made is None:
             stack.close()
-            say(f"Interrupted; everything that had arrived is kept. Go on with: {resume_command}")
+            say("Interrupted; everything that had arrived is kept. Go on with", resume_command)
             wait_for_reader()
+            if notifier:
+                notifier.interrupted(INTERRUPTED, runner)
             # No return: the runner would wait for threads, and one may be reading a large input for minutes.
             # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
             os._exit(INTERRUPTED)

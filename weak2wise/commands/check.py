@@ -19,6 +19,7 @@ from weak2wise.check.findings import (
     Finding,
     endpoint_findings,
     input_finding,
+    notify_finding,
     secret_findings,
     work_dir_finding,
 )
@@ -156,6 +157,9 @@ async def _check(
         findings.add(Finding("config", "good", "read and consistent"))
     for finding in secret_findings(config):
         findings.add(finding)
+    if notified := await asyncio.to_thread(notify_finding, config):
+        findings.add(notified)
+        findings.starts &= notified.verdict != "bad"
     overlap = await findings.look("evaluation sets", lambda: read_overlap(config))
     folder = Path(config.dataset.work_dir)
     work = await findings.look("work_dir", lambda: _earlier_run(folder, resume))
@@ -234,7 +238,8 @@ def _ignore(_: object) -> None:
 
 def _show_finding(finding: Finding, console: Console) -> None:
     sign = {"good": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}[finding.verdict]
-    console.print(Text.assemble(sign, f" {finding.about}: {plain(finding.said)}"), soft_wrap=True)
+    line = Text.assemble(sign, f" {finding.about}: {plain(finding.said)}")
+    console.print(line, soft_wrap=not console.is_terminal)  # a terminal would break it inside a word
 
 
 def _show_forecast(checked: Checked, console: Console) -> None:

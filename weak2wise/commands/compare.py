@@ -10,8 +10,9 @@ import uvloop
 from rich.console import Console
 from rich.text import Text
 
-from weak2wise.commands.carry_out import collect_less_often, until_signalled
+from weak2wise.commands.carry_out import collect_less_often
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
+from weak2wise.commands.signals import until_signalled
 from weak2wise.commands.tables import new_table, short
 from weak2wise.commands.where import config_of
 from weak2wise.compare.comparing import Comparing, page_of
@@ -69,7 +70,7 @@ def compare(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             found = runner.run(until_signalled(comparing.run(), comparing.drain))
             if found is None:
-                say(f"Interrupted; what was answered is kept. Go on with: {command_line()}")
+                say("Interrupted; what was answered is kept. Go on with", command_line())
                 wait_for_reader()
                 os._exit(INTERRUPTED)  # no return: the runner would wait for a thread that is still measuring
         path = page_of(folder)

@@ -65,4 +65,4 @@ def _show(made: Forked, work_dir: Path, other: Path) -> None:
     )
     if not made.finished:
         say(f"{work_dir} has not finished: what it asks from now on, the fork will ask for itself.")
-    say(f"Go on with: {shlex.join([*program(), '--config', str(other / KEPT)])}")
+    say("Go on with", shlex.join([*program(), "--config", str(other / KEPT)]))

@@ -1,6 +1,7 @@
 """``init``: write a first config for a provider, with a comment on every choice."""
 
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import msgspec
 from weak2wise.commands.say import report_errors, say
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
+from weak2wise.llm.vllm.gpu_memory import Gpu, gpus
 from weak2wise.presets import KnownModel, Preset, presets
 
 _STRONG_TOKENS, _HELPER_TOKENS, _THINKING_HELPER_TOKENS = 16384, 1024, 4096
@@ -21,8 +23,12 @@ _THINKING = {
 }
 
 
-def text(provider: str, name: str) -> str:
-    """The text of the config file; ``name`` is its file name, for the commands in its comments."""
+_WEAK_BYTES, _MOST_GPUS_OF_A_COPY = 17e9, 4
+"""What a copy of the weak LLM in this config needs at least, and over how many GPUs its 28 heads can be spread."""
+
+
+def text(provider: str, name: str, found: Sequence[Gpu] = ()) -> str:
+    """The text of the config file called ``name``; ``found``: the GPUs of this machine."""
     chosen = presets()[provider]
     strong = _endpoint(chosen, chosen.strong, _STRONG_TOKENS)
     if chosen.helper.model == chosen.strong.model:
@@ -52,7 +58,7 @@ model_endpoints:
     generation_kwargs: {{ max_new_tokens: 4096 }}
     max_model_len: 16384
     gpu_memory_utilization: 0.9
-  strong: # {_THINKING[chosen.strong.thinking]}
+{_copies(found)}  strong: # {_THINKING[chosen.strong.thinking]}
 {strong}    max_concurrent_requests: 64
     # max_requests_per_minute: 600 # what your account allows; left out: learned from replies
     # max_tokens_per_minute: 2000000
@@ -68,6 +74,27 @@ dataset:
   work_dir: data/work # ledgers (to resume from), output files and log
   finetune_out: data/finetune.jsonl
 """
+
+
+def _copies(found: Sequence[Gpu]) -> str:
+    """How the weak LLM uses the GPUs of this machine."""
+    if not found:
+        return (
+            "    # data_parallel_size: 8 # copies, each on its own GPU; no GPU was seen where this file was written\n"
+        )
+    size = min(gpu.size for gpu in found)
+    seen = (
+        f"{len(found)} x {found[0].name}, {size / 1e9:.0f} GB"
+        if len(found) > 1
+        else f"{found[0].name}, {size / 1e9:.0f} GB"
+    )
+    each = 1
+    while 0.9 * size * each < _WEAK_BYTES and 2 * each <= min(len(found), _MOST_GPUS_OF_A_COPY):
+        each *= 2
+    lines = [f"data_parallel_size: {len(found) // each} # copies of the model; seen here: {seen}"]
+    if each > 1:
+        lines.append(f"tensor_parallel_size: {each} # GPUs of a copy, since one is too small for it")
+    return "".join(f"    {line}\n" for line in lines)
 
 
 def _engine(preset: Preset) -> str:
@@ -154,8 +181,8 @@ def init(
         raise ConfigError(f"init: {provider}: no such provider; " + (f"did you mean {near[0]}?" if near else names))
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another name, such as --out run.yaml, or move the file away")
-    write_atomic(out, [text(provider, str(out)).encode()])
+    write_atomic(out, [text(provider, str(out), gpus()).encode()])
     key = presets()[provider].key
     first = f"export {key}=…, then " if key else ""
-    say(f"{out}: written. Set dataset.input_path in it, {first}run: weak2wise check --config {out}")
+    say(f"{out}: written. Set dataset.input_path in it, {first}run", f"weak2wise check --config {out}")
     return 0

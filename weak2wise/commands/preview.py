@@ -39,8 +39,8 @@ from workers.records import Golden, Score, Scored
 from workers.scorers import Scorer, explained, score_text
 from workers.scorers.masking import hint
 
-_SHOWN = 600
-"""Characters shown of one text."""
+_QUESTION, _ANSWER, _BEGIN, _END, _CANDIDATES = 4, 2, 4, 3, 6
+"""Lines of each on one screen of 24: question, answer, begin and end of the reasoning, and traces."""
 _FEW = 10
 """Questions; fewer are a poor sample of what all cost."""
 
@@ -50,8 +50,9 @@ def preview(
     n: Annotated[int, cyclopts.Parameter(name=["--n", "-n"], validator=cyclopts.validators.Number(gte=1))] = 3,
     config: Path = Path("config.yaml"),
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
+    full: Annotated[bool, cyclopts.Parameter(negative="")] = False,
 ) -> int:
-    """Run a few questions through all steps and show the results.
+    """Run a few questions through all steps and show the results, a screen for each.
 
     It takes the first valid questions of the input that are in no evaluation set. The filter is skipped, so that none
     is dropped. The calls are real and cost money, from the run's engine.max_cost_usd if that is set: then the work_dir
@@ -61,6 +62,7 @@ def preview(
         n: How many questions.
         config: The YAML file of the run.
         set_: Override a key of the config: --set params.n_mask=8. May be given several times.
+        full: Show every text whole, and the hint of each mask level with what the weak LLM made of it.
     """
     handle_interrupts()
     redact: Callable[[str], str] = str
@@ -78,7 +80,7 @@ def preview(
                 questions_in_all = runner.run(_count(loaded))
             wait_for_reader()
             work, console = WorkDir(Path(name)), Console()
-            code = show(work, console)
+            code = show(work, console, full=full)
             show_costs(work, questions_in_all, console)
             return code
     except Exception as error:  # noqa: BLE001 - explained by its kind, as for a run
@@ -158,49 +160,59 @@ def show_costs(work: WorkDir, questions: int, console: Console) -> None:
         console.print(Text(f"A few questions say little: preview -n {_FEW} says more.", style="dim"))
 
 
-def show(work: WorkDir, console: Console) -> int:
-    """Print the result of every question and return the exit code: 1 if one failed."""
+def show(work: WorkDir, console: Console, *, full: bool = False) -> int:
+    """Print the result of every question, on a screen each or in ``full``; returns the exit code: 1 if one failed."""
     selected, scores = work.made(Golden), work.made(Scored)
     for row in selected.rows():
         if selected.status(row) is RowStatus.DONE:
             golden, scored = selected.read(row), scores.read(row)
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
-            _show_golden(golden.record, scored.record, work.scorer, console)
+            _show_golden(golden.record, scored.record, work.scorer, console, full=full)
     failed = False
     for end in work.account.ends():
         console.print(Rule(style="red"))
         if isinstance(end, Failed):
             failed = True
             console.print(Text(f"failed in {end.stage}: {end.kind}: {plain(end.message)}", style="red"))
-            console.print(_cut(end.title))
+            _block(console, "question", end.title, None if full else _QUESTION)
         else:
             console.print(Text(f"question {end.row} was dropped: {plain(end.why)}", style="red"))
     totals = work.totals()[0]
     console.print(Rule())
+    if totals.emitted and not full:
+        console.print(Text("--full shows every text whole, and each masked hint.", style="dim"))
     say(f"{totals.emitted} of {totals.rows} questions passed all steps. Nothing was kept.")
     return 1 if failed else 0
 
 
-def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: Console) -> None:
+def _show_golden(golden: Golden, scored: Scored, scorer: type[Scorer], console: Console, *, full: bool) -> None:
     winner = golden.winner
     console.print(Rule(Text(f"question {golden.row}"), align="left"))
-    _block(console, "question", golden.question.text)
-    _block(console, "answer", golden.question.answer)
+    _block(console, "question", golden.question.text, None if full else _QUESTION)
+    _block(console, "answer", golden.question.answer, None if full else _ANSWER)
     console.print(Text.assemble(("candidates", "bold"), f": the winner has {plain(scorer.ranking)}"))
-    for candidate, score in zip(scored.candidates, scored.scores, strict=True):
-        won = candidate == winner
+    traces = list(zip(scored.candidates, scored.scores, strict=True))
+    traces.sort(key=lambda trace: trace[0] != winner and not full)  # it is among those shown
+    for candidate, score in traces if full else traces[:_CANDIDATES]:
         row = Text("  ").append(_evidence(score, scorer))
         row.append(f"  {score_text(score)}  {candidate.m_strong} no. {candidate.sample + 1}, ")
         row.append(f"{len(candidate.step_list)} steps, {len(candidate.normal):,} characters of reasoning")
-        console.print(row.append("  wins", style="bold") if won else row)
+        console.print(row.append("  wins", style="bold") if candidate == winner else row)
+    if (more := len(traces) - _CANDIDATES) > 0 and not full:
+        console.print(Text(f"  and {more:,} more", style="dim"))
     levels = len(golden.score.s_list)
-    for level, bit in enumerate(golden.score.s_list):
+    for level, bit in enumerate(golden.score.s_list) if full else ():
         verdict = {1: "the weak LLM answers correctly", 0: "the weak LLM fails", None: "not asked"}[bit]
         _block(console, f"masked {level}/{levels}: {verdict}", hint(winner.step_list, level, levels))
-    _block(console, "reasoning, cut by " + golden.cut_by, golden.truncated)
     removed = len(winner.normal) - len(golden.truncated)
-    console.print(Text(f"  {removed:,} characters cut away" if removed > 0 else "  nothing cut away", style="dim"))
+    cut = (
+        f"{removed:,} characters cut away by {golden.cut_by}" if removed > 0 else f"nothing cut away by {golden.cut_by}"
+    )
+    if full:
+        _block(console, f"reasoning, {cut}", golden.truncated)
+    else:
+        _block(console, f"reasoning, {cut}", golden.truncated, _BEGIN, _END)
 
 
 def _evidence(score: Score, scorer: type[Scorer]) -> Text:
@@ -211,12 +223,20 @@ def _evidence(score: Score, scorer: type[Scorer]) -> Text:
     return text
 
 
-def _block(console: Console, name: str, text: str) -> None:
+def _block(console: Console, name: str, text: str, begin: int | None = None, end: int = 0) -> None:
+    """Print a text below its name: all of it, or so many lines of its begin and its end.
+
+    Line breaks are kept, other control characters are replaced.
+    """
     console.print(Text(name, style="bold"))
-    console.print(Padding(_cut(text), (0, 0, 0, 2)))
-
-
-def _cut(text: str) -> Text:
-    """The beginning of a text: line breaks are kept, other control characters are replaced."""
-    shown = "\n".join(plain(line) for line in text[:_SHOWN].splitlines())
-    return Text(shown + (f" … {len(text) - _SHOWN:,} more characters" if len(text) > _SHOWN else ""))
+    shown = Text("\n".join(plain(line) for line in text.splitlines() if line.strip() or begin is None))
+    all_lines = list(shown.wrap(console, console.width - 2))
+    left_out = 0 if begin is None else len(all_lines) - begin - end
+    if left_out > 1:
+        all_lines = [
+            *all_lines[:begin],
+            Text(f"… {left_out:,} more lines", style="dim"),
+            *all_lines[len(all_lines) - end :],
+        ]
+    for line in all_lines:
+        console.print(Padding(line, (0, 0, 0, 2)))

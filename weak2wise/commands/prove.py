@@ -4,6 +4,7 @@ Exit codes as those of ``run``, of which it is the continuation: 0 also if nothi
 questions of the run failed; after 3, 70 and 130 the same command goes on.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from weak2wise.commands.where import config_of
 from weak2wise.config import Config, HeldOut, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.telemetry.redaction import message_redactor
 
 
 @report_errors
@@ -101,7 +103,7 @@ def _synthesised(config: Path, overrides: list[str], folder: Path) -> int:
     from weak2wise.commands.carry_out import carry_out  # noqa: PLC0415 - so that ``--help`` is quick
     from workers.method import METHOD  # noqa: PLC0415
 
-    return carry_out(config, overrides, resume="auto", up_to_step=len(METHOD), limit=None)
+    return carry_out(config, overrides, to_be_continued=True, resume="auto", up_to_step=len(METHOD), limit=None)
 
 
 def _proved(config: Config, folder: Path, accelerate_config: Path | None) -> int:
@@ -110,16 +112,19 @@ def _proved(config: Config, folder: Path, accelerate_config: Path | None) -> int
         raise ConfigError(f"{folder}: its run is going on; wait until it has finished")
     # Imported here, so that ``--help`` is quick.
     from weak2wise.commands.carry_out import run_to_end  # noqa: PLC0415
+    from weak2wise.commands.notifying import Notifier  # noqa: PLC0415
     from weak2wise.proof.evaluated import Evaluated, EvaluateSettings  # noqa: PLC0415
     from weak2wise.proof.evaluation import Evaluation  # noqa: PLC0415
     from weak2wise.proof.prove import Prover  # noqa: PLC0415
     from weak2wise.telemetry.log import Echo  # noqa: PLC0415
     from weak2wise.telemetry.terminal import can_be_drawn_on, write_line  # noqa: PLC0415
 
+    notifier = Notifier(config, again, message_redactor(config.notify.secrets(os.environ)))
+
     def evaluates(model: Path | str, held: HeldOut, settings: EvaluateSettings) -> Evaluated:
         echo = Echo(write_line, progress=not can_be_drawn_on(), everything=False)
         evaluation = Evaluation(model, held.questions, settings, work_dir=folder, config=config, echo=echo)
-        evaluated = run_to_end(evaluation, again)
+        evaluated = run_to_end(evaluation, again, notifier=notifier)
         _end_as_interrupted()  # the event loop has put the handlers of signals back
         return evaluated
 
@@ -130,18 +135,24 @@ def _proved(config: Config, folder: Path, accelerate_config: Path | None) -> int
         )
         proof = prover.run()
     except KeyboardInterrupt:
-        say(f"Interrupted; everything that had arrived is kept. Go on with: {again}")
+        say("Interrupted; everything that had arrived is kept. Go on with", again)
+        notifier.interrupted(INTERRUPTED)
         return INTERRUPTED
-    except OSError:
+    except OSError as error:
+        notifier.stopped(error, 3)
         raise
     except Exception as error:  # noqa: BLE001 - printed below
-        return explain(error, again, logged=False)
+        code = explain(error, again, logged=False)
+        notifier.stopped(error, code)
+        return code
     totals = work.totals()[0]
     for text in proof.warnings:
         say(f"Warning: {text}.")
     say(proof.verdict())
     say(f"{folder / 'proof' / 'proof.html'}; open it in any browser")
-    return 1 if totals.failed or totals.unfinished else 0
+    code = 1 if totals.failed or totals.unfinished else 0
+    notifier.finished(proof.verdict(), [f"read {folder / 'proof' / 'proof.html'}"], code)
+    return code
 
 
 def _end_as_interrupted() -> None:

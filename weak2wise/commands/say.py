@@ -5,6 +5,7 @@ import re
 import shlex
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from weak2wise.telemetry.terminal import write_line
 INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
 
-_SECRET_OVERRIDE = re.compile(r"((?:headers|extra_body|options).*?)=.*", re.DOTALL)
+_SECRET_OVERRIDE = re.compile(r"((?:headers|extra_body|options|notify(?!\.url_env=)).*?)=.*", re.DOTALL)
 
 P = ParamSpec("P")
 
@@ -49,7 +50,7 @@ def explain(
                 say(redact(str(cause)))
             say(redact(cause.hint))
             if cause.same_command:
-                say(f"{advice}: {resume_command}")
+                say(advice, resume_command)
             elif kept:
                 say("Nothing that had arrived is lost.")
             return 3
@@ -58,13 +59,30 @@ def explain(
         write_line(redact("".join(traceback.format_exception(error)).rstrip()))
     where = "in run.log" if logged else "above"
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {redact(str(causes[0]))}. The traceback is {where}.")
-    say(f"{advice}: {resume_command}")
+    say(advice, resume_command)
     return os.EX_SOFTWARE
 
 
-def say(text: str) -> None:
-    """Print one line on standard error."""
-    write_line(plain(text))
+def say(text: str, command: str = "") -> None:
+    """Print one line on standard error; ``command`` is one that the user can copy.
+
+    On a terminal that is too narrow for it, lines break between words, and the command begins a line of its own.
+    """
+    text, command = plain(text), plain(command)
+    whole = f"{text}: {command}" if command else text
+    width = _width()
+    if width and len(whole) > width:
+        text = textwrap.fill(f"{text}:" if command else text, width, break_long_words=False, break_on_hyphens=False)
+        whole = f"{text}\n{command}" if command else text
+    write_line(whole)
+
+
+def _width() -> int | None:
+    """The columns of the terminal that standard error is; ``None`` if it is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return None
 
 
 def command_line(arguments: list[str] | None = None) -> str:

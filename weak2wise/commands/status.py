@@ -112,11 +112,11 @@ def _show(found: RunStatus, console: Console) -> None:
     process = f" (process {found.process})" if found.process else ""
     reason = f": {plain(found.reason)}" if found.reason and found.state == "stopped" else ""
     since = f", last event {found.last_event:%Y-%m-%d %H:%M:%S} UTC" if found.last_event else ""
-    console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"), soft_wrap=True)
+    console.print(Text(f"{found.work_dir}: {found.state}{process}{reason}{since}"), soft_wrap=not console.is_terminal)
     if origin := found.forked:
         changed = ", ".join(origin.changed) or "nothing"
         said = f"forked from {plain(origin.work_dir)}; changed: {plain(changed)}; shared: what it had before step"
-        console.print(Text(f"{said} {origin.from_step}, and its answers"), soft_wrap=True)
+        console.print(Text(f"{said} {origin.from_step}, and its answers"), soft_wrap=not console.is_terminal)
     table = new_table("step", "done", "dropped", "failed", *(["a minute"] if found.per_minute else []))
     for step, counts in found.steps.items():
         rate = [f"{found.per_minute[step]:,.1f}"] if found.per_minute else []

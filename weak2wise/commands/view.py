@@ -7,8 +7,8 @@ from typing import Annotated
 import cyclopts
 import uvloop
 
-from weak2wise.commands.carry_out import until_signalled
 from weak2wise.commands.say import INTERRUPTED, report_errors, say
+from weak2wise.commands.signals import until_signalled
 from weak2wise.errors import ConfigError
 from weak2wise.llm.drain import Drain
 from weak2wise.telemetry.terminal import can_be_drawn_on

@@ -9,6 +9,7 @@ from weak2wise.config.endpoint_settings import (
     PluginEndpoint,
 )
 from weak2wise.config.load import check_environment, environment_problems, load_config, load_train, load_work_dir
+from weak2wise.config.notify import NotifySettings
 from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.prove import HeldOut, ProveSettings
@@ -41,6 +42,7 @@ __all__ = [
     "Lanes",
     "LimitSettings",
     "Models",
+    "NotifySettings",
     "OffPeak",
     "OpenAIEndpoint",
     "Params",

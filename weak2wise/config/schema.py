@@ -10,6 +10,7 @@ from msgspec import Meta, field
 
 from weak2wise.config.endpoint_settings import EndpointSettings, LimitSettings
 from weak2wise.config.endpoints import decode_endpoint
+from weak2wise.config.notify import NotifySettings
 from weak2wise.config.prove import ProveSettings
 from weak2wise.config.section import (
     LARGEST,
@@ -269,6 +270,7 @@ class Config(Section, frozen=True, kw_only=True):
     prove: ProveSettings = ProveSettings()
     train: TrainSettings = TrainSettings()
     cluster: ClusterOptions = ClusterOptions()
+    notify: NotifySettings = NotifySettings()
 
     def __post_init__(self) -> None:
         """Check each key, then the rules between keys. Raises ``ConfigError``."""

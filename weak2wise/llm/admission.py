@@ -98,7 +98,7 @@ class Admitted:
         try:
             completion = await self._ask(prompt)
         except ModelError as error:
-            self.meter.faults[error.kind] += 1
+            self.meter.fault(error.kind, str(error))
             if slot and isinstance(error, RateLimited):
                 slot.refused(error.retry_after)
             if error.usage:

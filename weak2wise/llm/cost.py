@@ -154,6 +154,7 @@ class CostBudget:
             hint=f"{spent}, and the next call (to {one.endpoint}) may cost {one.usd:.4f}: to go on, raise "
             f"engine.max_cost_usd to more than {more:.4f}, in the config or by --set.",
             same_command=False,
+            cause="cap",
         )
 
     def _hold(self, one: Reservation) -> None:

@@ -66,6 +66,7 @@ class Recent:
         return RunStopped(
             self.said(what, last),
             hint="Fix what fails (run.log has more), or raise engine.max_error_rate.",
+            cause="failure_rate",
         )
 
 

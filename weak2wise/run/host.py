@@ -91,7 +91,7 @@ class Host:
         """
         endpoints = (*self.config.endpoints.values(), *config.endpoints.values())
         others = [value for name in OTHER_SECRETS if (value := self._env.get(name))]
-        others += proxy_secrets(self._env)
+        others += [*proxy_secrets(self._env), *config.notify.secrets(self._env)]
         return [*(value for endpoint in endpoints for value in endpoint.secret_values(self._env)), *others]
 
     def check(self, config: Config) -> None:

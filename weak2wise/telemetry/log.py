@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from datetime import timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ _BEGINNING = "run.started"
 """The event that says what the run is; it is repeated at the beginning of a new file, as readers need it."""
 _LONGEST = 400
 """Characters of an event that the user sees; ``run.log`` has all of it."""
+_AT_FIRST = 6
+"""Lines of progress that are shown as they come; after that one of so many, which is one a minute."""
 _NOT_SHOWN = {"event", "level", "timestamp", "exception"}
 _OURS = {"event", "level", "timestamp"}
 """Fields that hold nothing foreign; readers of the log rely on them, so a secret like "info" does not change them."""
@@ -75,6 +78,8 @@ class RunLog:
         self._redact = redact
         self._lock = threading.Lock()
         self._echo = echo
+        self._shown = 0
+        """Progress events so far."""
         self.peers = set() if peers is None else peers
 
     @contextmanager
@@ -140,16 +145,16 @@ class RunLog:
                 return [self._clean(inner) for inner in value]
         return self._redact(str(value))
 
-    @staticmethod
-    def _show(event: EventDict, echo: Echo) -> None:
-        """Show a warning, shortened and without control characters; progress is never shortened.
-
-        In progress the last endpoint matters as much as the first.
-        """
-        progress = event.get("event") == "progress"
-        if echo.everything or (progress and echo.progress) or event.get("level") in _SHOWN:
+    def _show(self, event: EventDict, echo: Echo) -> None:
+        """Show a warning, shortened and without control characters, or the progress as a short line."""
+        at, progress = event["timestamp"][11:19], event.get("event") == "progress"
+        if progress and not echo.everything:
+            if echo.progress and (self._shown < _AT_FIRST or self._shown % _AT_FIRST == 0):
+                echo.show(plain(f"{at} {progress_line(event)}"))
+            self._shown += 1
+        elif echo.everything or event.get("level") in _SHOWN:
             fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in _NOT_SHOWN)
-            line = plain(f"{event['timestamp'][11:19]} {event['event']} {fields}")
+            line = plain(f"{at} {event['event']} {fields}")
             echo.show(line if progress else line[:_LONGEST])
 
     def close(self) -> None:
@@ -158,6 +163,20 @@ class RunLog:
             rotating.join()
         with suppress(OSError):
             self._file.close()
+
+
+def progress_line(event: Mapping[str, Any]) -> str:
+    """A progress event in a few words: what is done and failed, the rate, time left, cost, what stands still."""
+    rows, ended = event.get("rows"), event["ended"]
+    share = f"{100 * ended // rows}%, {ended:,} of {rows:,} questions done" if rows else f"{ended:,} questions done"
+    facts = [share, f"{event['failed']:,} failed", f"{event['per_minute']:,.0f}/min"]
+    if (left := event.get("seconds_left")) is not None:
+        facts.append(f"about {timedelta(seconds=round(left))} left")
+    if cost := event.get("cost_usd"):
+        facts.append(f"${cost:,.2f}")
+    facts += [f"{key.removesuffix('_down')} down for {event[key]} s" for key in event if key.endswith("_down")]
+    facts += [f"{key.removesuffix('_held')} waits: {event[key]}" for key in event if key.endswith("_held")]
+    return ", ".join(facts)
 
 
 def _opened(path: Path) -> TextIOWrapper:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from weak2wise.ledger.account import Account
 from weak2wise.ledger.outcomes import Ledger, RowStatus
@@ -28,6 +28,7 @@ EVERY = 1.0
 """Seconds between two samples of the counters."""
 RECENT = 60
 """Number of samples that rates are computed over."""
+_ENDED = (RowStatus.DONE, RowStatus.DROPPED, RowStatus.FAILED)
 
 
 class StageFacts(Struct, frozen=True):
@@ -85,6 +86,14 @@ class EngineFacts(Struct, frozen=True):
     cached: float
 
 
+class LastFault(Struct, frozen=True):
+    """The newest fault of an endpoint in this start: which endpoint, what it said, and how many seconds ago."""
+
+    endpoint: str
+    said: str
+    ago: float
+
+
 class Board(Struct, frozen=True):
     """The whole run. ``rows`` is ``None`` until the input has been counted; times are in seconds.
 
@@ -111,6 +120,7 @@ class Board(Struct, frozen=True):
     verdicts: dict[str, int]
     bits: dict[str, int]
     ending: str | None = None
+    last_fault: LastFault | None = None
 
 
 class _Sample(Struct, frozen=True):
@@ -245,6 +255,8 @@ class Observer:
         now, then = self._sample(), self._samples[0]
         minutes = max(now.at - then.at, 1e-3) / 60
         stages = [self._stage(stage, now, then, minutes) for stage in self.stages]
+        for at in range(self._over()):
+            stages[at] = structs.replace(stages[at], per_minute=0.0, waiting=0)
         endpoints, engines = [], []
         for name, model in self.endpoints.items():
             per_minute = (now.answered[name] - then.answered[name]) / minutes
@@ -272,7 +284,28 @@ class Observer:
             verdicts=dict(self.verdicts),
             bits=dict(self.bits),
             ending=self._ending,
+            last_fault=self._last_fault(now.at),
         )
+
+    def _over(self) -> int:
+        """How many steps, from the first on, have no row left; those of rows that are put aside are still to come."""
+        if self._ending:
+            return len(self.stages)
+        left = self._rows is not None and self.only is None
+        reached = (self._rows or 0) - self.account.unreadable
+        over = 0
+        for stage in self.stages:
+            tally = stage.ledger.tally
+            if not left or stage.busy or sum(tally[status] for status in _ENDED) < reached:
+                break
+            reached, over = tally[RowStatus.DONE], over + 1
+        return over
+
+    def _last_fault(self, now: float) -> LastFault | None:
+        name, meter = max(
+            ((name, endpoint.meter) for name, endpoint in self.endpoints.items()), key=lambda one: one[1].last_fault_at
+        )
+        return LastFault(name, meter.last_fault, round(now - meter.last_fault_at, 1)) if meter.last_fault else None
 
     def _stage(self, stage: Stage[Any], now: _Sample, then: _Sample, minutes: float) -> StageFacts:
         tally = stage.ledger.tally

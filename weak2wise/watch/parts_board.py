@@ -172,6 +172,7 @@ class PartsObserver:
             verdicts=dict(sum((Counter(board.verdicts) for board in boards), self._verdicts)),
             bits=dict(sum((Counter(board.bits) for board in boards), self._bits)),
             ending=self._ending,
+            last_fault=min((b.last_fault for b in boards if b.last_fault), key=lambda fault: fault.ago, default=None),
         )
 
     def _stage(self, at: int, under_way: Sequence[StageFacts]) -> StageFacts:

@@ -113,7 +113,7 @@ class Fetching:
         """Keep an error; an answer to the same request, before or after, counts more."""
         error.args = (self._sender.endpoint.redact(str(error))[:400],)
         kind = error.kind if isinstance(error, ModelError) else "unusable"
-        self._sender.endpoint.meter.faults[kind] += 1
+        self._sender.endpoint.meter.fault(kind, str(error))
         if error.usage and asker not in self._charged:
             self._charged.add(asker)
             await self._write(asker, "", Completion(text="", usage=self._priced(error.usage)), redacted=False)

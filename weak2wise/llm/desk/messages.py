@@ -5,7 +5,7 @@ A request and a reservation of money are called by a number that the host gives 
 
 from msgspec import Struct
 
-from weak2wise.errors import Kind, RunStopped
+from weak2wise.errors import Cause, Kind, RunStopped
 
 
 class Said(Struct, array_like=True, tag=True):
@@ -108,15 +108,16 @@ class Stop(Said):
     text: str
     hint: str
     same_command: bool
+    cause: Cause
 
     @classmethod
     def of(cls, error: RunStopped) -> "Stop":
         """The same as a message."""
-        return cls(str(error), error.hint, error.same_command)
+        return cls(str(error), error.hint, error.same_command, error.cause)
 
     def error(self) -> RunStopped:
         """The error."""
-        return RunStopped(self.text, hint=self.hint, same_command=self.same_command)
+        return RunStopped(self.text, hint=self.hint, same_command=self.same_command, cause=self.cause)
 
 
 class LimitState(Said):

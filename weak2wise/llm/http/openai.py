@@ -181,7 +181,7 @@ class OpenAIModel(Endpoint):
             replied = True
         except (ModelError, Unusable) as error:
             if isinstance(error, ModelError):
-                self.meter.faults[error.kind] += 1
+                self.meter.fault(error.kind, str(error))
                 replied, cause = error.kind not in DEAD, str(error)
             elsewhere = isinstance(error, NoCapacity) and self._ordinary is not None
             if isinstance(error, RateLimited) and not elsewhere and slot.refused(error.retry_after):

@@ -1,0 +1,1 @@
+"""A word at the end of a run."""
