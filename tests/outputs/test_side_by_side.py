@@ -7,8 +7,8 @@ from statistics import mean, median
 
 import pytest
 
-from tests.engine_runs import finish, lines, rewrite
-from tests.finished_run import FinishedRun, command
+from tests.engine_runs import lines, rewrite
+from tests.finished_run import FinishedRun
 from weak2wise.outputs.side_by_side import side_by_side
 from weak2wise.outputs.work_dir import WorkDir
 
@@ -87,9 +87,7 @@ def test_what_differs_is_named_and_whether_scores_can_be_compared(finished: Fini
     assert not found.scored_alike
 
 
-def test_the_time_at_work_is_that_of_all_starts_without_the_time_between(
-    finished: FinishedRun, tmp_path: Path
-) -> None:
+def test_the_time_at_work_is_that_of_all_starts_without_the_time_between(finished: FinishedRun, tmp_path: Path) -> None:
     """A log of three starts, a day apart; the last one is still going on."""
     shutil.copytree(finished.work, tmp_path / "work")
     log = tmp_path / "work" / "run.log"
