@@ -12,6 +12,7 @@ from weak2wise.config.load import check_environment, environment_problems, load_
 from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.prove import HeldOut, ProveSettings
+from weak2wise.config.response import RESPONSES, Response
 from weak2wise.config.schema import (
     AnswerPolicy,
     Columns,
@@ -29,6 +30,7 @@ from weak2wise.config.vllm_endpoint import TransformersEndpoint, VllmEndpoint
 
 __all__ = [
     "DEFAULT_NEW_TOKENS",
+    "RESPONSES",
     "AnswerPolicy",
     "Batch",
     "Columns",
@@ -48,6 +50,7 @@ __all__ = [
     "Prices",
     "PromptTexts",
     "ProveSettings",
+    "Response",
     "TrainSettings",
     "TransformersEndpoint",
     "VllmEndpoint",
