@@ -49,7 +49,7 @@ def test_what_stands_in_a_trace_is_never_a_field() -> None:
 def test_a_template_that_says_nothing_of_a_row_is_refused(
     finished: FinishedRun, tmp_path: Path, given: str, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match="params.response: "):
+    with pytest.raises(ConfigError, match=r"params\.response: "):
         Response.parse(given, "params.response")
     assert command("export", finished.work, "--out", tmp_path / "x", "--response", given) == 2
     assert f"--response: {says}" in capsys.readouterr().err

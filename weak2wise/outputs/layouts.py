@@ -7,16 +7,14 @@ LayoutName = Literal["prompt_response", "prompt_completion", "messages", "shareg
 
 
 class Trl(NamedTuple):
-    """How TRL trains on a layout: its command, the options that it needs, and the same two as classes."""
+    """How TRL trains on a layout: its command, and the classes behind it."""
 
     command: str
     trainer: str
     config: str
-    options: tuple[str, ...] = ()
 
 
 _SFT = Trl("sft", "SFTTrainer", "SFTConfig")
-_SFT_OF_TURNS = _SFT._replace(options=("--assistant_only_loss", "true"))
 _DPO = Trl("dpo", "DPOTrainer", "DPOConfig")
 
 
@@ -69,7 +67,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _ROLES},
         "LLaMA-Factory, OpenAI's and most others' chat fine-tuning, and TRL's SFTTrainer, which trains on the "
         "question's tokens, too, unless `assistant_only_loss=True` is set",
-        _SFT_OF_TURNS,
+        _SFT,
     ),
     "sharegpt": Layout(
         lambda prompt, response: {
@@ -78,7 +76,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         {"conversations": "turns:from,value"},
         {"formatting": "sharegpt", "columns": {"messages": "conversations"}, "tags": _FROM},
         "LLaMA-Factory, Axolotl, and TRL as it reads `messages`",
-        _SFT_OF_TURNS,
+        _SFT,
     ),
     "alpaca": Layout(
         lambda prompt, response: {"instruction": prompt, "input": "", "output": response},

@@ -58,14 +58,13 @@ class Training(Struct, frozen=True, kw_only=True):
         output = f"{self.name}-trl"
         if self.in_folder:
             words = ["trl", call.command, "--dataset_name", self.data, "--model_name_or_path", self.model]
-            words += ["--max_length", str(self.limit), *call.options, "--output_dir", output]
+            words += ["--max_length", str(self.limit), "--output_dir", output]
             return shlex.join(words)
         # Its command line reads folders and names on the Hub, no single file.
         kind = "parquet" if self.data.endswith(".parquet") else "json"
-        options = "".join(f", {option.removeprefix('--')}=True" for option in call.options if option.startswith("--"))
         code = (
             f"from datasets import load_dataset; from trl import {call.config}, {call.trainer}; "
-            f"{call.trainer}({self.model!r}, args={call.config}({output!r}, max_length={self.limit}{options}), "
+            f"{call.trainer}({self.model!r}, args={call.config}({output!r}, max_length={self.limit}), "
             f"train_dataset=load_dataset({kind!r}, data_files={self.data!r}, split='train')).train()"
         )
         return shlex.join(["python", "-c", code])

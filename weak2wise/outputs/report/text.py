@@ -34,6 +34,17 @@ _SPACE = re.compile(r"\d{1,2}(\.\d{1,3})?(em|ex)")
 _KEPT = {"\n", "\t"}
 
 
+def duration(seconds: float) -> str:
+    """A time in a few characters, such as 2 h 5 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
 def escape(text: str) -> str:
     """The text for HTML: markup is escaped, control and direction characters are made visible."""
     unified = text.replace("\r\n", "\n")
