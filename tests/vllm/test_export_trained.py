@@ -55,15 +55,11 @@ def test_the_command_that_an_export_prints_trains_a_model_with_trl(
     printed = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("TRL: "))
     words = shlex.split(printed.removeprefix("TRL: "))
     if words[0] == "trl":
-        more = [*more, "--use_cpu", "true", "--report_to", "none", "--per_device_train_batch_size", "1"]
-    words[:1] = (
-        [sys.executable]
-        if words[0] == "python"
-        else [sys.executable, "-c", "import sys; from trl.cli import main; sys.exit(main())"]
-    )
+        words[0:1] = [sys.executable, "-c", "import sys; from trl.cli import main; sys.exit(main())"]
+        words += [*more, "--use_cpu", "true", "--report_to", "none", "--per_device_train_batch_size", "1"]
+    else:
+        words = [sys.executable, "-c", words[2].replace("max_length=", "use_cpu=True, report_to='none', max_length=")]
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*words, *more], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280, check=False
-    )
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "train_loss" in done.stdout + done.stderr

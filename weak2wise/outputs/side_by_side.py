@@ -241,6 +241,8 @@ def _changed(first: WorkDir, second: WorkDir) -> list[Changed]:
     found = []
     for key in differing(*shapes):
         one, other = (shown(key, shape[key]) if key in shape else None for shape in shapes)
-        of_scores = key == "models.mweak" or (not key.startswith("models.") and scoring.depends_on(key, shapes))
+        # Another seed is another draw of the same score.
+        method = key != "params.seed" and not key.startswith("models.") and scoring.depends_on(key, shapes)
+        of_scores = key == "models.mweak" or method
         found.append(Changed(key, one, other, of_scores))
     return found

@@ -76,7 +76,7 @@ def _reasoning(golden: Golden) -> str:
     whole, kept = golden.winner.normal, golden.truncated
     end = end_of_prefix(whole, kept)
     rest = "" if end is None else whole[end:].strip()
-    by = f'<p class="cut">{"cut here" if rest else "nothing cut"}, by {line(cut_in_words(golden.cut_by))}</p>'
+    by = f'<p class="cut">{"cut here" if rest else "nothing cut"}: {line(cut_in_words(golden.cut_by))}</p>'
     return f'{prose(kept)}{by}<div class="gone">{prose(rest, 4000)}</div>' if rest else prose(kept) + by
 
 

@@ -66,8 +66,8 @@ def _scores(found: SideBySide) -> str:
     note = "All golden traces of each run."
     if common.difference:
         note += (
-            f" On the {common.questions:,} common questions the second run's score is higher by "
-            f"{interval(common.difference)}: it is higher for {common.higher:,}, lower for {common.lower:,}."
+            f" On the {common.questions:,} common questions the second run's score differs by "
+            f"{interval(common.difference)} in the mean: higher for {common.higher:,}, lower for {common.lower:,}."
         )
     return card("Scores", drawn, note)
 
