@@ -63,7 +63,7 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
         )
     numbers = "; ".join(f"{name}: {number:,} {note}".strip() for name, number, note in rows)
     return _svg(
-        title, numbers, len(rows) * pitch - 8, "".join(parts), Table(("name", "count", "note"), list(map(tuple, rows)))
+        title, numbers, len(rows) * pitch - 8, "".join(parts), Table(("name", "count", "note"), list(rows))
     )
 
 
