@@ -36,7 +36,7 @@ def report(
         other: A second run's, to compare it with the first.
         out: The file to write (default: report.html in the work_dir; of two runs side_by_side.html in the first one).
         traces: Show these golden traces alone, by rank from the best score, as in 1001-2000 (default: all, or as many
-            as fit into 8 MiB, from the best to the worst).
+            as fit into 4 MiB, from the best to the worst).
         config: The config file that names the work_dir, if it is not given.
     """
     work = WorkDir(work_dir_of(work_dir, config))

@@ -17,7 +17,7 @@ from weak2wise.outputs.report.traces import trace
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Scored
 
-MOST_BYTES = 8 << 20
+MOST_BYTES = 4 << 20
 """Of all traces in a file."""
 MOST = 2000
 """Traces in a file: so many are looked at, however short they are."""

@@ -7,6 +7,7 @@ attributes of its tree are used, and every text in it is escaped here.
 import html
 import re
 import unicodedata
+from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 SHOWN = 20_000
@@ -101,6 +102,7 @@ def _drawn(text: str, *, blocks: bool) -> str:
     return "".join([*pieces, escape(text[at:])])
 
 
+@lru_cache(maxsize=4096)
 def _mathml(latex: str, *, block: bool) -> str | None:
     """MathML for LaTeX; ``None`` if it cannot be converted."""
     from latex2mathml.converter import convert_to_element  # noqa: PLC0415 - only a report draws mathematics
