@@ -16,7 +16,9 @@ def main(folder: Path) -> None:
     with LoopbackProcess() as server:
         write_run(folder, config_for(folder, server.base_url), QUESTIONS)
         finish(folder)
-    made = {name: ["--format", name] for name, layout in LAYOUTS.items() if layout.info is not None}
+    made: dict[str, list[str]] = {
+        name: ["--format", name] for name, layout in LAYOUTS.items() if layout.info is not None
+    }
     made["think"] = ["--format", "sharegpt", "--response", "think"]
     for name, arguments in made.items():
         if command("export", folder / "work", "--out", folder / f"golden-{name}", *arguments):
