@@ -9,8 +9,8 @@ from weak2wise.commands.where import work_dir_of
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.outcomes import RowStatus
+from weak2wise.outputs.comparison.two_runs import two_runs
 from weak2wise.outputs.report.page import page
-from weak2wise.outputs.report.two_runs import two_runs
 from weak2wise.outputs.side_by_side import side_by_side
 from weak2wise.outputs.target import writing
 from weak2wise.outputs.work_dir import WorkDir

@@ -62,9 +62,7 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
             f'<rect class="f0" x="0" y="{y + 19}" width="{width:.1f}" height="9" rx="{min(3, width / 2):.1f}"/>'
         )
     numbers = "; ".join(f"{name}: {number:,} {note}".strip() for name, number, note in rows)
-    return _svg(
-        title, numbers, len(rows) * pitch - 8, "".join(parts), Table(("name", "count", "note"), list(rows))
-    )
+    return _svg(title, numbers, len(rows) * pitch - 8, "".join(parts), Table(("name", "count", "note"), list(rows)))
 
 
 def _note(text: str) -> str:
