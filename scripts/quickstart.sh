@@ -53,7 +53,7 @@ say "Next"
 cat <<T
    source $VENV/bin/activate
    weak2wise report $out/work                   # one HTML file to look at
-   weak2wise export $out/work --out $out/golden --format prompt_completion
+   weak2wise export $out/work --out $out/golden
    docs/tutorial.md                             # with models of your own
 T
 exit "$code"

@@ -18,6 +18,8 @@ LEVEL = 0.95
 
 _Cluster = TypeVar("_Cluster")
 _NORMAL = NormalDist()
+_LARGE = 10_000
+"""Degrees of freedom from which on quantiles are the same to four digits, and their sums would only take long."""
 _HALVINGS = 60  # of an interval of numbers about 1: as close as a float can tell
 
 
@@ -202,6 +204,7 @@ def t_p_value(t: float, freedom: int) -> float:
 @cache
 def t_quantile(probability: float, freedom: int) -> float:
     """The t that Student's distribution stays below with this probability, from one half up."""
+    freedom = min(freedom, _LARGE)
     low, high = 0.0, math.pi / 2
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

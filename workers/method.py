@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from weak2wise.config import Params
+from weak2wise.config import Params, Response
 from weak2wise.worker import Worker
 from workers import output_lines
 from workers.context import Context
@@ -99,7 +99,8 @@ def _select(context: Context, scorer: Scorer) -> Worker[Scored, Golden]:
 
 
 def _sft(context: Context, _: Scorer) -> Worker[Golden, SftRow]:
-    return Sft(context.params.keep == "pairs")
+    params = context.params
+    return Sft(Response.parse(params.response, "params.response"), params.keep == "pairs")
 
 
 _JUDGING = ("params.judge_", "params.seed", "prompts.pjudge")
@@ -166,7 +167,7 @@ METHOD: tuple[Step, ...] = (
         makes=SftRow,
         build=_sft,
         asks=(),
-        settings=("params.keep",),
+        settings=("params.keep", "params.response"),
         file="finetune.jsonl",
         lines=output_lines.finetune,
         label="emitted as training data",

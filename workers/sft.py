@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from weak2wise.config import Response
 from workers.records import Golden, Question, SftRow
 
 
@@ -12,22 +13,19 @@ def prompt_of(question: Question) -> str:
     return question.text.strip()
 
 
-def response_of(question: Question, truncated: str) -> str:
-    """What is learned: the reasoning, cut, and the reference answer."""
-    return f"<think> {truncated.strip()} </think> {question.answer.strip()}"
-
-
 @dataclass(frozen=True)
 class Sft:
     """Formats a golden trace as a prompt and a response that thinks before it answers."""
 
+    response: Response
+    """What is learned: the reasoning, cut, and the reference answer."""
     pairs: bool = False
     """Whether the other trace that was kept is the worse one of a pair."""
 
     async def __call__(self, golden: Golden) -> SftRow:
         """The training example of one question."""
         question = golden.question
-        response, *more = (response_of(question, kept.truncated) for kept in golden.kept)
+        response, *more = (self.response.fill(kept.truncated, question.answer) for kept in golden.kept)
         return SftRow(
             question=question,
             prompt=prompt_of(question),

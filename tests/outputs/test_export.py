@@ -100,8 +100,8 @@ def test_a_layout_that_llama_factory_does_not_read_has_no_entry(finished: Finish
     to_trl = ("--format", "prompt_completion")
     assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *to_trl) == 0
     assert not info.exists()
-    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 0
-    assert command("export", finished.work, "--out", tmp_path / "other.jsonl") == 0
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", "--format", "alpaca") == 0
+    assert command("export", finished.work, "--out", tmp_path / "other.jsonl", "--format", "alpaca") == 0
     assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *to_trl) == 0
     assert list(json.loads(info.read_text())) == ["other"]
 
@@ -192,7 +192,8 @@ def test_a_dry_run_says_what_would_be_uploaded_and_uploads_nothing(
     finished: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    assert command("export", finished.work, "--out", tmp_path, "--push-to-hub", "me/golden", "--dry-run") == 0
+    to_hub = ("--push-to-hub", "me/golden", "--format", "messages")
+    assert command("export", finished.work, "--out", tmp_path, *to_hub, "--dry-run") == 0
     said = capsys.readouterr().err
     assert "me/golden" in said
     for name in ("train.jsonl", "README.md", "dataset_info.json"):
@@ -260,5 +261,5 @@ def test_without_a_work_dir_the_configs_is_meant_and_no_key_is_needed(
     config["model_endpoints"]["judge"]["api_key_env"] = "A_KEY_THAT_IS_NOT_SET"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
-    assert command("export", "--out", "x.jsonl", "--no-card") == 0
+    assert command("export", "--out", "x.jsonl", "--no-card", "--format", "prompt_response") == 0
     assert lines(tmp_path / "x.jsonl") == finished.emitted

@@ -24,14 +24,15 @@ def test_the_entries_of_other_data_sets_stay(
     info = tmp_path / "dataset_info.json"
     others = {"alpaca_en": {"file_name": "alpaca.json", "columns": {"prompt": "instruction"}}}
     info.write_text(json.dumps(others))
-    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl") == 0
-    assert command("export", finished.work, "--out", tmp_path / "top.jsonl", "--top", 2) == 0
+    factory = ("--format", "sharegpt")
+    assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *factory) == 0
+    assert command("export", finished.work, "--out", tmp_path / "top.jsonl", "--top", 2, *factory) == 0
     found = json.loads(info.read_text())
     assert list(found) == ["alpaca_en", "golden", "top"]
     assert found["alpaca_en"] == others["alpaca_en"]
     assert found["golden"]["file_name"] == "golden.jsonl"
     capsys.readouterr()
-    push = ("--push-to-hub", "me/golden", "--dry-run")
+    push = ("--push-to-hub", "me/golden", "--dry-run", *factory)
     assert command("export", finished.work, "--out", tmp_path / "golden.jsonl", *push) == 0
     said = capsys.readouterr().err
     assert "dataset_info.json  " not in said, "what else is in the folder is not told to the Hub"

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hypothesis import given, strategies as st
 
 from tests.browser import opened
 from tests.engine_runs import finish, lines, rewrite
 from tests.finished_run import FinishedRun, command
-from weak2wise.ledger.account import Totals
-from weak2wise.outputs.report.facts import Facts
-from weak2wise.outputs.report.traces import SAMPLE, sample
+from weak2wise.outputs.reasons import failed_in_words
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -146,7 +143,9 @@ def test_winners_lengths_and_failures_are_those_of_the_files(
             "2 input lines cannot be read, see failed.jsonl. Trying again does not fix that: append corrected lines "
             "to the input and go on with --resume force."
         )
-        assert failed == [[f["row"], f"{f['stage']}/{f['kind']}"] for f in lines(finished.work / "failed.jsonl")]
+        said = [[f["row"], failed_in_words(f"{f['stage']}/{f['kind']}")] for f in lines(finished.work / "failed.jsonl")]
+        assert failed == said
+        assert failed[0][1] == "a field of the input line is missing or not valid (bad_field)"
         kept = sum(len(x["truncated_normal"]) for x in finished.selected)
         whole = sum(len(x["chosen_normal"]) for x in finished.selected)
         assert f"{100 * kept / whole:.0f}% of all text is kept" in view.page.inner_text("main")
@@ -203,14 +202,42 @@ def test_a_run_that_was_stopped_is_shown_as_it_stands(
     assert tiles.pop("questions") == sum(tiles.values()) == 22
 
 
-@given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from([0.0, 0.25, 0.5, 1.0])), unique_by=lambda pair: pair[0]))
-def test_the_sample_is_spread_from_the_best_score_to_the_worst_and_equal_scores_go_by_row(
-    golden: list[tuple[int, float]],
+def test_cost_and_time_are_tiles(finished: FinishedRun, report: Path, browser: "Browser") -> None:
+    summary = json.loads((finished.work / "summary.json").read_text())
+    with opened(browser, report) as view:
+        tiles = dict(
+            zip(
+                view.page.locator(".use dt").all_text_contents(),
+                view.page.locator(".use dd").all_text_contents(),
+                strict=True,
+            )
+        )
+    assert float(tiles["US dollars"]) == pytest.approx(sum(role["cost_usd"] for role in summary["roles"]), abs=1e-4)
+    assert float(tiles["at work"].removesuffix(" s")) == pytest.approx(summary["this_start"]["seconds"], abs=5)
+
+
+def test_dropped_questions_are_named_with_their_reasons(
+    finished: FinishedRun, report: Path, browser: "Browser"
 ) -> None:
-    facts = Facts(totals=Totals(rows=0, emitted=0, dropped={}, failed={}, unfinished=0), whole=True, through={})
-    facts.rows.extend(row for row, _ in golden)
-    facts.scores.extend(score for _, score in golden)
-    ranked = [row for row, _ in sorted(golden, key=lambda pair: (-pair[1], pair[0]))]
-    if len(ranked) > SAMPLE:
-        ranked = [ranked[at * (len(ranked) - 1) // (SAMPLE - 1)] for at in range(SAMPLE)]
-    assert sample(facts) == ranked
+    """The words of a question come from the input, as a dropped one is in no ledger."""
+    asked = {
+        number: row.get("question") for number, row in enumerate(lines_that_parse(finished.folder / "in.jsonl"), 1)
+    }
+    emitted = {line["row"] for line in finished.selected}
+    failed = {line["row"] for line in lines(finished.work / "failed.jsonl")}
+    with opened(browser, report) as view:
+        view.page.get_by_text("Which ones").click()
+        rows = [[number(row[0]), row[1], row[2]] for row in table(view.page, "Dropped questions")]
+    gone = sorted(set(asked) - emitted - failed)
+    assert rows == [[row, asked[row], "solved by the weak LLM"] for row in gone] != []
+
+
+def lines_that_parse(path: Path) -> list[dict[str, Any]]:
+    """A file's lines; an empty object for one that is not JSON."""
+    found = []
+    for text in path.read_text().splitlines():
+        try:
+            found.append(json.loads(text))
+        except ValueError:
+            found.append({})
+    return found

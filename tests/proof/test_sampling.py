@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from weak2wise.config import PromptTexts
+from weak2wise.config import PromptTexts, Response
 from weak2wise.llm.model import Completion, Prompt, Usage
 from weak2wise.llm.thinking import split_thinking
 from weak2wise.process_pool import KillablePool
@@ -88,7 +88,8 @@ async def test_a_model_that_says_our_own_training_data_is_right(pool: KillablePo
     trace = Candidate(m_strong="s", sample=0, step_reasoning="", step_list=(), normal="I try.", normal_is_own=True)
     question = Question(row=1, id=None, text="What is it?", answer=answer)
     golden = Golden(question=question, winner=trace, score=Score(score=1.0), truncated="I try.", cut_by="rule")
-    (sample,) = (await judged(pool, Says((await Sft()(golden)).response), answer)).samples
+    row = await Sft(Response.parse("reference", ""))(golden)
+    (sample,) = (await judged(pool, Says(row.response), answer)).samples
     assert sample.flexible
     assert sample.strict
 

@@ -133,7 +133,8 @@ def test_status_report_and_export_read_an_old_half_done_run_and_change_nothing(t
     emitted = [row for row in lines(KEPT / "outputs" / "s_prime.jsonl") if row["row"] in {1, 8}]
     assert [row["question"] in page for row in emitted] == [True, True]
 
-    finish(run, "--out", str(tmp_path / "train.jsonl"), "--provenance", command="export")
+    old_layout = ("--format", "prompt_response")
+    finish(run, "--out", str(tmp_path / "train.jsonl"), "--provenance", *old_layout, command="export")
     exported = lines(tmp_path / "train.jsonl")
     finetune = {row["prompt"]: row["response"] for row in lines(KEPT / "outputs" / "finetune.jsonl")}
     assert len(exported) == 2

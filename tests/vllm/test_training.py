@@ -1,6 +1,5 @@
 """Real trainings by TRL: killed and resumed they are the calm one, and what they leave is read by vLLM."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from tests.engine_runs import ROOT
 from tests.finished_run import FinishedRun
 from tests.vllm.engines import ask, model_folder, running_engine
+from tests.vllm.tiny_model import make_tiny
 from weak2wise.config import GenerationKwargs, TrainSettings
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import arm_rows
@@ -66,19 +66,7 @@ def trained_on(work: Path, base: str, models: Path, settings: dict[str, Any]) ->
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model of the weak one's kind, with its tokenizer, that takes no time."""
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 - an extra
-
-    folder = tmp_path_factory.mktemp("tiny")
-    config = AutoConfig.from_pretrained(model_folder())
-    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32}
-    small |= {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 200}
-    for key, value in small.items():
-        setattr(config, key, value)
-    AutoModelForCausalLM.from_config(config).bfloat16().save_pretrained(folder)
-    for path in files_of(Path(model_folder())):
-        if path.name not in ("config.json", "model.safetensors"):
-            shutil.copyfile(path, folder / path.name)
-    return str(folder)
+    return make_tiny(tmp_path_factory.mktemp("tiny"), 200)
 
 
 def weights(folder: Path) -> dict[str, Any]:

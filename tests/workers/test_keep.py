@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from tests.contexts import context
 from tests.workers.test_race import Table, tables
-from weak2wise.config import Params
+from weak2wise.config import Params, Response
 from weak2wise.errors import RecordError
 from weak2wise.worker import Drop
 from workers import output_lines
@@ -135,7 +135,7 @@ async def test_what_is_kept_is_cut_and_becomes_rows(keep: object, samples: list[
     assert isinstance(golden, Golden)
     assert [kept.candidate.sample for kept in golden.kept] == samples
     assert golden.kept[0].truncated == "It is 4."
-    row = await Sft(keep == "pairs")(golden)
+    row = await Sft(Response.parse("reference", ""), keep == "pairs")(golden)
     lines = list(output_lines.finetune(row))
     responses = [f"<think> {kept.truncated} </think> 4" for kept in golden.kept]
     if keep == "pairs":

@@ -20,7 +20,7 @@ from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.manifest import Fork
 from weak2wise.outputs.batches import BatchFacts, batches_out
-from weak2wise.outputs.reasons import in_words
+from weak2wise.outputs.reasons import failed_in_words, in_words
 from weak2wise.outputs.spending import KNOWN_FROM, Spending, spending
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.run.side_costs import side_costs_usd
@@ -133,7 +133,7 @@ def _show(found: RunStatus, console: Console) -> None:
     for reason, count in totals.dropped.items():
         console.print(Text(f"  dropped: {plain(in_words(reason))}: {count:,}"))
     for kind, count in totals.failed.items():
-        console.print(Text(f"  failed: {kind}: {count:,}"))
+        console.print(Text(f"  failed: {plain(failed_in_words(kind))}: {count:,}"))
     if found.seconds_left is not None:
         console.print(f"about {timedelta(seconds=round(found.seconds_left))} left", highlight=False)
     for name, held in found.held.items():

@@ -13,6 +13,7 @@ from weak2wise.config.notify import NotifySettings
 from weak2wise.config.openai_endpoint import OpenAIEndpoint
 from weak2wise.config.prices import OffPeak, Prices
 from weak2wise.config.prove import HeldOut, ProveSettings
+from weak2wise.config.response import RESPONSES, Response
 from weak2wise.config.schema import (
     AnswerPolicy,
     Columns,
@@ -30,6 +31,7 @@ from weak2wise.config.vllm_endpoint import TransformersEndpoint, VllmEndpoint
 
 __all__ = [
     "DEFAULT_NEW_TOKENS",
+    "RESPONSES",
     "AnswerPolicy",
     "Batch",
     "Columns",
@@ -50,6 +52,7 @@ __all__ = [
     "Prices",
     "PromptTexts",
     "ProveSettings",
+    "Response",
     "TrainSettings",
     "TransformersEndpoint",
     "VllmEndpoint",

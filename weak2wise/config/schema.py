@@ -12,6 +12,7 @@ from weak2wise.config.endpoint_settings import EndpointSettings, LimitSettings
 from weak2wise.config.endpoints import decode_endpoint
 from weak2wise.config.notify import NotifySettings
 from weak2wise.config.prove import ProveSettings
+from weak2wise.config.response import Response
 from weak2wise.config.section import (
     LARGEST,
     Count,
@@ -120,10 +121,14 @@ class Params(Section, frozen=True, kw_only=True):
     keep: Count | Literal["pairs"] = 1
     """How many of a question's traces become training data, each with another reasoning. ``pairs``: the best and
     the worst one, as preference data."""
+    response: Name = "reference"
+    r"""How a training row's response is put together: ``reference``, ``think``, ``boxed``, ``none``, or a text with
+    ``{trace}`` and ``{answer}``, as in ``"<think>\n{trace}\n</think>\n\n\boxed{answer}"``."""
 
     def __post_init__(self) -> None:
-        """Check each key, then the band. Raises ``ConfigError``."""
+        """Check each key, then the band and the response. Raises ``ConfigError``."""
         super().__post_init__()
+        Response.parse(self.response, self._key("response"))
         low, high = self.filter_band
         if low > high:
             raise ConfigError(f"params.filter_band: expected the lower share first, found [{low}, {high}]")

@@ -37,9 +37,13 @@ def fix_hint(error: OSError) -> str:
 
 def make_private(folder: Path) -> None:
     """Create a folder and its missing parents, accessible to the owner only. Raises ``OSError``."""
+    _make(folder, 0o700)
+
+
+def _make(folder: Path, mode: int) -> None:
     for path in [*reversed(folder.parents), folder]:
         if not path.exists():
-            path.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir(mode=mode, exist_ok=True)
             sync_folder(path.parent)
 
 
@@ -52,35 +56,44 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, chunks: Iterable[bytes]) -> None:
+def write_atomic(path: Path, chunks: Iterable[bytes], *, private: bool = True) -> None:
     """Write a file by ``replacing``. Blocks; raises ``OSError``."""
-    with replacing(path) as file:
+    with replacing(path, private=private) as file:
         file.writelines(chunks)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, private: bool = True) -> Iterator[BinaryIO]:
     """Write a temporary file; if the block ends well, fsync it, rename it to ``path`` and fsync the folder. Blocks.
 
     Its name is random and it must be new, also not a symbolic link: two writers never share one. It is the owner's
-    alone.
+    alone, or if not ``private`` as the umask has it when it is whole, and so are folders that are missing.
 
     Raises:
         OSError: it cannot be written or renamed.
     """
-    make_private(path.parent)
+    _make(path.parent, 0o700 if private else 0o777)
     fd, name = tempfile.mkstemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:
             yield file
             file.flush()
+            if not private:
+                os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _umask() -> int:
+    """The umask of this process. It can only be read by setting it, so no other thread may make a file meanwhile."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def is_temporary_of(path: Path, name: str) -> bool:

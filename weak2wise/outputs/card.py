@@ -1,9 +1,10 @@
 """The files written next to an export: the dataset card and LLaMA-Factory's ``dataset_info.json``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from weak2wise.digests import digest
@@ -11,6 +12,7 @@ from weak2wise.outputs.layouts import LAYOUTS, LayoutName
 from weak2wise.outputs.provenance import Share, shape_of
 from weak2wise.outputs.reasons import in_words
 from weak2wise.outputs.settings import as_yaml, public_name
+from weak2wise.outputs.trainers import COMMANDS
 from weak2wise.outputs.work_dir import WorkDir, models_in
 from weak2wise.version import __version__
 
@@ -22,7 +24,7 @@ _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 _LICENCE = """
 Before you publish this data set, add its licence: it depends on the licence of the questions and on the models' terms.
 """
-_ANSWER = "the reasoning between `<think>` and `</think>`, then the answer"
+_ANSWER = "the response: reasoning and answer"
 CONTENTS = dict.fromkeys(("prompt", "instruction"), "the question") | {"input": "nothing"}
 """What each column holds."""
 CONTENTS |= dict.fromkeys(("response", "completion", "output"), _ANSWER)
@@ -65,6 +67,8 @@ def dataset_card(
     rows: int,
     selection: str,
     columns: Mapping[str, str],
+    response: str,
+    trainings: Iterable[tuple[str, str]],
     earlier: Mapping[str, Any],
     changed: Sequence[Share],
 ) -> str:
@@ -78,6 +82,8 @@ def dataset_card(
         rows: the number of rows in it.
         selection: which of the run's rows these are, in words.
         columns: each column and what it holds.
+        response: the template of the responses.
+        trainings: trainers, each with its command (``weak2wise.outputs.trainers.Training.lines``).
         earlier: the header of the card that is replaced; keys that weak2wise does not write are kept.
         changed: these rows by value of each setting that has changed (``weak2wise.outputs.provenance.shares``).
     """
@@ -97,6 +103,11 @@ def dataset_card(
     failed = sum(totals.failed.values())
     models = "".join(f"| {_cell(role)} | {_cell(public_name(model))} |\n" for role, model in models_in(shape).items())
     shown = {key: public_name(value) if key.endswith(".model") else value for key, value in shape.items()}
+    trained = "".join(
+        f"{trainer}:\n\n```bash\n{said}\n```\n\n" if said.startswith(COMMANDS) else f"{trainer} {said}.\n\n"
+        for trainer, said in trainings
+    )
+    template = msgspec.json.encode(response).decode()
     listed = "".join(f"| `{column}` | {what} |\n" for column, what in columns.items())
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True).strip()}
@@ -115,6 +126,13 @@ the answer is first derived.
 | column | holds |
 |---|---|
 {listed}
+A response is `{template}`: the reasoning, and the reference answer.
+
+## Train on it
+
+{trained}
+No row is cut: the limit is the longest row's size in bytes, and a token has at least one.
+
 ## Models
 
 | role | model |

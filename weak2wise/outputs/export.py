@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
+from weak2wise.config import Response
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import replacing, write_atomic
 from weak2wise.ledger.outcomes import Done
@@ -15,6 +16,7 @@ from weak2wise.llm.receipts import Receipt
 from weak2wise.outputs.layouts import Layout
 from weak2wise.outputs.provenance import in_words, of_row
 from weak2wise.outputs.settings import public_name
+from weak2wise.outputs.trainers import Longest
 from weak2wise.outputs.work_dir import WorkDir, model_in
 from workers.records import Golden, Kept, SftRow
 
@@ -40,26 +42,52 @@ _BATCH = 1000
 
 
 def rows_of(
-    work: WorkDir, chosen: Iterable[int], layout: Layout, provenance: Mapping[str, str]
+    work: WorkDir,
+    chosen: Iterable[int],
+    layout: Layout,
+    provenance: Mapping[str, str],
+    *,
+    response: Response | None,
+    longest: Longest,
 ) -> Iterator[dict[str, Any]]:
     """The chosen rows in a layout, with these provenance fields (if any), read one at a time. Blocks.
 
     A row of the run makes as many as it keeps traces; in a layout of pairs one, or none if it is no pair.
+
+    Args:
+        work: the run.
+        chosen: numbers of rows that the run has emitted.
+        layout: how a row is made.
+        provenance: fields of the ``provenance`` column.
+        response: the template of the responses; ``None``: as the run has made them.
+        longest: is shown every row.
     """
     costs = _row_costs(work) if provenance else {}
     settings = of_row(work)
     for row in chosen:
         sft = _done(work, SftRow, row)
+        if response is not None:
+            sft = _anew(sft, _done(work, Golden, row), response)
         texts: list[tuple[str, ...]] = [(response,) for response in sft.responses]
         if layout.of_pairs:
             texts = [] if sft.rejected is UNSET else [(sft.response, sft.rejected)]
         for number, text in enumerate(texts):
+            for one in text:
+                longest.see(sft.prompt, one)
             line = layout.row(sft.prompt, *text)
             if provenance:
                 golden = _done(work, Golden, row)
                 known = _provenance(work, golden, golden.kept[number], costs.get(row, _RowCost()), settings(row))
                 line["provenance"] = {field: known[field] for field in provenance}
             yield line
+
+
+def _anew(sft: SftRow, golden: Golden, response: Response) -> SftRow:
+    """A row with its responses made anew by another template."""
+    answer = golden.question.answer
+    first, *more = (response.fill(kept.truncated, answer) for kept in golden.kept)
+    others = UNSET if sft.others is UNSET else tuple(more)
+    return structs.replace(sft, response=first, others=others, rejected=UNSET if sft.rejected is UNSET else more[0])
 
 
 def _done(work: WorkDir, record: type[T], row: int) -> T:
@@ -122,7 +150,16 @@ def provenance_fields(work: WorkDir) -> dict[str, str]:
     return {"evidence" if field == "s_list" else field: kind for field, kind in changed.items()}
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+def write_rows(
+    path: Path, rows: Iterable[dict[str, Any]], layout: Layout, provenance: Mapping[str, str], *, private: bool
+) -> int:
+    """Write the rows as Parquet or as JSON lines, by the file's name; as these two functions."""
+    if path.suffix == ".parquet":
+        return write_parquet(path, rows, layout, provenance, private=private)
+    return write_jsonl(path, rows, private=private)
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], *, private: bool) -> int:
     """Write the rows as JSON lines and return how many. Blocks; raises ``OSError``."""
     encode = msgspec.json.Encoder().encode
     count = 0
@@ -132,11 +169,13 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
         for count, row in enumerate(rows, 1):  # noqa: B007 - returned by write_jsonl
             yield encode(row) + b"\n"
 
-    write_atomic(path, lines())
+    write_atomic(path, lines(), private=private)
     return count
 
 
-def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, provenance: Mapping[str, str]) -> int:
+def write_parquet(
+    path: Path, rows: Iterable[dict[str, Any]], layout: Layout, provenance: Mapping[str, str], *, private: bool
+) -> int:
     """Write the rows as Parquet, a thousand at a time, and return how many. Blocks.
 
     Raises:
@@ -157,7 +196,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], layout: Layout, pr
         fields["provenance"] = pa.struct([(key, types[kind]) for key, kind in provenance.items()])
     schema = pa.schema(fields)
     count = 0
-    with replacing(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    with replacing(path, private=private) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in _batches(rows):
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema))
             count += len(batch)

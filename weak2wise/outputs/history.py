@@ -56,6 +56,18 @@ class History(Struct, kw_only=True):
     rows: int | None = None
     """Rows of the input, once the run has counted them."""
     stopped: str | None = None
+    starts: int = 0
+    before: float = 0.0
+    """Seconds of the starts before the last one."""
+    until: datetime | None = None
+    """The last of the events read here."""
+
+    @property
+    def seconds(self) -> float:
+        """For how long the run has been at work, over all starts; good to the ten seconds between progress events."""
+        if self.started is None or self.until is None:
+            return self.before
+        return self.before + max(0.0, (self.until - self.started).total_seconds())
 
     def per_minute(self) -> dict[str, float]:
         """Recent outcomes a minute of each step; empty with fewer than two progress events."""
@@ -109,6 +121,7 @@ def read_history(log: Path) -> History:
                 for event, fields in run_events(lines):
                     with suppress(*UNREADABLE):
                         history = _updated(history, event, fields)
+                        history.until = event.timestamp
                 last = _last_time(lines) or last
     history.last = last
     return history
@@ -184,6 +197,8 @@ def _updated(history: History, event: Event, fields: dict[str, Any]) -> History:
                 sets=sets,
                 output=None if output is None else str(output),
                 steps=steps,
+                starts=history.starts + 1,
+                before=history.seconds,
             )
         case "progress":
             outcomes = {step: int(str(fields[step]).partition("+")[0]) for step in history.steps}

@@ -6,6 +6,18 @@ from typing import Any, Literal, NamedTuple, get_args
 LayoutName = Literal["prompt_response", "prompt_completion", "messages", "sharegpt", "alpaca", "preference"]
 
 
+class Trl(NamedTuple):
+    """How TRL trains on a layout: its command, and the classes behind it."""
+
+    command: str
+    trainer: str
+    config: str
+
+
+_SFT = Trl("sft", "SFTTrainer", "SFTConfig")
+_DPO = Trl("dpo", "DPOTrainer", "DPOConfig")
+
+
 class Layout(NamedTuple):
     """One layout: how a row is made, the types of its columns, and its entry in ``dataset_info.json``."""
 
@@ -17,6 +29,8 @@ class Layout(NamedTuple):
     """``None`` if LLaMA-Factory does not support the layout."""
     reader: str
     """The programs that read it without conversion, in words."""
+    trl: Trl | None = None
+    """``None`` if TRL does not train on it."""
     of_pairs: bool = False
     """Whether a row is a pair of responses, a better and a worse one."""
 
@@ -45,6 +59,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         {"prompt": "turns:role,content", "completion": "turns:role,content"},
         None,
         "TRL's SFTTrainer, which trains on the completion alone",
+        _SFT,
     ),
     "messages": Layout(
         lambda prompt, response: {"messages": [_turn("user", prompt), _turn("assistant", response)]},
@@ -52,6 +67,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _ROLES},
         "LLaMA-Factory, OpenAI's and most others' chat fine-tuning, and TRL's SFTTrainer, which trains on the "
         "question's tokens, too, unless `assistant_only_loss=True` is set",
+        _SFT,
     ),
     "sharegpt": Layout(
         lambda prompt, response: {
@@ -59,7 +75,8 @@ LAYOUTS: dict[LayoutName, Layout] = {
         },
         {"conversations": "turns:from,value"},
         {"formatting": "sharegpt", "columns": {"messages": "conversations"}, "tags": _FROM},
-        "LLaMA-Factory, Axolotl",
+        "LLaMA-Factory, Axolotl, and TRL as it reads `messages`",
+        _SFT,
     ),
     "alpaca": Layout(
         lambda prompt, response: {"instruction": prompt, "input": "", "output": response},
@@ -76,6 +93,7 @@ LAYOUTS: dict[LayoutName, Layout] = {
         dict.fromkeys(("prompt", "chosen", "rejected"), "turns:role,content"),
         None,
         "TRL's DPOTrainer and its other trainers of preferences",
+        _DPO,
         of_pairs=True,
     ),
 }

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weak2wise.ledger.account import Totals
-from weak2wise.outputs.reasons import in_words
+from weak2wise.outputs.reasons import failed_in_words, in_words
 
 
 class RoleUse(Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ def show(summary: Summary, console: Console) -> None:
     facts: list[tuple[str, Any]] = [
         ("questions", totals.rows),
         *((f"dropped: {in_words(reason)}", count) for reason, count in totals.dropped.items()),
-        *((f"failed: {kind}", count) for kind, count in totals.failed.items()),
+        *((f"failed: {failed_in_words(kind)}", count) for kind, count in totals.failed.items()),
         (f"emitted ({summary.through})", totals.emitted),
     ]
     if totals.unfinished:

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import structs
 
+from weak2wise.config import Params
 from weak2wise.dataset import at_hand, count_rows
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import INPUT, Account, Totals
@@ -80,6 +81,11 @@ class WorkDir:
     def scorer_name(self) -> str:
         """The run's ``params.scorer``."""
         return str(self.manifest.shape.get("params.scorer", "stepmask"))
+
+    @property
+    def response(self) -> str:
+        """The run's ``params.response``."""
+        return str(self.manifest.shape.get("params.response", Params().response))
 
     @cached_property
     def scorer(self) -> type[Scorer]:

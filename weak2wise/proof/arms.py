@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from weak2wise.config import Params, PromptTexts
+from weak2wise.config import Params, PromptTexts, Response
 from weak2wise.config.section import nearest
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, RowStatus
@@ -23,7 +23,7 @@ from workers.prompts import Prompts
 from workers.records import Candidate, Golden, Score, Scored, SftRow, Traced
 from workers.scorers import NAMES, Scorer, scorer_named
 from workers.select import select
-from workers.sft import prompt_of, response_of
+from workers.sft import prompt_of
 from workers.truncate import cut_by_rule
 
 T = TypeVar("T")
@@ -89,12 +89,12 @@ def _emitted(work: WorkDir) -> Iterator[ArmRow]:
 
 def _cut(work: WorkDir, choose: Callable[[Golden], Candidate]) -> Iterator[ArmRow]:
     """The chosen candidate of each question, cut by the rule."""
+    response = Response.parse(work.response, "params.response")
     for golden in _done(work, Golden):
         taken, question = choose(golden), golden.question
         cut = cut_by_rule(taken.normal, question.answer, work.manifest.rules)
-        yield ArmRow(
-            golden.row, prompt_of(question), response_of(question, cut.text), taken.m_strong, taken.sample, cut.by
-        )
+        text = response.fill(cut.text, question.answer)
+        yield ArmRow(golden.row, prompt_of(question), text, taken.m_strong, taken.sample, cut.by)
 
 
 def _done(work: WorkDir, record: type[T]) -> Iterator[T]:

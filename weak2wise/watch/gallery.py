@@ -174,7 +174,7 @@ def scores_of(table: Table) -> Scores:
     if not table.scores:
         return Scores([], 0.0, 0.0)
     (counts,), edges = spread.even((table.scores,))
-    return Scores(counts, float(edges[0]), float(edges[-1]))
+    return Scores(counts, edges[0].at, edges[-1].at)
 
 
 def _matches(golden: Golden, search: str) -> bool:

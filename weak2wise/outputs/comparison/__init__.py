@@ -1,1 +1,1 @@
-"""What a comparison of scorers says: its measures, and the page that shows them. Nothing here asks a model."""
+"""What a comparison says, of scorers or of two runs, and the pages that show it. Nothing here asks a model."""

@@ -1,16 +1,22 @@
 """Charts as inline SVG. Colours are CSS classes and follow the page's theme; labels give screen readers the numbers.
 
-Every chart is 360 units wide, so that it can be read on a phone, and it scales.
+Every chart is 360 units wide, so that it can be read on a phone, and it scales. Below it are links to take it along: as
+an SVG file, and its numbers as CSV.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+from weak2wise.outputs.report.spread import Edge
+from weak2wise.outputs.report.take import Table, take
 from weak2wise.outputs.report.text import line
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 26, 38
+_CHARACTER = 6.8
+"""The width of a character of a quiet label, at most on average."""
 
 
 class Series(NamedTuple):
@@ -20,9 +26,21 @@ class Series(NamedTuple):
     values: Sequence[float | None]
 
 
-def _svg(title: str, numbers: str, height: float, body: str) -> str:
+def _svg(title: str, numbers: str, height: float, body: str, table: Table, *, names: Sequence[str] = ()) -> str:
+    """A chart with its links; ``names``: of the series, which the page shows beside the chart, and a file in it."""
     label = f"{line(title)}. {line(numbers, 2000)}"
-    return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
+    drawn = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">{body}</svg>'
+    at = height + 8
+    for number, name in enumerate(names):
+        body += f'{mark(number, 6, at + 14 * number)}<text x="18" y="{at + 14 * number + 4}">{line(name, 48)}</text>'
+    return drawn + take(title, body, WIDTH, height + (14 * len(names) + 8 if names else 0), table)
+
+
+def _label(x: float, y: float, text: str) -> str:
+    """A quiet label centred at ``x``, but moved so far that no edge of the chart cuts it."""
+    half = _CHARACTER * len(text) / 2
+    x, anchor = (0, "start") if x < half else (WIDTH, "end") if x + half > WIDTH else (x, "middle")
+    return f'<text class="quiet" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{line(text)}</text>'
 
 
 def _percent(share: float) -> str:
@@ -39,12 +57,58 @@ def bars(title: str, rows: Sequence[tuple[str, int, str]], whole: int) -> str:
         parts.append(
             f'<text x="0" y="{y + 13}">{line(name, 34)}</text>'
             f'<text x="{WIDTH}" y="{y + 13}" text-anchor="end"><tspan class="strong">{number:,}</tspan>'
-            f"{f' <tspan class=quiet>{line(note, 40)}</tspan>' if note else ''}</text>"
+            f"{_note(note)}</text>"
             f'<rect class="track" x="0" y="{y + 19}" width="{WIDTH}" height="9" rx="3"/>'
             f'<rect class="f0" x="0" y="{y + 19}" width="{width:.1f}" height="9" rx="{min(3, width / 2):.1f}"/>'
         )
     numbers = "; ".join(f"{name}: {number:,} {note}".strip() for name, number, note in rows)
-    return _svg(title, numbers, len(rows) * pitch - 8, "".join(parts))
+    return _svg(title, numbers, len(rows) * pitch - 8, "".join(parts), Table(("name", "count", "note"), list(rows)))
+
+
+def _note(text: str) -> str:
+    return f' <tspan class="quiet">{line(text, 40)}</tspan>' if text else ""
+
+
+class Passed(NamedTuple):
+    """Questions that passed a step, and those that it lost: how many by what became of them, in words."""
+
+    name: str
+    left: int
+    lost: dict[str, int]
+
+
+LOST = ("dropped", "failed", "not finished")
+"""What may become of questions, in the order in which it is drawn."""
+
+
+def funnel(title: str, rows: Sequence[Passed], whole: int) -> str:
+    """Horizontal bars as parts of ``whole``: behind what is left of each step, what it lost, however little that is."""
+    pitch, least = 48, 3.0
+    parts = []
+    for at, row in enumerate(rows):
+        y, x = at * pitch, row.left / (whole or 1) * WIDTH
+        lost = ", ".join(f"−{count:,} {name}" for name, count in row.lost.items() if count)
+        parts.append(
+            f'<text x="0" y="{y + 13}">{line(row.name, 40)}</text>'
+            f'<text x="{WIDTH}" y="{y + 13}" text-anchor="end" class="strong">{row.left:,}</text>'
+            f'<rect class="track" x="0" y="{y + 19}" width="{WIDTH}" height="9" rx="3"/>'
+            f'<rect class="left{"" if lost else " same"}" x="0" y="{y + 19}" width="{x:.1f}" height="9"/>'
+            f'<text class="quiet" x="0" y="{y + 40}">{lost or "nothing lost"}</text>'
+        )
+        counts = [row.lost.get(name, 0) for name in LOST]
+        widths = [max(least, count / (whole or 1) * WIDTH) if count else 0.0 for count in counts]
+        x = min(x, WIDTH - sum(widths))
+        for number, width in enumerate(widths):
+            if width:
+                parts.append(
+                    f'<rect class="lost{number}" x="{x:.1f}" y="{y + 17}" width="{width:.1f}" height="13" rx="1.5"/>'
+                )
+                x += width
+    numbers = "; ".join(
+        f"{row.name}: {row.left:,} " + ", ".join(f"−{n:,} {name}" for name, n in row.lost.items() if n) for row in rows
+    )
+    table = Table(("step", "left", *LOST), [(row.name, row.left, *(row.lost.get(n, 0) for n in LOST)) for row in rows])
+    return _svg(title, numbers, len(rows) * pitch - 4, "".join(parts), table)
 
 
 class Interval(NamedTuple):
@@ -93,7 +157,7 @@ def intervals(
 
     parts = [
         f'<line class="rule" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>'
-        f'<text class="quiet" x="{x(tick):.1f}" y="{bottom + 14}" text-anchor="middle">{number(tick)}</text>'
+        f"{_label(x(tick), bottom + 14, number(tick))}"
         for tick in (at * step for at in range(first, last + 1))
     ]
     for at, (value, _) in enumerate(lines_at, 1):
@@ -106,10 +170,11 @@ def intervals(
             f'<line class="s0 thick" x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" y1="{y + 24}" y2="{y + 24}"/>'
             f"{mark(0, x(row.value), y + 24)}"
         )
-    parts.append(f'<text class="quiet" x="{WIDTH / 2}" y="{bottom + 30}" text-anchor="middle">{line(x_title)}</text>')
+    parts.append(_label(WIDTH / 2, bottom + 30, x_title))
     numbers = [f"{row.name}: {row.shown or f'{row.value:.3f} ({row.low:.3f} to {row.high:.3f})'}" for row in rows]
     numbers += [f"{name}: {value:.3f}" for value, name in lines_at]
-    return _svg(title, "; ".join(numbers), bottom + 36, "".join(parts))
+    table = Table(("name", x_title, "low", "high"), [(row.name, row.value, row.low, row.high) for row in rows])
+    return _svg(title, "; ".join(numbers), bottom + 36, "".join(parts), table)
 
 
 def _frame(
@@ -132,9 +197,7 @@ def _frame(
             f'<text class="quiet" x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{number(share * top)}</text>'
         )
     for at, label in ticks:
-        x = _LEFT + at * inner
-        anchor = "end" if at > 0.97 else "middle"
-        parts.append(f'<text class="quiet" x="{x:.1f}" y="{low + 15}" text-anchor="{anchor}">{line(label)}</text>')
+        parts.append(_label(_LEFT + at * inner, low + 15, label))
     middle = _LEFT + inner / 2
     parts.append(f'<text class="quiet" x="{middle}" y="{height - 5}" text-anchor="middle">{line(x_title)}</text>')
     parts.append(f'<text class="quiet" x="0" y="10">{line(y_title)}</text>')
@@ -165,8 +228,7 @@ def lines(
     ticks = list(zip(places, labels, strict=True))[some]
     parts = [_frame(low, ticks, top, x_title, y_title, height=height, number=number)]
     parts += [
-        f'<text class="quiet" x="{_LEFT + place * inner:.1f}" y="{low + 29}" text-anchor="middle">{line(text)}</text>'
-        for place, text in list(zip(places, below, strict=False))[some]
+        _label(_LEFT + place * inner, low + 29, text) for place, text in list(zip(places, below, strict=False))[some]
     ]
     for at, (_, values) in enumerate(series):
         points = [
@@ -181,7 +243,10 @@ def lines(
         f"{name}: " + ", ".join("none" if v is None else number(v) for v in values) for name, values in series
     )
     numbers = [f"{x_title}: {', '.join(labels)}", *([", ".join(below)] if below else []), values_text]
-    return _svg(title, ". ".join(numbers), height, "".join(parts))
+    names = [name for name, _ in series]
+    columns = [labels, *([below] if below else []), *(values for _, values in series)]
+    table = Table((x_title, *(["attempts"] if below else []), *names), list(zip(*columns, strict=True)))
+    return _svg(title, ". ".join(numbers), height, "".join(parts), table, names=names)
 
 
 def mark(number: int, x: float, y: float) -> str:
@@ -206,18 +271,18 @@ def legend(names: Sequence[str]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], labels: Sequence[str], x_title: str) -> str:
+def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], edges: Sequence[Edge], x_title: str) -> str:
     """A histogram with shares as heights; the first series is filled, a second one is an outline.
 
-    ``labels`` are those of the bins' edges: one more than there are bins; some are empty.
+    ``edges`` are those of the bins: one more than there are bins.
     """
     low = 166
     height, inner = low + _BOTTOM, WIDTH - _LEFT - _RIGHT
-    bins = len(labels) - 1
+    bins = len(edges) - 1
     shares = [[n / (sum(counts) or 1) for n in counts] for _, counts in series]
     top = max((share for row in shares for share in row), default=0) or 1
     top = math.ceil(top * 25) / 25
-    ticks = [(at / bins, label) for at, label in enumerate(labels) if label]
+    ticks = [(at / bins, edge.label) for at, edge in enumerate(edges) if edge.label]
     parts = [_frame(low, ticks, top, x_title, "share", height=height)]
     step = inner / bins
     for number, row in enumerate(shares):
@@ -237,7 +302,11 @@ def histogram(title: str, series: Sequence[tuple[str, Sequence[int]]], labels: S
         f"{name}: " + ", ".join(f"{_percent(share)} in bin {at}" for at, share in enumerate(row, 1) if share)
         for (name, _), row in zip(series, shares, strict=True)
     )
-    return _svg(title, f"{bins} bins over {x_title}. {numbers}", height, "".join(parts))
+    names = [name for name, _ in series]
+    places = [(one.at, other.at) for one, other in pairwise(edges)]
+    rows = [(*place, *counts) for place, *counts in zip(places, *(counts for _, counts in series), strict=True)]
+    table = Table((f"{x_title}, from", "to", *names), rows)
+    return _svg(title, f"{bins} bins over {x_title}. {numbers}", height, "".join(parts), table, names=names)
 
 
 def cells(bits: Sequence[int | None]) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 from msgspec import Struct, field
 
 from weak2wise.ledger.account import Totals
-from weak2wise.ledger.outcomes import Done, Failed
+from weak2wise.ledger.outcomes import Done, Dropped, Failed
 from weak2wise.llm.receipts import Spent
 from weak2wise.outputs.work_dir import WorkDir
 from workers.records import Golden, Scored
 
 SLOWEST = 10
-LISTED_FAILURES = 50
+LISTED = 50
+"""Failed and dropped questions that are named, of each."""
 
 
 class _Candidate(Struct):
@@ -80,7 +81,9 @@ class Facts(Struct, kw_only=True):
     tokens: "array[int]" = field(default_factory=lambda: array("Q"))
     """Answer tokens by row."""
     failures: list[Failed] = field(default_factory=list)
-    """The first ``LISTED_FAILURES`` of them."""
+    """The first ``LISTED`` of them."""
+    drops: list[Dropped] = field(default_factory=list)
+    """The first ``LISTED`` of them."""
 
     def slowest(self) -> list[int]:
         """The rows that took longest, in descending order."""
@@ -98,7 +101,9 @@ def gather(work: WorkDir) -> Facts:
     work.made(Golden).each_done(_Golden, lambda done: _golden(facts, done))
     facts.spent = {(role, endpoint): spent for (role, endpoint, _), spent in work.journal.sums().items()}
     work.journal.look(lambda receipt: _add(facts.tokens, receipt.row, receipt.completion_tokens))
-    facts.failures = list(islice(work.account.up_to(work.through[-1]).failures(), LISTED_FAILURES))
+    account = work.account.up_to(work.through[-1])
+    facts.failures = list(islice(account.failures(), LISTED))
+    facts.drops = list(islice(account.drops(), LISTED))
     return facts
 
 

@@ -3,25 +3,28 @@
 from collections.abc import Iterator
 from statistics import median
 
-from weak2wise.outputs.reasons import in_words
+from weak2wise.outputs.reasons import cut_in_words, in_words
 from weak2wise.outputs.report import charts, spread, tables
 from weak2wise.outputs.report.document import card, document
 from weak2wise.outputs.report.facts import Facts, gather
-from weak2wise.outputs.report.text import escape, line
-from weak2wise.outputs.report.traces import sample, traces
+from weak2wise.outputs.report.pages import pages
+from weak2wise.outputs.report.text import duration, escape, line
 from weak2wise.outputs.settings import public_name
 from weak2wise.outputs.work_dir import WorkDir
 from workers.method import step_named
 
 
-def page(work: WorkDir) -> Iterator[str]:
-    """The HTML file, part by part. Blocks; raises the same errors as ``WorkDir``."""
+def page(work: WorkDir, ranks: range | None = None) -> Iterator[str]:
+    """The HTML file, part by part. Blocks; raises the same errors as ``WorkDir``.
+
+    ``ranks``: the golden traces to show, by their rank from 0 (the best score); ``None``: all, or as many as fit.
+    """
     facts = gather(work)
     name = escape("/".join(work.folder.resolve().parts[-2:]))
-    yield from document(f"{name}: Weak2Wise run", _parts(name, work, facts))
+    yield from document(f"{name}: Weak2Wise run", _parts(name, work, facts, ranks))
 
 
-def _parts(name: str, work: WorkDir, facts: Facts) -> Iterator[str]:
+def _parts(name: str, work: WorkDir, facts: Facts, ranks: range | None) -> Iterator[str]:
     yield _header(name, work, facts)
     yield "<main>"
     yield f'<section class="grid">{_funnel(work, facts)}{_levels(facts)}{_scores(work, facts)}{_lengths(facts)}'
@@ -29,12 +32,9 @@ def _parts(name: str, work: WorkDir, facts: Facts) -> Iterator[str]:
     yield tables.tokens(work, facts)
     yield tables.slowest(work, facts)
     yield tables.failed(work, facts)
-    rows = sample(facts)
-    if rows:
-        note = f"{len(rows)} of {len(facts.rows):,}, from the best score to the worst."
-        yield f"<section><h2>Golden traces</h2><p>{note}</p>"
-        yield from traces(work, rows)
-        yield "</section>"
+    yield tables.dropped(work, facts)
+    if facts.rows:
+        yield from pages(work, facts, ranks)
     yield f"</main><footer>{tables.settings(work)}</footer>"
 
 
@@ -52,6 +52,7 @@ def _header(name: str, work: WorkDir, facts: Facts) -> str:
         ("unfinished", totals.unfinished),
     ]
     shown = "".join(f'<div class="tile {t.split()[0]}"><dt>{t}</dt><dd>{n:,}</dd></div>' for t, n in tiles)
+    shown += "".join(f'<div class="use"><dt>{t}</dt><dd>{text}</dd></div>' for t, text in _use(work, facts))
     ended = f" to {history.last:%Y-%m-%d %H:%M}" if history.last else ""
     return (
         f"<header><p class=quiet>Weak2Wise run</p><h1>{name}</h1>"
@@ -62,15 +63,30 @@ def _header(name: str, work: WorkDir, facts: Facts) -> str:
     )
 
 
+def _use(work: WorkDir, facts: Facts) -> Iterator[tuple[str, str]]:
+    """What the run has cost, and how long it was at work, with their names."""
+    spent = facts.spent.values()
+    if cost := sum(one.cost_usd for one in spent):
+        yield "US dollars", f"{cost:,.2f}" if cost >= 1 else f"{cost:,.4f}"
+    else:
+        yield "answer tokens", spread.short(sum(one.completion_tokens for one in spent))
+    starts = work.history.starts
+    yield "at work" + (f", {starts:,} starts" if starts > 1 else ""), duration(work.history.seconds)
+
+
 def _funnel(work: WorkDir, facts: Facts) -> str:
-    rows = [("questions", facts.totals.rows, "")]
+    unreadable = facts.totals.unreadable
+    before = facts.totals.rows - unreadable
+    rows = [charts.Passed("questions", before, {"failed": unreadable})]
     for step, counts in facts.through.items():
-        lost = [f"−{counts[kind]:,} {kind}" for kind in ("dropped", "failed") if counts[kind]]
-        rows.append((step_named(step).label or work.scorer.label, counts["done"], ", ".join(lost)))
+        lost = {kind: counts[kind] for kind in ("dropped", "failed")}
+        lost["not finished"] = max(0, before - counts["done"] - sum(lost.values()))
+        rows.append(charts.Passed(step_named(step).label or work.scorer.label, counts["done"], lost))
+        before = counts["done"]
     reasons = [f"{line(in_words(reason))}: {count:,}" for reason, count in facts.totals.dropped.items()]
     note = f"Dropped because: {'; '.join(reasons)}." if reasons else "Nothing was dropped."
     return card(
-        "From questions to training data", charts.bars("Questions through each step", rows, facts.totals.rows), note
+        "From questions to training data", charts.funnel("Questions through each step", rows, facts.totals.rows), note
     )
 
 
@@ -178,8 +194,6 @@ def _cuts(facts: Facts) -> str:
     if not facts.cuts:
         return ""
     total = facts.cuts.total()
-    rows = [(name, count, f"{100 * count / total:.0f}%") for name, count in facts.cuts.most_common()]
-    note = (
-        "What found the place where the answer is first derived. whole: no place was found, so the whole trace is kept."
-    )
+    rows = [(cut_in_words(name), count, f"{100 * count / total:.0f}%") for name, count in facts.cuts.most_common()]
+    note = "What found the place where the answer is first derived. Where none was found, the whole trace is kept."
     return card("How traces were cut", charts.bars("Golden traces by what cut them", rows, total), note)

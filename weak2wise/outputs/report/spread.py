@@ -2,14 +2,22 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 BINS = 20
 
 
-def even(series: Sequence[Sequence[float]]) -> tuple[list[list[int]], list[str]]:
+class Edge(NamedTuple):
+    """An edge of a bin: where it is, and how the axis names it; some are not named."""
+
+    at: float
+    label: str
+
+
+def even(series: Sequence[Sequence[float]]) -> tuple[list[list[int]], list[Edge]]:
     """Bins of equal width, from 0 (or the tenth below the smallest, if negative) to the tenth above the largest.
 
-    Returns the counts of each series, and labels for the bins' edges.
+    Returns the counts of each series, and the bins' edges.
     """
     top = max(0.1, math.ceil(max((max(numbers, default=0) for numbers in series), default=0) * 10 - 1e-9) / 10)
     low = min(0.0, math.floor(min((min(numbers, default=0) for numbers in series), default=0) * 10 + 1e-9) / 10)
@@ -17,11 +25,12 @@ def even(series: Sequence[Sequence[float]]) -> tuple[list[list[int]], list[str]]
     for numbers, row in zip(series, counts, strict=True):
         for number in numbers:
             row[min(BINS - 1, max(0, int((number - low) / (top - low) * BINS)))] += 1
-    return counts, [f"{low + (top - low) * at / BINS:.2f}" if at % 5 == 0 else "" for at in range(BINS + 1)]
+    places = [low + (top - low) * at / BINS for at in range(BINS + 1)]
+    return counts, [Edge(round(place, 9), f"{place:.2f}" if at % 5 == 0 else "") for at, place in enumerate(places)]
 
 
-def doubling(series: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[str]]:
-    """Bins whose width doubles every second bin. Returns counts of each series, and labels for the bins' edges."""
+def doubling(series: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[Edge]]:
+    """Bins whose width doubles every second bin. Returns counts of each series, and the bins' edges."""
     low = int(2 * math.log2(max(1, min(min(numbers, default=1) for numbers in series))))
     high = int(2 * math.log2(max(1, *(max(numbers, default=1) for numbers in series)))) + 1
     counts = [[0] * (high - low) for _ in series]
@@ -29,7 +38,10 @@ def doubling(series: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[str
         for number in numbers:
             row[int(2 * math.log2(max(1, number))) - low] += 1
     every = 2 * max(1, math.ceil((high - low) / 12))
-    return counts, [short(2 ** (at / 2)) if (at - low) % every == 0 else "" for at in range(low, high + 1)]
+    places = {at: 2 ** (at / 2) for at in range(low, high + 1)}
+    return counts, [
+        Edge(round(place, 1), short(place) if (at - low) % every == 0 else "") for at, place in places.items()
+    ]
 
 
 def short(number: float) -> str:

@@ -1,15 +1,18 @@
 """The report's tables: tokens, the slowest questions, the failed ones, the settings."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from weak2wise.dataset import unreadable_advice
+from weak2wise.dataset import read_values, unreadable_advice
 from weak2wise.digests import digest
+from weak2wise.errors import ConfigError
 from weak2wise.ledger.outcomes import Done, RowStatus
 from weak2wise.outputs.provenance import shares
-from weak2wise.outputs.report.facts import LISTED_FAILURES, Facts
+from weak2wise.outputs.reasons import failed_in_words, in_words
+from weak2wise.outputs.report.facts import LISTED, Facts
 from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
 
@@ -97,9 +100,9 @@ def failed(work: WorkDir, facts: Facts) -> str:
     total = sum(facts.totals.failed.values())
     if not total:
         return ""
-    kinds = "".join(f"<li>{line(kind)}: {count:,}</li>" for kind, count in facts.totals.failed.items())
+    kinds = "".join(f"<li>{line(failed_in_words(kind))}: {count:,}</li>" for kind, count in facts.totals.failed.items())
     rows = [
-        [f"{f.row:,}", title(f.title or "–", 80), line(f"{f.stage}/{f.kind}"), line(f.message, 240)]
+        [f"{f.row:,}", title(f.title or "–", 80), line(failed_in_words(f"{f.stage}/{f.kind}")), line(f.message, 240)]
         for f in facts.failures
     ]
     unreadable = facts.totals.unreadable
@@ -108,11 +111,49 @@ def failed(work: WorkDir, facts: Facts) -> str:
     if unreadable:
         advice = line(f"{unreadable_advice(unreadable, Path('failed.jsonl'), Path(work.history.input or ''))}.", 400)
         again = advice if unreadable == total else f"{advice} {again}"
-    more = f"<p>The first {LISTED_FAILURES}; all are in failed.jsonl.</p>" if total > len(rows) else ""
+    more = f"<p>The first {LISTED}; all are in failed.jsonl.</p>" if total > len(rows) else ""
     return (
-        f"<section><h2>Failed questions</h2><ul>{kinds}</ul><p>{again}</p>"
+        f"<section><h2>Failed questions</h2><ul class=lists>{kinds}</ul><p>{again}</p>"
         f"{table('Failed questions', ['row', 'question', 'what failed', 'message'], rows, words=4)}{more}</section>"
     )
+
+
+def dropped(work: WorkDir, facts: Facts) -> str:
+    """The dropped questions by reason, and the first of them."""
+    total = sum(facts.totals.dropped.values())
+    if not total:
+        return ""
+    reasons = "".join(f"<li>{line(in_words(why))}: {count:,}</li>" for why, count in facts.totals.dropped.items())
+    asked = _questions(work, [drop.row for drop in facts.drops])
+    rows = [
+        [
+            f"{drop.row:,}",
+            title(asked.get(drop.row) or _title(work, drop.row) or "–", 80),
+            line(in_words(drop.reason) + (f": {drop.detail}" if drop.detail else ""), 240),
+        ]
+        for drop in facts.drops
+    ]
+    more = f"<p>The first {LISTED} of {total:,}.</p>" if total > len(rows) else ""
+    return (
+        f"<section><h2>Dropped questions</h2><ul class=lists>{reasons}</ul>"
+        f"<details><summary>Which ones</summary>"
+        f"{table('Dropped questions', ['row', 'question', 'why'], rows, words=3)}{more}</details></section>"
+    )
+
+
+def _questions(work: WorkDir, rows: Sequence[int]) -> dict[int, str]:
+    """The questions of these rows of the input; those that were not begun have none. Nothing if it is not there."""
+    found: dict[int, str] = {}
+    wanted = set(rows)
+    with suppress(ConfigError):
+        for row, value in read_values(
+            work.input_path(), work.manifest.shape.get("dataset.columns.question", "question")
+        ):
+            if row in wanted:
+                found[row] = str(msgspec.json.decode(value))
+                if len(found) == len(wanted):
+                    break
+    return found
 
 
 def _changed(work: WorkDir) -> str:

@@ -7,6 +7,7 @@ attributes of its tree are used, and every text in it is escaped here.
 import html
 import re
 import unicodedata
+from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 SHOWN = 20_000
@@ -32,6 +33,17 @@ _ATTRIBUTES = {
 _SPACE = re.compile(r"\d{1,2}(\.\d{1,3})?(em|ex)")
 """Allowed widths of a space. A negative one would draw one text over another."""
 _KEPT = {"\n", "\t"}
+
+
+def duration(seconds: float) -> str:
+    """A time in a few characters, such as 2 h 5 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
 def escape(text: str) -> str:
@@ -90,6 +102,7 @@ def _drawn(text: str, *, blocks: bool) -> str:
     return "".join([*pieces, escape(text[at:])])
 
 
+@lru_cache(maxsize=4096)
 def _mathml(latex: str, *, block: bool) -> str | None:
     """MathML for LaTeX; ``None`` if it cannot be converted."""
     from latex2mathml.converter import convert_to_element  # noqa: PLC0415 - only a report draws mathematics

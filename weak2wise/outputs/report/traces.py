@@ -1,49 +1,12 @@
 """Golden traces as HTML: question, mask levels of every candidate, the winner's steps, its reasoning and the cut."""
 
-import operator
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterator
-
-from weak2wise.ledger.outcomes import Done, RowStatus
+from weak2wise.outputs.reasons import cut_in_words, mark_in_words
 from weak2wise.outputs.report import charts
-from weak2wise.outputs.report.facts import Facts
-from weak2wise.outputs.report.text import answer, escape, line, prose, title
-from weak2wise.outputs.work_dir import WorkDir
+from weak2wise.outputs.report.text import answer, line, prose, title
 from workers.records import Golden, Score, Scored
 from workers.scorers import Scorer, explained, score_text
 
-SAMPLE = 24
 _STEPS = 40
-
-
-def sample(facts: Facts) -> list[int]:
-    """Up to ``SAMPLE`` rows of golden traces, evenly spaced from the highest score to the lowest.
-
-    Equal scores are in the order of their rows. Nothing is kept for every row but its score.
-    """
-    count = min(SAMPLE, len(facts.rows))
-    ranks = [at * (len(facts.rows) - 1) // max(1, count - 1) for at in range(count)]
-    ranked = sorted(facts.scores, reverse=True)
-    scores = [ranked[rank] for rank in ranks]
-    better = {score: bisect_left(ranked, -score, key=operator.neg) for score in scores}
-    del ranked
-    alike = {score: array("I") for score in scores}
-    for row, score in zip(facts.rows, facts.scores, strict=True):
-        if score in alike:
-            alike[score].append(row)
-    in_order = {score: array("I", sorted(rows)) for score, rows in alike.items()}
-    return [in_order[score][rank - better[score]] for rank, score in zip(ranks, scores, strict=True)]
-
-
-def traces(work: WorkDir, rows: list[int]) -> Iterator[str]:
-    """Each row's trace, collapsed."""
-    for row in rows:
-        golden, scored = work.made(Golden).read(row), None
-        assert isinstance(golden, Done)
-        if work.made(Scored).status(row) is RowStatus.DONE:
-            scored = work.made(Scored).read(row)
-        yield trace(golden.record, scored.record if isinstance(scored, Done) else None, work.scorer)
 
 
 def trace(golden: Golden, scored: Scored | None, scorer: type[Scorer]) -> str:
@@ -96,7 +59,7 @@ def _candidates(golden: Golden, scored: Scored, scorer: type[Scorer]) -> str:
         items.append(
             f"<li{' class=won' if won else ''}>{evidence(score, scorer)} <span>{score_text(score)} · "
             f"{line(candidate.m_strong, 40)} no. {candidate.sample + 1} · {len(candidate.normal):,} characters"
-            f"{''.join(f' · {line(mark, 40)}' for mark in candidate.marks)}"
+            f"{''.join(f' · {line(mark_in_words(mark), 60)}' for mark in candidate.marks)}"
             f"{' · <strong>wins</strong>' if won else ' · kept' if kept else ''}</span></li>"
         )
     cells = (
@@ -113,7 +76,7 @@ def _reasoning(golden: Golden) -> str:
     whole, kept = golden.winner.normal, golden.truncated
     end = end_of_prefix(whole, kept)
     rest = "" if end is None else whole[end:].strip()
-    by = f'<p class="cut">{"cut here" if rest else "nothing cut"}, by {escape(golden.cut_by)}</p>'
+    by = f'<p class="cut">{"cut here" if rest else "nothing cut"}: {line(cut_in_words(golden.cut_by))}</p>'
     return f'{prose(kept)}{by}<div class="gone">{prose(rest, 4000)}</div>' if rest else prose(kept) + by
 
 
