@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from weak2wise.access import refusal
 from weak2wise.digests import digest
 from weak2wise.errors import FORMATS, ConfigError
 from weak2wise.ledger.files import write_atomic
@@ -68,5 +69,6 @@ def keep(source: Path, folder: Path) -> Path:
         try:
             write_atomic(path, (encode(row) + b"\n" for row in stream(source)))
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror} (the questions of {source})") from None
+            why = refusal(path, error)
+            raise ConfigError(f"{path}: cannot be written: {why} (the questions of {source})") from None
     return path
