@@ -1,6 +1,6 @@
 """A scorer of your own: prefers the trace with the shortest longest step. It asks no model.
 
-    PYTHONPATH=examples weak2wise --config config.yaml --set params.scorer=short_steps:ShortSteps
+PYTHONPATH=examples weak2wise --config config.yaml --set params.scorer=short_steps:ShortSteps
 """
 
 from weak2wise import Candidate, Score, Scorer, Traced

@@ -44,7 +44,7 @@ async def test_the_notebook_compares_two_values_and_plots(tmp_path: Path, monkey
         names: dict[str, Any] = {}
         for number, cell in enumerate(cells):
             code = compile(cell, f"cell {number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            result = eval(code, names)  # noqa: S307 - our own notebook
+            result = eval(code, names)
             if inspect.isawaitable(result):
                 await result
     assert 0 < len(names["common"]) <= 12
@@ -119,9 +119,12 @@ def test_gr_1k_gives_as_many_of_each_subject(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("DASHSCOPE_API_KEY", "b")
     recipe = weak2wise.load_config(EXAMPLES / "gr-1k" / "config.yaml")
     with LoopbackProcess() as server:
-        config = config_for(tmp_path, server.base_url, **{"n_mask": recipe.params.n_mask})
+        config = config_for(tmp_path, server.base_url, n_mask=recipe.params.n_mask)
         config["params"]["samples_per_model"] = recipe.params.samples_per_model
-        config["dataset"] = {"input_path": str(tmp_path / recipe.dataset.input_path), "work_dir": str(tmp_path / "work")}
+        config["dataset"] = {
+            "input_path": str(tmp_path / recipe.dataset.input_path),
+            "work_dir": str(tmp_path / "work"),
+        }
         save(tmp_path, config)
         finish(tmp_path)
     readme = (EXAMPLES / "gr-1k" / "README.md").read_text()
