@@ -187,6 +187,7 @@ async def _drive(folder: Path, rows: int, hosts: _Hosts) -> dict[str, Any]:
         _NoInput(),
         done=lambda state, result: observer.note(state, {}, result.verdicts, result.bits),
         again=observer.again,
+        begun=lambda _: True,
     )
     observer.boards = lambda: {name: holder.boards() for name, holder in driver.up.items()}
     loop = asyncio.get_running_loop()

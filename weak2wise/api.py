@@ -227,7 +227,7 @@ async def asynthesize(
         ConfigError, RunStopped: as ``synthesize``.
     """
     placed, given = _placed(questions, config, work_dir)
-    engine = Engine(placed, host=host, questions=given, limit=limit, resume=resume, keep=True)
+    engine = Engine(placed, host=host, questions=given, limit=limit, resume=resume)
     await drained_when_cancelled(engine.run(), engine.drain, GRACE_SECONDS)
     return await asyncio.to_thread(Run, engine.work_dir)
 

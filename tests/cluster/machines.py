@@ -20,6 +20,14 @@ KEY = "sk-cluster-0123456789abcdef"
 STORE_BYTES = 80 * 2**20
 
 
+_sessions: list[Path] = []
+
+
+def session_of(cluster: "Cluster") -> Path:
+    """Where Ray has the logs of a cluster."""
+    return Path(cluster.head_node.get_session_dir_path())
+
+
 @contextmanager
 def cluster_of(nodes: int) -> "Iterator[Cluster]":
     """A head without room for hosts, and so many nodes with room for one each."""
@@ -28,9 +36,10 @@ def cluster_of(nodes: int) -> "Iterator[Cluster]":
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     shared = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **shared})
+    _sessions.append(session_of(cluster))
     try:
         for _ in range(nodes):
-            cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+            add_node(cluster)
         yield cluster
     finally:
         cluster.shutdown()
@@ -88,15 +97,41 @@ def state_of(address: str) -> str:
 
 
 def host_pids() -> list[int]:
-    """The processes of the hosts of this session's clusters."""
+    """The processes of the hosts."""
+    return actor_pids("EngineHost")
+
+
+def actor_pids(class_name: str) -> list[int]:
+    """The processes of the actors of one class, of the clusters that this process has started: there may be others."""
+    logs = [path.stem for session in _sessions for path in session.glob("logs/python-core-worker-*.log")]
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for pid in {int(name.rpartition("_")[2]) for name in logs}:
         try:
-            if path.read_bytes().startswith(b"ray::EngineHost"):
-                found.append(int(path.parent.name))
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(f"ray::{class_name}".encode()):
+                found.append(pid)
         except OSError:
             continue
     return sorted(found)
+
+
+def add_node(cluster: "Cluster") -> None:
+    """A node with room for one host."""
+    cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+
+
+@contextmanager
+def without_a_node(cluster: "Cluster") -> "Iterator[None]":
+    """Kill the raylet of a node with a host, and nothing else: the host lives on as an orphan. Another node comes then.
+
+    A host looks whether its raylet lives; one that is dead and not waited for counts as alive.
+    """
+    node = next(iter(cluster.worker_nodes))
+    kill(node.all_processes["raylet"][0].process.pid)
+    try:
+        yield
+    finally:
+        cluster.remove_node(node)
+        add_node(cluster)
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 90.0) -> None:

@@ -5,22 +5,29 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cluster.machines import (
     KEY,
+    actor_pids,
     cluster_of,
     ended,
     host_pids,
     kill,
     parts_over,
+    session_of,
     start,
     state_of,
     wait_until,
+    without_a_node,
     write_cluster_run,
 )
 from tests.loopback import Fault, LoopbackProcess, Match
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -28,9 +35,14 @@ ROWS = 60
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with cluster_of(3) as cluster:
-        yield cluster.address
+def cluster() -> "Iterator[Cluster]":
+    with cluster_of(3) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def address(cluster: "Cluster") -> str:
+    return str(cluster.address)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +69,9 @@ def asked_again(server: LoopbackProcess) -> int:
 
 
 def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
-    tmp_path: Path, address: str, calm: bytes
+    tmp_path: Path, cluster: "Cluster", calm: bytes
 ) -> None:
+    address = cluster.address
     with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
         write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
         ended(start(tmp_path, address), 0)
@@ -71,8 +84,7 @@ def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
     state = state_of(address)
     assert "EngineHost" in state
     assert KEY not in state
-    session = Path("/tmp/ray/session_latest").resolve()
-    shown = [path for path in session.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    shown = [path for path in session_of(cluster).rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert shown == [], "the key is in Ray's logs"
     assert all(KEY not in text for text in logs)
 
@@ -94,6 +106,60 @@ def test_a_host_that_is_killed_or_frozen_past_its_lease_changes_no_byte(
         assert asked_again(server) <= 16, "at most what was in flight at the two"
     assert (tmp_path / "out.jsonl").read_bytes() == calm
     assert max(count.max_in_flight for count in counts.values()) <= 8
+
+
+def test_a_node_that_is_killed_and_leaves_an_orphan_changes_no_byte(
+    tmp_path: Path, cluster: "Cluster", calm: bytes
+) -> None:
+    """Ray notices after about 14 seconds; the orphan goes on with its parts until then."""
+    with LoopbackProcess(latency=0.7, max_in_flight=4) as server:
+        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=4)
+        process = start(tmp_path, cluster.address)
+        wait_until(lambda: answered(server) > 20 and len(host_pids()) == 3)
+        with without_a_node(cluster):
+            ended(process, 0)
+        counts = server.stats().models
+        assert asked_again(server) <= 8, "at most what was in flight at the kill, and when the orphan's lease lapsed"
+    assert "holder.lost" in (tmp_path / "work" / "run.log").read_text()
+    assert (tmp_path / "out.jsonl").read_bytes() == calm
+    assert max(count.max_in_flight for count in counts.values()) <= 4
+
+
+def test_a_driver_that_was_frozen_past_the_leases_goes_on_with_the_same_hosts_and_asks_nothing_again(
+    tmp_path: Path, cluster: "Cluster", calm: bytes
+) -> None:
+    with LoopbackProcess(latency=0.7, max_in_flight=4) as server:
+        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=4)
+        process = start(tmp_path, cluster.address)
+        wait_until(lambda: answered(server) > 20 and len(host_pids()) == 3)
+        hosts = host_pids()
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(13)
+        before = answered(server)
+        time.sleep(2)
+        assert answered(server) == before, "hosts that hear nothing send nothing"
+        os.killpg(process.pid, signal.SIGCONT)
+        wait_until(lambda: answered(server) > before)
+        assert host_pids() == hosts
+        ended(process, 0)
+        assert asked_again(server) == 0
+    assert "holder.lost" not in (tmp_path / "work" / "run.log").read_text()
+    assert (tmp_path / "out.jsonl").read_bytes() == calm
+
+
+def test_a_run_whose_desk_is_lost_stops_and_the_same_command_goes_on(
+    tmp_path: Path, cluster: "Cluster", calm: bytes
+) -> None:
+    with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
+        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
+        process = start(tmp_path, cluster.address)
+        wait_until(lambda: answered(server) > 20)
+        (desk,) = actor_pids("DeskActor")
+        kill(desk)
+        assert "the desk of the cluster is lost" in ended(process, 3)
+        ended(start(tmp_path, cluster.address), 0)
+        assert asked_again(server) <= 8
+    assert (tmp_path / "out.jsonl").read_bytes() == calm
 
 
 def test_a_driver_that_is_killed_is_resumed_by_the_same_command(tmp_path: Path, address: str, calm: bytes) -> None:

@@ -1,17 +1,20 @@
 """Commands that read a run's work_dir: what they make of one in parts is what they make of one machine's."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.engine_runs import config_for, finish, write_run
 from tests.finished_run import command
 from tests.loopback import LoopbackProcess
 from tests.parts.hosts import HostsHere
 from tests.parts.test_parts import PART, asked_of, in_parts
+from tests.proof.test_prove import Parts, proved
 from weak2wise.compare.comparing import Comparing
-from weak2wise.config import Config, load_config
+from weak2wise.config import Config, HeldOut, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import arm_rows
@@ -85,3 +88,41 @@ def test_a_work_dir_in_parts_is_not_forked(folder: Path) -> None:
 
 def test_a_work_dir_in_parts_has_no_batches_out(folder: Path) -> None:
     assert command("batch", "list", str(folder / PARTS / "work")) == 0
+
+
+def test_status_export_and_report_say_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: dict[str, list[str]] = {}
+    for name in (ALONE, PARTS):
+        assert command("status", str(folder / name / "work")) == 0
+        assert (
+            command("export", str(folder / name / "work"), "--out", str(tmp_path / f"{name}.jsonl"), "--provenance")
+            == 0
+        )
+        assert command("report", str(folder / name / "work"), "--out", str(tmp_path / f"{name}.html")) == 0
+        printed = capsys.readouterr().out.replace(str(folder / name), "").replace(f"{name}.", "")
+        said[name] = [line for line in printed.splitlines() if "last event" not in line]
+    assert said[PARTS] == said[ALONE]
+    assert len(said[PARTS]) > 5
+    assert (tmp_path / "parts.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+    counts = [
+        re.findall(r"<td[^>]*>[\d,.]+</td>", (tmp_path / f"{name}.html").read_text())[:24] for name in said
+    ]  # then come seconds
+    assert counts[0] == counts[1] != []
+
+
+def test_a_proof_is_about_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held-out.jsonl"
+    held.write_text(
+        "".join(f'{{"question": "How much is {n} and 1000?", "answer": "{n + 1000}"}}\n' for n in range(40))
+    )
+    proofs = []
+    for name in (ALONE, PARTS):
+        config = loaded(folder / name)
+        settings = replace(config.prove, held_out=(HeldOut(questions=str(held), samples=4),))
+        proofs.append(proved(replace(config, prove=settings), folder / name / "work", Parts(effect=0.3)))
+    alone, parts = proofs
+    assert parts.verdict() == alone.verdict()
+    assert (parts.claim.rows, parts.data) == (alone.claim.rows, alone.data)
+    assert parts.claim.rows > PART

@@ -1,16 +1,18 @@
 """What the tests of real engines share: the model, how they ask it, and how they wait until it is gone."""
 
-import gc
 import os
 import time
-import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from weak2wise.config import VllmEndpoint
 from weak2wise.llm.model import Message, Prompt
 from weak2wise.llm.vllm.guard import family
+from weak2wise.llm.vllm.model import VllmModel
 
 PATIENCE_SECONDS = 30.0
 """How long to wait for processes to be gone: far more than they need, so that a busy machine fails no test."""
@@ -31,6 +33,18 @@ def model_folder() -> str:
     if not (folder / "config.json").is_file():
         pytest.fail(f"no model in {folder}: set W2W_TEST_WEAK_MODEL to a folder with SmolLM2-135M-Instruct")
     return str(folder)
+
+
+@asynccontextmanager
+async def running_engine(model_id: str | None = None, **settings: Any) -> AsyncIterator[VllmModel]:
+    """A running engine of the weak model for tests, or of another."""
+    endpoint = VllmEndpoint(model_id=model_id or model_folder(), **({"enforce_eager": True} | settings))
+    model = VllmModel("weak", endpoint)
+    await model.open()
+    try:
+        yield model
+    finally:
+        await model.close()
 
 
 def ask(text: str, seed: int = 0, temperature: float = 0.8) -> Prompt:
@@ -55,10 +69,3 @@ def wait_until_gone(pids: list[int], started: float | None = None) -> None:
     while family(pids):
         assert time.monotonic() - begin < PATIENCE_SECONDS, f"still there: {sorted(family(pids))}"
         time.sleep(0.1)
-
-
-def collect() -> None:
-    """Free the engines that tests left behind, here and not in some later test: vLLM leaves its ZeroMQ context open."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()

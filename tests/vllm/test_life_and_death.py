@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.engine_runs import ROOT
-from tests.vllm.engines import PATIENCE_SECONDS, ask, collect, engine_test, model_folder, wait_until_gone
+from tests.vllm.engines import PATIENCE_SECONDS, ask, engine_test, model_folder, wait_until_gone
 from weak2wise.config import GenerationKwargs, TransformersEndpoint, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected
@@ -27,11 +27,6 @@ class TestLifeAndDeath:
     """Tests that start an engine each, since they end it."""
 
     pytestmark = engine_test
-
-    @pytest.fixture(autouse=True)
-    def _collected(self) -> Iterator[None]:
-        yield
-        collect()
 
     async def test_base_model_then_its_sudden_death(self) -> None:
         """Bare text, greedy and up to the last token of context; then the engine is killed under waiting calls.

@@ -12,7 +12,7 @@ import pytest_asyncio
 from msgspec import UNSET
 
 from tests.contexts import PROMPTS, context
-from tests.vllm.engines import ask, collect, engine_test, model_folder
+from tests.vllm.engines import ask, engine_test, model_folder, running_engine
 from weak2wise.config import GenerationKwargs, Params, VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.errors import Rejected
@@ -115,22 +115,15 @@ class TestLogprobs:
 
     @pytest_asyncio.fixture(loop_scope="module", scope="class")
     async def model(self) -> AsyncIterator[VllmModel]:
-        endpoint = VllmEndpoint(
-            model_id=model_folder(),
+        async with running_engine(
             dtype="float32",
             max_model_len=1024,
             max_num_seqs=32,
-            enforce_eager=True,
             enable_prefix_caching=True,
             generation_kwargs=GenerationKwargs(max_new_tokens=8),
             engine_args={"kv_cache_memory_bytes": 2**30},
-        )
-        model = VllmModel("weak", endpoint)
-        await model.open()
-        yield model
-        await model.close()
-        del model
-        collect()
+        ) as model:
+            yield model
 
     @pytest.fixture(scope="class")
     def reference(self) -> Reference:
@@ -202,17 +195,10 @@ class TestWithoutChatTemplate:
     pytestmark = engine_test
 
     async def test_the_text_is_continued_after_an_empty_line(self) -> None:
-        endpoint = VllmEndpoint(
-            model_id=model_folder(),
-            dtype="float32",
-            max_model_len=512,
-            enforce_eager=True,
-            chat_template=False,
-            engine_args={"kv_cache_memory_bytes": 2**30},
-        )
-        model, reference = VllmModel("weak", endpoint), Reference()
-        await model.open()
-        try:
+        reference = Reference()
+        async with running_engine(
+            dtype="float32", max_model_len=512, chat_template=False, engine_args={"kv_cache_memory_bytes": 2**30}
+        ) as model:
             for question in (QUESTION.text, ""):
                 answer = await model.complete(scoring("It is 72.", question=question))
                 assert answer.logprobs is not UNSET
@@ -223,10 +209,6 @@ class TestWithoutChatTemplate:
                     logits = reference.model(reference.torch.tensor([before + scored])).logits[0].double()
                 for at, (token, value) in enumerate(zip(scored, answer.logprobs.values, strict=True), len(before) - 1):
                     assert abs(float(reference.torch.log_softmax(logits[at], dim=-1)[token]) - value) < NEAR
-        finally:
-            await model.close()
-            del model
-            collect()
 
 
 @pytest.mark.parametrize(("argument", "value"), [("kv_sharing_fast_prefill", True), ("logprobs_mode", "raw_logits")])

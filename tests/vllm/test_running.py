@@ -9,8 +9,8 @@ import pytest_asyncio
 from msgspec import structs
 
 from tests.contexts import PROMPTS, context
-from tests.vllm.engines import WithoutTokenizer, ask, collect, engine_test, model_folder
-from weak2wise.config import GenerationKwargs, Params, VllmEndpoint
+from tests.vllm.engines import WithoutTokenizer, ask, engine_test, running_engine
+from weak2wise.config import GenerationKwargs, Params
 from weak2wise.llm.errors import Rejected
 from weak2wise.llm.model import Completion
 from weak2wise.llm.vllm.engine_log import EngineLog
@@ -38,22 +38,15 @@ class TestEngine:
 
     @pytest_asyncio.fixture(loop_scope="module", scope="class")
     async def model(self) -> AsyncIterator[VllmModel]:
-        endpoint = VllmEndpoint(
-            model_id=model_folder(),
+        async with running_engine(
             dtype="float32",
             max_model_len=2048,
             max_num_seqs=32,
-            enforce_eager=True,
             enable_prefix_caching=True,
             generation_kwargs=GenerationKwargs(max_new_tokens=24),
             engine_args={"kv_cache_memory_bytes": 2**30, "block_size": 32},
-        )
-        model = VllmModel("weak", endpoint)
-        await model.open()
-        yield model
-        await model.close()
-        del model
-        collect()
+        ) as model:
+            yield model
 
     async def test_answers_with_usage(self, model: VllmModel) -> None:
         answer = await model.complete(ask("What is the capital of France?", temperature=0.0))

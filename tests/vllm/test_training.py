@@ -12,9 +12,8 @@ import pytest
 
 from tests.engine_runs import ROOT
 from tests.finished_run import FinishedRun
-from tests.vllm.engines import ask, collect, model_folder
-from weak2wise.config import GenerationKwargs, TrainSettings, VllmEndpoint
-from weak2wise.llm.vllm.model import VllmModel
+from tests.vllm.engines import ask, model_folder, running_engine
+from weak2wise.config import GenerationKwargs, TrainSettings
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.proof.arms import arm_rows
 from weak2wise.proof.base_model import files_of
@@ -135,21 +134,14 @@ async def test_the_weak_llm_is_trained_killed_resumed_and_read_by_vllm(finished:
     assert steps == [3, 4]
     assert [step for step, _ in trained.losses] == [1, 2, 3, 4]
     assert all(0 < loss < 10 for _, loss in trained.losses)
-    endpoint = VllmEndpoint(
-        model_id=str(trained.folder),
+    row = next(arm_rows(WorkDir(finished.work), "winners", 1))
+    async with running_engine(
+        str(trained.folder),
         max_model_len=1024,
-        enforce_eager=True,
         generation_kwargs=GenerationKwargs(max_new_tokens=24),
         engine_args={"kv_cache_memory_bytes": 2**28, "block_size": 32},
-    )
-    row = next(arm_rows(WorkDir(finished.work), "winners", 1))
-    model = VllmModel("trained", endpoint)
-    await model.open()
-    try:
+    ) as model:
         answer = await model.complete(ask(row.prompt, temperature=0.0))
-    finally:
-        await model.close()
-        collect()
     shown = encoder(base)(row.row, row.prompt, row.response)
     assert answer.usage.prompt_tokens == shown.prompt
     assert answer.usage.completion_tokens > 0

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.vllm.engines import ask, collect, engine_test, model_folder
-from weak2wise.config import GenerationKwargs, VllmEndpoint
+from tests.vllm.engines import ask, engine_test, running_engine
+from weak2wise.config import GenerationKwargs
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.llm.vllm.model import VllmModel
@@ -21,23 +21,16 @@ class TestTwoReplicas:
 
     @pytest_asyncio.fixture(loop_scope="module", scope="class")
     async def model(self) -> AsyncIterator[VllmModel]:
-        endpoint = VllmEndpoint(
-            model_id=model_folder(),
+        async with running_engine(
             dtype="float32",
             max_model_len=1024,
             max_num_seqs=8,
             data_parallel_size=2,
-            enforce_eager=True,
             enable_prefix_caching=True,
             generation_kwargs=GenerationKwargs(max_new_tokens=8),
             engine_args={"kv_cache_memory_bytes": 2**29, "block_size": BLOCK},
-        )
-        model = VllmModel("weak", endpoint)
-        await model.open()
-        yield model
-        await model.close()
-        del model
-        collect()
+        ) as model:
+            yield model
 
     async def test_each_row_has_its_prompt_read_by_one_replica_alone(self, model: VllmModel) -> None:
         """One after another, so that only the routing decides: all but the first take the whole blocks from a cache."""

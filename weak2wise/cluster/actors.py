@@ -10,16 +10,17 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from ray.exceptions import RayError, RayTaskError
 
-from weak2wise.cluster.outcomes import Done, Ended, Outcome, encoded, outcome_of
+from weak2wise.cluster.outcomes import Done, Ended, Outcome, encoded, outcome_of, said
 from weak2wise.config import Config
 from weak2wise.errors import RunStopped
-from weak2wise.ledger.leases import Lease
+from weak2wise.ledger.leases import LEASE_SECONDS, Lease
 from weak2wise.llm.desk.client import DeskClient
 from weak2wise.llm.desk.desk import Desk
 from weak2wise.llm.desk.messages import Reply, Report
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
-from weak2wise.llm.fence import Fence
+from weak2wise.llm.fence import Fence, now
 from weak2wise.llm.http.open_files import raise_open_files
 from weak2wise.run.desk import desk_for
 from weak2wise.run.host import Host
@@ -27,7 +28,7 @@ from weak2wise.run.part_run import PartWorker, Task
 
 FENCE_LOOK_SECONDS = 0.5
 ORPHAN_SECONDS = 60.0
-"""How long a host that hears nothing any more waits for answers that are paid for."""
+"""How long a host that may not send any more waits for answers that are paid for, and for the driver."""
 
 
 class DeskActor:
@@ -50,6 +51,9 @@ class DeskActor:
         assert self._desk
         self._desk.give_up(host)
 
+    async def lives(self) -> None:
+        """Answer, to show that it does."""
+
 
 def cores(available: Iterable[int], number: int, of: int) -> str:
     """The ``number``th of ``of`` shares of these cores, at least one, in vLLM's words; else each would take all."""
@@ -66,7 +70,7 @@ _LEASE = msgspec.msgpack.Decoder(Lease)
 class EngineHost:
     """One host of the cluster.
 
-    It sends nothing more once it has not heard from the driver for ``LEASE_SECONDS``, and then ends its process.
+    It sends nothing while it has not heard from the driver for ``LEASE_SECONDS``; a minute later it ends its process.
     """
 
     def __init__(self, name: str) -> None:
@@ -109,6 +113,9 @@ class EngineHost:
             self._host = Host(config, env={**keys, **os.environ}, desk=self._client)
             await self._host.__aenter__()
             self._worker = PartWorker(config, self._host, task, drain=self._drain)
+            await self._client.visit()
+        except RayError:
+            raise  # the desk cannot be reached from here
         except Exception as error:  # noqa: BLE001 - said to the driver
             return encoded(outcome_of(error))
         self._stop = asyncio.get_running_loop().create_future()
@@ -116,10 +123,10 @@ class EngineHost:
             self._tasks.append(asyncio.create_task(watch))
         return encoded(Done())
 
-    async def hear(self) -> bytes:
-        """The driver lives. Returns the boards of the parts under way."""
-        self._fence.heard()
-        return msgspec.msgpack.encode(self._worker.boards() if self._worker else [])
+    async def hear(self, answered: float) -> tuple[float, bytes]:
+        """The driver lives, and has had the answer of that time. Returns the time here, and the boards under way."""
+        self._fence.heard(answered)
+        return now(), msgspec.msgpack.encode(self._worker.boards() if self._worker else [])
 
     async def work(self, lease: bytes) -> bytes:
         """Work on a part; an ``Outcome``."""
@@ -172,24 +179,26 @@ class EngineHost:
         self._end(outcome_of(error))
 
     async def _visit(self, client: DeskClient) -> None:
-        """Visit the desk; without one, nothing can be sent, so the run stops."""
+        """Visit the desk; this host ends without one. The driver sees for itself whether the desk is lost."""
+        outcome: Outcome = Ended("the desk has given this host up")
         try:
             await client.run()
-        except Exception as error:  # noqa: BLE001 - whatever Ray says
-            why = f"{self._name}: the desk of the cluster cannot be reached: {error}"
-            await self._stop_for(RunStopped(why, hint="Start the same command again."))
-        else:
-            await self._drain.drain(ORPHAN_SECONDS)
-            self._end(Ended("the desk has given this host up"))
+        except RayTaskError as error:
+            outcome = outcome_of(error)
+        except RayError as error:
+            outcome = Ended(f"the desk cannot be reached: {said(error)}")
+        except Exception as error:  # noqa: BLE001 - said to the driver
+            outcome = outcome_of(error)
+        await self._drain.drain(ORPHAN_SECONDS)
+        self._end(outcome)
 
     async def _watch_budget(self, client: DeskClient) -> None:
         await client.budget.exhausted.wait()
         await self._stop_for(client.budget.stop())
 
     async def _watch_fence(self) -> None:
-        while not self._fence.lapsed:  # noqa: ASYNC110 - by a clock that no timer of the loop follows
+        while self._fence.silence < LEASE_SECONDS + ORPHAN_SECONDS:  # noqa: ASYNC110 - no timer of the loop follows it
             await asyncio.sleep(FENCE_LOOK_SECONDS)
-        await self._drain.drain(ORPHAN_SECONDS)
         self._end(Ended("nothing was heard of the driver"))
         await asyncio.sleep(1.0)  # for what is closed now
         os._exit(1)

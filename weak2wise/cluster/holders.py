@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from weak2wise.cluster import connect
 from weak2wise.cluster.actors import DeskActor, EngineHost
-from weak2wise.cluster.outcomes import opened, part_result
+from weak2wise.cluster.outcomes import opened, part_result, said
 from weak2wise.cluster.places import Place, places
 from weak2wise.config import Config
 from weak2wise.errors import RunStopped
@@ -41,6 +41,10 @@ TRIES = 3
 GRACE_SECONDS = 2.0
 """How long to wait for answers in flight when the run is interrupted."""
 CLOSE_SECONDS = 3.0
+DESK_SECONDS = 60.0
+"""The desk is taken for lost if it does not answer for so long; hosts wait for it meanwhile."""
+STATUS_HINT = "Look at the cluster (ray status)."
+AGAIN_HINT = "Start the same command again."
 _BOARDS = msgspec.msgpack.Decoder(list[Board])
 
 
@@ -48,6 +52,13 @@ def keys_of(config: Config) -> dict[str, str]:
     """The environment variables of this process with the keys that a config names."""
     names = {name for endpoint in config.endpoints.values() for name in endpoint.secrets().values()}
     return {name: value for name in sorted(names) if (value := os.environ.get(name))}
+
+
+def _call(method: Any, *args: Any) -> "asyncio.Future[Any]":
+    """Call a method of an actor. How it ends may be known before, and then nobody asks for what it raised."""
+    calling: asyncio.Future[Any] = asyncio.ensure_future(method.remote(*args))
+    calling.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return calling
 
 
 class RayHolder:
@@ -63,7 +74,7 @@ class RayHolder:
     def __init__(self, name: str, place: Place, actor: Any, grace: Callable[[], float]) -> None:
         self.name = name
         self.place = place
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[HolderLost] = asyncio.get_running_loop().create_future()
         """Resolves to how it was lost."""
         self.quiet = asyncio.Event()
         """Set while it works on nothing."""
@@ -83,21 +94,28 @@ class RayHolder:
             config, task, keys=keys_of(config), folder=str(folder), desk=desk, share=share
         )
         opened(await opening)
+        self._silence.said()
 
     async def watch(self) -> None:
         """Say that the driver lives, until the host does not answer for as long as it may hear nothing."""
+        answered = 0.0
         while not self.lost.done():
             self._silence.said()
+            hearing = _call(self._actor.hear, answered)
+            await asyncio.wait({hearing}, timeout=LEASE_SECONDS)
+            # Not by a time limit: an answer that came while this process was late, or frozen, has come.
+            if not hearing.done():
+                self.lose(HolderLost(f"does not answer for {LEASE_SECONDS:g} s"))
+                break
             try:
-                async with asyncio.timeout(LEASE_SECONDS):
-                    self._boards = _BOARDS.decode(await self._actor.hear.remote())
-            except TimeoutError:
-                self.lose(f"does not answer for {LEASE_SECONDS:g} s")
+                answered, boards = hearing.result()
             except RayError as error:
-                self.lose(_reason(error))
+                self.lose(HolderLost(said(error)))
+                break
+            self._boards = _BOARDS.decode(boards)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: HolderLost) -> None:
         """It is taken for lost."""
         if not self.lost.done():
             self.lost.set_result(why)
@@ -105,23 +123,22 @@ class RayHolder:
 
     async def work(self, lease: Lease, fed: Callable[[], None]) -> PartResult:
         """Work on a part. Cancelled, it stops sending. Raises ``HolderLost``, and as ``PartWorker.work``."""
-        if self.lost.done():
-            raise HolderLost(self.lost.result())
+        self._check()
         self._working += 1
         self.quiet.clear()
-        working = asyncio.ensure_future(self._actor.work.remote(msgspec.msgpack.encode(lease)))
+        working = _call(self._actor.work, msgspec.msgpack.encode(lease))
         either: list[asyncio.Future[Any]] = [working, self.lost]
         feeding = asyncio.create_task(self._feed(lease, fed))
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise HolderLost(self.lost.result())
+                self._check()
             return part_result(working.result())
         except RayError as error:
-            self.lose(_reason(error))
-            raise HolderLost(_reason(error)) from error
+            self.lose(HolderLost(said(error)))
+            raise HolderLost(said(error)) from error
         except HolderLost as error:
-            self.lose(str(error))
+            self.lose(error)
             raise
         except asyncio.CancelledError:
             await self._stop(working)
@@ -132,6 +149,11 @@ class RayHolder:
             if not self._working:
                 self.quiet.set()
 
+    def _check(self) -> None:
+        """Raise ``HolderLost`` if it is lost."""
+        if self.lost.done():
+            raise HolderLost(str(why := self.lost.result()), died=why.died)
+
     async def _stop(self, working: "asyncio.Future[bytes]") -> None:
         """Let it stop sending, and wait until what had arrived is written down."""
         grace = self._grace()
@@ -140,8 +162,6 @@ class RayHolder:
                 await self._actor.stop.remote(grace)
                 either: list[asyncio.Future[Any]] = [working, self.lost]
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if working.done() and not working.cancelled():
-            working.exception()  # looked at
 
     async def _feed(self, lease: Lease, fed: Callable[[], None]) -> None:
         with suppress(RayError):
@@ -167,10 +187,6 @@ class RayHolder:
         """End its process at once, if it can be reached."""
         with suppress(RayError, ValueError):
             ray.kill(self._actor)
-
-
-def _reason(error: RayError) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 class RayHolders:
@@ -212,6 +228,7 @@ class RayHolders:
         tasks: set[asyncio.Task[None]] = set()
         try:
             await self._open_desk()
+            tasks.add(asyncio.create_task(self._watch_desk()))
             tasks.add(asyncio.create_task(self._look(task, tasks)))
             while True:
                 found = await self._ready.get()
@@ -225,16 +242,29 @@ class RayHolders:
         return GRACE_SECONDS if self._drain.started else PAID_ANSWERS_SECONDS
 
     async def _open_desk(self) -> None:
+        """On the driver's node: without the one the run ends, as without the other."""
         nodes = await asyncio.to_thread(ray.nodes)
-        head = next((n["NodeID"] for n in nodes if n["Alive"] and "node:__internal_head__" in n["Resources"]), None)
-        where = NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT"
-        self._desk = _actor(DeskActor, cpus=0, gpus=0, where=where)
+        # Not soft: about half of Ray's soft placements were on another node, whose end was then that of the desk.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._desk = _actor(DeskActor, cpus=0, gpus=0, where=here)
         try:
             await self._desk.open.remote(self._config, self._budget.spent, max(1, len(places(nodes))))
         except RayError as error:
-            raise RunStopped(
-                f"the desk does not start: {_reason(error)}", hint="Look at the cluster (ray status)."
-            ) from None
+            raise RunStopped(f"the desk does not start: {said(error)}", hint=STATUS_HINT) from None
+
+    async def _watch_desk(self) -> None:
+        """Until the desk is lost: nothing can be sent without it."""
+        while True:
+            answering = _call(self._desk.lives)
+            await asyncio.wait({answering}, timeout=DESK_SECONDS)
+            if not answering.done():
+                why = f"does not answer for {DESK_SECONDS:g} s"
+                break
+            if isinstance(error := answering.exception(), RayError):
+                why = said(error)
+                break
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+        await self._ready.put(RunStopped(f"the desk of the cluster is lost: {why}", hint=AGAIN_HINT))
 
     async def _look(self, task: Task, tasks: set[asyncio.Task[None]]) -> None:
         """Start a host at each free place, again and again."""
@@ -267,12 +297,12 @@ class RayHolders:
             await holder.open(self._config, task, self._desk)
         except RayError as error:
             self._failures[key] += 1
-            log.warning("holder.not_opened", holder=holder.name, why=_reason(error))
+            log.warning("holder.not_opened", holder=holder.name, why=said(error))
             await asyncio.sleep(LOOK_SECONDS)
             self._up.pop(key)
             if all(self._failures[other] >= TRIES for other in {key, *self._up}):
                 hint = "Look at the cluster (ray status, and the logs of its workers)."
-                await self._ready.put(RunStopped(f"no host can be started: {_reason(error)}", hint=hint))
+                await self._ready.put(RunStopped(f"no host can be started: {said(error)}", hint=hint))
             return
         except Exception as error:  # noqa: BLE001 - raised in ``each``
             await self._ready.put(error)

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import msgspec
 from msgspec import Struct
+from ray.exceptions import RayError
 
 from weak2wise.errors import ConfigError, RunStopped, single_errors
 from weak2wise.run.driver import HolderLost
@@ -32,7 +33,7 @@ class Refused(Struct, frozen=True, tag=True):
 
 
 class Ended(Struct, frozen=True, tag=True):
-    """The host sends nothing any more, because the driver said so, or because it heard nothing for too long."""
+    """The host is sound, but sends nothing any more: the driver said so, or it cannot reach the driver or the desk."""
 
     why: str
 
@@ -50,6 +51,11 @@ _DECODER = msgspec.msgpack.Decoder(Outcome)
 
 class RemoteBug(Exception):
     """A bug on a host; the message is its traceback there."""
+
+
+def said(error: RayError) -> str:
+    """What Ray says of a lost or failed call, in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def encoded(outcome: Outcome) -> bytes:
@@ -95,6 +101,6 @@ def _raise(outcome: Stopped | Refused | Ended | Bug) -> NoReturn:
         case Refused(text):
             raise ConfigError(text)
         case Ended(why):
-            raise HolderLost(why)
+            raise HolderLost(why, died=False)
         case Bug(text):
             raise RemoteBug(text)

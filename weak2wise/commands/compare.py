@@ -13,8 +13,8 @@ from rich.text import Text
 from weak2wise.commands.carry_out import collect_less_often, until_signalled
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.commands.tables import new_table, short
+from weak2wise.commands.where import config_of
 from weak2wise.compare.comparing import Comparing, page_of
-from weak2wise.compare.settings import config_of
 from weak2wise.config import load_config
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic

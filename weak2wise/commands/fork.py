@@ -9,10 +9,11 @@ import cyclopts
 from weak2wise.commands.run import STEPS
 from weak2wise.commands.say import program, report_errors, say
 from weak2wise.commands.tables import dollars
+from weak2wise.commands.where import config_of
 from weak2wise.config import load_config
 from weak2wise.errors import ConfigError
 from weak2wise.run.fork import Forked, fork as make_fork
-from weak2wise.run.kept_config import KEPT, is_kept
+from weak2wise.run.kept_config import KEPT
 
 
 @report_errors
@@ -42,15 +43,10 @@ def fork(
     keys = {override.partition("=")[0].strip() for override in overrides}
     if "dataset.work_dir" in keys:
         raise ConfigError(f"--set dataset.work_dir: the new work_dir is {other}; leave it out")
-    loaded = load_config(config or _config_of(work_dir), overrides, env=None)
+    loaded = load_config(config_of(work_dir, config), overrides, env=None)
     output = loaded.dataset.finetune_out if keys & {"dataset", "dataset.finetune_out"} else None
     _show(make_fork(work_dir, other, loaded, from_step=from_step, output=output), work_dir, other)
     return 0
-
-
-def _config_of(work_dir: Path) -> Path:
-    kept = work_dir / KEPT
-    return kept if kept.is_file() and is_kept(kept) else Path(KEPT)
 
 
 def _show(made: Forked, work_dir: Path, other: Path) -> None:

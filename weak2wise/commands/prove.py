@@ -13,6 +13,7 @@ import cyclopts
 from msgspec import structs
 
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, report_errors, say
+from weak2wise.commands.where import config_of
 from weak2wise.config import Config, HeldOut, load_config
 from weak2wise.errors import ConfigError
 from weak2wise.outputs.work_dir import WorkDir
@@ -22,7 +23,7 @@ from weak2wise.outputs.work_dir import WorkDir
 def prove(
     work_dir: Path | None = None,
     *,
-    config: Path = Path("config.yaml"),
+    config: Path | None = None,
     set_: Annotated[list[str] | None, cyclopts.Parameter(name="--set", negative="")] = None,
     questions: Path | None = None,
     samples: Annotated[int | None, cyclopts.Parameter(validator=cyclopts.validators.Number(gte=1))] = None,
@@ -38,7 +39,8 @@ def prove(
 
     Args:
         work_dir: A run that is there already; left out, the run of the config is made first, or gone on with.
-        config: The YAML file of the run, with its sections prove and train.
+        config: The YAML file of the run, with its sections prove and train (default: the one kept in WORK_DIR,
+            else config.yaml).
         set_: Override a key of the config: --set train.epochs=3. May be given several times.
         questions: A file of held-out questions, in place of prove.held_out.
         samples: Answers to each held-out question, in place of those of prove.held_out.
@@ -47,6 +49,7 @@ def prove(
         accelerate_config: A file of accelerate for training on several devices (accelerate launch --config_file).
         dry_run: Look at every file and show what would be done; nothing is asked, trained or written.
     """
+    config = config_of(work_dir, config)
     loaded = _with_options(load_config(config, set_ or (), env=None), questions, samples, arms, seeds)
     if accelerate_config and not accelerate_config.is_file():
         raise ConfigError(f"--accelerate-config {accelerate_config}: no such file")

@@ -15,7 +15,7 @@ from rich.text import Text
 from weak2wise.commands.batch import show_batches
 from weak2wise.commands.say import program, report_errors, say
 from weak2wise.commands.tables import dollars, new_table, short
-from weak2wise.commands.where import work_dir_of
+from weak2wise.commands.where import kept_config, work_dir_of
 from weak2wise.dataset import unreadable_advice
 from weak2wise.ledger.account import Totals
 from weak2wise.ledger.manifest import Fork
@@ -202,4 +202,6 @@ def _advise(found: RunStatus, work: WorkDir) -> None:
     if lines and found.state == "finished":
         say(f"{unreadable_advice(lines, work.folder / 'failed.jsonl', Path(work.history.input or ''))}.")
     if found.state == "stopped" or sum(found.totals.failed.values()) > lines or found.totals.unfinished:
-        say(f"Go on with the command that started it: {shlex.join(program())} --config FILE")
+        config = kept_config(work.folder)
+        which = "" if config else " the command that started it"
+        say(f"Go on with{which}: {shlex.join([*program(), '--config', str(config or 'FILE')])}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import cyclopts
 
 from weak2wise.commands.say import INTERRUPTED, command_line, report_errors, say
-from weak2wise.commands.where import work_dir_of
+from weak2wise.commands.where import kept_config, work_dir_of
 from weak2wise.config import load_train
 from weak2wise.errors import RunStopped
 from weak2wise.outputs.work_dir import WorkDir
@@ -51,12 +51,13 @@ def train(
         accelerate_config: A file for accelerate launch, for several GPUs.
         dry_run: Look at every row and file, print counts and estimates, and train nothing.
         set_: Settings of the section train, as in --set train.epochs=3.
-        config: The config file with the section train (default without a WORK_DIR: config.yaml).
+        config: The config file with the section train (default: the one kept in WORK_DIR, or without
+            a WORK_DIR config.yaml).
     """
     if work_dir is None:
         config = config or Path("config.yaml")
         work_dir = work_dir_of(None, config)
-    settings = load_train(config, set_ or ())
+    settings = load_train(config or kept_config(work_dir), set_ or ())
     work = WorkDir(work_dir)
     if arm == WINNERS and (others := recut(work)):
         say(

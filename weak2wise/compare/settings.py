@@ -1,7 +1,6 @@
 """The settings of a comparison: the run's own, with only the endpoints that scoring asks."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 from msgspec import structs
@@ -71,9 +70,3 @@ def _changed(config: Config, work: WorkDir) -> Sequence[str]:
 
 def _unbatched(endpoint: EndpointSettings) -> EndpointSettings:
     return structs.replace(endpoint, batch=None) if isinstance(endpoint, OpenAIEndpoint) else endpoint
-
-
-def config_of(work_dir: Path | None, given: Path | None) -> Path:
-    """The config file of a run: the given one, else the one that its work_dir keeps, else ``config.yaml`` here."""
-    kept = work_dir and work_dir / "config.yaml"
-    return given or (kept if kept and kept.is_file() else Path("config.yaml"))

@@ -78,6 +78,11 @@ def seal(work_dir: Path, part: int, epoch: int, first: int, ledgers: Sequence[st
     return Place(_ledger(work_dir, part, epoch), first, {**found, _JOURNAL: answers})
 
 
+def has_sealed(work_dir: Path, part: int, epoch: int) -> bool:
+    """Whether the holder of an epoch has begun. Blocks."""
+    return (epoch_folder(work_dir, part, epoch) / _SEAL).exists()
+
+
 def extents_of(work_dir: Path, part: int, ledgers: Sequence[str]) -> dict[str, list[Extent]]:
     """What counts of a part now, by ledger of outcomes. Another process may be writing. Blocks; raises as ``seal``."""
     latest = max(_epochs(work_dir, part))

@@ -56,7 +56,7 @@ class Admitted:
             while True:
                 if call.drain.started:
                     reservation.release()
-                    await call.drain.wait_for_cancellation()
+                    await call.drain.reopened()
                 if self.limits is None:
                     await reservation.wait()
                     if call.drain.started:

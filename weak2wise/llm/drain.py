@@ -15,7 +15,7 @@ PAID_ANSWERS_SECONDS = 1800.0
 class Drain:
     """Counts the calls of one run that are under way: sent, and not back yet.
 
-    ``fence``: nothing is sent either once it has lapsed.
+    ``fence``: nothing is sent either while it has lapsed.
     """
 
     def __init__(self, fence: Fence | None = None) -> None:
@@ -26,24 +26,26 @@ class Drain:
 
     @property
     def started(self) -> bool:
-        """Whether nothing may be sent any more."""
+        """Whether nothing may be sent: for ever, or until the fence is renewed."""
         return self._begun or (self._fence is not None and self._fence.lapsed)
 
     async def enter(self) -> None:
-        """Count a call that is being sent. Once draining has started, wait for cancellation instead."""
+        """Count a call that is being sent, as soon as it may be."""
         if self.started:
-            await self.wait_for_cancellation()
+            await self.reopened()
         self.under_way += 1
 
-    @staticmethod
-    async def wait_for_cancellation() -> None:
-        """Wait until this task is cancelled."""
-        await asyncio.get_running_loop().create_future()
+    async def reopened(self) -> None:
+        """Wait until something may be sent. Once draining has begun, that is until this task is cancelled."""
+        if self._fence is not None and not self._begun:
+            await self._fence.renewed()
+        if self._begun:
+            await asyncio.get_running_loop().create_future()
 
     def leave(self) -> None:
         """A call has come back, with or without an answer."""
         self.under_way -= 1
-        if self.started and not self.under_way:
+        if self._begun and not self.under_way:
             self._quiet.set()
 
     async def drain(self, seconds: float) -> None:

@@ -11,6 +11,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Protocol
 
+from msgspec import Struct
+
 from weak2wise.errors import Kind, RecordError, RunStopped
 from weak2wise.llm.model import Completion, Model, Prompt
 
@@ -24,15 +26,23 @@ class Recent:
     def __init__(self) -> None:
         self.kinds: Counter[Kind] = Counter()
         self._last: deque[Kind | None] = deque()
+        self._new: deque[Kind | None] = deque(maxlen=WINDOW)
 
     def note(self, kind: Kind | None) -> None:
         """Add one that failed with this kind of error; ``None``: it succeeded."""
         self._last.append(kind)
+        self._new.append(kind)
         gone = self._last.popleft() if len(self._last) > WINDOW else None
         if kind:
             self.kinds[kind] += 1
         if gone:
             self.kinds[gone] -= 1
+
+    def take(self) -> list[Kind | None]:
+        """Those since this was last asked for, as they were noted; at most the last ``WINDOW``."""
+        new = [*self._new]
+        self._new.clear()
+        return new
 
     @property
     def failed(self) -> int:
@@ -69,17 +79,41 @@ class SharedWindows(Protocol):
         """The error that stops all runs, if too many calls for this kind of role failed."""
 
 
+class CallsSeen(Struct, frozen=True):
+    """Some calls of one role, as ``Calls.take`` gives them, to be counted somewhere else."""
+
+    role: str
+    asked: int
+    answered: int
+    kinds: list[Kind | None]
+    last: str
+
+
 class Calls:
     """The calls of one role to its endpoint, by the kinds of failure of the latest ones."""
 
     def __init__(self, role: str) -> None:
         self.role = role
         self.asked = 0
+        """Calls that are over; one that was cancelled has neither failed nor succeeded."""
         self.answered = 0
         """Calls that got an answer which says something."""
         self.recent = Recent()
         self.last = ""
         """The message of the last failure."""
+        self._taken = 0, 0
+
+    def take(self) -> CallsSeen:
+        """What was counted since this was last asked for."""
+        (asked, answered), self._taken = self._taken, (self.asked, self.answered)
+        return CallsSeen(self.role, self.asked - asked, self.answered - answered, self.recent.take(), self.last)
+
+    def add(self, seen: CallsSeen) -> None:
+        """Count calls that were counted somewhere else."""
+        self.asked += seen.asked
+        self.answered += seen.answered
+        for kind in seen.kinds:
+            self.note(kind, seen.last)
 
     def note(self, kind: Kind | None, last: str) -> None:
         """Add a call that failed with this kind of error and message, or succeeded (``None``)."""
@@ -121,6 +155,10 @@ class ErrorRate:
         if self.shared and (stop := self.shared.stopped(self._role)):
             raise stop
 
+    def take(self) -> list[CallsSeen]:
+        """The calls of its endpoints since this was last asked for."""
+        return [endpoint.take() for endpoint in self._endpoints]
+
     def shortfalls(self) -> Iterator[str]:
         """What the role did not achieve by the end of a run, in sentences."""
         asked = [endpoint for endpoint in self._endpoints if endpoint.asked]
@@ -147,13 +185,14 @@ class Watched(Calls):
     async def complete(self, prompt: Prompt, /) -> Completion:
         """Answer as the model does. Raises what it raises, or ``RunStopped`` if too many failed."""
         self._rate.check(self)
-        self.asked += 1
         try:
             completion = await self._model.complete(prompt)
         except RecordError as error:
+            self.asked += 1
             self.note(error.kind, str(error))
             self._rate.check(self)
             raise
+        self.asked += 1
         if completion.says_nothing:
             self.note("empty", f"an empty answer (finish_reason {completion.finish_reason})")
         else:

@@ -1,8 +1,10 @@
 """Keeps a holder that the driver takes for lost from sending: each of the two has a clock of its own.
 
-The holder stops ``LEASE_SECONDS`` after the last word that it has heard. The driver waits for longer, from the last
-word that it has said: that is the latest one that can have been heard. Both go by time that also passes while a process
-is stopped or the machine sleeps; so a holder that wakes up sends nothing, however long it thinks it was away.
+The holder says the time on its clock with each answer to the driver, and the driver says it back with its next word.
+So a word counts from the moment of the answer that it returns, however late it arrives. The holder stops
+``LEASE_SECONDS`` after that, until a newer word comes. The driver waits for longer, from its last word: every answer
+was given before the word that returned it. Both go by time that also passes while a process is stopped or the machine
+sleeps; so a holder that wakes up sends nothing, however long it thinks it was away.
 """
 
 import asyncio
@@ -20,24 +22,34 @@ def now() -> float:
 
 
 class Fence:
-    """The holder's side. Once lapsed it stays so: the driver may have leased the part to somebody else."""
+    """The holder's side. A driver that takes the holder for lost says nothing more to it, so it stays lapsed then."""
 
     def __init__(self, seconds: float = LEASE_SECONDS) -> None:
         self._seconds = seconds
         self._heard = now()
-        self._lapsed = False
+        self._renewed = asyncio.Event()
 
-    def heard(self) -> None:
-        """The driver has said something."""
+    def heard(self, answered: float) -> None:
+        """The driver has had the answer that was given at ``answered``, by ``now``."""
+        self._heard = max(self._heard, answered)
         if not self.lapsed:
-            self._heard = now()
+            self._renewed.set()
+            self._renewed = asyncio.Event()
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds nothing was heard."""
+        return now() - self._heard
 
     @property
     def lapsed(self) -> bool:
-        """Whether nothing may be sent any more."""
-        if not self._lapsed:
-            self._lapsed = now() - self._heard >= self._seconds
-        return self._lapsed
+        """Whether nothing may be sent."""
+        return self.silence >= self._seconds
+
+    async def renewed(self) -> None:
+        """Wait until something may be sent."""
+        while self.lapsed:
+            await self._renewed.wait()
 
 
 class Silence:

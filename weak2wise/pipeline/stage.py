@@ -6,9 +6,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
-from weak2wise.errors import RecordError
+from weak2wise.errors import Kind, RecordError
 from weak2wise.ledger.outcomes import Done, Dropped, Failed, Ledger, Outcome, RowStatus
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.drain import Drain
@@ -19,6 +19,20 @@ from weak2wise.telemetry.plain import plain
 from weak2wise.worker import Drop, Partial, Record, Worker
 
 Out = TypeVar("Out", bound=Record)
+
+
+class QuestionsSeen(Struct, frozen=True):
+    """Some questions at one step, to be counted somewhere else: how each ended, and the last failure's message."""
+
+    step: str
+    kinds: list[Kind | None]
+    last: str
+
+
+def step_shortfalls(step: str, recent: Recent, last: str, most: float) -> Iterator[str]:
+    """What a step did not achieve by the end of a run, in sentences, by its latest questions."""
+    if recent.exceeds(most):
+        yield recent.said(f"questions at the step {step!r}", last)
 
 
 class Stage(Generic[Out]):
@@ -110,8 +124,11 @@ class Stage(Generic[Out]):
 
     def shortfalls(self) -> Iterator[str]:
         """What the step did not achieve by the end of a run, in sentences."""
-        if self._recent.exceeds(self._max_error_rate):
-            yield self._recent.said(f"questions at the step {self.name!r}", self._last_error)
+        return step_shortfalls(self.name, self._recent, self._last_error, self._max_error_rate)
+
+    def take(self) -> QuestionsSeen:
+        """The questions that were judged since this was last asked for."""
+        return QuestionsSeen(self.name, self._recent.take(), self._last_error)
 
     async def _failures(self, row: int) -> int:
         """How often the row failed here before."""

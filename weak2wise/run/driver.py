@@ -28,7 +28,14 @@ MOST_PARTS = 8
 
 
 class HolderLost(Exception):
-    """The holder is gone, or cannot be reached."""
+    """The holder is gone, or cannot be reached.
+
+    ``died``: perhaps by what it worked on. It was not if it has said itself that it stops.
+    """
+
+    def __init__(self, why: str, *, died: bool = True) -> None:
+        super().__init__(why)
+        self.died = died
 
 
 class Holder(Protocol):
@@ -68,6 +75,7 @@ class Driver:
         writer: makes the rows of a part available.
         done: called with each part that is over, for now or for good.
         again: called with each part that is leased.
+        begun: whether the holder of a lease has begun with it. Blocks.
         silence: after it, the holders of earlier starts send nothing any more; ``None``: it begins now.
     """
 
@@ -79,6 +87,7 @@ class Driver:
         *,
         done: Callable[[PartState, PartResult], None],
         again: Callable[[int], None],
+        begun: Callable[[Lease], bool],
         silence: Silence | None = None,
     ) -> None:
         self._leases = leases
@@ -86,6 +95,7 @@ class Driver:
         self._writer = writer
         self._done = done
         self._again = again
+        self._begun = begun
         self._silence = silence or Silence()
         self._changed = asyncio.Condition()
         self.up: dict[str, Holder] = {}
@@ -177,7 +187,8 @@ class Driver:
             self._check_holders()
             await holder.gone()
             self._may_live_on.discard(lease)
-            await self._release(lease, lost=True)
+            # A part that was never begun has ended nobody: its holder was lost before it knew of the lease.
+            await self._release(lease, lost=error.died and await asyncio.to_thread(self._begun, lease))
             return
         if self._leases.finish(lease, result.totals, result.tallies):
             self._done(self._leases.states[lease.part], result)

@@ -58,7 +58,6 @@ class Engine:
         resume: what to do if the work_dir holds an earlier run.
         up_to_step: how many of the method's steps to take.
         retry: work only on rows that failed with these error kinds; ``None``: on all pending rows.
-        keep: write the config into the work_dir, so that the command line can continue the run.
         echo: shows warnings and progress to the user, besides the log.
         holders: hosts in other processes, which work on parts of the input; ``None``: this process's host works alone.
 
@@ -76,7 +75,6 @@ class Engine:
         resume: Resume = "auto",
         up_to_step: int = len(METHOD),
         retry: frozenset[str] | None = None,
-        keep: bool = False,
         echo: Echo | None = None,
         holders: Holders | None = None,
     ) -> None:
@@ -85,7 +83,7 @@ class Engine:
         self.logged = False
         """Whether this run's log is open, or was."""
         recipe = Recipe.of(config, up_to_step)
-        self._plan = Plan(**vars(recipe), input=Input(config, questions, limit), resume=resume, retry=retry, keep=keep)
+        self._plan = Plan(**vars(recipe), input=Input(config, questions, limit), resume=resume, retry=retry)
         self._echo = echo
         self._holders = holders
         if host is not None:

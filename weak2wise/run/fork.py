@@ -162,7 +162,7 @@ def _shape(placed: Config, source: WorkDir, other: Path) -> dict[str, Any]:
     check_paths(placed, given=taken_along)
     check_min_score(placed, scorer_named(placed.params.scorer))
     recipe = Recipe.of(placed, len(METHOD))
-    plan = Plan(**vars(recipe), input=Input(placed, None, None), resume="auto", retry=None, keep=False)
+    plan = Plan(**vars(recipe), input=Input(placed, None, None), resume="auto", retry=None)
     with naming_setting("dataset.input_path"):
         file = kept_questions(source.folder) if taken_along else at_hand(plan.input.name, source.folder)
     known = source.manifest.input

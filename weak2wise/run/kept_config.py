@@ -1,4 +1,4 @@
-"""Keeps the config of a run started from Python in its work_dir, so that the command line can continue the run."""
+"""Keeps a run's config in its work_dir, so that other commands, and a later start, need to be given nothing else."""
 
 from pathlib import Path
 

@@ -23,8 +23,10 @@ from weak2wise.ledger.leases import Lease, Tally
 from weak2wise.ledger.outcomes import RowStatus
 from weak2wise.ledger.parts import rows_file
 from weak2wise.llm.drain import Drain
+from weak2wise.llm.error_rate import CallsSeen
 from weak2wise.outputs.parts_view import LEDGERS
 from weak2wise.outputs.summary import EndpointUse, RoleUse
+from weak2wise.pipeline.stage import QuestionsSeen
 from weak2wise.run.drive import drive
 from weak2wise.run.host import Host
 from weak2wise.run.logged import until_end
@@ -60,7 +62,8 @@ class PartResult(Struct, frozen=True, kw_only=True):
     """What became of a lease: where the part's rows stand, and counts of this lease as in ``ThisStart``.
 
     ``tallies``: rows that each step has done, dropped and failed. ``spent``: in this lease.
-    ``endpoints``: what the holder's endpoints did since its last result.
+    ``endpoints`` and ``calls``: what the holder's endpoints and roles did since its last result.
+    ``questions``: how those of this lease went, by step.
     """
 
     totals: Totals
@@ -71,7 +74,8 @@ class PartResult(Struct, frozen=True, kw_only=True):
     verdicts: dict[str, int] = {}
     cuts: dict[str, int] = {}
     bits: dict[str, int] = {}
-    shortfalls: list[str] = []
+    calls: list[CallsSeen] = []
+    questions: list[QuestionsSeen] = []
 
 
 class PartWorker:
@@ -167,8 +171,6 @@ class PartWorker:
 
     async def _result(self, work: Opened, lease: Lease) -> PartResult:
         totals = await asyncio.to_thread(work.account.totals, lease.rows)
-        shortfalls = [found for rate in work.rates for found in rate.shortfalls()]
-        shortfalls += [found for stage in work.stages for found in stage.shortfalls()]
         log.info("part.finished", part=lease.part, totals=msgspec.to_builtins(totals))
         return PartResult(
             totals=totals,
@@ -182,7 +184,8 @@ class PartWorker:
             verdicts=dict(work.counters.verdicts),
             cuts=dict(work.counters.cuts),
             bits=dict(work.counters.bits),
-            shortfalls=shortfalls,
+            calls=[seen for rate in work.rates for seen in rate.take()],
+            questions=[stage.take() for stage in work.stages],
         )
 
     def _uses(self, work: Opened) -> Iterator[EndpointUse]:

@@ -12,6 +12,7 @@ from typing import Any
 from weak2wise.dataset import naming_setting
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.account import Totals
+from weak2wise.ledger.epochs import has_sealed
 from weak2wise.ledger.lease_record import LeaseRecord
 from weak2wise.ledger.leases import Leases, PartState
 from weak2wise.ledger.outcomes import Failed
@@ -31,6 +32,7 @@ from weak2wise.run.part_run import PartResult, PartWorker, Task
 from weak2wise.run.part_writer import PartWriter
 from weak2wise.run.plan import Plan
 from weak2wise.run.preparation import Prepared
+from weak2wise.run.shortfalls import Shortfalls
 from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.telemetry.log import log
 from weak2wise.watch.board import Observed
@@ -38,14 +40,14 @@ from weak2wise.watch.parts_board import PartsObserver
 
 
 class Counts:
-    """What the leases of one start have counted (``ThisStart``)."""
+    """What the leases of one start have counted (``ThisStart``); at most the share ``most`` of calls may fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: float) -> None:
         self.replayed: Counter[str] = Counter()
         self.verdicts: Counter[str] = Counter()
         self.cuts: Counter[str] = Counter()
         self.bits: Counter[str] = Counter()
-        self.shortfalls: dict[str, None] = {}
+        self.shortfalls = Shortfalls(most)
         self.cost_usd = 0.0
         self._uses: dict[str, tuple[Counter[str], Counter[str]]] = {}
 
@@ -56,7 +58,7 @@ class Counts:
         self.cuts.update(result.cuts)
         self.bits.update(result.bits)
         self.cost_usd += sum(use.cost_usd for use in result.spent)
-        self.shortfalls |= dict.fromkeys(result.shortfalls)
+        self.shortfalls.add(result.calls, result.questions)
         for use in result.endpoints:
             calls, faults = self._uses.setdefault(use.endpoint, (Counter(), Counter()))
             calls.update(sent=use.sent, answered=use.answered)
@@ -114,8 +116,8 @@ class PartsRun:
             settings=prepared.manifest.settings,
             retry=None if plan.retry is None else tuple(sorted(plan.retry)),
         )
-        self._counts = Counts()
         engine = plan.config.engine
+        self._counts = Counts(engine.max_error_rate)
         self._record = LeaseRecord(plan.work_dir, max_bytes=engine.shard_mb << 20)
 
     async def run(
@@ -179,6 +181,7 @@ class PartsRun:
                 writer,
                 done=lambda state, result: self._done(observer, state, result),
                 again=observer.again,
+                begun=lambda lease: has_sealed(plan.work_dir, lease.part, lease.epoch),
             )
             observer.boards = lambda: {name: holder.boards() for name, holder in driver.up.items()}
             stack.push_async_callback(driver.give_back)
@@ -248,7 +251,7 @@ class PartsRun:
             failures=failures,
             totals=lambda: Totals.sum(totals()),
             spent=view.spent,
-            shortfalls=[*self._counts.shortfalls],
+            shortfalls=self._counts.shortfalls.said(),
             shared_usd=self._shared_usd,
             this_start=self._counts.this_start(time.monotonic() - began),
         )

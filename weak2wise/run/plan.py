@@ -44,8 +44,6 @@ class Plan(Recipe):
     """What to do if the work_dir holds an earlier run."""
     retry: frozenset[str] | None
     """Work only on rows that failed with these error kinds; ``None``: on all pending rows."""
-    keep: bool
-    """Write the config into the work_dir."""
 
     @property
     def work_dir(self) -> Path:

@@ -69,8 +69,7 @@ async def prepare(plan: Plan, held: HeldFiles) -> Prepared:
         )
     plan.input.expect(manifest.input)
     duplicates = await asyncio.to_thread(read_duplicates, plan.config, plan.input.file)
-    if plan.keep:
-        await held.write_in_thread(keep_config, plan.config)
+    await held.write_in_thread(keep_config, plan.config)
     return Prepared(overlap, duplicates, manifest, changed)
 
 

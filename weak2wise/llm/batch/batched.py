@@ -31,7 +31,7 @@ class Batched:
         """
         call = current_call()
         if call.drain.started:
-            await call.drain.wait_for_cancellation()
+            await call.drain.reopened()
         if self._batcher.is_out(call):
             raise Parked
         if failure := self._batcher.failure(call):

@@ -109,7 +109,7 @@ class Batcher:
                 await self._give_back(file)
                 return
             if self.parts.drain.started:
-                await self.parts.drain.wait_for_cancellation()
+                await self.parts.drain.reopened()
             await file.finish()
             state = BatchState(
                 key=file.path.stem,

@@ -131,7 +131,7 @@ class OpenAIModel(Endpoint):
             while True:
                 if call.drain.started:
                     reservation.release()
-                    await call.drain.wait_for_cancellation()
+                    await call.drain.reopened()
                 if self._is_held(call):
                     assert self._barrier
                     reservation.release()

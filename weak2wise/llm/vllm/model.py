@@ -250,11 +250,12 @@ class VllmModel(Endpoint):
         self.waiting += 1
         try:
             await slots.acquire()
+            while drain.started:
+                slots.release()  # other runs may use the place
+                await drain.reopened()
+                await slots.acquire()
         finally:
             self.waiting -= 1
-        if drain.started:
-            slots.release()  # other runs may use the place
-            await drain.wait_for_cancellation()
         try:
             await drain.enter()
             began = time.monotonic()

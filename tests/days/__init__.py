@@ -1,0 +1,1 @@
+"""Three users' days, as commands of the documentation."""
