@@ -122,7 +122,7 @@ def test_gr_1k_gives_as_many_of_each_subject(tmp_path: Path, monkeypatch: pytest
         config = config_for(tmp_path, server.base_url, n_mask=recipe.params.n_mask)
         config["params"]["samples_per_model"] = recipe.params.samples_per_model
         config["dataset"] = {
-            "input_path": str(tmp_path / recipe.dataset.input_path),
+            "input_path": str(tmp_path / str(recipe.dataset.input_path)),
             "work_dir": str(tmp_path / "work"),
         }
         save(tmp_path, config)

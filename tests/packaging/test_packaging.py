@@ -42,7 +42,17 @@ def test_the_installed_wheel_is_the_whole_program(built: tuple[Path, Path], tmp_
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", built[0]]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        str(built[0]),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     # After its own packages, and without what makes this repository importable.
     (Path(target) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
