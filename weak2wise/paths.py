@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+from weak2wise.access import refusal
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
@@ -42,14 +43,25 @@ def check_paths(config: Config, *, given: bool = False) -> None:
         for path in map(Path, names):
             if is_hub(path):
                 continue
-            if not path.is_file():
-                raise ConfigError(f"{path}: {'is not a file' if path.exists() else 'no such file'} (dataset.{key})")
+            _check_input(path, key)
             if output.resolve() == path.resolve():
                 raise ConfigError(f"{output}: dataset.finetune_out would overwrite dataset.{key}")
-    _check_output(output, Path(dataset.work_dir))
+    try:
+        _check_output(output, Path(dataset.work_dir))
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {refusal(output, error)} (dataset.finetune_out)") from None
     for key, folder in {"work_dir": Path(dataset.work_dir), "finetune_out": output.parent}.items():
         if why := _unwritable(folder):
             raise ConfigError(f"{folder}: cannot be written: {why} (dataset.{key})")
+
+
+def _check_input(path: Path, key: str) -> None:
+    try:
+        if not path.is_file():
+            raise ConfigError(f"{path}: {'is not a file' if path.exists() else 'no such file'} (dataset.{key})")
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)} (dataset.{key})") from None
 
 
 def _check_output(output: Path, work_dir: Path) -> None:
@@ -71,7 +83,8 @@ def _unwritable(folder: Path) -> str | None:
             return os.strerror(errno.ENOTDIR)
         if not os.access(place, os.W_OK | os.X_OK):
             read_only = os.statvfs(place).f_flag & os.ST_RDONLY
-            return os.strerror(errno.EROFS if read_only else errno.EACCES)
+            number = errno.EROFS if read_only else errno.EACCES
+            return refusal(place, OSError(number, os.strerror(number)))
     except OSError as error:
-        return error.strerror or str(error)
+        return refusal(folder, error)
     return None

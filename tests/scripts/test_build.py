@@ -1,9 +1,13 @@
-"""``python -m build`` makes a wheel that holds all that the program reads, and an sdist from which the tests run."""
+"""What is given away: a wheel that holds all that the program reads, an sdist for the tests, and the development lock."""
 
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -40,14 +44,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_every_data_file_and_nothing_else(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     assert wheel.name.startswith(f"weak2wise-{weak2wise.__version__}-")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == tracked("weak2wise", "workers")
-    assert {"weak2wise/presets.toml", "weak2wise/py.typed", "weak2wise/watch/static/page.html"} <= names
+    assert {"weak2wise/presets.toml", "weak2wise/py.typed", "weak2wise/watch/static/run.html"} <= names
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_all_that_the_tests_need(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -55,24 +61,58 @@ def test_the_sdist_holds_all_that_the_tests_need(built: Path) -> None:
     assert tracked() - names == set()
 
 
-def test_the_wheel_runs_where_there_is_no_checkout(built: Path, tmp_path: Path) -> None:
-    """With nothing of the project on the path but the wheel's own content."""
+@pytest.mark.slow
+def test_the_installed_wheel_is_the_whole_program(built: Path, tmp_path: Path) -> None:
+    """In a new environment, far from the repository; its dependencies are those of this one."""
+    venv.create(tmp_path / "venv", with_pip=False)
     (wheel,) = built.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import weak2wise, weak2wise.presets, weak2wise.watch.page as page\n"
-        "assert weak2wise.__file__.startswith(sys.argv[1]), weak2wise.__file__\n"
-        "assert page._read_static() and weak2wise.presets.presets()\n"
-        "print(weak2wise.__version__)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "site")],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == weak2wise.__version__
+    python = tmp_path / "venv" / "bin" / "python"
+    target = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    # After its own packages, and without what makes this repository importable.
+    (Path(target) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    def weak2wise(*arguments: str) -> str:
+        done = subprocess.run(
+            [tmp_path / "venv" / "bin" / "weak2wise", *arguments],
+            cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert "preview" in weak2wise("--help")
+    assert "deepseek" in weak2wise("init", "--list")
+    weak2wise("init", "deepseek", "--out", "run.yaml")
+    assert "model_endpoints:" in (tmp_path / "run.yaml").read_text()
+    where = "import weak2wise; print(weak2wise.__file__)"
+    found = subprocess.run(
+        [python, "-c", where], cwd=tmp_path, env={}, check=True, capture_output=True, text=True
+    ).stdout
+    assert found.startswith(target), found
+
+
+def test_the_development_lock_has_a_hash_for_everything_that_its_extras_need() -> None:
+    locked = (ROOT / "requirements-dev.lock").read_text()
+    assert "://" not in locked
+    entries = [entry for entry in re.split(r"^(?=[a-z])", locked, flags=re.MULTILINE) if "==" in entry]
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+    names = {re.split(r"[\[=]", entry)[0] for entry in entries}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (project["optional-dependencies"][extra] for extra in ("dev", "cpu", "train", "ray"))
+    for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]:
+        name = re.split(r"[\[<>=]", requirement)[0].lower().replace("_", "-")
+        assert name in names | {"torch"}, f"{name}: run scripts/lock.sh"

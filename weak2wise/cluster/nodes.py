@@ -19,6 +19,7 @@ from msgspec import Struct
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from weak2wise.access import refusal
 from weak2wise.check.findings import Finding
 from weak2wise.cluster.places import places
 from weak2wise.config import Config
@@ -102,7 +103,7 @@ def _made_folder(work_dir: Path, token: str) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=".check-", dir=there))
         (folder / SEEN).write_text(token)
     except OSError as error:
-        raise ConfigError(f"{there}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+        raise ConfigError(f"{there}: cannot be written: {refusal(there, error)} (dataset.work_dir)") from None
     return folder
 
 

@@ -13,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
+from weak2wise.access import refusal
 from weak2wise.errors import ConfigError, RunStopped, single_errors
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import write_line
@@ -54,6 +55,10 @@ def explain(
             elif kept:
                 say("Nothing that had arrived is lost.")
             return 3
+    if refused := next((cause for cause in causes if isinstance(cause, PermissionError) and cause.filename), None):
+        say(redact(_refused(refused)))
+        say(f"{advice}: {resume_command}")
+        return 2
     logged = logged and kept
     if not logged:
         write_line(redact("".join(traceback.format_exception(error)).rstrip()))
@@ -61,6 +66,11 @@ def explain(
     say(f"This is a bug in weak2wise: {type(causes[0]).__name__}: {redact(str(causes[0]))}. The traceback is {where}.")
     say(advice, resume_command)
     return os.EX_SOFTWARE
+
+
+def _refused(error: PermissionError) -> str:
+    path = error.filename
+    return f"{path}: {refusal(Path(path), error)}" if isinstance(path, str) else str(error)
 
 
 def say(text: str, command: str = "") -> None:
@@ -97,7 +107,9 @@ def command_line(arguments: list[str] | None = None) -> str:
 
 
 def program() -> list[str]:
-    """How this program was called: ``weak2wise``, or ``python -m`` and the module's name."""
+    """How this program is called: ``weak2wise``, or ``python -m`` and the module's name; in a container as it says."""
+    if by_container := os.environ.get("W2W_COMMAND"):
+        return shlex.split(by_container)
     called = Path(sys.argv[0])
     if called.suffix != ".py":
         return [called.name] if called.name == "weak2wise" else ["python", "-m", "weak2wise.engine"]
@@ -124,6 +136,9 @@ def report_errors(command: Callable[P, int]) -> Callable[P, int]:
         except RunStopped as error:
             say(f"{error}. {error.hint}")
             return 3
+        except PermissionError as error:
+            say(_refused(error))
+            return 2
         except OSError as error:
             say(f"{error.filename or 'input or output'}: {error.strerror or error}")
             return 3

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from weak2wise.access import refusal
 from weak2wise.compare.material import Material, material_of
 from weak2wise.compare.scoring import Scoring
 from weak2wise.compare.settings import scoring_config
@@ -116,7 +117,7 @@ class Comparing:
         try:
             made = RunLog(path, self.redact, echo=self._echo, peers=self._host.logs)
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+            raise ConfigError(f"{path}: cannot be written: {refusal(path, error)}") from None
         self.logged = True
         return made
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from msgspec import structs
 
+from weak2wise.access import refusal
 from weak2wise.config.document import parse
 from weak2wise.config.schema import Config, Dataset
 from weak2wise.config.section import convert, unknown_key
@@ -95,7 +96,9 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; pass --config FILE") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)}") from None
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     try:
         raw = parse(text)

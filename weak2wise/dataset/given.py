@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from weak2wise.access import refusal
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, write_atomic
 from weak2wise.ledger.manifest import Resume
@@ -47,7 +48,7 @@ def keep_questions(questions: Questions, work_dir: Path, resume: Resume) -> Path
                 )
         fresh.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror} (the questions)") from None
+        raise ConfigError(f"{path}: cannot be written: {refusal(path, error)} (the questions)") from None
     finally:
         fresh.unlink(missing_ok=True)
     return path

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from weak2wise.access import refusal, rights
 from weak2wise.errors import ConfigError
 
 _SUFFIX = ".tmp"
@@ -28,7 +29,8 @@ def fix_hint(error: OSError) -> str:
         case errno.EMFILE | errno.ENFILE:
             return "Allow more open files (ulimit -n)"
         case errno.EROFS | errno.EACCES | errno.EPERM:
-            return "Make it writable"
+            advice = rights(Path(error.filename)) if isinstance(error.filename, str) else ""
+            return f"Make it writable: {advice}" if advice else "Make it writable"
         case errno.EISDIR | errno.ENOTDIR | errno.ENOTEMPTY:
             return "Move what is at that path somewhere else"
         case _:
@@ -151,7 +153,7 @@ def locked(folder: Path) -> Iterator[int]:
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         folder_fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+        raise ConfigError(f"{folder}: cannot be written: {refusal(folder, error)} (dataset.work_dir)") from None
     try:
         try:
             _lock_soon(fd)

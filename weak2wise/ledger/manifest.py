@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from weak2wise.access import refusal
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import write_atomic
 from weak2wise.ledger.parts import Partition
@@ -139,7 +140,7 @@ def digest_input(path: Path, *, known: InputDigest | None = None) -> tuple[Input
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file (dataset.input_path)") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror} (dataset.input_path)") from None
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)} (dataset.input_path)") from None
     if known and known.size == 0:
         grown = True
     return InputDigest(size, sha.hexdigest()), grown
@@ -281,7 +282,8 @@ def load_manifest(path: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name the dataset.work_dir of a run") from None
+        why = refusal(path, error)
+        raise ConfigError(f"{path}: cannot be read: {why}; name the dataset.work_dir of a run") from None
     except msgspec.DecodeError as error:
         raise ConfigError(
             f"{path}: cannot be read as a manifest: {error}; restore it or pick another work_dir"

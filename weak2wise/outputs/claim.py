@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct, structs
 
+from weak2wise.access import refusal
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.files import make_private, replacing, write_atomic
 from weak2wise.outputs.summary import Summary
@@ -58,7 +59,8 @@ class Claim:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             lock = os.open(output.with_name(f".{output.name}.lock"), flags, 0o600)
         except OSError as error:
-            raise ConfigError(f"{output.parent}: cannot be written: {error.strerror} (dataset.finetune_out)") from None
+            why = refusal(output.parent, error)
+            raise ConfigError(f"{output.parent}: cannot be written: {why} (dataset.finetune_out)") from None
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,4 +194,4 @@ def _digest(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror} (dataset.finetune_out)") from None
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)} (dataset.finetune_out)") from None

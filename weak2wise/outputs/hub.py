@@ -49,7 +49,7 @@ def push(repo: str, files: Mapping[str, Path], *, dry_run: bool) -> Iterator[str
             commit_message="Export from weak2wise",
         )
     except Exception as error:  # noqa: BLE001 - errors depend on the HTTP library that huggingface_hub uses
-        message = str(error).strip().partition("\n")[0] or type(error).__name__
+        message = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise ConfigError(
             f"--push-to-hub {repo}: {message}. The files are written; check the network, and HF_TOKEN or `hf auth "
             "login`, then try again"

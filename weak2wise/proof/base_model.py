@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from weak2wise.access import refusal
 from weak2wise.errors import TRAINING, ConfigError
 from weak2wise.outputs.work_dir import WorkDir
 
@@ -128,4 +129,4 @@ def _file_digest(path: Path, size: int, changed: int) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror} (--model)") from None
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)} (--model)") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 import xxhash
 from msgspec import structs
 
+from weak2wise.access import refusal
 from weak2wise.config import Config, Dataset, EndpointSettings, Models, Params, VllmEndpoint
 from weak2wise.config.section import nearest
 from weak2wise.errors import ConfigError
@@ -131,5 +132,5 @@ def _content(folder: Path) -> str:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{error.filename}: cannot be read: {refusal(folder, error)}") from None
     return digest.hexdigest()

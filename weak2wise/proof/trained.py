@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
+from weak2wise.access import refusal
 from weak2wise.config import TrainSettings
 from weak2wise.errors import ConfigError
 
@@ -55,7 +56,7 @@ def read_trained(folder: Path) -> Trained | None:
             if (folder / name).stat().st_size != size:
                 raise ConfigError(f"{folder / name}: has not the size that it was written with; {advice}")
     except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}; {advice}") from None
+        raise ConfigError(f"{error.filename}: cannot be read: {refusal(folder, error)}; {advice}") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{folder / KEPT}: is not what a training writes ({error}); {advice}") from None
     return structs.replace(found, folder=folder)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
+from weak2wise.access import refusal
 from weak2wise.config import Config, input_of
 from weak2wise.dataset import at_hand, check_rows, count_rows, is_hub, keep, naming_setting, read_rows
 from weak2wise.dataset.given import Questions, keep_questions, kept_questions
@@ -121,5 +122,5 @@ def _stamp(path: Path) -> tuple[int, ...]:
     try:
         found = path.stat()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)}") from None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -6,6 +6,7 @@ import msgspec
 import yaml
 from msgspec import structs
 
+from weak2wise.access import refusal
 from weak2wise.config import Config
 from weak2wise.dataset import is_hub
 from weak2wise.errors import ConfigError
@@ -26,7 +27,7 @@ def keep_config(config: Config) -> None:
         if not path.exists() or is_kept(path):
             write_config(config, path)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+        raise ConfigError(f"{path}: cannot be written: {refusal(path, error)} (dataset.work_dir)") from None
 
 
 def is_kept(path: Path) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from weak2wise.access import refusal
 from weak2wise.errors import ConfigError
 from weak2wise.run.ending import log_ending
 from weak2wise.telemetry.log import Echo, RunLog
@@ -27,7 +28,7 @@ async def logged(
     try:
         run_log = RunLog(path, redact, echo=echo, peers=peers)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.work_dir)") from None
+        raise ConfigError(f"{path}: cannot be written: {refusal(path, error)} (dataset.work_dir)") from None
     with until_end(run_log):
         yield
 

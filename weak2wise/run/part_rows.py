@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from weak2wise.access import refusal
 from weak2wise.errors import ConfigError
 from weak2wise.ledger.lines import HEAD, sealed, verify
 from weak2wise.ledger.outcomes import Failed
@@ -94,7 +95,7 @@ class PartRows:
                     else:
                         yield _ROW.decode(line)
         except OSError as error:
-            raise ConfigError(f"{self._path}: cannot be read: {error.strerror}") from None
+            raise ConfigError(f"{self._path}: cannot be read: {refusal(self._path, error)}") from None
         except ValueError as error:
             raise ConfigError(
                 f"{self._path}: not as it was written ({error}); remove the file, and the run reads it from the input"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from weak2wise.access import refusal
 from weak2wise.config.shape import default_shape
 from weak2wise.dataset import keep, naming_setting
 from weak2wise.errors import ConfigError
@@ -84,7 +85,7 @@ def _check_files(plan: Plan, claim: Claim | None) -> None:
             make_private(path)
             tempfile.TemporaryFile(dir=path).close()
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror} (dataset.{key})") from None
+            raise ConfigError(f"{path}: cannot be written: {refusal(path, error)} (dataset.{key})") from None
     check_work_dir(plan.work_dir)
     if plan.resume == "never" and (out := BatchRecord.seen(plan.work_dir).states()):
         requests = sum(state.requests for state in out)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from weak2wise.access import refusal
 from weak2wise.config import Config
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import fix_hint, locked
@@ -54,7 +55,7 @@ def side_costs_usd(work_dir: Path) -> float:
     except FileNotFoundError:
         return journaled
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {refusal(path, error)}") from None
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: not what preview and check spent ({error}); remove the line, or the file") from None
 
