@@ -1,4 +1,4 @@
-"""What is given away: a wheel that holds all that the program reads, an sdist for the tests, and the development lock."""
+"""What is given away: a wheel with all that the program reads, an sdist for the tests, and the development lock."""
 
 import re
 import shutil
