@@ -51,6 +51,9 @@ def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
     assert totals["rows"] == totals["emitted"] + sum(totals["dropped"].values()) + totals["unfinished"]
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/weak2wise", "status"])
     assert command("status", tmp_path / "work") == 0
+    assert f"Go on with: weak2wise --config {tmp_path / 'work' / 'config.yaml'}" in capsys.readouterr().err
+    (tmp_path / "work" / "config.yaml").unlink()  # as an earlier version left it
+    assert command("status", tmp_path / "work") == 0
     assert "Go on with the command that started it: weak2wise --config FILE" in capsys.readouterr().err
 
 

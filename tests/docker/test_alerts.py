@@ -71,7 +71,7 @@ def test_every_rule_has_a_test() -> None:
 
 def test_prometheus_loads_the_rules(tmp_path: Path) -> None:
     compose = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
-    config = compose["configs"]["prometheus"]["content"]
+    config = compose["services"]["prometheus"]["environment"]["PROMETHEUS_YML"]
     (inside,) = yaml.safe_load(config)["rule_files"]
     assert f"./monitoring/alerts.yaml:{inside}:ro" in compose["services"]["prometheus"]["volumes"]
     if PROMTOOL:

@@ -14,6 +14,7 @@ import pytest
 from tests.hostile.readers import READERS, Reader
 from tests.hostile.shapes import SHAPES, Shape
 from tests.hostile.uses import Ran, uses
+from weak2wise.outputs.report.text import _mathml
 from workers.answers.extract import bare_reference, find_final
 from workers.answers.number import read_number
 from workers.answers.respell import respelled
@@ -41,15 +42,19 @@ WINDOW = {
 
 NOT_HOSTILE = {
     "weak2wise/commands/evaluate.py": "messages about the user's own command line",
+    "weak2wise/commands/report.py": "the user's own command line",
     "weak2wise/commands/say.py": "the user's own command line",
     "weak2wise/config/openai_endpoint.py": "keys of the user's own config",
     "weak2wise/config/prices.py": "hours in the user's own config",
+    "weak2wise/config/response.py": "a template in the user's own config",
     "weak2wise/config/section.py": "messages about the user's own config",
     "weak2wise/ledger/epochs.py": "names of files, of 255 bytes at most",
     "weak2wise/ledger/files.py": "names of files, of 255 bytes at most",
     "weak2wise/ledger/reading.py": "names of files, of 255 bytes at most",
     "weak2wise/llm/vllm/engine_log.py": "the last 16 KiB of the engine's log, each line matched from its start",
+    "weak2wise/outputs/report/take.py": "the titles of charts, as we write them",
     "weak2wise/proof/evaluation_files.py": "the name of the user's own model",
+    "weak2wise/run/garbage.py": "names of files, of 255 bytes at most",
     "workers/answers/algebra.py": "runs only in a process that can be killed",
 }
 """Modules whose patterns see no text of others, or harmlessly."""
@@ -64,7 +69,7 @@ def _no_collector() -> Iterator[None]:
 
 def _forget() -> None:
     """Nothing is remembered that was read before."""
-    for cached in (find_final, bare_reference, clean, read_number, respelled):
+    for cached in (find_final, bare_reference, clean, read_number, respelled, _mathml):
         cached.cache_clear()
 
 

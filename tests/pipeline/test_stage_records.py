@@ -107,7 +107,11 @@ async def test_an_incomplete_record_that_may_still_pass_is_put_aside_and_counts_
     await step.ledger.close()
 
 
-async def test_the_latest_rows_that_were_done_are_at_hand_and_how_long_records_took(tmp_path: Path) -> None:
+async def test_the_latest_rows_that_were_done_are_at_hand_and_how_long_records_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weak2wise.pipeline.stage.LATEST", 24)
+
     async def worker(item: Item) -> Item:
         await asyncio.sleep(0.02)
         if item.row % 2:

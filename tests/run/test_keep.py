@@ -30,7 +30,12 @@ async def test_the_best_traces_of_a_question_become_rows_of_their_own(scorer: st
     ]
     shown = lines(run.work_dir / "selected_truncated.jsonl")
     assert [line["sample"] for line in shown] == [trace.candidate.sample for trace in kept]
-    assert command("export", str(run.work_dir), "--out", str(tmp_path / "out"), "--provenance") == 0
+    assert (
+        command(
+            "export", str(run.work_dir), "--out", str(tmp_path / "out"), "--format", "prompt_response", "--provenance"
+        )
+        == 0
+    )
     exported = lines(tmp_path / "out" / "train.jsonl")
     assert [(row["prompt"], row["response"]) for row in exported] == [(row["prompt"], row["response"]) for row in rows]
     assert [row["provenance"]["score"] for row in exported] == [trace.score.score for trace in kept]
@@ -57,7 +62,7 @@ async def test_pairs_become_preference_data_in_trls_layout(tmp_path: Path) -> No
         assert exported["rejected"] == [{"role": "assistant", "content": row["rejected"]}]
     assert "TRL's DPOTrainer" in (out / "README.md").read_text()
     assert command("export", str(run.work_dir), "--out", str(tmp_path / "sft.jsonl")) == 0
-    assert [row["response"] for row in lines(tmp_path / "sft.jsonl")] == [row["chosen"] for row in rows]
+    assert [row["completion"][0]["content"] for row in lines(tmp_path / "sft.jsonl")] == [row["chosen"] for row in rows]
     assert command("export", str(run.work_dir), "--out", str(tmp_path / "p.parquet"), "--format", "preference") == 0
 
 

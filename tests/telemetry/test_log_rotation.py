@@ -44,7 +44,7 @@ def test_lines_of_many_threads_are_all_there_in_the_order_of_each(
         thread.join()
     log.close()
     found = events(tmp_path)
-    assert len(list(tmp_path.iterdir())) > 2, "it was renamed at least twice"
+    assert len(list(tmp_path.iterdir())) >= 2, "it was renamed"
     for thread_number in range(4):
         assert [e["number"] for e in found if e["thread"] == thread_number] == list(range(1000))
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}

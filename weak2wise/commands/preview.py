@@ -163,11 +163,13 @@ def show_costs(work: WorkDir, questions: int, console: Console) -> None:
 def show(work: WorkDir, console: Console, *, full: bool = False) -> int:
     """Print the result of every question, on a screen each or in ``full``; returns the exit code: 1 if one failed."""
     selected, scores = work.made(Golden), work.made(Scored)
+    masks = False
     for row in selected.rows():
         if selected.status(row) is RowStatus.DONE:
             golden, scored = selected.read(row), scores.read(row)
             assert isinstance(golden, Done)
             assert isinstance(scored, Done)
+            masks |= any(score.is_masked for score in scored.record.scores)
             _show_golden(golden.record, scored.record, work.scorer, console, full=full)
     failed = False
     for end in work.account.ends():
@@ -181,7 +183,8 @@ def show(work: WorkDir, console: Console, *, full: bool = False) -> int:
     totals = work.totals()[0]
     console.print(Rule())
     if totals.emitted and not full:
-        console.print(Text("--full shows every text whole, and each masked hint.", style="dim"))
+        hints = ", and each masked hint" if masks else ""
+        console.print(Text(f"--full shows every text whole{hints}.", style="dim"))
     say(f"{totals.emitted} of {totals.rows} questions passed all steps. Nothing was kept.")
     return 1 if failed else 0
 

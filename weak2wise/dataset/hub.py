@@ -75,7 +75,12 @@ def keep(source: Path, folder: Path) -> Path:
         part = path.with_suffix(".part")
         try:
             make_private(folder)
-            _fetch(source, part)
+            try:
+                _fetch(source, part)
+            except ConfigError:
+                if not part.stat().st_size:
+                    part.unlink()
+                raise
             part.replace(path)
             sync_folder(folder)
         except OSError as error:
