@@ -78,10 +78,19 @@ def _loses_the_machine_twice(day: Day) -> None:
 
 def _hands_the_data_to_a_trainer(day: Day) -> None:
     assert "report.html" in day.types("weak2wise report data/work")
-    day.types("weak2wise export data/work --out golden --format messages")
+    with day.starts("weak2wise view data/work") as view:
+        assert view.stdout
+        assert "http://127.0.0.1:" in view.stdout.readline()
+        view.send_signal(signal.SIGINT)
+        said, _ = view.communicate(timeout=30)
+    assert view.returncode in {0, 130}, said
+    said = day.types("weak2wise export data/work --out golden")
+    assert "trl sft --dataset_name golden" in " ".join(said.split())
     rows = [json.loads(line) for line in (day.folder / "golden" / "train.jsonl").read_text().splitlines()]
     assert rows
-    assert all([message["role"] for message in row["messages"]] == ["user", "assistant"] for row in rows)
+    assert all(
+        [message["role"] for message in row["prompt"] + row["completion"]] == ["user", "assistant"] for row in rows
+    )
     everything = b"".join(path.read_bytes() for path in day.folder.rglob("*") if path.is_file())
     assert KEY.encode() not in everything
 

@@ -46,6 +46,7 @@ def _forks(day: Day) -> None:
     assert day.server.stats().models["strong-a"].received == before
     six, eight = (weak2wise.open_run(day.folder / "data" / name) for name in ("work", "work-8"))
     assert [row.id for row in six.golden()] == [row.id for row in eight.golden()]
+    assert "side_by_side.html" in day.types("weak2wise report data/work data/work-8")
 
 
 def _compares_criteria(day: Day) -> None:

@@ -14,7 +14,7 @@ from weak2wise.watch.board import Board, EndpointFacts, Observer
 
 def board(*endpoints: EndpointFacts) -> Board:
     """A run that gets nowhere."""
-    counts: dict[str, Any] = dict.fromkeys(("ended", "emitted", "dropped", "failed", "owed_again"), 0)
+    counts: dict[str, Any] = dict.fromkeys(("ended", "emitted", "dropped", "failed", "to_retry"), 0)
     rates: dict[str, Any] = dict.fromkeys(("seconds", "per_minute", "cost_usd", "loop_lag"), 0.0)
     nothing: dict[str, Any] = {"rows": 9, "seconds_left": None, "bottleneck": None}
     return Board(**counts, **rates, **nothing, stages=[], endpoints=list(endpoints), engines=[], verdicts={}, bits={})

@@ -30,7 +30,7 @@ def board_of(stages: list[StageFacts], endpoints: list[EndpointFacts], engines: 
         emitted=20_000,
         dropped=4_999,
         failed=1,
-        owed_again=0,
+        to_retry=0,
         per_minute=4,
         seconds_left=11000,
         bottleneck="stepmask",

@@ -35,16 +35,16 @@ def test_earlier_failures_are_pending_until_they_are_tried_again_and_the_end_is_
     for board in first + second:
         assert board["rows"] in {None, QUESTIONS}
         assert board["ended"] == board["emitted"] + board["dropped"] + board["failed"] <= QUESTIONS
-        assert board["owed_again"] <= failed
+        assert board["to_retry"] <= failed
         assert min(board["per_minute"], board["seconds_left"] or 0) >= 0
     for seen in (first, second):
         assert [board["ended"] for board in seen] == sorted(board["ended"] for board in seen)
     assert first[0]["ended"] == QUESTIONS - failed
-    assert first[0]["owed_again"] == failed
+    assert first[0]["to_retry"] == failed
     assert first[-1]["ending"] == "interrupted"
     assert second[-1]["ending"] == "finished"
     assert [stage["waiting"] for stage in second[-1]["stages"]] == [0] * 5
-    assert (second[-1]["ended"], second[-1]["owed_again"], second[-1]["failed"]) == (QUESTIONS, 0, 0)
+    assert (second[-1]["ended"], second[-1]["to_retry"], second[-1]["failed"]) == (QUESTIONS, 0, 0)
     assert second[-1]["emitted"] == len(lines(tmp_path / "out.jsonl"))
     events = [line["event"] for line in lines(tmp_path / "work/run.log")]
     assert events.count("run.interrupted") == 1

@@ -98,7 +98,7 @@ class Board(Struct, frozen=True):
     """The whole run. ``rows`` is ``None`` until the input has been counted; times are in seconds.
 
     ``ended`` is ``emitted + dropped + failed``: rows that need no more work in this run. Rows that failed in an earlier
-    run and will be tried again are counted as ``owed_again``, and in a stage's ``failed`` until they are.
+    run and will be tried again are counted as ``to_retry``, and in a stage's ``failed`` until they are.
     ``ending`` is set when the run has ended: ``finished``, ``interrupted`` or ``stopped: reason``.
     """
 
@@ -108,7 +108,7 @@ class Board(Struct, frozen=True):
     emitted: int
     dropped: int
     failed: int
-    owed_again: int
+    to_retry: int
     per_minute: float
     seconds_left: float | None
     bottleneck: str | None
@@ -272,7 +272,7 @@ class Observer:
             emitted=stages[-1].done,
             dropped=sum(stage.dropped for stage in stages),
             failed=now.ended - stages[-1].done - sum(stage.dropped for stage in stages),
-            owed_again=self.account.tally(RowStatus.FAILED) - self._failed_for_now(),
+            to_retry=self.account.tally(RowStatus.FAILED) - self._failed_for_now(),
             per_minute=round((now.ended - then.ended) / minutes, 1),
             seconds_left=None if self._ending else self._seconds_left(),
             bottleneck=None if self._ending else self._bottleneck(stages),

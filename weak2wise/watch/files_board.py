@@ -27,7 +27,7 @@ def board_of(work: WorkDir) -> Board:
         emitted=totals.emitted,
         dropped=dropped,
         failed=failed,
-        owed_again=0,
+        to_retry=0,
         per_minute=0.0,
         seconds_left=history.seconds_left(datetime.now(UTC)) if running else None,
         bottleneck=None,

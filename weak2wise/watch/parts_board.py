@@ -160,7 +160,7 @@ class PartsObserver:
             emitted=self._totals["emitted"] + sum(board.emitted for board in boards),
             dropped=self._totals["dropped"] + sum(board.dropped for board in boards),
             failed=self._totals["failed"] + sum(board.failed for board in boards),
-            owed_again=sum(board.owed_again for board in boards),
+            to_retry=sum(board.to_retry for board in boards),
             per_minute=round(per_minute, 1),
             seconds_left=None if self._ending or left is None else round(left),
             bottleneck=None if self._ending else _most_common(board.bottleneck for board in boards),

@@ -258,7 +258,7 @@ def _whole(board: Board, width: int) -> Table:
     left = "" if board.seconds_left is None else f", about {timedelta(seconds=round(board.seconds_left))} left"
     of = "" if board.rows is None else f" of {board.rows:,}"
     cost = f", ${board.cost_usd:,.2f}" if board.cost_usd else ""
-    again = f"; {board.owed_again:,} failed earlier, to be tried again" if board.owed_again else ""
+    again = f"; {board.to_retry:,} failed earlier, to be tried again" if board.to_retry else ""
     # Rounded down: 100% is all of them.
     share = f"{100 * board.ended // board.rows}%  " if board.rows else ""
     text = Text.assemble((share, f"bold {GREEN}"), f"{board.ended:,}{of} questions ended; {took}{left}{cost}{again}")

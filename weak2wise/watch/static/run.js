@@ -83,7 +83,7 @@ function statusText(board) {
   const { ending } = board;
   const ended = `${whole.format(board.ended)}${board.rows === null ? "" : ` of ${whole.format(board.rows)}`} questions ended`;
   if (ending) return `${ending[0].toUpperCase()}${ending.slice(1)}${board.seconds ? `, after ${time(board.seconds)}` : ""}; ${ended}.`;
-  const again = board.owed_again ? `; ${whole.format(board.owed_again)} that failed earlier will be tried again` : "";
+  const again = board.to_retry ? `; ${whole.format(board.to_retry)} that failed earlier will be tried again` : "";
   return `Running for ${time(board.seconds)}; ${ended}${board.per_minute ? `, ${whole.format(board.per_minute)} a minute` : ""}${again}.`;
 }
 
@@ -109,7 +109,7 @@ function show(event) {
   byId("endpoints").replaceChildren(...board.endpoints.map(endpoint), ...board.engines.map(engine));
   if ("trend" in event) charts({ trend: run.trend });
   if ("next" in event || "report" in event) next(run);
-  losses({ failed: board.failed + board.owed_again, dropped: board.dropped });
+  losses({ failed: board.failed + board.to_retry, dropped: board.dropped });
   const select = board.stages.find((stage) => stage.name === "select");
   if (select) newest(select.done);
 }
