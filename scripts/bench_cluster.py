@@ -151,7 +151,7 @@ def _board(ended: int) -> Board:
         emitted=ended,
         dropped=0,
         failed=0,
-        owed_again=0,
+        to_retry=0,
         per_minute=100.0,
         seconds_left=None,
         bottleneck=None,
