@@ -28,7 +28,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Machine":
 
 
 class Machine:
-    """Has as many GPUs as it is told."""
+    """Has as many GPUs as it is given."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir()

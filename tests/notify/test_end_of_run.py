@@ -46,7 +46,7 @@ def test_a_finished_run_sends_its_totals_and_what_to_do_next_once(
         run_with(tmp_path, server.base_url, {"url_env": "LAB_HOOK"})
         quiet = tmp_path / "quiet"
         run_with(quiet, server.base_url, {})
-        told, untold = finish(tmp_path), finish(quiet)
+        notified, without = finish(tmp_path), finish(quiet)
     (sent,) = hook.bodies
     totals = json.loads((tmp_path / "work" / "summary.json").read_text())["totals"]
     assert sent["event"] == "finish"
@@ -60,9 +60,9 @@ def test_a_finished_run_sends_its_totals_and_what_to_do_next_once(
     assert sent["work_dir"] == str(tmp_path / "work")
     assert any(step.endswith(f"report {tmp_path / 'work'}") for step in sent["next"])
     assert f"{totals['emitted']} of 8 questions emitted" in sent["content"]
-    assert len(told.splitlines()) == len(untold.splitlines()), "its output has not changed"
+    assert len(notified.splitlines()) == len(without.splitlines()), "its output has not changed"
     assert len(events(tmp_path, "notify.sent")) == 1
-    assert SECRET.split("/")[1] not in everything_in(tmp_path) + told
+    assert SECRET.split("/")[1] not in everything_in(tmp_path) + notified
 
 
 def test_a_webhook_that_never_works_is_a_line_and_an_event_and_changes_no_exit_code(

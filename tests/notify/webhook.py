@@ -1,4 +1,4 @@
-"""A real HTTP server in the place of Slack, Discord or ntfy, which answers as it is told."""
+"""A real HTTP server in the place of Slack, Discord or ntfy, which answers as it is asked to."""
 
 import json
 import threading
