@@ -1,5 +1,6 @@
 """The embedded vLLM engine before it runs: what is refused, what it says, and its guard."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -12,7 +13,7 @@ from tests.vllm.engines import model_folder, wait_until_gone
 from weak2wise.config import VllmEndpoint
 from weak2wise.errors import ConfigError
 from weak2wise.llm.vllm.engine_log import EngineLog
-from weak2wise.llm.vllm.guard import family
+from weak2wise.llm.vllm.guard import _holders, family
 from weak2wise.llm.vllm.model import check_vllm
 
 
@@ -87,6 +88,21 @@ def test_guard_kills_what_a_killed_process_leaves_behind() -> None:
         assert len(members) == 4  # itself, its child, the guard and multiprocessing's resource tracker
         program.kill()
     wait_until_gone(members)
+
+
+def test_guard_never_overlooks_a_process_that_opens_and_closes_files() -> None:
+    """As one does that imports its modules: a descriptor that closes while it is looked at hides no other."""
+    code = "import os; print(flush=True)\nwhile True: [os.close(fd) for fd in [os.open('/', 0) for _ in range(200)]]"
+    reader, writer = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=[writer]) as busy:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        mark = os.fstat(writer).st_ino
+        seen = [busy.pid in _holders(mark) for _ in range(20)]
+        busy.kill()
+    os.close(reader)
+    os.close(writer)
+    assert all(seen)
 
 
 @pytest.mark.slow

@@ -117,12 +117,18 @@ class Guard:
 def _holders(mark: int) -> list[int]:
     """Processes that hold the write end of pipe ``mark``; the resource tracker itself holds only the read end."""
     link = f"pipe:[{mark}]"
+
+    def holds(fd: Path) -> bool:
+        with suppress(OSError):  # closed since it was listed, which says nothing about the process's others
+            # The link's own mode shows whether the descriptor is open for writing.
+            return bool(fd.lstat().st_mode & 0o200) and str(fd.readlink()) == link
+        return False
+
     pids = []
     for entry in PROC.iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):
-                # The link's own mode shows whether the descriptor is open for writing.
-                if any(fd.lstat().st_mode & 0o200 and str(fd.readlink()) == link for fd in (entry / "fd").iterdir()):
+            with suppress(OSError):  # the process has ended
+                if any(map(holds, (entry / "fd").iterdir())):
                     pids.append(int(entry.name))
     return pids
 
