@@ -28,7 +28,7 @@ THINGS = (
     *("apples", "marbles", "stickers", "pencils", "shells", "buttons"),
     *("stamps", "cards", "beads", "cookies", "balloons", "candles"),
 )
-ENDING = ' End with "The answer is:" and the number.'
+ENDING = ' Show your work. End with "The answer is:" and the number.'
 """Of every question: an answer in one format can be judged without asking a model, whichever model gives it."""
 LEVELS = (1, 2, 3)
 PARTS = ("train", "held-out")
