@@ -3,11 +3,17 @@
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.browser import chromium
 from tests.docs.reference_pages import PAGES
 from tests.engine_runs import ROOT
 
@@ -34,17 +40,42 @@ def test_every_page_is_in_the_plain_text_index() -> None:
     assert set(_LINK.findall((ROOT / "docs" / "llms.txt").read_text())) == pages
 
 
-@pytest.mark.slow
-def test_the_site_builds_and_no_link_in_it_is_broken(tmp_path: Path) -> None:
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The URL of a folder, on loopback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site."""
+    folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,
     )
     assert built.returncode == 0, built.stderr
-    pages = {path: path.read_text() for path in tmp_path.rglob("*.html") if path.name != "404.html"}
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_no_link_in_it_is_broken(site: Path) -> None:
+    pages = {path: path.read_text() for path in site.rglob("*.html") if path.name != "404.html"}
     assert len(pages) > 15
     ids = {path: set(_ID.findall(page)) for path, page in pages.items()}
     broken = []
@@ -59,5 +90,26 @@ def test_the_site_builds_and_no_link_in_it_is_broken(tmp_path: Path) -> None:
             if not target.exists() or (
                 parts.fragment and unquote(parts.fragment) not in ids.get(target, {parts.fragment})
             ):
-                broken.append((path.relative_to(tmp_path), link))
+                broken.append((path.relative_to(site), link))
     assert broken == []
+
+
+@pytest.mark.slow
+def test_no_page_of_the_site_scrolls_sideways_and_code_of_120_columns_fits_a_desktop(site: Path) -> None:
+    pages = list(site.rglob("index.html"))
+    assert len(pages) > 15
+    with served(site) as url, chromium() as browser:
+        asked: list[str] = []
+        for width in (390, 1280):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.on("request", lambda request: asked.append(request.url))
+            for path in pages:
+                page.goto(f"{url}{path.parent.relative_to(site)}/", wait_until="load")
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+                if width == 1280:
+                    hidden = page.locator("article pre > code").evaluate_all(
+                        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+                    )
+                    assert [code for code in hidden if max(map(len, code.splitlines())) <= 120] == [], path
+            page.close()
+        assert [address for address in asked if not address.startswith((url, "data:", "blob:"))] == []

@@ -85,3 +85,23 @@ def test_a_hostile_trace_does_nothing(hostile: Path, browser: "Browser") -> None
         assert not set("\x1b\x00\u202e\u2066\u200f") & set(shown)
         assert "⟨U+202E⟩" in shown
         assert view.page.locator("details.trace math mfrac").count() > 0
+
+
+def test_on_a_phone_no_fact_of_a_table_is_out_of_sight_and_each_has_its_name(report: Path, browser: "Browser") -> None:
+    with opened(browser, report, width=390) as view:
+        view.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        cells = view.page.locator(".cards td").evaluate_all(
+            """all => all.map(cell => {
+                const text = document.createRange();
+                text.selectNodeContents(cell);
+                return [cell.closest('.cards').ariaLabel, getComputedStyle(cell, '::before').content,
+                    text.getBoundingClientRect().right]; })"""
+        )
+        assert {table for table, _, _ in cells} >= {"Tokens", "Slowest questions", "Failed questions", "Settings"}
+        assert {name for table, name, _ in cells if table == "Failed questions"} == {
+            f'"{name}"' for name in ("row", "question", "what failed", "message")
+        }
+        assert [cell for cell in cells if cell[2] > 390] == []
+    with opened(browser, report, width=1200) as view:
+        assert view.page.locator(".cards td").first.evaluate("e => getComputedStyle(e, '::before').content") == "none"
+        assert view.page.locator(".cards th").first.is_visible()

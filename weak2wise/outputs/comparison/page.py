@@ -106,7 +106,7 @@ def _noise(found: Comparison) -> str:
         "two runs choose the same trace",
     )
     rows = [_prediction(p) for p in (noise.present, *noise.predictions)]
-    numbers = table("Predicted agreement", ["n_mask", "majority", "same winner", "range"], rows, words=0)
+    numbers = table("Predicted agreement", ["n_mask", "majority", "same winner", "range"], rows, cards=False)
     note = (
         f"With another seed Step-Mask's winner changes in {share(noise.changes)} of the questions. "
         f"{escape(settled(noise))} The line is of simulated runs; with the present settings two of them agree in "
@@ -157,7 +157,7 @@ def _criteria(found: Comparison) -> str:
 def _matrix(title: str, text: str, found: Comparison, cells: Sequence[Sequence[str]]) -> str:
     names = [line(c.name) for c in found.criteria]
     rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
-    shown = table(title, ["", *names], rows, names=1)
+    shown = table(title, ["", *names], rows, names=1, cards=False)
     return f"<section><h2>{title}</h2><p>{escape(text)}</p>{shown}</section>"
 
 

@@ -123,7 +123,8 @@ def _numbers(found: SideBySide) -> str:
         ("at work", lambda run: duration(run.seconds)),
     ]
     rows = [[name, say(found.first), say(found.second)] for name, say in facts]
-    return f"<section><h2>Numbers</h2>{table('Numbers', ['', FIRST, SECOND], rows, names=1, words=2)}</section>"
+    shown = table("Numbers", ["", FIRST, SECOND], rows, names=1, words=2, cards=False)
+    return f"<section><h2>Numbers</h2>{shown}</section>"
 
 
 def _dropped(run: OneRun) -> str:
@@ -138,10 +139,8 @@ def _settings(found: SideBySide) -> str:
         [f"<code>{line(c.key)}</code>", *("–" if value is None else line(value, 300) for value in (c.first, c.second))]
         for c in found.changed
     ]
-    return (
-        "<section><h2>Settings that differ</h2>"
-        f"{table('Settings that differ', ['setting', FIRST, SECOND], rows, names=1, words=2)}</section>"
-    )
+    shown = table("Settings that differ", ["setting", FIRST, SECOND], rows, names=1, words=2, cards=False)
+    return f"<section><h2>Settings that differ</h2>{shown}</section>"
 
 
 def _percent(found: Estimate | None) -> str:

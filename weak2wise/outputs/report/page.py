@@ -119,7 +119,7 @@ def _levels(facts: Facts) -> str:
         [line(name), *(f"{level.right:,}/{level.asked:,}" for level in levels), *[""] * (deepest - len(levels))]
         for name, levels in sorted(facts.levels.items())
     ]
-    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows, names=1)
+    shown = tables.table("Step-Mask in numbers", ["strong model", *labels], rows, names=1, cards=False)
     numbers = f"<details><summary>Numbers</summary>{shown}</details>"
     note = "How often the weak LLM still answers correctly when more of a strong model's trace is hidden."
     if facts.bounds:

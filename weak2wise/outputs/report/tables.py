@@ -17,16 +17,27 @@ from weak2wise.outputs.report.text import line, title
 from weak2wise.outputs.work_dir import WorkDir
 
 
-def table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0) -> str:
-    """A table; cells are HTML. The first ``names`` columns may be long, then ``words`` text columns, then numbers."""
+def table(
+    name: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0, words: int = 0, cards: bool = True
+) -> str:
+    """A table; cells are HTML. The first ``names`` columns may be long, then ``words`` text columns, then numbers.
+
+    ``cards``: on a phone each row is a card that names its facts, so that none is out of sight. The roles keep it a
+    table for a screen reader.
+    """
     kind = [" class=name"] * names + [""] * words + [" class=n"] * (len(head) - names - words)
-    top = "".join(f"<th scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
+    labels = [f' role=cell data-head="{h}"' if h else " role=cell" for h in head]
+    top = "".join(f"<th role=columnheader scope=col{k}>{h}</th>" for h, k in zip(head, kind, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{k}>{cell}</td>" for cell, k in zip(row, kind, strict=True)) + "</tr>" for row in rows
+        "<tr role=row>"
+        + "".join(f"<td{k}{label}>{cell}</td>" for cell, k, label in zip(row, kind, labels, strict=True))
+        + "</tr>"
+        for row in rows
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{line(name)}">'
-        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll{" cards" if cards else ""}" tabindex="0" role="region" aria-label="{line(name)}">'
+        f"<table role=table><thead role=rowgroup><tr role=row>{top}</tr></thead>"
+        f"<tbody role=rowgroup>{body}</tbody></table></div>"
     )
 
 
