@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from colorsys import rgb_to_hls
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,11 +142,20 @@ def test_the_last_error_is_shown_in_its_words_on_two_lines_at_most(width: int) -
     assert set(" ".join(shown[:1]).partition("ago): ")[2].split()) <= whole, "no line ends inside a word"
 
 
-def test_the_terminal_has_the_colours_of_the_page() -> None:
+def _rgb(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return red, green, blue
+
+
+def test_the_terminal_has_the_colours_of_the_page_and_they_can_be_read_on_black_and_on_white() -> None:
     style = (ROOT / "weak2wise" / "outputs" / "report" / "style.css").read_text()
     light = dict(re.findall(r"--(c\d): light-dark\((#\w+),", style))
     shown = {"c0": screen.BLUE, "c1": screen.ORANGE, "c2": screen.GREEN, "c5": screen.RED}
-    assert shown == {name: light[name] for name in shown}
+    for name, color in shown.items():
+        assert abs(rgb_to_hls(*_rgb(color))[0] - rgb_to_hls(*_rgb(light[name]))[0]) < 0.01, name
+        bright = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _rgb(color)]
+        luminance = 0.2126 * bright[0] + 0.7152 * bright[1] + 0.0722 * bright[2]
+        assert min((luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05)) >= 4.5, f"{name}: the contrast WCAG asks for"
 
 
 def test_a_share_is_rounded_down_so_that_100_percent_is_all() -> None:

@@ -30,8 +30,8 @@ EVERY = 2.0
 """Seconds between two redraws. One takes about 5 ms of CPU."""
 SHORTEST_NAME = 12
 _GAP = 2
-BLUE, ORANGE, GREEN, RED = "#1f6fb2", "#b8500c", "#17795f", "#b02a4c"
-"""The page's colours (``--c0``, ``--c1``, ``--c2``, ``--c5`` of a light page), which can be read on black, too."""
+BLUE, ORANGE, GREEN, RED = "#2279c2", "#c2540d", "#198568", "#d13e63"
+"""The hues of the page (``--c0``, ``--c1``, ``--c2``, ``--c5``), as bright as can be read on black and on white."""
 
 
 class Header(NamedTuple):

@@ -53,7 +53,7 @@ function figure({ title, series, unit }, seconds) {
     });
     made.append(legend);
   }
-  made.append(element("p", { class: "quiet" }, `${time(seconds)} of running${series.length > 1 ? `;${unit}` : ""}`));
+  made.append(element("p", { class: "quiet" }, `${series.length > 1 ? `questions${unit}, ` : ""}${time(seconds)} of running`));
   return made;
 }
 

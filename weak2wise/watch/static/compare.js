@@ -3,7 +3,7 @@ import { ask, byId, card, dollars, element, small, whole } from "./common.js";
 
 const estimate = (found, format) => (found ? `${format(found.value)} (${format(found.low)} to ${format(found.high)})` : "–");
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
-const three = (value) => value.toFixed(3);
+const three = (value) => value.toFixed(3).replace(/^-(?=0\.000$)/, "").replace("-", "−");
 
 function side(found, number, numbers) {
   const facts = [["questions", whole.format(found.questions)], ["emitted", whole.format(found.emitted)], ["dropped", whole.format(found.dropped)], ["failed", whole.format(found.failed), found.failed ? "bad" : ""]];
