@@ -40,7 +40,7 @@ class HostHere:
         finally:
             killed.cancel()
             working.cancel()
-            await asyncio.wait({working})
+            await asyncio.gather(working, return_exceptions=True)  # nobody hears of a killed host's end
 
     def boards(self) -> list[Board]:
         return self._worker.boards() if self._worker else []
