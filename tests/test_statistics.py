@@ -2,6 +2,7 @@
 
 import math
 import random
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from weak2wise.statistics import (
+    Singles,
     cluster_bootstrap,
     difference_error,
     holm,
@@ -72,6 +74,14 @@ def test_a_paired_difference_is_scipys_paired_t_test(pairs: list[tuple[float, fl
         assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-6, abs=1e-6)
     back = paired_difference(after, before)
     assert (back.value, back.low, back.p) == pytest.approx((-found.value, -found.high, found.p), abs=1e-9)
+
+
+@quickly
+@given(st.lists(values, min_size=2, max_size=12))
+def test_single_values_are_clusters_of_one(numbers: list[float]) -> None:
+    singles, written_out = Singles(array("d", numbers)), [[number] for number in numbers]
+    assert [list(cluster) for cluster in singles] == written_out
+    assert mean(singles) == mean(written_out)
 
 
 @quickly

@@ -7,10 +7,11 @@ freedom. Everywhere `clusters` is one sequence of values for each question; none
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from statistics import NormalDist
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -49,6 +50,22 @@ class Difference(Estimate, frozen=True, kw_only=True):
     """
 
     p: float
+
+
+class Singles(Sequence[Sequence[float]]):
+    """Every value as a cluster of its own. The clusters are made when they are looked at: a million take no memory."""
+
+    def __init__(self, values: "array[float]") -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, at: Any) -> Any:
+        return (self._values[at],)
+
+    def __iter__(self) -> Iterator[Sequence[float]]:
+        return zip(self._values, strict=True)
 
 
 def mean(clusters: Sequence[Sequence[float]], *, level: float = LEVEL) -> Estimate:
@@ -100,7 +117,7 @@ def paired_difference(
         ValueError: fewer than two questions, or not the same number on both sides.
     """
     pairs = zip(before, after, strict=True)
-    found = mean([[sum(b) / len(b) - sum(a) / len(a)] for a, b in pairs], level=level)
+    found = mean(Singles(array("d", (sum(b) / len(b) - sum(a) / len(a) for a, b in pairs))), level=level)
     without_spread = 2.0 ** (1 - found.clusters) if found.value else 1.0
     p = t_p_value(found.value / found.error, found.clusters - 1) if found.error else without_spread
     return Difference(**msgspec.structs.asdict(found), p=p)

@@ -18,8 +18,8 @@ from tests.engine_runs import ROOT, lines
 from tests.finished_run import command
 from weak2wise.plugins import load_object
 from weak2wise.run.engine import Engine
-from weak2wise.watch.board import Observed
 from weak2wise.watch.metrics import metrics
+from weak2wise.watch.observer import Observed
 
 MODULE = """\
 import asyncio

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from tests.cluster.machines import (
     without_a_node,
     write_cluster_run,
 )
+from tests.engine_runs import save
 from tests.loopback import Fault, LoopbackProcess, Match
 
 if TYPE_CHECKING:
@@ -36,8 +39,8 @@ ROWS = 60
 
 @pytest.fixture(scope="module")
 def cluster() -> "Iterator[Cluster]":
-    with cluster_of(3) as started:
-        yield started
+    with cluster_of(3) as three:
+        yield three
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,14 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "out.jsonl").read_bytes()
 
 
-def checked(folder: Path, address: str, code: int) -> str:
-    return ended(start(folder, address, command="check"), code)
+@contextmanager
+def started(
+    folder: Path, address: str, *, latency: float, in_flight: int
+) -> "Iterator[tuple[LoopbackProcess, subprocess.Popen[str]]]":
+    """A run, and its server, which refuses more requests at once than the run may send."""
+    with LoopbackProcess(latency=latency, max_in_flight=in_flight) as server:
+        write_cluster_run(folder, server.base_url, ROWS, in_flight=in_flight)
+        yield server, start(folder, address)
 
 
 def answered(server: LoopbackProcess) -> int:
@@ -72,9 +81,8 @@ def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
     tmp_path: Path, cluster: "Cluster", calm: bytes
 ) -> None:
     address = cluster.address
-    with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
-        ended(start(tmp_path, address), 0)
+    with started(tmp_path, address, latency=0.2, in_flight=8) as (server, process):
+        ended(process, 0)
         counts = server.stats().models
         assert asked_again(server) == 0
     assert (tmp_path / "out.jsonl").read_bytes() == calm
@@ -92,9 +100,7 @@ def test_three_nodes_make_the_bytes_of_one_machine_and_nothing_is_refused(
 def test_a_host_that_is_killed_or_frozen_past_its_lease_changes_no_byte(
     tmp_path: Path, address: str, calm: bytes
 ) -> None:
-    with LoopbackProcess(latency=0.3, max_in_flight=8) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
-        process = start(tmp_path, address)
+    with started(tmp_path, address, latency=0.3, in_flight=8) as (server, process):
         wait_until(lambda: answered(server) > 20 and len(host_pids()) == 3)
         killed, frozen, _ = host_pids()
         kill(killed)
@@ -112,9 +118,7 @@ def test_a_node_that_is_killed_and_leaves_an_orphan_changes_no_byte(
     tmp_path: Path, cluster: "Cluster", calm: bytes
 ) -> None:
     """Ray notices after about 14 seconds; the orphan goes on with its parts until then."""
-    with LoopbackProcess(latency=0.7, max_in_flight=4) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=4)
-        process = start(tmp_path, cluster.address)
+    with started(tmp_path, cluster.address, latency=0.7, in_flight=4) as (server, process):
         wait_until(lambda: answered(server) > 20 and len(host_pids()) == 3)
         with without_a_node(cluster):
             ended(process, 0)
@@ -128,9 +132,7 @@ def test_a_node_that_is_killed_and_leaves_an_orphan_changes_no_byte(
 def test_a_driver_that_was_frozen_past_the_leases_goes_on_with_the_same_hosts_and_asks_nothing_again(
     tmp_path: Path, cluster: "Cluster", calm: bytes
 ) -> None:
-    with LoopbackProcess(latency=0.7, max_in_flight=4) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=4)
-        process = start(tmp_path, cluster.address)
+    with started(tmp_path, cluster.address, latency=0.7, in_flight=4) as (server, process):
         wait_until(lambda: answered(server) > 20 and len(host_pids()) == 3)
         hosts = host_pids()
         os.killpg(process.pid, signal.SIGSTOP)
@@ -150,9 +152,7 @@ def test_a_driver_that_was_frozen_past_the_leases_goes_on_with_the_same_hosts_an
 def test_a_run_whose_desk_is_lost_stops_and_the_same_command_goes_on(
     tmp_path: Path, cluster: "Cluster", calm: bytes
 ) -> None:
-    with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
-        process = start(tmp_path, cluster.address)
+    with started(tmp_path, cluster.address, latency=0.2, in_flight=8) as (server, process):
         wait_until(lambda: answered(server) > 20)
         (desk,) = actor_pids("DeskActor")
         kill(desk)
@@ -163,9 +163,7 @@ def test_a_run_whose_desk_is_lost_stops_and_the_same_command_goes_on(
 
 
 def test_a_driver_that_is_killed_is_resumed_by_the_same_command(tmp_path: Path, address: str, calm: bytes) -> None:
-    with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
-        process = start(tmp_path, address)
+    with started(tmp_path, address, latency=0.2, in_flight=8) as (server, process):
         wait_until(lambda: parts_over(tmp_path) >= 2)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -177,9 +175,7 @@ def test_a_driver_that_is_killed_is_resumed_by_the_same_command(tmp_path: Path, 
 def test_ctrl_c_on_the_driver_ends_all_within_ten_seconds_and_nothing_paid_is_lost(
     tmp_path: Path, address: str, calm: bytes
 ) -> None:
-    with LoopbackProcess(latency=0.2, max_in_flight=8) as server:
-        write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
-        process = start(tmp_path, address)
+    with started(tmp_path, address, latency=0.2, in_flight=8) as (server, process):
         wait_until(lambda: parts_over(tmp_path) >= 2)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -204,14 +200,8 @@ def test_an_empty_budget_stops_all_hosts_and_the_cap_holds(tmp_path: Path, addre
         config = write_cluster_run(tmp_path, server.base_url, ROWS, in_flight=8)
         for endpoint in config["model_endpoints"].values():
             endpoint |= {"prices": {"input": 10.0, "output": 250.0}, "max_tokens": 1000}
-        write_cluster_run(
-            tmp_path,
-            server.base_url,
-            ROWS,
-            in_flight=8,
-            model_endpoints=config["model_endpoints"],
-            engine={"max_cost_usd": 2.0},
-        )
+        config["engine"] = {"max_cost_usd": 2.0}
+        save(tmp_path, config)
         said = ended(start(tmp_path, address), 3)
     assert "engine.max_cost_usd" in said
     spent = sum(
@@ -226,7 +216,7 @@ def test_an_empty_budget_stops_all_hosts_and_the_cap_holds(tmp_path: Path, addre
 def test_check_asks_every_node_and_leaves_nothing_behind(tmp_path: Path, address: str) -> None:
     with LoopbackProcess() as server:
         write_cluster_run(tmp_path, server.base_url, 5, in_flight=4)
-        said = " ".join(checked(tmp_path, address, 0).split())
+        said = " ".join(ended(start(tmp_path, address, command="check"), 0).split())
     assert said.count("can write there") == 4, said
     assert "3 hosts on 3 nodes, 0 with a GPU" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "in.jsonl"]

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.browser import opened
+from tests.engine_runs import lines, rewrite
 from tests.finished_run import FinishedRun, command
 from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.document import card, document
@@ -132,6 +133,10 @@ def test_two_runs_are_compared_in_one_file(
     """Numbers are held against the files in test_side_by_side.py; here that they are shown and nothing is loaded."""
     other, path = tmp_path / "other", tmp_path / "both.html"
     shutil.copytree(finished.work, other)
+    (shard,) = (other / "ledger" / "select").glob("*.jsonl")
+    golden = lines(shard)
+    golden[0]["record"]["score"]["score"] += 0.25
+    rewrite(shard, golden)
     assert command("report", finished.work, other, "--out", path) == 0
     for width in (1200, 390):
         with opened(browser, path, width=width) as view:
@@ -139,6 +144,9 @@ def test_two_runs_are_compared_in_one_file(
             assert f"{len(finished.selected)}" in view.page.locator(".use dd").first.inner_text()
             assert view.page.locator(".use dd").nth(1).inner_text() == "100%"
             assert "All settings that affect results are the same." in text
+            assert "were emitted or dropped alike" in text
+            (apart,) = view.page.locator("section:has(h2:text-is('Scores furthest apart')) tbody tr").all()
+            assert apart.locator("td").nth(1).inner_text() == str(golden[0]["row"])
             assert view.page.evaluate("document.documentElement.scrollWidth") <= width
             assert view.seen == []
     assert command("report", finished.work, finished.work) == 2

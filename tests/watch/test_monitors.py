@@ -9,7 +9,8 @@ import pytest
 from tests.logs import captured_logs
 from weak2wise.llm.batch.outstanding import Outstanding
 from weak2wise.run import monitors
-from weak2wise.watch.board import Board, EndpointFacts, Observer
+from weak2wise.watch.board import Board, EndpointFacts
+from weak2wise.watch.observer import Observer
 
 
 def board(*endpoints: EndpointFacts) -> Board:

@@ -140,7 +140,7 @@ def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], 
         page.on("request", lambda request: None if request.url.startswith(base) else seen.append(request.url))
         page.goto(url)
         page.wait_for_selector("details.trace")
-        assert page.locator(".tile.emitted dd").text_content() == str(emitted)
+        page.locator(".tile.emitted dd", has_text=re.compile(f"^{emitted}$")).wait_for()
         sft = page.locator("#stages .card", has_text="sft").locator("dl > div").all_inner_texts()
         assert [fact.split() for fact in sft][:2] == [["done", str(emitted)], ["failed", "0"]]
         hostile = page.locator("details.trace", has_text="document.title")

@@ -223,18 +223,19 @@ async def test_several_runs_have_an_overview_and_two_of_them_are_compared(
         for path in ("two/0/0", "two/0/2", "two/9/1", "run/2/events"):
             assert (await asyncio.to_thread(get, url, path))[0] == 404, path
         assert (await asked(url, "run/1/traces"))["total"] == len(others)
-    assert found["changed"] == [{"key": "params.n_mask", "one": "6", "other": "3"}]
+    assert found["changed"] == [{"key": "params.n_mask", "first": "6", "second": "3", "of_scores": True}]
     common = [row for row in mine if row in others]
-    assert found["common"] == len(common) > 2
+    shared = found["common"]
+    assert shared["questions"] == len(common) > 2
     differences = [others[row]["score"] - mine[row]["score"] for row in common]
-    assert found["difference"]["value"] == pytest.approx(sum(differences) / len(common), abs=1e-9)
+    assert shared["difference"]["value"] == pytest.approx(sum(differences) / len(common), abs=1e-9)
     same = [mine[row]["m_strong"] == others[row]["m_strong"] for row in common]
-    assert found["same_model"]["value"] == pytest.approx(sum(same) / len(common))
+    assert shared["same_model"]["value"] == pytest.approx(sum(same) / len(common))
     assert found["alike"]["value"] == 1.0
-    assert found["by_row"] is True
+    assert found["same_input"] is True
     furthest = max(common, key=lambda row: abs(others[row]["score"] - mine[row]["score"]))
-    assert found["apart"][0]["one"] == pytest.approx(mine[furthest]["score"])
-    assert found["sides"][0]["cost_usd"] == pytest.approx(overview[0]["board"]["cost_usd"])
+    assert found["apart"][0]["first"] == pytest.approx(mine[furthest]["score"])
+    assert found["first"]["cost_usd"] == pytest.approx(overview[0]["board"]["cost_usd"])
 
 
 async def test_the_report_is_shown_if_there_is_one_and_can_do_nothing(finished: FinishedRun, tmp_path: Path) -> None:

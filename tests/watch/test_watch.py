@@ -12,7 +12,7 @@ from tests.loopback import Fault, LoopbackProcess, Match, serve
 from tests.watch.looking import followed
 from weak2wise.config import load_config
 from weak2wise.run.engine import Engine
-from weak2wise.watch.board import Observed
+from weak2wise.watch.observer import Observed
 
 QUESTIONS = 30
 

@@ -28,7 +28,7 @@ from weak2wise.run.engine import Engine
 from weak2wise.telemetry.log import Echo
 from weak2wise.telemetry.terminal import UNREAD_SECONDS, QueuedStream, can_be_drawn_on, wait_for_reader, write_line
 from weak2wise.watch.address import Address
-from weak2wise.watch.board import Observed
+from weak2wise.watch.observer import Observed
 from weak2wise.watch.page import Served, served
 from weak2wise.watch.screen import Header, on_screen
 

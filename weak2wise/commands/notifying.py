@@ -24,7 +24,7 @@ from weak2wise.run.logged import until_end
 from weak2wise.telemetry.log import RunLog, log
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import wait_for_reader
-from weak2wise.watch.board import Observed
+from weak2wise.watch.observer import Observed
 
 SECONDS = 60.0
 """How long it is tried."""

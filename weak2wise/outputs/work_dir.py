@@ -43,6 +43,11 @@ def models_in(shape: Mapping[str, Any]) -> dict[str, str]:
     return {role: model_in(shape, name) for role, name in names.items() if name}
 
 
+def name_of(folder: Path) -> str:
+    """The last two parts of a work_dir's path: its own name is often the same for all runs."""
+    return "/".join(folder.parts[-2:])
+
+
 class WorkDir:
     """All files of one run, for reading.
 

@@ -45,7 +45,7 @@ from weak2wise.run.stages import Counters
 from weak2wise.run.store import EVALUATION, RunStore
 from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
-from weak2wise.watch.board import Observed, Observer
+from weak2wise.watch.observer import Observed, Observer
 from weak2wise.watch.vitals import Vitals
 from workers.judge import Judge
 from workers.prompts import Prompts

@@ -38,7 +38,7 @@ from weak2wise.run.plan import Plan, Recipe
 from weak2wise.run.preparation import Prepared, prepare
 from weak2wise.telemetry.log import Echo, log
 from weak2wise.telemetry.redaction import message_redactor
-from weak2wise.watch.board import Observed
+from weak2wise.watch.observer import Observed
 from workers.decontaminate import Overlap
 from workers.method import METHOD
 from workers.scorers import check_min_score

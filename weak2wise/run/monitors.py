@@ -7,7 +7,7 @@ from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
 from weak2wise.run.held_folder import HeldFolder
 from weak2wise.telemetry.log import log
-from weak2wise.watch.board import Observed
+from weak2wise.watch.observer import Observed
 
 PROGRESS_SECONDS = 10.0
 MOVED_SECONDS = 2.0

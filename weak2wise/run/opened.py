@@ -26,7 +26,7 @@ from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.run.stages import Counters, build_stages
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import log
-from weak2wise.watch.board import Observer
+from weak2wise.watch.observer import Observer
 from weak2wise.watch.vitals import Vitals
 from workers.decontaminate import Overlap
 from workers.dedup import NearDuplicates

@@ -39,7 +39,8 @@ from weak2wise.run.plan import Recipe
 from weak2wise.run.store import RunStore
 from weak2wise.telemetry.log import Echo, RunLog, log
 from weak2wise.telemetry.redaction import message_redactor
-from weak2wise.watch.board import Board, Observer
+from weak2wise.watch.board import Board
+from weak2wise.watch.observer import Observer
 from workers.decontaminate import Overlap
 
 

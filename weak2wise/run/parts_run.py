@@ -35,7 +35,7 @@ from weak2wise.run.preparation import Prepared
 from weak2wise.run.shortfalls import Shortfalls
 from weak2wise.run.side_costs import side_costs_usd
 from weak2wise.telemetry.log import log
-from weak2wise.watch.board import Observed
+from weak2wise.watch.observer import Observed
 from weak2wise.watch.parts_board import PartsObserver
 from weak2wise.watch.vitals import Vitals
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from weak2wise.ledger.manifest import Manifest
 from weak2wise.outputs.provenance import shown
 from weak2wise.outputs.settings import public_name
-from weak2wise.outputs.work_dir import models_in
+from weak2wise.outputs.work_dir import models_in, name_of
 from weak2wise.watch.board import Board
 
 REPORT = "report.html"
@@ -33,11 +33,6 @@ class Next(Struct, frozen=True):
 
     why: str
     command: str
-
-
-def name_of(folder: Path) -> str:
-    """The last two parts of a work_dir's path: its own name is often the same for all runs."""
-    return "/".join(folder.parts[-2:])
 
 
 def about(folder: Path, manifest: Manifest, config: Path | None) -> About:

@@ -12,8 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from weak2wise.version import __version__
-from weak2wise.watch.board import Board, Observed
+from weak2wise.watch.board import Board
 from weak2wise.watch.health import health_of, waits_of
+from weak2wise.watch.observer import Observed
 from weak2wise.watch.vitals import Disk, Vitals
 
 

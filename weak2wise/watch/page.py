@@ -22,11 +22,11 @@ from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.watch.about import About, Next, about, next_steps
 from weak2wise.watch.address import Address
-from weak2wise.watch.board import EVERY, Observed
 from weak2wise.watch.gallery import Found, Scores, Source, Table, Wanted, found, opened_trace
 from weak2wise.watch.health import CLOSING, STARTING, health_of
 from weak2wise.watch.losses import Kind, Losses, losses
 from weak2wise.watch.metrics import metrics
+from weak2wise.watch.observer import EVERY, Observed
 from weak2wise.watch.run_page import RunPage, report_in
 from weak2wise.watch.site import FILES, Static, site
 from weak2wise.watch.trend import Trend, TrendReader

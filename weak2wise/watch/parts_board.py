@@ -14,15 +14,8 @@ from weak2wise.ledger.leases import PartState
 from weak2wise.llm.endpoint import Endpoint
 from weak2wise.llm.receipts import Spent
 from weak2wise.pipeline import Stage
-from weak2wise.watch.board import (
-    EVERY,
-    RECENT,
-    Board,
-    EndpointFacts,
-    EngineFacts,
-    Observer,
-    StageFacts,
-)
+from weak2wise.watch.board import Board, EndpointFacts, EngineFacts, StageFacts
+from weak2wise.watch.observer import EVERY, RECENT, Observer
 from weak2wise.watch.vitals import Vitals
 from workers.scorers import Scorer
 

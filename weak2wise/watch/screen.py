@@ -24,7 +24,8 @@ from rich.text import Text
 from weak2wise.config import Config
 from weak2wise.telemetry.plain import plain
 from weak2wise.telemetry.terminal import QueuedStream
-from weak2wise.watch.board import Board, EndpointFacts, LastFault, Observed
+from weak2wise.watch.board import Board, EndpointFacts, LastFault
+from weak2wise.watch.observer import Observed
 
 EVERY = 2.0
 """Seconds between two redraws. One takes about 5 ms of CPU."""

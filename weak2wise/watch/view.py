@@ -17,6 +17,8 @@ from aiohttp import web
 
 from weak2wise.errors import ConfigError, RunStopped
 from weak2wise.ledger.files import holder
+from weak2wise.outputs.report.text import title
+from weak2wise.outputs.side_by_side import SideBySide, side_by_side
 from weak2wise.outputs.work_dir import WorkDir
 from weak2wise.watch.about import About, Next, about, next_steps
 from weak2wise.watch.address import Address
@@ -27,7 +29,6 @@ from weak2wise.watch.losses import Kind, Losses, losses
 from weak2wise.watch.run_page import RunPage, report_in
 from weak2wise.watch.site import FILES, Static, site
 from weak2wise.watch.trend import Trend, TrendReader
-from weak2wise.watch.two_runs import TwoRuns, two_runs
 from workers.records import Golden, Scored
 
 LOOK_EVERY = 2.0
@@ -182,6 +183,13 @@ async def viewed(
         yield url
 
 
+def _compared(one: WorkDir, other: WorkDir) -> SideBySide:
+    """The two side by side, with the questions as escaped HTML. Blocks."""
+    found = side_by_side(one, other)
+    apart = [msgspec.structs.replace(far, question=title(far.question, 140)) for far in found.apart]
+    return msgspec.structs.replace(found, apart=apart)
+
+
 async def _health(_request: web.Request) -> web.Response:
     return web.json_response({"ok": True})
 
@@ -194,7 +202,7 @@ class _Several:
         self._static = static
         self._encoder = msgspec.json.Encoder()
         self._comparing = asyncio.Lock()
-        self._compared: tuple[list[WorkDir], TwoRuns] | None = None
+        self._compared: tuple[list[WorkDir], SideBySide] | None = None
 
     def add_to(self, app: web.Application) -> None:
         self._static.add_to(app, "/", "runs.html")
@@ -217,7 +225,7 @@ class _Several:
                 await run.look()
             works = [run.work for run in runs]
             if self._compared is None or any(a is not b for a, b in zip(self._compared[0], works, strict=True)):
-                self._compared = works, await asyncio.to_thread(two_runs, *works)
+                self._compared = works, await asyncio.to_thread(_compared, *works)
             return self._json(self._compared[1])
 
     def _json(self, made: object) -> web.Response:

@@ -8,23 +8,27 @@ from weak2wise.outputs.report import charts
 from weak2wise.outputs.report.document import card, document
 from weak2wise.outputs.report.spread import short
 from weak2wise.outputs.report.tables import table
-from weak2wise.outputs.report.text import duration, escape, line
+from weak2wise.outputs.report.text import duration, escape, line, title
 from weak2wise.outputs.side_by_side import OneRun, SideBySide
 from weak2wise.statistics import Estimate
 
 FIRST, SECOND = "first", "second"
-_FOOTER = "Questions are the same if text and answer are. In brackets, and as bars: 95 % intervals by question."
+_FOOTER = (
+    "Questions are the same if text and answer are, and with the same input the row. "
+    "In brackets, and as bars: 95 % intervals by question."
+)
 
 
 def two_runs(found: SideBySide) -> Iterator[str]:
     """The HTML file, part by part."""
-    names = [escape("/".join(run.work_dir.split("/")[-2:])) for run in (found.first, found.second)]
+    names = [escape(run.name) for run in (found.first, found.second)]
     parts = [
         _header(names, found),
         "<main>",
         f'<section class="grid">{_scores(found)}{_agreement(found)}{_cost(found)}</section>',
         _numbers(found),
         _settings(found),
+        _apart(found),
         f"</main><footer><p>{_FOOTER}</p></footer>",
     ]
     yield from document(f"{names[0]} and {names[1]}", parts)
@@ -49,7 +53,7 @@ def _header(names: list[str], found: SideBySide) -> str:
 
 def _unlike(found: SideBySide) -> str:
     keys = ", ".join(line(changed.key) for changed in found.changed if changed.of_scores)
-    return f"The scores are not measured alike: {keys}. Their difference is not one of the traces alone."
+    return f"The scores are not measured alike: {keys}. So a difference of scores is not one of the traces alone."
 
 
 def _scores(found: SideBySide) -> str:
@@ -80,6 +84,8 @@ def _agreement(found: SideBySide) -> str:
         return ""
     drawn = charts.intervals("Agreement of winners", rows, "share of common questions", span=(0.0, 1.0))
     note = "The same trace: the same text. Runs that wrote their own traces never have it; forks share theirs."
+    if found.alike:
+        note += f" Of the questions that both have finished, {share(found.alike)} were emitted or dropped alike."
     return card("Agreement", drawn, note)
 
 
@@ -141,6 +147,14 @@ def _settings(found: SideBySide) -> str:
     ]
     shown = table("Settings that differ", ["setting", FIRST, SECOND], rows, names=1, words=2, cards=False)
     return f"<section><h2>Settings that differ</h2>{shown}</section>"
+
+
+def _apart(found: SideBySide) -> str:
+    if not found.apart:
+        return ""
+    rows = [[title(one.question), f"{one.row:,}", f"{one.first:.3f}", f"{one.second:.3f}"] for one in found.apart]
+    head = ["question", "row" if found.same_input else "row in the first", FIRST, SECOND]
+    return f"<section><h2>Scores furthest apart</h2>{table('Scores furthest apart', head, rows, names=1)}</section>"
 
 
 def _percent(found: Estimate | None) -> str:
