@@ -77,9 +77,9 @@ def test_what_stops_it_is_said_with_the_command_that_goes_on(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_resumably_and_leaves_no_process(trainings: Trainings, number: signal.Signals) -> None:
     trainings.behave(6, seconds=0.5)
-    with subprocess.Popen(
-        [sys.executable, "-c", SHELL, *map(str, arguments(trainings))], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    ) as process:
+    # Under nohup the tests ignore SIGHUP, and so would what they start.
+    command = ["env", f"--default-signal={number.name}", sys.executable, "-c", SHELL, *map(str, arguments(trainings))]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any(line.startswith("Step 1 of 6") for line in process.stderr)
         process.send_signal(number)
