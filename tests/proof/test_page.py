@@ -106,3 +106,11 @@ def test_a_training_without_losses_and_a_step_that_is_no_number_leave_a_page(tmp
     )
     assert "Training loss" in _written(odd, tmp_path).read_text()
     assert "nan" not in _written(odd, tmp_path).read_text().partition("<section><h2>Training")[0]
+
+
+def test_no_p_value_is_said_to_be_0(tmp_path: Path) -> None:
+    """Of a large effect it is too small for a number on the page, and may be 0 in the machine."""
+    clear = proof_of({"winners": 0.5})
+    assert clear.primary.difference.p < 1e-12
+    assert "| under 0.0001 | one test |" in markdown(clear)
+    assert "under 0.0001" in _written(clear, tmp_path).read_text()

@@ -8,7 +8,7 @@ from weak2wise.outputs.report.document import card, document
 from weak2wise.outputs.report.text import escape, line
 from weak2wise.proof.claim import POWER
 from weak2wise.proof.result import MEASURES, Outcome, Proof
-from weak2wise.proof.words import described, detectable, interval, named, percent, signed
+from weak2wise.proof.words import described, detectable, interval, named, p_value, percent, signed
 from weak2wise.statistics import LEVEL, Estimate
 
 _CURVE_POINTS = 40
@@ -180,8 +180,8 @@ def _comparisons(proof: Proof) -> str:
             line(_on(proof, found.set, named(found))) + (" <strong>(the claim)</strong>" if found.primary else ""),
             found.measure,
             signed(found.difference),
-            f"{found.difference.p:.2g}",
-            f"{found.corrected:.2g}" + (" (one test)" if found.primary else ""),
+            p_value(found.difference.p),
+            p_value(found.corrected) + (" (one test)" if found.primary else ""),
             f"{100 * found.detectable:.1f}",
             "found" if found.found else "underpowered" if found.underpowered else "not found",
         ]

@@ -39,6 +39,11 @@ def percent(found: Estimate) -> str:
     return f"{100 * found.value:.1f} %"
 
 
+def p_value(p: float) -> str:
+    """A p-value; none is 0, and a smaller one than this says no more."""
+    return "under 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
 def _claimed(claim: Claim) -> str:
     return (
         f"Claimed beforehand ({claim.written[:10]}): {claim.statement}; pass@1, {claim.measure} extraction, "
@@ -79,8 +84,8 @@ def markdown(proof: Proof) -> str:
                     c.set,
                     c.measure,
                     signed(c.difference),
-                    f"{c.difference.p:.2g}",
-                    "one test" if c.primary else f"{c.corrected:.2g}",
+                    p_value(c.difference.p),
+                    "one test" if c.primary else p_value(c.corrected),
                     f"{100 * c.detectable:.1f}",
                     "found" if c.found else "underpowered" if c.underpowered else "not found",
                 ]
