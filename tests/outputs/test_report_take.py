@@ -69,15 +69,21 @@ def test_losses_are_drawn_however_few_they_are(wide: Path, report: Path, browser
         assert len(set(colours)) == 3
 
 
-def taken(view: Any, tmp_path: Path) -> dict[str, str]:
-    """The files behind all links of a page, by name, as the browser saves them."""
-    found = {}
-    for link in view.page.locator(".take a").all():
-        with view.page.expect_download() as download:
-            link.click()
-        download.value.save_as(tmp_path / "file")
-        found[download.value.suggested_filename] = (tmp_path / "file").read_text()
-    return found
+def taken(view: Any) -> dict[str, str]:
+    """The files behind all links of a page, by name."""
+    links = view.page.locator(".take a").evaluate_all("all => all.map(link => [link.download, link.href])")
+    return {name: unquote(address.split(",", 1)[1]) for name, address in links}
+
+
+def saved(view: Any, kind: str, folder: Path) -> tuple[str, str]:
+    """The name and the text of a file that the browser saves when the last link of this kind is clicked.
+
+    Only one for each page: a browser may ask before it saves another.
+    """
+    with view.page.expect_download() as download:
+        view.page.locator(".take a", has_text=kind).last.click()
+    download.value.save_as(folder / "file")
+    return download.value.suggested_filename, (folder / "file").read_text()
 
 
 def test_each_chart_can_be_saved_as_an_image_and_as_its_numbers(
@@ -85,8 +91,13 @@ def test_each_chart_can_be_saved_as_an_image_and_as_its_numbers(
 ) -> None:
     with opened(browser, report) as view:
         count = view.page.locator("figure > svg").count()
-        files = taken(view, tmp_path)
+        files = taken(view)
         assert [url for url in view.seen if not url.startswith("data:")] == []
+    for kind in ("SVG", "CSV"):
+        with opened(browser, report) as view:
+            name, text = saved(view, kind, tmp_path)
+            assert name.endswith(kind.lower())
+            assert text == files[name]
     images = {name: text for name, text in files.items() if name.endswith(".svg")}
     assert len(images) == count == len(files) / 2
     for name, text in images.items():

@@ -175,6 +175,7 @@ def run_to_end(
                 notifier.interrupted(INTERRUPTED, runner)
             # No return: the runner would wait for threads, and one may be reading a large input for minutes.
             # Exiting ends the threads' writes to the work_dir first and releases its lock after that.
+            wait_for_reader()  # what the notifier has said
             os._exit(INTERRUPTED)
         return made
 
