@@ -26,8 +26,7 @@ say "ruff check" && "$PY" -m ruff check .
 say "ruff format" && "$PY" -m ruff format --check .
 say "mypy" && "$PY" -m mypy
 say "import-linter" && "$VENV/bin/lint-imports"
-# Most tests mostly wait, so there are more workers than cores.
-say "quick tests" && "$PY" -m pytest -n "$(($(nproc) + 1))" --dist worksteal -m "not slow and not vllm $gpu"
+say "quick tests" && "$PY" -m pytest -n "$(nproc)" --dist worksteal -m "not slow and not vllm $gpu"
 if [[ -n $quick ]]; then exit 0; fi
 
 say "Dockerfiles and compose file"

@@ -35,6 +35,7 @@ clusters = st.lists(st.lists(values, min_size=1, max_size=5), min_size=2, max_si
 verdicts = st.lists(st.lists(st.sampled_from((0.0, 1.0)), min_size=1, max_size=5), min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @quickly
 @given(clusters)
 def test_a_mean_and_its_interval_are_those_of_statsmodels_with_cluster_robust_errors(
@@ -84,6 +85,7 @@ def test_single_values_are_clusters_of_one(numbers: list[float]) -> None:
     assert mean(singles) == mean(written_out)
 
 
+@pytest.mark.slow
 @quickly
 @given(clusters)
 def test_a_model_does_not_differ_from_itself(groups: list[list[float]]) -> None:
@@ -134,6 +136,7 @@ def test_p_values_are_scipys(t: float, freedom: int) -> None:
     assert t_p_value(t, freedom) == pytest.approx(2 * scipy.stats.t.sf(t, freedom), rel=1e-6, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)  # statsmodels takes 0.2 s for each
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:

@@ -100,6 +100,7 @@ def weak2wise_command(*arguments: str, code: int = 0) -> str:
     return " ".join((done.stdout + done.stderr).split())
 
 
+@pytest.mark.slow
 def test_it_works_in_every_command(my_lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checked = weak2wise_command("check")
     assert "endpoint big: answered" in checked
@@ -157,6 +158,7 @@ async def test_each_endpoint_of_a_host_is_opened_once_for_all_runs(my_lab: Path)
     assert sorted(sys.modules["ends_lab.ends"].opened) == ["big", "small"]
 
 
+@pytest.mark.slow
 async def test_its_calls_are_held_to_the_budget(my_lab: Path) -> None:
     overrides = ["engine.max_cost_usd=2", "model_endpoints.big.generation_kwargs.max_new_tokens=500"]
     config = weak2wise.load_config(my_lab / "config.yaml", overrides)

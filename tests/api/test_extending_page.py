@@ -71,6 +71,7 @@ def test_the_page_has_both_examples_and_neither_is_long() -> None:
     assert all(len(source.splitlines()) <= 42 for source in examples().values())
 
 
+@pytest.mark.slow
 async def test_both_examples_work_in_a_real_run(my_lab: Path) -> None:
     """The endpoint is refused once for being too fast and once by a fault of the server; both are tried again."""
     scorer, kind = "page_lab.scores:HalfHint", "page_lab.endpoints:Ollama"

@@ -38,6 +38,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_importing_it_and_all_its_names_changes_nothing_in_a_foreign_program(tmp_path: Path) -> None:
     """A package run by ``python -m``, as that is how weak2wise's own entry points are started, too."""
     (tmp_path / "foreign").mkdir()

@@ -35,6 +35,7 @@ KINDS: dict[str, Callable[[list[dict[str, Any]], Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_questions_of_any_kind_give_the_same_results(kind: str, tmp_path: Path, server: LoopbackProcess) -> None:
     rows = questions(2)
@@ -115,6 +116,7 @@ async def begun(server: LoopbackServer, work_dir: Path) -> weak2wise.Config:
     return config
 
 
+@pytest.mark.slow
 async def test_other_questions_are_refused_with_the_ways_out(tmp_path: Path) -> None:
     async with serve() as server:
         config = await begun(server, tmp_path)

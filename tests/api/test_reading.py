@@ -130,6 +130,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_records_are_read_one_at_a_time(tmp_path: Path) -> None:
     """Ten megabytes of reasoning; reading holds a part of it."""
     async with serve(trace_chars=60_000) as server:

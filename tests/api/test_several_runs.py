@@ -16,6 +16,7 @@ from tests.loopback import LoopbackProcess, serve
 PRICES = weak2wise.Prices(input=1000.0, output=1000.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 20])
 async def test_runs_at_once_have_each_a_complete_log_and_status_of_their_own(tmp_path: Path, count: int) -> None:
     """The weak model solves everything here, so that each row is logged once: as dropped, by its own run alone."""
@@ -93,6 +94,7 @@ async def test_each_run_s_log_hides_its_own_key(tmp_path: Path) -> None:
         assert [path for path in written if b"secret-of" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 async def test_two_runs_on_an_endpoint_of_8_in_flight_never_have_9(tmp_path: Path) -> None:
     async with serve(latency=0.01) as server:
         config = config_at(server.base_url, shared={"max_concurrent_requests": 8})
@@ -108,6 +110,7 @@ async def test_two_runs_on_an_endpoint_of_8_in_flight_never_have_9(tmp_path: Pat
     assert peak["strong-a"] <= 8
 
 
+@pytest.mark.slow
 async def test_one_budget_holds_for_all_runs_of_a_host(tmp_path: Path) -> None:
     """Both runs stop, and what was paid for is kept."""
     async with serve(latency=0.01) as server:
@@ -141,6 +144,7 @@ async def test_a_run_that_does_not_fit_its_host_is_refused_with_the_key(tmp_path
         assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 async def test_runs_one_after_another_on_a_host_keep_their_logs_apart(tmp_path: Path) -> None:
     async with serve() as server, weak2wise.Host(config_at(server.base_url)) as host:
         first = await weak2wise.asynthesize(questions(2), host.config, work_dir=tmp_path / "a", host=host)

@@ -45,6 +45,7 @@ def command_line(work_dir: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_script_is_a_keyboard_interrupt_and_the_same_script_then_finishes(tmp_path: Path) -> None:
     """A real SIGINT to a real process, with calls under way; nothing is paid for twice."""
     script = tmp_path / "script.py"
@@ -123,6 +124,7 @@ async def test_failed_rows_are_returned_and_the_next_call_tries_them_again(tmp_p
     assert (list(again.failed()), again.totals.emitted) == ([], 3)
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_on_with_a_run_begun_from_python(
     tmp_path: Path, server: LoopbackProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

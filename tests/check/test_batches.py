@@ -18,6 +18,7 @@ from weak2wise.presets import BatchApi, presets
 PRICES = {"input": 1.0, "output": 10.0}
 
 
+@pytest.mark.slow
 def test_check_lists_the_batches_and_counts_their_price_and_window(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,6 +43,7 @@ def test_check_lists_the_batches_and_counts_their_price_and_window(
     assert (generate["hours"], generate["limit"]) == (12.0, "strong-a: a batch may take 12h")
 
 
+@pytest.mark.slow
 def test_check_finds_an_endpoint_that_has_no_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     faults = BatchFaults(rules=(Rule(at="list", fault="404", times=None),))
     with LoopbackProcess(batches=BatchSettings(faults=faults)) as server:
@@ -53,6 +55,7 @@ def test_check_finds_an_endpoint_that_has_no_batches(tmp_path: Path, capsys: pyt
     assert "its batches cannot be listed" in bad["said"]
 
 
+@pytest.mark.slow
 def test_preview_does_not_wait_for_a_batch(tmp_path: Path) -> None:
     with LoopbackProcess(batches=BatchSettings(seconds=3600.0)) as server:
         config = run_in(tmp_path, server.base_url, 5)

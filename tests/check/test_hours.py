@@ -108,6 +108,7 @@ def test_the_pace_is_the_best_one_of_the_last_start(tmp_path: Path) -> None:
     assert read_history(tmp_path / "run.log").speed() == Speed({"strong": 120.0}, {"weak": 10.0})
 
 
+@pytest.mark.slow
 def test_check_tells_the_time_and_puts_the_verdict_and_the_total_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

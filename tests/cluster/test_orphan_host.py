@@ -27,6 +27,7 @@ asyncio.run(live())
 """
 
 
+@pytest.mark.slow
 def test_a_host_lives_as_long_as_it_hears_of_the_driver_and_then_ends() -> None:
     ended = subprocess.run([sys.executable, "-c", HOST], capture_output=True, text=True, timeout=60, check=False)
     assert ended.stdout == "heard b'\\x90'\n", ended.stderr

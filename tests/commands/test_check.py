@@ -56,6 +56,7 @@ def test_check_asks_every_endpoint_once_and_counts_what_a_run_will_ask(
     assert not (tmp_path / "work" / "ledger").exists()
 
 
+@pytest.mark.slow
 def test_check_goes_by_what_the_work_dir_has_seen_so_far_and_counts_what_is_left(
     server: LoopbackProcess, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_check_goes_by_what_the_work_dir_has_seen_so_far_and_counts_what_is_left
     assert more["forecast"]["weak"]["calls"] < 0.8 * more["forecast"]["weak"]["most_calls"]
 
 
+@pytest.mark.slow
 def test_check_counts_out_the_steps_that_a_stopped_run_has_taken(
     tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +127,7 @@ def test_no_answer_is_expected_to_be_longer_than_it_may_be(
     assert strong["completion_tokens"] == strong["most_tokens"] == 100 * strong["calls"]
 
 
+@pytest.mark.slow
 def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ def test_check_waits_no_longer_than_a_minute_and_tells_what_it_knows_meanwhile(
     assert told[-1] == "✗ endpoint judge: no answer to a small question within 1 s; a run would wait 1800 s for each"
 
 
+@pytest.mark.slow
 def test_check_as_json_prints_nothing_else_on_standard_output(tmp_path: Path) -> None:
     with LoopbackProcess(faults=Mix(mix={"429": 1.0})) as server:
         run_in(tmp_path, server.base_url)
@@ -166,6 +170,7 @@ def test_check_says_where_it_looked_for_an_endpoint_that_it_could_not_reach(
     assert f"{url} (model_endpoints.judge.base_url): is the host misspelt, its server not up yet" in said
 
 
+@pytest.mark.slow
 def test_check_finds_what_a_run_would_refuse_and_writes_nothing(
     tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +204,7 @@ def test_check_finds_what_a_run_would_refuse_and_writes_nothing(
     assert (verdict, "Restore it" in said) == ("bad", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "says"), [("401", "HTTP 401"), ("404", "HTTP 404"), ("400", "HTTP 400"), ("500", "HTTP 500")]
 )
@@ -226,6 +232,7 @@ def test_check_counts_questions_of_evaluation_sets_out(
     assert {part["role"]: part["calls"] for part in found["forecast"]}["truncation"] == 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_check_ends_in_a_line(tmp_path: Path) -> None:
     with LoopbackProcess(faults=(Fault("hang_before_headers", Match(model="judge"), times=None),)) as server:
         run_in(tmp_path, server.base_url)

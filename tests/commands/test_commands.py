@@ -114,6 +114,7 @@ def test_what_cannot_be_written_is_named_as_it_was_asked_for(
     assert capsys.readouterr().err.startswith("/proc/x.html: cannot be written: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["x.jsonl", "x.parquet", "x.html"])
 def test_a_full_disk_is_told_with_the_file_that_has_no_room(finished: FinishedRun, tmp_path: Path, out: str) -> None:
     """No file of this process may grow beyond a few bytes."""

@@ -15,6 +15,7 @@ from tests.finished_run import FinishedRun, command
 from tests.loopback import Fault, LoopbackProcess, Match
 
 
+@pytest.mark.slow
 def test_what_one_start_counted_is_labelled_and_the_totals_are_of_all_starts(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         run_in(tmp_path, server.base_url, 8)
@@ -41,6 +42,7 @@ def test_what_one_start_counted_is_labelled_and_the_totals_are_of_all_starts(tmp
     assert "Step-Mask bits: " not in second
 
 
+@pytest.mark.slow
 def test_retry_failed_of_no_run_says_so_and_makes_none(tmp_path: Path) -> None:
     run_in(tmp_path, "http://127.0.0.1:9/v1")
     said = finish(tmp_path, command="retry-failed", code=2)
@@ -69,6 +71,7 @@ def test_retry_failed_advises_what_it_can_do_and_tells_failed_from_unfinished(tm
         assert "1 more are unfinished: go on with the command that started the run." in said
 
 
+@pytest.mark.slow
 def test_a_bug_is_told_in_a_line_and_its_traceback_is_in_the_log(tmp_path: Path) -> None:
     code = (
         "import weak2wise.run.conclusion\n"
@@ -101,6 +104,7 @@ def test_status_does_not_promise_that_unreadable_lines_are_tried_again(
     assert "Go on with" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["a.yaml"], ["run", "a.yaml"], ["check", "a.yaml"]])
 def test_a_config_without_its_option_is_answered_with_the_option(words: list[str]) -> None:
     full = [sys.executable, "-m", "weak2wise.engine", *words]

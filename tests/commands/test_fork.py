@@ -30,6 +30,7 @@ def fork(run: Path, *options: Path | str | int) -> int:
     return command("fork", "--config", run / "config.yaml", run / "work", *options)
 
 
+@pytest.mark.slow
 def test_the_command_that_is_printed_runs_the_fork(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "b"
     with LoopbackProcess() as server:

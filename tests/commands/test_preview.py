@@ -29,6 +29,7 @@ def preview(folder: Path, *arguments: str, code: int) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_preview_shows_traces_masks_and_verdicts_and_keeps_nothing(tmp_path: Path, server: LoopbackProcess) -> None:
     run_in(tmp_path, server.base_url, 5, n_mask=3)
     before = sorted(tmp_path.rglob("*"))
@@ -42,6 +43,7 @@ def test_preview_shows_traces_masks_and_verdicts_and_keeps_nothing(tmp_path: Pat
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_preview_takes_the_first_questions_that_a_run_would_not_drop_unasked(
     tmp_path: Path, server: LoopbackProcess
 ) -> None:
@@ -66,6 +68,7 @@ def test_preview_says_of_a_score_that_it_is_a_bound_and_why_a_question_was_dropp
     assert said.count("was dropped: weak_solves") == dropped["weak_solves"] > 0
 
 
+@pytest.mark.slow
 def test_a_bug_in_preview_shows_its_traceback_as_the_log_is_gone(tmp_path: Path, server: LoopbackProcess) -> None:
     run_in(tmp_path, server.base_url, 1, n_mask=2)
     code = (
@@ -83,6 +86,7 @@ def test_a_bug_in_preview_shows_its_traceback_as_the_log_is_gone(tmp_path: Path,
     assert "run.log" not in done.stderr
 
 
+@pytest.mark.slow
 def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
     with LoopbackProcess(faults=Mix(mix={"401": 1.0})) as server:
         run_in(tmp_path, server.base_url)
@@ -91,6 +95,7 @@ def test_preview_tells_a_failure_in_lines(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_question_fits_one_screen_and_full_shows_all_of_it(finished: FinishedRun, width: int) -> None:
     work = WorkDir(finished.work)

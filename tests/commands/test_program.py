@@ -21,6 +21,7 @@ def called(*words: str, folder: Path = ROOT, path: Path | None = None) -> "subpr
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_program_is_the_same_by_each_of_its_names() -> None:
     for words, code in ((["--help"], 0), (["run", "--help"], 0), (["--version"], 0), (["chekc"], 2)):
         package, module, installed = (
@@ -31,6 +32,7 @@ def test_the_program_is_the_same_by_each_of_its_names() -> None:
         assert package[1] + package[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "says"),
     [
@@ -96,6 +98,7 @@ def loaded_by(code: str, *words: str) -> set[str]:
     return set(done.stderr.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["retry-failed", "--help"]])
 def test_help_loads_nothing_that_a_run_needs(words: list[str]) -> None:
     loaded = loaded_by("from weak2wise.__main__ import main; main()", *words)
@@ -108,6 +111,7 @@ def test_the_list_of_commands_loads_nothing_that_draws() -> None:
     assert "rich.console" not in loaded_by("import weak2wise.commands")
 
 
+@pytest.mark.slow
 def test_a_program_that_imports_the_package_is_left_as_it_was(tmp_path: Path) -> None:
     """Run as ``python -m package.module``, which is what the entry point of ours looks like too."""
     (tmp_path / "lab").mkdir()

@@ -41,6 +41,7 @@ def test_status_says_what_each_role_has_spent_and_where_the_output_is(
     assert shown.splitlines()[-1] == f"output: {finished.folder / 'out.jsonl'}"
 
 
+@pytest.mark.slow
 def test_what_is_still_to_come_is_what_the_rest_of_the_run_then_spends(
     tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_what_is_still_to_come_is_what_the_rest_of_the_run_then_spends(
         assert part.calls == pytest.approx(calls[part.role] - before[part.role], rel=0.35)
 
 
+@pytest.mark.slow
 def test_status_of_a_run_that_goes_on_says_what_it_has_spent_and_that_more_is_to_come(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +108,7 @@ def test_preview_says_what_its_questions_cost_and_what_all_would_as_a_range(fini
     assert f"to {1000 * most:,.2f} (like the dearest)" in said
 
 
+@pytest.mark.slow
 def test_preview_without_prices_says_the_tokens(tmp_path: Path, server: LoopbackProcess) -> None:
     run_in(tmp_path, server.base_url, 5, n_mask=2)
     said = " ".join(finish(tmp_path, "-n", "1", command="preview").split())

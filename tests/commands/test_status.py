@@ -26,6 +26,7 @@ def test_status_of_a_finished_run_is_its_summary(finished: FinishedRun, capsys: 
     assert f"{len(finished.emitted):,} emitted" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_status_follows_a_run_while_it_goes_on_and_after_it_was_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_what_stops_it_is_said_with_the_command_that_goes_on(
     assert "Going on after step 2 of 6." in said(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_it_resumably_and_leaves_no_process(trainings: Trainings, number: signal.Signals) -> None:
     trainings.behave(6, seconds=0.5)

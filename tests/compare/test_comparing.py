@@ -66,6 +66,7 @@ def comparing(folder: Path, config: weak2wise.Config, *scorers: str, **options: 
     return Comparing(WorkDir(folder), config, scorers, **{"draws": 2, "sample": 200} | options)
 
 
+@pytest.mark.slow
 async def test_all_scorers_are_compared_and_a_second_comparison_asks_nothing(
     tmp_path: Path, attempts: Counter[tuple[str, int]]
 ) -> None:
@@ -99,6 +100,7 @@ async def test_all_scorers_are_compared_and_a_second_comparison_asks_nothing(
     ], "the pace is that at which the answers came"
 
 
+@pytest.mark.slow
 async def test_the_first_draw_is_the_runs_own(tmp_path: Path, attempts: Counter[tuple[str, int]]) -> None:
     run, config = await run_of(tmp_path, scoring="exhaustive")
     paid = attempts.total()
@@ -112,6 +114,7 @@ async def test_the_first_draw_is_the_runs_own(tmp_path: Path, attempts: Counter[
         assert scored[question.row].candidates[question.choices["stepmask"][0].winner] == winner
 
 
+@pytest.mark.slow
 async def test_a_sample_is_the_same_again_and_smaller_than_the_run(
     tmp_path: Path, attempts: Counter[tuple[str, int]]
 ) -> None:
@@ -138,6 +141,7 @@ async def test_a_config_with_other_scoring_is_refused_by_name(tmp_path: Path, ch
         comparing(tmp_path, other, "shortest")
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_compared_is_said_before_anything_is_asked(
     tmp_path: Path, attempts: Counter[tuple[str, int]]
 ) -> None:
@@ -160,6 +164,7 @@ async def test_what_cannot_be_compared_is_said_before_anything_is_asked(
         comparing(tmp_path / "samples", sampler, "grape")
 
 
+@pytest.mark.slow
 async def test_two_comparisons_of_one_work_dir_do_not_mix(tmp_path: Path) -> None:
     _, config = await run_of(tmp_path, 3)
     both = await asyncio.gather(
@@ -168,6 +173,7 @@ async def test_two_comparisons_of_one_work_dir_do_not_mix(tmp_path: Path) -> Non
     assert sorted(type(one).__name__ for one in both) == ["Comparison", "ConfigError"]
 
 
+@pytest.mark.slow
 def test_a_comparison_that_is_killed_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     """Over HTTP, with the strong models' keys gone: SIGKILL in the middle, SIGINT in the middle, then to the end."""
     with LoopbackProcess(latency=0.1) as server:
@@ -210,6 +216,7 @@ def test_a_comparison_that_is_killed_goes_on_and_asks_nothing_twice(tmp_path: Pa
         assert server.requests() == finished
 
 
+@pytest.mark.slow
 def test_what_it_spends_counts_under_the_runs_cap(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = run_in(tmp_path, server.base_url, 6, samples_per_model=2)
@@ -239,6 +246,7 @@ def test_what_it_spends_counts_under_the_runs_cap(tmp_path: Path) -> None:
         assert "comparisons" in finish(tmp_path, command="status")
 
 
+@pytest.mark.slow
 def test_the_table_and_the_page_say_what_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(run_of(tmp_path, 8))
     assert command("compare", tmp_path, "--scorers", "shortest,grape", "--seeds", "3") == 0
@@ -255,6 +263,7 @@ def test_the_table_and_the_page_say_what_is_in_the_file(tmp_path: Path, capsys: 
     assert f"{100 * found.noise.changes.value:.0f}%" in said
 
 
+@pytest.mark.slow
 async def test_a_run_that_starts_over_sets_its_comparison_aside(tmp_path: Path) -> None:
     _, config = await run_of(tmp_path, 3)
     await comparing(tmp_path, config, "shortest").run()
@@ -263,6 +272,7 @@ async def test_a_run_that_starts_over_sets_its_comparison_aside(tmp_path: Path) 
     assert len(list(tmp_path.glob("compare.before-*/compare.json"))) == 1
 
 
+@pytest.mark.slow
 async def test_a_damaged_answer_is_named_with_what_to_do(tmp_path: Path) -> None:
     _, config = await run_of(tmp_path, 3)
     await comparing(tmp_path, config, "shortest").run()
@@ -287,6 +297,7 @@ class Wordless(weak2wise.Scorer):
         return [weak2wise.Score(score=float(len(one.normal)), evidence={}) for one in traced.candidates]
 
 
+@pytest.mark.slow
 def test_a_scorer_of_ones_own_is_compared_and_a_question_that_it_fails_on_is_left_out_for_all(
     tmp_path: Path,
 ) -> None:

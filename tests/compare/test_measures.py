@@ -97,6 +97,7 @@ def true_mean(trace: Sequence[float]) -> float:
     )
 
 
+@pytest.mark.slow
 def test_nobody_is_flattered_by_the_draws_that_it_chose_by() -> None:
     """What Step-Mask's choice is worth is what it truly is worth; choosing and measuring on one draw says much more."""
     chances = simulated(1500)
@@ -112,6 +113,7 @@ def test_nobody_is_flattered_by_the_draws_that_it_chose_by() -> None:
     assert on_its_own > chosen.high + 0.03
 
 
+@pytest.mark.slow
 def test_the_best_lies_between_what_can_be_chosen_and_what_is_flattered() -> None:
     chances = simulated(1500)
     questions = compared(chances, 4)
@@ -122,6 +124,7 @@ def test_the_best_lies_between_what_can_be_chosen_and_what_is_flattered() -> Non
     assert oracle.low < truth < oracle.high
 
 
+@pytest.mark.slow
 def test_a_criterion_that_knows_the_truth_has_less_regret_and_agrees_more_than_step_mask_with_itself() -> None:
     questions = compared(simulated(600), 3)
     own, oracle = same_winner(questions, "stepmask", "stepmask"), same_winner(questions, "oracle", "stepmask")
@@ -134,6 +137,7 @@ def test_a_criterion_that_knows_the_truth_has_less_regret_and_agrees_more_than_s
     assert tau.low > itself.high > 0
 
 
+@pytest.mark.slow
 def test_where_no_trace_is_better_there_is_no_correlation_and_it_says_so() -> None:
     questions = compared(simulated(400, spread=0.0), 2)
     tau = correlation(questions, "stepmask", "stepmask")
@@ -146,6 +150,7 @@ def test_where_no_trace_is_better_there_is_no_correlation_and_it_says_so() -> No
     assert correlation(flat, "flat", "stepmask") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("votes", [1, 2, 3, 5, 8])
 def test_the_chance_of_a_majority_is_that_of_counting_votes(votes: int) -> None:
     draw, times = random.Random(votes), 40_000
@@ -157,6 +162,7 @@ def test_the_chance_of_a_majority_is_that_of_counting_votes(votes: int) -> None:
         assert right / times == pytest.approx(majority_chance(chance, votes), abs=0.01)
 
 
+@pytest.mark.slow
 def test_what_majority_would_settle_it_is_predicted_as_it_then_comes() -> None:
     """From two draws of one attempt each: how often two runs agree with 5 and with 17 votes, against real ones."""
     chances = simulated(400, spread=0.2)

@@ -261,6 +261,7 @@ def test_a_key_pasted_in_place_of_its_variables_name_is_not_echoed(file: Path) -
     assert "sk-very-secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

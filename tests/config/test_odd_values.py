@@ -33,6 +33,7 @@ NUMBERS |= {f"model_endpoints.weak.{key}" for key in ("max_requests_per_minute",
 NUMBERS |= {"model_endpoints.weak.prices.input"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS)
 def test_an_odd_value_is_taken_or_refused_by_a_line(tmp_path: Path, key: str) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
@@ -52,6 +53,7 @@ def _levels(first: str, repeat: str) -> str:
     return "{" + ", ".join(rows) + "}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -75,6 +77,7 @@ def test_a_file_that_is_no_config_is_refused_at_once(tmp_path: Path, value: str,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

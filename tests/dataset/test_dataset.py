@@ -75,6 +75,7 @@ async def test_a_megabyte_question_goes_through(tmp_path: Path) -> None:
     assert row.question.encode() == text
 
 
+@pytest.mark.slow
 async def test_an_endless_line_is_reported_without_being_held(tmp_path: Path) -> None:
     rows = await read(tmp_path, b"x" * (LONGEST_LINE + 10) + b"\n" + GOOD)
     assert [type(row) for row in rows] == [Failed, InputRow]

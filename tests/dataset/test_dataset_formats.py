@@ -169,6 +169,7 @@ async def test_a_damaged_file_is_told_in_a_line(tmp_path: Path, name: str) -> No
         assert "\n" not in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_run_reads_parquet(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         pairs = write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 6)

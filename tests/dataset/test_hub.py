@@ -41,6 +41,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     return hub
 
 
+@pytest.mark.slow
 def test_what_had_arrived_is_kept_and_the_next_fetch_goes_on_behind_it(hub: Hub, tmp_path: Path) -> None:
     hub.breaks_at = 30
     with pytest.raises(ConfigError, match="the connection was cut"):
@@ -60,6 +61,7 @@ def test_what_had_arrived_is_kept_and_the_next_fetch_goes_on_behind_it(hub: Hub,
     assert len(hub.given) == before
 
 
+@pytest.mark.slow
 def test_a_data_set_that_has_changed_meanwhile_is_fetched_from_its_beginning(hub: Hub, tmp_path: Path) -> None:
     hub.breaks_at = 30
     with pytest.raises(ConfigError):

@@ -27,6 +27,7 @@ def promtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([PROMTOOL or "", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @needs_promtool
 def test_every_rule_fires_when_it_should_and_not_otherwise() -> None:
     checked = promtool("check", "rules", MONITORING / "alerts.yaml")
@@ -35,6 +36,7 @@ def test_every_rule_fires_when_it_should_and_not_otherwise() -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
+@pytest.mark.slow
 @needs_promtool
 @pytest.mark.parametrize(
     ("rule", "spoiled"),

@@ -50,6 +50,7 @@ def stand_in(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code"),
     [("0", 0), ("1", 0), ("2", 0), ("3", 0), ("70", 70), ("130", 130), ("killed", 137)],
@@ -61,12 +62,14 @@ def test_only_what_a_restart_can_help_ends_with_a_failure(stand_in: Path, end: s
     assert ("not started again" in said) == (end in {"1", "2", "3"})
 
 
+@pytest.mark.slow
 def test_other_commands_keep_their_exit_codes(stand_in: Path) -> None:
     service = _start(["check", "3"], stand_in)
     service.communicate(timeout=30)
     assert service.returncode == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_engine(stand_in: Path, number: signal.Signals) -> None:
     service = _start(["wait"], stand_in)
@@ -78,6 +81,7 @@ def test_a_signal_reaches_the_engine(stand_in: Path, number: signal.Signals) -> 
     assert service.returncode == 130
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_start_says_why_and_is_left_alone(tmp_path: Path) -> None:
     service = _start(["--config", str(tmp_path / "none.yaml")], ROOT)
     _, said = service.communicate(timeout=60)

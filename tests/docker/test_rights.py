@@ -13,6 +13,8 @@ import yaml
 from tests.docker.test_docker import SERVICE
 from tests.engine_runs import ROOT, config_for, write_run
 
+pytestmark = pytest.mark.slow
+
 STRANGER = 1000
 AS_A_USER = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--"]
 """Root without its rights is refused what a user is refused; Docker's ``cap_drop`` does the same."""

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.docs.compare_page import PAGE, outputs
 from tests.docs.cost_page import blocks
 from tests.docs.test_cost_page import shape
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_print_what_it_says(tmp_path: Path) -> None:
     page = PAGE.read_text()
     said = blocks(page)

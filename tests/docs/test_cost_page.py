@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.docs.cost_page import PAGE, blocks, outputs
@@ -17,6 +18,7 @@ def shape(text: str) -> list[str]:
     return [_NUMBER.sub("#", " ".join(line.split())) for line in text.splitlines() if line.strip()]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_print_what_it_says(tmp_path: Path) -> None:
     page = PAGE.read_text()
     said = blocks(page)

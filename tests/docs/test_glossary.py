@@ -82,6 +82,7 @@ def test_a_place_that_is_not_in_the_code_is_known_for_one() -> None:
     assert not exists("weak2wise.run.gate", "Gate")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_place_that_a_page_names_is_in_the_code(page: str) -> None:
     found = places(PAGES[page])
@@ -158,6 +159,7 @@ def used() -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_code_uses_a_name_that_was_given_up() -> None:
     names, code = given_up(), used()
     assert {"Purse", "Gate", "Books", "Offload", "StopRun", "line_up", "asked_by"} <= names

@@ -22,6 +22,7 @@ _TARGET = re.compile(r'(?:href|src)="([^"]+)"')
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_what_is_made_from_the_code_is_up_to_date(path: Path) -> None:
     assert PAGES[path]() == path.read_text(), "run: python -m tests.docs.reference_pages"

@@ -27,6 +27,7 @@ def test_the_table_names_every_example() -> None:
     assert {name for name in named if f"]({name}" in table} == named
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_the_notebook_compares_two_values_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its code cells, in order, as a notebook runs them: ``await`` at the top level, one namespace."""
@@ -100,6 +101,7 @@ async def test_the_endpoint_answers_from_its_file(tmp_path: Path, monkeypatch: p
             await weak2wise.asynthesize(asked, config, work_dir=tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_gr_1k_gives_as_many_of_each_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recipe's own steps and config; the models are the loopback server's, and there are fewer questions."""
     for number, (subject, count) in enumerate({"math": 30, "science": 14}.items()):

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.engine_runs import ROOT, lines, run_in
 from tests.loopback import Fault, LoopbackProcess, Match
 from tests.watch.looking import below, page_of
+
+pytestmark = pytest.mark.slow
 
 SLOWEST = 3.0
 """Seconds within which the service answers on a busy machine; the stuck answers held it up for half a minute each."""

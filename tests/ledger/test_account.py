@@ -174,6 +174,7 @@ async def checked(folder: Path, history: list[Event]) -> None:
     await close(again)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(events)
 def test_the_totals_balance_and_agree_with_a_row_by_row_replay_after_any_history(history: list[Event]) -> None:

@@ -34,6 +34,7 @@ def refused(folder: Path, max_bytes: int = MEGABYTE) -> str:
     return str(opened.value)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_named_by_file_and_line(tmp_path: Path) -> None:
     """Any bit of any byte: in the text, where the line still decodes, in the checksum and its key, in a line break."""
     asyncio.run(write(tmp_path, range(3)))
@@ -110,6 +111,7 @@ def test_a_torn_end_of_an_earlier_shard_is_refused(tmp_path: Path) -> None:
     assert f"00000.jsonl: line {lines} is damaged: it has no end" in refused(tmp_path, 120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2000])
 def test_a_shard_packed_in_place_is_refused_and_the_packer_named(tmp_path: Path, size: int) -> None:
     """A small one holds no line break at all."""

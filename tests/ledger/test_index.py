@@ -161,6 +161,7 @@ async def test_an_index_is_not_believed_when_the_shard_was_written_since(tmp_pat
     assert index.load(shard_path(folder, 0), LAYOUT) is None
 
 
+@pytest.mark.slow
 async def test_a_damaged_index_is_never_believed(tmp_path: Path) -> None:
     """Any bit of any byte flipped, cut anywhere, more at its end, of another layout."""
     folder = tmp_path / "things"
@@ -295,6 +296,7 @@ def test_numbers_of_any_size_come_back(numbers: list[int], sizes: list[int]) -> 
     assert [lines.texts[at] for at in lines["word"]] == [f"w{number % 300}" for number, _ in taken]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 60), st.integers(20, 5000), st.randoms(use_true_random=False))
 def test_lines_read_in_blocks_are_the_lines_read_one_by_one(count: int, longest: int, rng: Any) -> None:

@@ -70,6 +70,7 @@ async def write(folder: Path, numbers: range, max_bytes: int = MEGABYTE) -> list
         await shards.close()
 
 
+@pytest.mark.slow
 def test_a_tail_cut_at_any_byte_keeps_every_whole_line_and_takes_new_ones(tmp_path: Path) -> None:
     """The last line is torn at each of its bytes; nothing else is lost, and no two lines are ever glued together."""
     asyncio.run(write(tmp_path / "whole", range(6)))
@@ -104,6 +105,7 @@ def test_damage_before_the_tail_is_reported_by_file_and_line(tmp_path: Path, max
     assert path.read_bytes() == damaged, "a file that is not understood is not touched"
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 60), st.integers(20, 200))
 def test_locations_lead_back_to_their_lines_across_shards(count: int, max_bytes: int) -> None:

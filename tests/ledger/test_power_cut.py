@@ -73,6 +73,7 @@ async def test_a_closed_ledger_survives_whole(tmp_path: Path) -> None:
     assert await after(tmp_path) == list(range(5))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("recorder")
 async def test_a_line_survives_once_the_interval_has_passed(tmp_path: Path) -> None:
     """Again and again: the timer starts anew with the next line."""
@@ -87,6 +88,7 @@ async def test_a_line_survives_once_the_interval_has_passed(tmp_path: Path) -> N
     await shards.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("recorder")
 async def test_a_full_shard_survives_before_the_next_one_takes_a_line(tmp_path: Path) -> None:
     """The timer syncs the shard that is being written alone; no later sync would reach an earlier one."""

@@ -27,6 +27,7 @@ def simulated(adaptive: AdaptiveRate, allowed: float, start: float, seconds: int
     return answered, refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "seconds"), [(5, 1000), (200, 250)])
 def test_a_rate_is_learned_kept_and_left_when_it_rises_or_falls(rate: float, seconds: int) -> None:
     """In the long run over 95% of what is allowed and less than 1% refused, also after the limit has changed."""
@@ -66,6 +67,7 @@ def counted_by_the_window(adaptive: AdaptiveRate, rate: float, window: float, se
     return answered, refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [20, 100])
 @pytest.mark.parametrize("window", [1, 10, 60])
 def test_a_rate_is_learned_whatever_window_the_server_counts_in(rate: float, window: float) -> None:
@@ -127,6 +129,7 @@ def test_refusals_that_were_disregarded_count_again_once_several_come_at_once() 
     assert rates[-1] < rates[40] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chance", [0.001, 0.002, 0.005])
 def test_refusals_by_chance_cost_little_more_than_the_pauses_they_ask_for(chance: float) -> None:
     """Over 75% of what could be sent between the pauses is, on an average."""

@@ -224,6 +224,7 @@ async def test_a_call_that_takes_exactly_what_is_left_is_sent() -> None:
     assert not budget.reservation("a", 0.001).take()
 
 
+@pytest.mark.slow
 async def test_only_calls_that_can_never_be_sent_are_waited_for_a_second() -> None:
     """The record that got the last answer may go on to a cheaper call."""
     loop, budget = asyncio.get_running_loop(), CostBudget(1.0)

@@ -53,6 +53,7 @@ def test_a_call_costs_its_tokens_and_cached_ones_their_own_price() -> None:
     assert Prices().cost(1_000_000, 400_000, 200_000) == 0
 
 
+@pytest.mark.slow
 def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path: Path) -> None:
     """An answer that its provider could not finish may be charged like any other."""
     with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong-a")),)) as server:
@@ -72,6 +73,7 @@ def test_the_summary_and_the_journal_carry_the_cost_and_what_was_wasted(tmp_path
     assert len(journal) == sum(role["calls"] for role in found["roles"]) + 1
 
 
+@pytest.mark.slow
 def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path: Path) -> None:
     """Nothing but broken answers from the strong models: all starts together pay no more than the cap."""
     with LoopbackProcess(faults=(Fault("broken_off", Match(model="strong"), times=None),)) as server:
@@ -90,6 +92,7 @@ def test_money_spent_on_unusable_answers_is_spent_for_every_later_start(tmp_path
     assert len(costs) == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["broken_sse", "hang_in_body"])
 async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(fault: Kind) -> None:
     """Its provider had no chance to say what it took. One that was not answered in time may have used all it could."""
@@ -123,6 +126,7 @@ async def test_what_arrived_of_a_stream_that_broke_off_is_paid_for_by_estimate(f
     assert budget.spent == usage.completion_tokens + 4000 + whole.usage.completion_tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "charged"),
     [
@@ -179,6 +183,7 @@ async def test_nothing_is_counted_of_a_call_that_could_not_be_sent() -> None:
     assert budget.spent == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_an_endpoint_that_counts_no_tokens_is_capped_by_estimate_and_named(tmp_path: Path, stream: bool) -> None:
     with LoopbackProcess(latency=0.02, faults=(Fault("no_usage", times=None),)) as server:
@@ -200,6 +205,7 @@ def test_an_endpoint_that_counts_no_tokens_is_capped_by_estimate_and_named(tmp_p
     assert len(events) <= 2 * len(used)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["empty_content", "empty_length", "content_filter"])
 def test_an_answer_that_says_nothing_is_paid_for_once(tmp_path: Path, fault: Kind) -> None:
     """Neither retried in place, nor by salvage, nor by the next start; a failed question tried again draws anew."""
@@ -221,6 +227,7 @@ def test_an_answer_that_says_nothing_is_paid_for_once(tmp_path: Path, fault: Kin
     assert len(lines(tmp_path / "out.jsonl")) == 3
 
 
+@pytest.mark.slow
 def test_a_cap_is_never_passed_nor_left_far_below_and_the_run_goes_on_when_it_is_raised(
     tmp_path: Path,
 ) -> None:

@@ -18,6 +18,7 @@ async def test_a_deadline_ends_in_time() -> None:
     assert 0.39 < time.monotonic() - began < 1.5
 
 
+@pytest.mark.slow
 async def test_a_deadline_that_is_renewed_goes_on() -> None:
     async with Deadline(0.4) as deadline:
         for _ in range(8):
@@ -29,6 +30,7 @@ async def test_a_deadline_that_is_renewed_goes_on() -> None:
             await asyncio.sleep(60)
 
 
+@pytest.mark.slow
 async def test_time_for_which_the_process_stood_still_does_not_count() -> None:
     """The event loop does not run for longer than the whole time limit; half of it was left."""
     async with Deadline(1.0):
@@ -49,6 +51,7 @@ async def test_a_cancelled_block_stays_cancelled() -> None:
         await task
 
 
+@pytest.mark.slow
 async def test_answers_that_arrive_while_a_run_that_stops_stands_still_are_kept() -> None:
     drain = Drain()
     await drain.enter()

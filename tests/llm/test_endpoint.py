@@ -102,6 +102,7 @@ async def test_its_calls_are_counted_held_to_its_limits_and_repeated_six_times(s
     assert model.worst_case.usd(0) == pytest.approx(2.56 + 0.1 * settings().longest_answer)
 
 
+@pytest.mark.slow
 async def test_pauses_between_attempts_grow_from_half_a_second_to_a_minute_and_are_drawn_by_chance(
     slept: list[float],
 ) -> None:

@@ -115,6 +115,7 @@ def is_whole(completion: Completion) -> bool:
     return (completion.text, completion.reasoning) == (SAID.content, SAID.reasoning)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("kind", TABLE)
 async def test_fault(kind: Kind, stream: bool) -> None:
@@ -152,6 +153,7 @@ async def test_fault(kind: Kind, stream: bool) -> None:
         assert model.limits.in_flight == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gzip_bomb", "huge_body"])
 async def test_a_body_without_end_takes_no_more_memory_than_the_limit(kind: Kind) -> None:
     async with server_apart(kind) as server, endpoint(server, max_response_mb=2, request_timeout=20.0) as model:
@@ -202,6 +204,7 @@ async def test_a_redirect_is_not_followed_anywhere() -> None:
         assert elsewhere.stats.models == {}
 
 
+@pytest.mark.slow
 async def test_a_jump_of_the_clock_moves_no_time_out_and_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """A day forwards between a 429 with a date and the next asking: the pause is as long as the server meant."""
     monkeypatch.setattr("time.time", lambda: 4_000_000_000.0)
@@ -275,6 +278,7 @@ async def test_two_answers_with_one_id_are_two_answers() -> None:
     assert one != two
 
 
+@pytest.mark.slow
 async def test_a_stream_may_take_longer_than_any_time_out_but_not_be_silent() -> None:
     """It drips for a second; the time-outs are 0.4 s for silence, and for time without a word of the answer."""
     slow = Fault("sse_keep_alive", seconds=1.2)
@@ -286,6 +290,7 @@ async def test_a_stream_may_take_longer_than_any_time_out_but_not_be_silent() ->
         assert server.stats.models["strong-a"].received == 1
 
 
+@pytest.mark.slow
 async def test_a_dead_endpoint_is_left_alone_probed_and_comes_back() -> None:
     """Calls wait through an outage shorter than their patience, and few requests are spent on it."""
     fault = Fault("500", times=21)
@@ -294,6 +299,7 @@ async def test_a_dead_endpoint_is_left_alone_probed_and_comes_back() -> None:
         assert server.stats.models["strong-a"].received == 22
 
 
+@pytest.mark.slow
 async def test_an_endpoint_that_stays_dead_fails_calls_at_once_after_a_while() -> None:
     async with (
         serve(faults=(Fault("500", times=None),)) as server,

@@ -98,6 +98,7 @@ async def test_answers_whose_keys_begin_alike_are_told_apart(tmp_path: Path) -> 
     await journal.close()
 
 
+@pytest.mark.slow
 def test_an_answer_that_a_row_may_ask_for_again_takes_some_bytes_of_memory(tmp_path: Path) -> None:
     """So that a hundred thousand rows put aside, of thirty answers each, take less than a hundred megabytes."""
     folder = tmp_path / "journal"

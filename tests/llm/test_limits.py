@@ -67,6 +67,7 @@ async def test_who_gives_up_waiting_takes_no_place() -> None:
     assert [task.cancelled() for task in waiting] == [True, True, False, False]
 
 
+@pytest.mark.slow
 async def test_a_request_rate_holds() -> None:
     """At 600 a minute, 16 requests cannot be sent within the window that 10 fit into."""
     loop = asyncio.get_running_loop()
@@ -145,6 +146,7 @@ async def test_of_a_burst_of_429s_one_cuts() -> None:
     assert int(limits.concurrency.size) == 75
 
 
+@pytest.mark.slow
 async def test_bare_429s_are_waited_out_longer_each_time_until_something_gets_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -183,6 +185,7 @@ async def test_without_a_configured_limit_the_concurrency_doubles_each_round_tri
         task.cancel()
 
 
+@pytest.mark.slow
 async def test_who_has_nowhere_to_go_any_more_leaves_the_line_and_uses_nothing_up() -> None:
     """Others of the same key get what it would have taken."""
     limits = Limits(in_flight=10, requests_per_minute=60)

@@ -62,6 +62,7 @@ async def test_an_answer_costs_what_its_hour_costs_and_the_dearest_is_reserved(
     assert reserved[0] >= 10 * 8192 / 1e6
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_answered_after_its_hour_costs_what_it_did_when_it_was_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

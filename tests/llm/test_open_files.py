@@ -40,6 +40,7 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE) == allowed, "a host changes no
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("soft", "hard", "of_a"), [(100, 300, "program"), (300, 4096, "library")])
 def test_the_number_found_by_asking_stays_within_what_the_process_may_open(soft: int, hard: int, of_a: str) -> None:
     """A program of ours raises the limit as far as it may; who uses the library has the one that is set."""

@@ -161,6 +161,7 @@ async def test_an_answer_is_counted_with_its_time_and_its_money() -> None:
     assert budget.reservation("other", 1e6 - 49).take()
 
 
+@pytest.mark.slow
 async def test_its_load_shows_the_rate_where_that_and_not_the_limit_holds_calls_back() -> None:
     async with model("http://e/v1", max_requests_per_minute=61, max_concurrent_requests=2) as asked:
         assert asked.load() == Load(in_flight=0, limit=2, paced=59.8)

@@ -25,6 +25,7 @@ from weak2wise.llm.retry import Retried
 PROMPT = Prompt(messages=(Message("user", "What is 2 + 2?"),), temperature=0.6, seed=5)
 
 
+@pytest.mark.slow
 async def test_a_blip_condemns_nothing_where_answers_take_longer_than_the_patience() -> None:
     """The probe is as slow as any answer; calls that wait meanwhile are sent once it has come."""
     faults = (Fault("reset_before_headers", times=20),)
@@ -119,6 +120,7 @@ async def test_a_host_that_was_found_after_all_but_refuses_is_an_outage(monkeypa
             await asyncio.sleep(0.06)
 
 
+@pytest.mark.slow
 async def test_an_endpoint_says_how_long_it_has_been_down_until_it_answers_again() -> None:
     async with serve(faults=(Fault("500", times=20),)) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
@@ -133,6 +135,7 @@ async def test_an_endpoint_says_how_long_it_has_been_down_until_it_answers_again
     assert down == [None, pytest.approx(0, abs=1), None]
 
 
+@pytest.mark.slow
 async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:
     """A hundred calls wait for it; the living one of the same key gets what there is."""
     async with serve(faults=(Fault("500", Match(model="strong-a-two"), times=None),)) as server:
@@ -151,6 +154,7 @@ async def test_a_dead_endpoint_takes_nothing_of_the_rate_it_shares() -> None:
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_a_hung_probe_holds_nobody_back_once_the_endpoint_answers_again() -> None:
     """Twenty failures take it down; the first probe hangs for as long as it may, and everybody else is answered."""
     faults = (Fault("500", times=20), Fault("hang_before_headers", Match(nth=21), times=1))
@@ -167,6 +171,7 @@ async def test_a_hung_probe_holds_nobody_back_once_the_endpoint_answers_again() 
             await asyncio.gather(*calls, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_a_probe_that_hung_takes_no_endpoint_down_that_answers_again() -> None:
     """It ends with its time-out long after another probe was answered: one failure, as any other."""
     faults = (Fault("500", times=20), Fault("hang_before_headers", Match(nth=21), times=1))
@@ -185,6 +190,7 @@ async def test_a_probe_that_hung_takes_no_endpoint_down_that_answers_again() -> 
             await asyncio.wait_for(model.complete(PROMPT), 0.5)
 
 
+@pytest.mark.slow
 async def test_probes_that_only_hang_end_the_wait_of_all_calls() -> None:
     """Each probe that is sent meanwhile may hang; the wait ends with the time-out of those sent within the patience."""
     faults = (Fault("500", times=20), Fault("hang_before_headers", times=None))

@@ -223,6 +223,7 @@ def test_an_absurd_date_says_nothing(date: str) -> None:
     assert retry_after({"Retry-After": date}) is None
 
 
+@pytest.mark.slow
 @given(
     st.binary()
     | st.recursive(

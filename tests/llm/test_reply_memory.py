@@ -32,6 +32,7 @@ BODIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize("where", BODIES)
 async def test_no_reply_makes_objects_without_bound_or_blocks_the_loop(where: str, status: int) -> None:

@@ -29,6 +29,7 @@ def read(*chunks: bytes) -> Completion:
     return stream.completion()
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text(max_size=8), max_size=6),
     st.lists(st.integers(0, 2000), max_size=12),

@@ -108,6 +108,7 @@ async def test_an_answer_that_does_not_come_in_time_is_named_and_may_be_charged(
     assert (str(error), error.kind, error.unheard) == (said, "timeout", True)
 
 
+@pytest.mark.slow
 async def test_keep_alives_are_no_answer_but_show_life() -> None:
     """They keep a stream from being silent; its words must come within the request's own time."""
     head = http(b"", type_="text/event-stream", length=len(EVENTS) + 5 * 3)

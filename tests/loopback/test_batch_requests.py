@@ -111,6 +111,7 @@ async def test_files_are_listed_shown_and_deleted(session: aiohttp.ClientSession
         assert (await client.ask("GET", "batches/b"))[0] == 404
 
 
+@pytest.mark.slow
 async def test_batches_of_a_process_outlive_their_client(session: aiohttp.ClientSession) -> None:
     """Created by one connection, found and fetched by another; the process tells the same counts."""
     given = settings(Rule(at="line", fault="doubled"))

@@ -127,6 +127,7 @@ async def test_above_the_queue_limit_a_batch_is_accepted_and_then_fails(session:
         assert third["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", [True, False])
 async def test_an_expired_batch_delivers_and_charges_what_was_done(session: aiohttp.ClientSession, rest: bool) -> None:
     """By its window, and by a fault; the rest is in the error file, or nowhere."""
@@ -162,6 +163,7 @@ async def test_a_cancelled_batch_stops_charging_and_a_late_cancel_is_refused(ses
         assert (status, refused["error"]["type"]) == (409, "invalid_request_error")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "status", "charged"),
     [
@@ -254,6 +256,7 @@ async def test_a_line_goes_wrong_as_the_fault_says_and_the_others_do_not(
         )
 
 
+@pytest.mark.slow
 async def test_shares_of_faults_are_the_same_every_time_and_pass_when_asked_again(
     session: aiohttp.ClientSession,
 ) -> None:

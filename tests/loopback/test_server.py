@@ -183,6 +183,7 @@ def gone(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uvloop", [True, False])
 async def test_the_process_serves_counts_logs_and_leaves_nothing(
     session: aiohttp.ClientSession, tmp_path: Path, uvloop: bool
@@ -216,6 +217,7 @@ def test_a_process_that_cannot_start_says_why() -> None:
         LoopbackProcess(port=taken.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_the_one_that_started_it() -> None:
     """Even when that one is killed and cannot say goodbye."""
     script = "import time; from tests.loopback import LoopbackProcess; s = LoopbackProcess(); print(s.pid, flush=True)"
@@ -232,6 +234,7 @@ def test_the_process_ends_with_the_one_that_started_it() -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_asked_each_once_means_that_something_was_asked(session: aiohttp.ClientSession) -> None:
     """A server that nobody asked is no proof that nothing is asked twice."""
     with LoopbackProcess() as server:

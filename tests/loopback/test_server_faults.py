@@ -148,6 +148,7 @@ async def test_broken_connections_break(session: aiohttp.ClientSession, kind: An
         await observed(session, Fault(kind), seconds=0.3 if BROKEN[kind] is TimeoutError else 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 async def test_odd_answers_are_odd_in_the_way_they_say(session: aiohttp.ClientSession, kind: Any) -> None:
     status, headers, body = await observed(session, Fault(kind, seconds=0.1))
@@ -216,6 +217,7 @@ async def test_a_rule_hits_what_it_names(
     assert seen == statuses
 
 
+@pytest.mark.slow
 async def test_a_mix_fails_its_share_repeatably_and_retries_get_through(session: aiohttp.ClientSession) -> None:
     """Two servers with one seed fail the same requests, one with another seed does not; no request fails for ever."""
     mix = {"500": 0.2, "truncated_json": 0.1}

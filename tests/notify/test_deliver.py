@@ -27,6 +27,7 @@ def free_port() -> int:
     return port
 
 
+@pytest.mark.slow
 async def test_a_webhook_that_refuses_connections_at_first_is_tried_again() -> None:
     port = free_port()
     sending = asyncio.create_task(deliver(BODY, NotifySettings(url=f"http://127.0.0.1:{port}/hook"), {}, 20))
@@ -37,12 +38,14 @@ async def test_a_webhook_that_refuses_connections_at_first_is_tried_again() -> N
         assert hook.bodies == [{"text": "finished"}]
 
 
+@pytest.mark.slow
 async def test_an_overloaded_webhook_is_tried_again_and_then_gets_it_once_more() -> None:
     with Webhook([503, 429, 204]) as hook:
         assert await deliver(BODY, NotifySettings(url=hook.url), {}, 30) == []
         assert len(hook.bodies) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "said"), [(500, "it answered HTTP 500: busy"), (0, "no answer within 1 s")])
 async def test_a_webhook_that_never_works_is_given_up_in_time(status: int, said: str) -> None:
     began = time.monotonic()
@@ -77,6 +80,7 @@ async def test_a_command_gets_the_json_and_both_are_told(tmp_path: Path) -> None
     assert json.loads((tmp_path / "got").read_text()) == {"text": "finished"}
 
 
+@pytest.mark.slow
 async def test_a_command_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     began = time.monotonic()

@@ -17,6 +17,8 @@ from tests.loopback import Fault, LoopbackProcess, Match
 from tests.notify.webhook import SECRET, Webhook
 from weak2wise.commands import notifying
 
+pytestmark = pytest.mark.slow
+
 
 def run_with(folder: Path, base_url: str, notify: dict[str, Any], questions: int = 8, **more: Any) -> dict[str, Any]:
     config = config_for(folder, base_url) | {"notify": notify} | more

@@ -38,6 +38,7 @@ def refused(output: Path, work_dir: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_same_config_with_another_work_dir_leaves_the_training_data_alone(tmp_path: Path) -> None:
     with LoopbackProcess(solve=0.0) as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)
@@ -59,6 +60,7 @@ def test_the_same_config_with_another_work_dir_leaves_the_training_data_alone(tm
         assert len(lines(tmp_path / "out.jsonl")) == 3, "its own work_dir may replace it"
 
 
+@pytest.mark.slow
 async def test_two_runs_of_one_process_do_not_write_one_file(tmp_path: Path) -> None:
     dataset = weak2wise.Dataset(finetune_out=str(tmp_path / "out.jsonl"))
     async with serve(latency=0.05, solve=0.0) as server:
@@ -135,6 +137,7 @@ def test_a_crash_between_the_record_and_the_file_leaves_the_file_ones_own(
     assert not refused(output, work)
 
 
+@pytest.mark.slow
 def test_a_file_of_an_earlier_version_is_ones_own_if_nobody_wrote_it_since(tmp_path: Path) -> None:
     with LoopbackProcess(solve=0.0) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)
@@ -156,6 +159,7 @@ def test_a_new_work_dir_replaces_no_file_of_the_user(tmp_path: Path) -> None:
     check_work_dir(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["failed.jsonl", "candidates.jsonl", "output.json"])
 def test_training_data_is_not_put_among_another_run_s_files(tmp_path: Path, name: str) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
@@ -165,6 +169,7 @@ def test_training_data_is_not_put_among_another_run_s_files(tmp_path: Path, name
     assert f"is a file of the run in {tmp_path / 'theirs'}" in said
 
 
+@pytest.mark.slow
 def test_a_device_or_pipe_is_no_place_for_training_data(tmp_path: Path) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
     os.mkfifo(tmp_path / "pipe")

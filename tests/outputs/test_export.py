@@ -217,6 +217,7 @@ def test_a_mistake_is_told_in_a_line(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_upload_without_network_is_told_in_a_line(finished: FinishedRun, tmp_path: Path) -> None:
     """In a process of its own: huggingface_hub reads its address when it is imported."""
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_x"}  # nobody listens there

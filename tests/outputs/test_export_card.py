@@ -47,6 +47,7 @@ def test_what_was_added_to_a_cards_header_by_hand_stays(finished: FinishedRun, t
     assert "The licence is for whoever" not in card.read_text()
 
 
+@pytest.mark.slow
 def test_the_cards_settings_can_be_pasted_into_a_config(tmp_path: Path) -> None:
     """With prompts and addresses added, that config is the same run's; an endpoint's name may hold dots."""
     with LoopbackProcess() as server:
@@ -80,6 +81,7 @@ def test_the_card_says_which_rows_were_taken(finished: FinishedRun, tmp_path: Pa
         assert says in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_card_tells_numbers_as_they_are_and_no_place_on_this_machine(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)

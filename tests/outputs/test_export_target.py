@@ -82,6 +82,7 @@ def test_a_file_that_no_export_made_is_left_alone(
     assert (code, (tmp_path / "x" / "README.md").read_text()) == (0 if arguments else 2, before)
 
 
+@pytest.mark.slow
 def test_the_runs_input_is_known_from_any_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def test_the_runs_input_is_known_from_any_folder(
     assert len(lines(Path("x/train.jsonl"))) == 1
 
 
+@pytest.mark.slow
 def test_an_evaluation_set_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)

@@ -36,6 +36,7 @@ def upload(hub: HubServer, work: Path, out: Path, token: str = TOKEN) -> tuple[i
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_files_arrive_byte_for_byte_in_one_commit_of_a_private_data_set(
     hub: HubServer, finished: FinishedRun, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_an_upload_that_fails_says_so_and_leaves_the_files(
     assert len(hub.commits) == 1
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_named(hub: HubServer, finished: FinishedRun, tmp_path: Path) -> None:
     code, said = upload(hub, finished.work, tmp_path / "x", token="hf_wrong")
     assert (code, "HF_TOKEN" in said) == (2, True), said

@@ -40,6 +40,7 @@ def add_questions(folder: Path, first: int, last: int) -> None:
             file.write(json.dumps({"id": f"q{number}", "question": question, "answer": answer}) + "\n")
 
 
+@pytest.mark.slow
 def test_rows_keep_the_settings_that_made_them_through_every_output(tmp_path: Path) -> None:
     work, golden = tmp_path / "work", tmp_path / "golden"
     with LoopbackProcess(solve=0.0) as server:
@@ -85,6 +86,7 @@ def test_rows_keep_the_settings_that_made_them_through_every_output(tmp_path: Pa
     assert ">4 (now)</td>" in page
 
 
+@pytest.mark.slow
 def test_a_card_of_some_rows_counts_those_alone(tmp_path: Path) -> None:
     with LoopbackProcess(solve=0.0) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 3)
@@ -102,6 +104,7 @@ def test_a_card_of_some_rows_counts_those_alone(tmp_path: Path) -> None:
         assert provenance["strong_model"] in expected, "the model that wrote the trace, not the one configured now"
 
 
+@pytest.mark.slow
 def test_a_lost_manifest_leaves_rows_of_settings_that_nobody_knows(tmp_path: Path) -> None:
     with LoopbackProcess(solve=0.0) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)
@@ -116,6 +119,7 @@ def test_a_lost_manifest_leaves_rows_of_settings_that_nobody_knows(tmp_path: Pat
     assert "not known" in lines(tmp_path / "golden" / "train.jsonl")[0]["provenance"]["settings"]
 
 
+@pytest.mark.slow
 def test_every_setting_that_shapes_results_belongs_to_a_step(tmp_path: Path) -> None:
     """One that no step names would count for all of them, and no run could say that nothing is left to get it."""
     with LoopbackProcess() as server:

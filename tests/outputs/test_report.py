@@ -28,6 +28,7 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
+@pytest.mark.slow
 def test_totals_balance_and_are_those_of_the_run(finished: FinishedRun, report: Path, browser: "Browser") -> None:
     totals = json.loads((finished.work / "summary.json").read_text())["totals"]
     with opened(browser, report) as view:
@@ -43,6 +44,7 @@ def test_totals_balance_and_are_those_of_the_run(finished: FinishedRun, report: 
     assert counts.pop("questions") == sum(counts.values())
 
 
+@pytest.mark.slow
 def test_the_step_mask_curve_is_that_of_the_scored_candidates(
     finished: FinishedRun, report: Path, browser: "Browser"
 ) -> None:
@@ -61,6 +63,7 @@ def test_the_step_mask_curve_is_that_of_the_scored_candidates(
     assert ", ".join(f"n={sum(asked[name][i] for name in asked)}" for i in range(6)) in said
 
 
+@pytest.mark.slow
 def test_what_racing_left_unasked_is_said_beside_what_it_bends(
     finished: FinishedRun, report: Path, hostile: Path, browser: "Browser"
 ) -> None:
@@ -84,6 +87,7 @@ def test_what_racing_left_unasked_is_said_beside_what_it_bends(
         assert view.page.locator("figure:has(h2:text-is('Scores')) .legend li").all_inner_texts()[1] == "all traces"
 
 
+@pytest.mark.slow
 def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, browser: "Browser") -> None:
     spent: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for shard in finished.work.glob("ledger/journal/*"):
@@ -109,6 +113,7 @@ def test_tokens_are_those_of_the_journal(finished: FinishedRun, report: Path, br
     assert f"{sum(role['cost_usd'] for role in summary['roles']) / len(finished.emitted):,.4f} a row emitted" in said
 
 
+@pytest.mark.slow
 def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
     finished: FinishedRun, tmp_path: Path, browser: "Browser"
 ) -> None:
@@ -130,6 +135,7 @@ def test_what_was_estimated_and_what_was_paid_in_vain_is_said(
     assert whole == pytest.approx(sum(costs), abs=0.001)
 
 
+@pytest.mark.slow
 def test_winners_lengths_and_failures_are_those_of_the_files(
     finished: FinishedRun, report: Path, browser: "Browser"
 ) -> None:
@@ -153,6 +159,7 @@ def test_winners_lengths_and_failures_are_those_of_the_files(
         assert seconds == sorted(seconds, reverse=True) != []
 
 
+@pytest.mark.slow
 def test_what_models_did_that_the_settings_name_no_more_is_still_counted(
     finished: FinishedRun, report: Path, tmp_path: Path, browser: "Browser"
 ) -> None:
@@ -176,6 +183,7 @@ def test_what_models_did_that_the_settings_name_no_more_is_still_counted(
     assert len(reports[0][1]) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_is_shown_as_it_stands(
     finished: FinishedRun, tmp_path: Path, browser: "Browser"
 ) -> None:
@@ -202,6 +210,7 @@ def test_a_run_that_was_stopped_is_shown_as_it_stands(
     assert tiles.pop("questions") == sum(tiles.values()) == 22
 
 
+@pytest.mark.slow
 def test_cost_and_time_are_tiles(finished: FinishedRun, report: Path, browser: "Browser") -> None:
     summary = json.loads((finished.work / "summary.json").read_text())
     with opened(browser, report) as view:
@@ -216,6 +225,7 @@ def test_cost_and_time_are_tiles(finished: FinishedRun, report: Path, browser: "
     assert float(tiles["at work"].removesuffix(" s")) == pytest.approx(summary["this_start"]["seconds"], abs=5)
 
 
+@pytest.mark.slow
 def test_dropped_questions_are_named_with_their_reasons(
     finished: FinishedRun, report: Path, browser: "Browser"
 ) -> None:

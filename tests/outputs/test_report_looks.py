@@ -24,6 +24,7 @@ def _ratio(colors: list[list[float]]) -> float:
     return (max(light) + 0.05) / (min(light) + 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_what_is_cut_and_what_was_missed_can_be_read(
     report: Path, browser: "Browser", theme: Literal["light", "dark"]
@@ -46,6 +47,7 @@ def test_what_is_cut_and_what_was_missed_can_be_read(
         assert all(role == "region" and label for role, label in regions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
 def test_it_fits_any_screen_in_both_themes_and_loads_nothing(
@@ -64,6 +66,7 @@ def test_it_fits_any_screen_in_both_themes_and_loads_nothing(
         assert view.seen == []
 
 
+@pytest.mark.slow
 def test_a_hostile_trace_does_nothing(hostile: Path, browser: "Browser") -> None:
     assert command("report", hostile) == 0
     report = hostile / "report.html"
@@ -87,6 +90,7 @@ def test_a_hostile_trace_does_nothing(hostile: Path, browser: "Browser") -> None
         assert view.page.locator("details.trace math mfrac").count() > 0
 
 
+@pytest.mark.slow
 def test_on_a_phone_no_fact_of_a_table_is_out_of_sight_and_each_has_its_name(report: Path, browser: "Browser") -> None:
     with opened(browser, report, width=390) as view:
         view.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")

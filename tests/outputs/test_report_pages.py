@@ -28,6 +28,7 @@ def shown(page: str) -> list[int]:
     return [int(row) for row in re.findall(r"· row (\d+)</span>", page)]
 
 
+@pytest.mark.slow
 def test_all_golden_traces_are_there_from_the_best_to_the_worst(
     finished: FinishedRun, report: Path, browser: "Browser"
 ) -> None:
@@ -38,6 +39,7 @@ def test_all_golden_traces_are_there_from_the_best_to_the_worst(
         assert view.page.locator("details.trace").first.is_visible()
 
 
+@pytest.mark.slow
 def test_a_page_opens_without_a_script_and_closes_the_one_before(
     finished: FinishedRun, tmp_path: Path, browser: "Browser", monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +89,7 @@ def test_ranks_that_are_none_are_refused_in_a_line(
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 300))
 def test_every_number_comes_once_and_what_came_so_far_is_spread(count: int) -> None:
     order = list(evenly(count))

@@ -42,6 +42,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 390])
 def test_no_label_is_cut_at_an_edge(wide: Path, report: Path, browser: "Browser", width: int) -> None:
     for path in (wide, report):
@@ -51,6 +52,7 @@ def test_no_label_is_cut_at_an_edge(wide: Path, report: Path, browser: "Browser"
             assert charts_.evaluate_all(OUTSIDE) == []
 
 
+@pytest.mark.slow
 def test_losses_are_drawn_however_few_they_are(wide: Path, report: Path, browser: "Browser") -> None:
     with opened(browser, wide) as view:
         lost = view.page.locator("figure > svg [class^=lost]").evaluate_all("all => all.map(e => e.getBBox().width)")
@@ -86,6 +88,7 @@ def saved(view: Any, kind: str, folder: Path) -> tuple[str, str]:
     return download.value.suggested_filename, (folder / "file").read_text()
 
 
+@pytest.mark.slow
 def test_each_chart_can_be_saved_as_an_image_and_as_its_numbers(
     finished: FinishedRun, report: Path, browser: "Browser", tmp_path: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_name_is_neither_markup_nor_a_formula_in_what_is_taken_along() -> None
     assert as_csv(Table(["a"], [[-1.5], ["-1.5"]])) == "a\n-1.5\n'-1.5\n"
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_in_one_file(
     finished: FinishedRun, tmp_path: Path, browser: "Browser", capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_title_draws_its_formulas_and_cuts_through_none() -> None:
     assert title("<b>" * 100, 10) == "&lt;b&gt;" * 3 + "…"
 
 
+@pytest.mark.slow
 def test_a_text_made_to_take_for_ever_does_not() -> None:
     for piece in (r"\boxed{", r"\boxed{{", r"\begin{align*}", "$x", r"\[", r"\boxed{{{}", r"\boxed{{x}"):
         began = time.process_time()

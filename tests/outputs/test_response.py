@@ -74,6 +74,7 @@ def test_on_the_command_line_a_backslash_and_n_are_a_line_break(finished: Finish
     assert (tmp_path / "a/train.jsonl").read_bytes() == (tmp_path / "b/train.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_runs_own_template_makes_its_training_data_its_arms_and_its_pairs(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, response="boxed", keep="pairs", truncation="rule")

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.loopback import LoopbackProcess
 from tests.parts.hosts import HostsHere
 from tests.parts.test_parts import QUESTIONS, asked_of, has_lines, prepared, stop_at
@@ -13,6 +15,8 @@ from weak2wise.watch.gallery import Wanted
 from weak2wise.watch.metrics import metrics
 from weak2wise.watch.observer import Observed
 from weak2wise.watch.page import LiveRun, Served
+
+pytestmark = pytest.mark.slow
 
 
 async def watched(engine: Engine) -> tuple[list[Board], Observed, set[int]]:

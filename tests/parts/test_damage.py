@@ -14,6 +14,8 @@ from weak2wise.api import open_run
 from weak2wise.errors import ConfigError
 from weak2wise.run.repair import repair
 
+pytestmark = pytest.mark.slow
+
 
 def flip(path: Path, line: int) -> None:
     """Change one byte of a line, as a disk does: the time of the file's last change goes on, too."""

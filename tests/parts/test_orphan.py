@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.engine_runs import ROOT
 from tests.loopback import LoopbackProcess
@@ -91,6 +92,7 @@ class OrphanAndHost:
             await host.close()
 
 
+@pytest.mark.slow
 def test_an_orphan_that_goes_on_appending_changes_no_byte(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         calm = tmp_path / "calm"

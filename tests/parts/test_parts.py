@@ -48,6 +48,7 @@ def asked_of(server: LoopbackProcess) -> int:
     return sum(request.asked for request in server.requests().values())
 
 
+@pytest.mark.slow
 def test_many_hosts_make_the_bytes_of_one_and_are_read_as_one(tmp_path: Path, alone: dict[str, bytes]) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url)
@@ -86,6 +87,7 @@ def run_and_kill(config: Config, kills: int) -> HostsHere:
     return hosts
 
 
+@pytest.mark.slow
 def test_hosts_that_die_cost_nothing_but_what_was_in_flight(tmp_path: Path, alone: dict[str, bytes]) -> None:
     with LoopbackProcess() as server:
         hosts = run_and_kill(prepared(tmp_path, server.base_url), kills=2)
@@ -114,6 +116,7 @@ def has_lines(pattern: str, number: int) -> Callable[[Path], bool]:
     return lambda folder: sum(path.read_bytes().count(b"\n") for path in folder.glob(pattern)) >= number
 
 
+@pytest.mark.slow
 def test_a_run_begun_on_one_machine_goes_on_on_many_and_pays_for_nothing_twice(
     tmp_path: Path, alone: dict[str, bytes]
 ) -> None:
@@ -134,6 +137,7 @@ def test_a_run_begun_on_one_machine_goes_on_on_many_and_pays_for_nothing_twice(
     assert manifest["partition"]["begun"] >= 3
 
 
+@pytest.mark.slow
 def test_a_run_begun_on_many_machines_goes_on_on_one_in_parts(tmp_path: Path, alone: dict[str, bytes]) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url)
@@ -145,6 +149,7 @@ def test_a_run_begun_on_many_machines_goes_on_on_one_in_parts(tmp_path: Path, al
     assert not (tmp_path / "work" / "ledger").exists()
 
 
+@pytest.mark.slow
 def test_an_input_of_one_part_keeps_the_layout_of_one_machine(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url, questions=PART)
@@ -154,6 +159,7 @@ def test_an_input_of_one_part_keeps_the_layout_of_one_machine(tmp_path: Path) ->
     assert json.loads((tmp_path / "work" / "manifest.json").read_text())["partition"] is None
 
 
+@pytest.mark.slow
 def test_new_lines_at_the_end_of_the_input_are_worked_on_in_parts(tmp_path: Path, alone: dict[str, bytes]) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url)
@@ -172,6 +178,7 @@ def test_new_lines_at_the_end_of_the_input_are_worked_on_in_parts(tmp_path: Path
         assert asked_of(server) == asked, "nothing is left to be asked"
 
 
+@pytest.mark.slow
 def test_a_limit_works_on_the_first_questions_and_a_later_run_on_the_others(
     tmp_path: Path, alone: dict[str, bytes]
 ) -> None:
@@ -182,6 +189,7 @@ def test_a_limit_works_on_the_first_questions_and_a_later_run_on_the_others(
     assert outputs(tmp_path) == alone
 
 
+@pytest.mark.slow
 def test_rows_put_aside_are_tried_again_when_all_parts_are_through(tmp_path: Path, alone: dict[str, bytes]) -> None:
     """Each first call to the truncation model fails, and none is repeated: every row that gets there is put aside."""
     broken = (Fault("500", Match(model="trunc", asked=1), times=None),)
@@ -201,6 +209,7 @@ def test_rows_put_aside_are_tried_again_when_all_parts_are_through(tmp_path: Pat
     assert outputs(tmp_path) == alone
 
 
+@pytest.mark.slow
 def test_rows_that_fail_are_tried_again_by_the_next_start_and_by_retry_failed(
     tmp_path: Path, alone: dict[str, bytes]
 ) -> None:
@@ -218,6 +227,7 @@ def test_rows_that_fail_are_tried_again_by_the_next_start_and_by_retry_failed(
     assert outputs(tmp_path) == alone
 
 
+@pytest.mark.slow
 def test_a_part_that_ends_three_holders_stops_the_run_and_is_named(tmp_path: Path) -> None:
     class Poisoned(HostsHere):
         async def poison(self) -> None:
@@ -243,6 +253,7 @@ def test_a_part_that_ends_three_holders_stops_the_run_and_is_named(tmp_path: Pat
     assert "part 2 (rows 8 to 14)" in error
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_cannot_send_batches(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = prepared(tmp_path, server.base_url)
@@ -283,6 +294,7 @@ def test_rows_that_had_only_answers_belong_to_what_was_begun(tmp_path: Path) -> 
     assert kept.partition == found
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_dropped_wherever_the_earlier_question_is(tmp_path: Path) -> None:
     """The driver has looked through the whole input; a holder sees its part alone."""
     made = {}

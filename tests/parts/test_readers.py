@@ -56,6 +56,7 @@ async def compared(folder: Path) -> tuple[object, float]:
     return found.questions, side_costs_usd(folder / "work")
 
 
+@pytest.mark.slow
 async def test_scorers_are_compared_with_the_answers_of_all_parts(folder: Path, server: LoopbackProcess) -> None:
     """None that any epoch was given is asked for again."""
     counts = [asked_of(server)]

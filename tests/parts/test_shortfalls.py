@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from tests.loopback import Fault, LoopbackProcess, Match
@@ -20,6 +21,7 @@ def kept_question(folder: Path) -> str:
     return str(json.loads((folder / "work" / "s_prime.jsonl").read_text().splitlines()[0])["question"])
 
 
+@pytest.mark.slow
 def test_a_part_whose_questions_fail_is_no_shortfall_of_the_run(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         asyncio.run(Engine(prepared(tmp_path / "calm", server.base_url), up_to_step=1).run())

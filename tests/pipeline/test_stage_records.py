@@ -107,6 +107,7 @@ async def test_an_incomplete_record_that_may_still_pass_is_put_aside_and_counts_
     await step.ledger.close()
 
 
+@pytest.mark.slow
 async def test_the_latest_rows_that_were_done_are_at_hand_and_how_long_records_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ async def test_results_and_exceptions_come_back() -> None:
         assert await pool.run(double, 4, time_limit=5) == 8
 
 
+@pytest.mark.slow
 async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
     async with KillablePool() as pool:
         before = await pool.run(worker_id, time_limit=5)
@@ -48,6 +49,7 @@ async def test_a_hang_costs_its_call_and_the_worker_is_replaced() -> None:
         assert not alive(before)
 
 
+@pytest.mark.slow
 async def test_a_hang_inside_c_code_is_killed_too() -> None:
     """Arithmetic on huge integers never gives up the interpreter lock; only the kernel can stop it."""
     async with KillablePool() as pool:
@@ -56,6 +58,7 @@ async def test_a_hang_inside_c_code_is_killed_too() -> None:
         assert await pool.run(double, 1, time_limit=5) == 2
 
 
+@pytest.mark.slow
 async def test_a_crash_fails_none_of_its_neighbours() -> None:
     """Crashing and innocent calls wait in one crowd; each gets what it deserves."""
     async with KillablePool(workers=2) as pool:
@@ -68,6 +71,7 @@ async def test_a_crash_fails_none_of_its_neighbours() -> None:
             assert result == 2 * n
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_while_idle_fails_no_call() -> None:
     async with KillablePool() as pool:
         os.kill(await pool.run(worker_id, time_limit=5), signal.SIGKILL)
@@ -81,11 +85,13 @@ async def test_a_call_that_wants_too_much_memory_fails_alone() -> None:
         assert await pool.run(double, 3, time_limit=5) == 6
 
 
+@pytest.mark.slow
 async def test_start_up_does_not_count_against_the_time_limit() -> None:
     async with KillablePool(warm_up=slow_start) as pool:
         assert await pool.run(double, 5, time_limit=0.5) == 10
 
 
+@pytest.mark.slow
 async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
     """All are answered by the few workers there are."""
     async with KillablePool(workers=2) as pool, asyncio.TaskGroup() as group:
@@ -95,6 +101,7 @@ async def test_thousands_of_calls_wait_in_front_of_the_workers() -> None:
     assert len({task.result() for task in workers}) <= 2
 
 
+@pytest.mark.slow
 async def test_a_cancelled_call_frees_its_worker() -> None:
     async with KillablePool() as pool:
         await pool.run(double, 1, time_limit=5)
@@ -129,6 +136,7 @@ async def test_closing_ends_a_hanging_worker() -> None:
     await asyncio.gather(hanging, return_exceptions=True)
 
 
+@pytest.mark.slow
 def test_it_works_under_uvloop() -> None:
     async def main() -> None:
         async with KillablePool() as pool:

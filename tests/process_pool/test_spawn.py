@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.engine_runs import ROOT
 
 SCRIPT = """
@@ -57,6 +59,7 @@ def run_script(folder: Path, text: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_run_once(tmp_path: Path) -> None:
     assert run_script(tmp_path, SCRIPT).split() == ["started", "2.0"]
 

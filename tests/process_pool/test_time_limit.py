@@ -14,6 +14,8 @@ from tests.engine_runs import ROOT
 from tests.process_pool.calls import hang
 from weak2wise.process_pool import KillablePool, PoolTimeout
 
+pytestmark = pytest.mark.slow
+
 FROZEN = """
 import asyncio, sys
 from tests.process_pool.calls import busy

@@ -68,6 +68,7 @@ def stop_in_the_middle(process: "subprocess.Popen[str]", server: LoopbackProcess
     process.send_signal(number)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_asks_for_nothing_again_that_had_arrived(
     tmp_path: Path, slow: LoopbackProcess
 ) -> None:
@@ -93,6 +94,7 @@ def test_killed_in_the_middle_it_goes_on_and_asks_for_nothing_again_that_had_arr
     assert results[0].name == results[1].name
 
 
+@pytest.mark.slow
 def test_interrupted_it_waits_for_what_is_in_flight_and_the_same_command_goes_on(
     tmp_path: Path, slow: LoopbackProcess
 ) -> None:
@@ -107,6 +109,7 @@ def test_interrupted_it_waits_for_what_is_in_flight_and_the_same_command_goes_on
     assert received(slow) - before == QUESTIONS * SAMPLES, "not one answer is paid for twice"
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         prepared(tmp_path, server.base_url)
@@ -120,6 +123,7 @@ def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     assert "in use by another engine" in said
 
 
+@pytest.mark.slow
 def test_a_question_that_fails_makes_exit_code_1_and_is_named(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         prepared(tmp_path, server.base_url)
@@ -162,6 +166,7 @@ def test_what_a_user_gets_wrong_is_one_line_and_exit_code_2(
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

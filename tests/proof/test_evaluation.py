@@ -167,6 +167,7 @@ async def test_without_one_answer_there_is_no_figure(tmp_path: Path) -> None:
             await aevaluate("weak", held_out, config_at(server.base_url), work_dir=tmp_path)
 
 
+@pytest.mark.slow
 async def test_what_an_evaluation_costs_counts_under_the_cap_of_the_work_dir(tmp_path: Path) -> None:
     """For later runs there, and for later evaluations, also after a start that was stopped by it."""
     held_out = write_questions(tmp_path / "held.jsonl", 12)

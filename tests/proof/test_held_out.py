@@ -21,6 +21,7 @@ def rows(questions: list[str]) -> list[InputRow]:
     return [InputRow(number, None, text, "1") for number, text in enumerate(questions, 1)]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(training=st.lists(texts, min_size=1, max_size=6), held_out=st.lists(texts, min_size=1, max_size=6))
 def test_the_same_and_the_similar_are_found_whatever_the_order(

@@ -34,6 +34,7 @@ def _written(proof: Proof, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
 def test_it_fits_any_screen_in_both_themes_and_loads_nothing(
@@ -59,6 +60,7 @@ def test_it_fits_any_screen_in_both_themes_and_loads_nothing(
         assert view.seen == []
 
 
+@pytest.mark.slow
 def test_it_says_what_was_claimed_what_was_found_and_what_to_bear_in_mind(
     proof: Proof, browser: "Browser", tmp_path: Path
 ) -> None:
@@ -79,6 +81,7 @@ def test_it_says_what_was_claimed_what_was_found_and_what_to_bear_in_mind(
     assert f"{100 * primary.detectable:.1f}" in said
 
 
+@pytest.mark.slow
 def test_names_cannot_act_in_the_page_or_break_the_markdown(browser: "Browser", tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>|`x`"
     proof = structs.replace(

@@ -130,6 +130,7 @@ async def test_without_a_judge_llm_what_is_not_sure_is_wrong_and_counted_as_unde
     assert share([result], "unsure").value == 0.5
 
 
+@pytest.mark.slow
 async def test_what_is_strictly_right_is_flexibly_right(pool: KillablePool) -> None:
     said = ["42", "\\boxed{42}", "the answer is 42", "<answer>42</answer>", "It is 42, isn't it?", "#### 42", "4 2"]
     for sample in (await judged(pool, Says(*said), "42", samples=len(said))).samples:

@@ -43,6 +43,7 @@ def test_the_same_training_is_not_made_again(trainings: Trainings) -> None:
     assert [path.name for path in trainings.models.iterdir()] == [made.folder.name]
 
 
+@pytest.mark.slow
 def test_whatever_shapes_the_weights_makes_another_model_and_what_shapes_speed_does_not(trainings: Trainings) -> None:
     trainings.behave(1)
     digests = {
@@ -59,6 +60,7 @@ def test_whatever_shapes_the_weights_makes_another_model_and_what_shapes_speed_d
     assert not trainings.train().reused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "torn"])
 def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(trainings: Trainings, how: str) -> None:
     trainings.behave(6, step_5=how) if how == "killed" else trainings.behave(6, step_4=how)
@@ -71,6 +73,7 @@ def test_a_killed_training_goes_on_from_its_last_complete_checkpoint(trainings: 
     assert trainings.parts == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "error", "message"),
     [
@@ -130,6 +133,7 @@ def test_a_folder_that_is_no_trained_model_is_never_replaced(trainings: Training
         trainings.train()
 
 
+@pytest.mark.slow
 def test_rows_that_are_left_out_are_not_trained_on(trainings: Trainings) -> None:
     whole = trainings.train()
     some = [row for row in trainings.work.steps["sft"].rows() if trainings.work.steps["sft"].status(row).name == "DONE"]
@@ -146,6 +150,7 @@ def test_a_plan_says_what_a_training_will_do_and_leaves_nothing(trainings: Train
     assert list(trainings.models.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_plan_leaves_the_checkpoints_of_a_training_alone(trainings: Trainings) -> None:
     trainings.behave(6, step_5="killed")
     with pytest.raises(RunStopped):
@@ -181,6 +186,7 @@ def until_step(process: "subprocess.Popen[str]", step: int) -> None:
     pytest.fail("it ended before")
 
 
+@pytest.mark.slow
 def test_no_trainer_outlives_a_parent_that_was_killed_and_the_next_one_goes_on(trainings: Trainings) -> None:
     trainings.behave(6, step_4="long")  # so that it has nothing to say for a while
     with parent(trainings) as process:
@@ -195,6 +201,7 @@ def test_no_trainer_outlives_a_parent_that_was_killed_and_the_next_one_goes_on(t
     assert trainings.steps == [3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_trainer_waits_until_the_one_of_a_killed_parent_has_ended(trainings: Trainings) -> None:
     """It may be deep in a step, and would write into the same folder."""
     trainings.behave(4, step_3="killed")
@@ -225,6 +232,7 @@ def test_a_trainer_waits_until_the_one_of_a_killed_parent_has_ended(trainings: T
     assert seen == [True, True, True]
 
 
+@pytest.mark.slow
 def test_two_trainings_of_one_model_do_not_run_at_once(trainings: Trainings) -> None:
     trainings.behave(6, seconds=0.5)
     with parent(trainings) as process:

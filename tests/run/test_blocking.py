@@ -5,6 +5,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.engine_runs import ROOT, run_in, save
 from tests.loopback import Fault, LoopbackProcess, Match
 from tests.watch.looking import below, page_of
@@ -25,6 +27,7 @@ with blockbuster_ctx(["weak2wise", "workers"]) as found:
 begins there is nothing to hold up."""
 
 
+@pytest.mark.slow
 def test_a_run_with_failures_that_is_watched_and_resumed_blocks_nowhere(tmp_path: Path) -> None:
     refused = Fault("400", Match(model="strong", contains="(item 1)"), times=1)
     hang = Fault("hang_before_headers", Match(model="weak", contains="(item 3)"), times=1, seconds=3.0)

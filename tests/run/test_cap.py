@@ -12,6 +12,8 @@ from tests.engine_runs import config_for, finish, lines, save, write_run
 from tests.loopback import LoopbackProcess, serve
 from weak2wise.ledger.files import locked
 
+pytestmark = pytest.mark.slow
+
 DEAR = weak2wise.Prices(input=10.0, output=250.0)
 
 

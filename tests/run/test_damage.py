@@ -63,6 +63,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ledger", "damage"),
     [("journal", lambda path: flip(path, 3)), ("filter", pack), ("sft", zeros)],
@@ -89,6 +90,7 @@ def test_every_command_refuses_a_damaged_ledger_with_exit_2_and_says_what_to_do(
     assert path.read_bytes() == damaged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["generate", "select"])
 def test_a_bit_that_the_disk_has_flipped_is_named_at_the_latest_when_the_output_files_are_written(
     finished: FinishedRun, tmp_path: Path, step: str
@@ -108,6 +110,7 @@ def test_a_bit_that_the_disk_has_flipped_is_named_at_the_latest_when_the_output_
     assert outputs(folder) == outputs(finished.folder)
 
 
+@pytest.mark.slow
 def test_repair_of_answers_says_what_is_asked_again_and_at_what_cost_and_the_run_ends_as_before(tmp_path: Path) -> None:
     """Two answers of questions that still need them, and one of a question that is through with its step."""
     with LoopbackProcess() as server:
@@ -155,6 +158,7 @@ def test_repair_of_answers_says_what_is_asked_again_and_at_what_cost_and_the_run
         assert "no line is damaged" in finish(tmp_path, command="repair")
 
 
+@pytest.mark.slow
 def test_repair_of_an_outcome_asks_nothing_again(finished: FinishedRun, tmp_path: Path) -> None:
     """The answers in the journal make it anew; no server is there."""
     folder = copy_of(finished, tmp_path)
@@ -169,6 +173,7 @@ def test_repair_of_an_outcome_asks_nothing_again(finished: FinishedRun, tmp_path
     assert outputs(folder) == before
 
 
+@pytest.mark.slow
 def test_repair_refuses_what_only_has_to_be_unpacked_and_changes_nothing(finished: FinishedRun, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path)
     path = folder / "work" / "ledger" / "journal" / "00000.jsonl"
@@ -187,6 +192,7 @@ def test_repair_refuses_what_only_has_to_be_unpacked_and_changes_nothing(finishe
     finish(folder, code=1)
 
 
+@pytest.mark.slow
 def test_repair_never_touches_a_work_dir_that_a_run_holds(finished: FinishedRun, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path)
     path = folder / "work" / "ledger" / "filter" / "00000.jsonl"
@@ -203,6 +209,7 @@ def test_repair_of_a_folder_without_a_run_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_torn_end_is_cut_and_told_in_the_log_and_the_summary(finished: FinishedRun, tmp_path: Path) -> None:
     folder = copy_of(finished, tmp_path)
     path = folder / "work" / "ledger" / "sft" / "00000.jsonl"
@@ -222,6 +229,7 @@ def test_a_torn_end_is_cut_and_told_in_the_log_and_the_summary(finished: Finishe
     assert outputs(folder) == outputs(finished.folder)
 
 
+@pytest.mark.slow
 def test_an_answer_of_an_unknown_role_is_damage_not_a_bug(finished: FinishedRun, tmp_path: Path) -> None:
     """In a line without a checksum, as earlier versions wrote them."""
     folder = copy_of(finished, tmp_path)

@@ -55,6 +55,7 @@ def test_decisions_are_those_of_the_method_written_as_straight_line_code(tmp_pat
         assert [part(line, like) for line, like in zip(found, expected, strict=True)] == expected, name
 
 
+@pytest.mark.slow
 def test_a_race_of_any_width_emits_what_scoring_every_bit_emits_for_fewer_attempts(tmp_path: Path) -> None:
     attempts, emitted, scored = {}, {}, {}
     for name, settings in {"all": {}, "one": {"race_width": 1}, "four": {"race_width": 4}}.items():
@@ -123,6 +124,7 @@ def test_an_interrupted_run_ends_within_5_seconds_and_goes_on(tmp_path: Path, nu
     assert len({line["row"] for line in lines(tmp_path / "work" / "s_prime.jsonl")}) > 0
 
 
+@pytest.mark.slow
 def test_bad_lines_fail_by_number_and_the_rest_goes_through(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 4)
@@ -140,6 +142,7 @@ def test_bad_lines_fail_by_number_and_the_rest_goes_through(tmp_path: Path) -> N
     assert (totals["rows"], totals["unfinished"]) == (balance, 0) == (7, 0)
 
 
+@pytest.mark.slow
 def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 6)
@@ -155,6 +158,7 @@ def test_a_run_stops_at_a_step_and_a_later_one_goes_on_paying_for_nothing_twice(
         assert sum(request.asked for request in server.requests().values()) == asked
 
 
+@pytest.mark.slow
 def test_a_run_stops_after_so_many_questions_and_a_later_one_goes_on_as_if_it_never_had(tmp_path: Path) -> None:
     """A line that is no question counts as one: the first so many lines are taken."""
     limited, whole = tmp_path / "limited", tmp_path / "whole"
@@ -180,6 +184,7 @@ def test_a_run_stops_after_so_many_questions_and_a_later_one_goes_on_as_if_it_ne
     assert ended[0]["rows"] == 7
 
 
+@pytest.mark.slow
 def test_a_limit_beyond_the_input_or_below_one_is_none_or_a_mistake(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)
@@ -189,6 +194,7 @@ def test_a_limit_beyond_the_input_or_below_one_is_none_or_a_mistake(tmp_path: Pa
     assert json.loads((tmp_path / "work" / "summary.json").read_text())["totals"]["rows"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["401", "402", "403", "404"])
 def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, status: Kind) -> None:
     with LoopbackProcess(faults=Mix(mix={status: 1.0})) as server:
@@ -199,6 +205,7 @@ def test_what_only_the_user_can_mend_stops_the_run_with_exit_3(tmp_path: Path, s
     assert "Go on with: python -m weak2wise.engine" in said.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -227,6 +234,7 @@ def test_what_cannot_start_is_told_in_a_line_with_exit_2(tmp_path: Path, argumen
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_work_dir_in_use_or_not_to_be_made_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
     with locked(tmp_path / "work"):
@@ -234,6 +242,7 @@ def test_a_work_dir_in_use_or_not_to_be_made_is_told_in_a_line_with_exit_2(tmp_p
     assert "/dev/null/work" in finish(tmp_path, "--set", "dataset.work_dir=/dev/null/work", code=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["candidates.jsonl", "ledger/x.jsonl"])
 def test_the_training_data_is_not_put_in_place_of_the_runs_own_files(tmp_path: Path, name: str) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
@@ -241,6 +250,7 @@ def test_the_training_data_is_not_put_in_place_of_the_runs_own_files(tmp_path: P
     assert "is a file of the run itself; choose another (dataset.finetune_out)" in said
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
     write_run(tmp_path, config_for(tmp_path, "http://127.0.0.1:9/v1"), 1)
     (tmp_path / "work" / "run.log").mkdir(parents=True)
@@ -256,6 +266,7 @@ def test_only_a_full_disk_is_said_to_want_room(number: int, says: str) -> None:
     assert fix_hint(OSError(number, os.strerror(number))).startswith(says)
 
 
+@pytest.mark.slow
 def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
     process = start(tmp_path)
     said, _ = process.communicate(timeout=60)
@@ -263,6 +274,7 @@ def test_a_missing_config_is_told_in_a_line_with_exit_2(tmp_path: Path) -> None:
     assert "no such file; pass --config FILE" in said
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url, n_mask=2), 2)

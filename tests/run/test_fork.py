@@ -56,6 +56,7 @@ CHANGES: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 async def test_a_fork_asks_what_its_settings_need_and_ends_as_a_run_from_scratch(tmp_path: Path, change: str) -> None:
     changed, step = CHANGES[change]
@@ -88,6 +89,7 @@ async def test_a_fork_asks_what_its_settings_need_and_ends_as_a_run_from_scratch
     assert run.summary.shared_usd == origin["spent_usd"]
 
 
+@pytest.mark.slow
 async def test_outcomes_of_steps_before_are_taken_as_they_are_and_later_ones_are_made_anew(tmp_path: Path) -> None:
     async with serve() as server:
         await weak2wise.asynthesize(questions(6), config(server.base_url), work_dir=tmp_path / "a")
@@ -101,6 +103,7 @@ async def test_outcomes_of_steps_before_are_taken_as_they_are_and_later_ones_are
     assert outputs(tmp_path / "same") == outputs(tmp_path / "a")
 
 
+@pytest.mark.slow
 async def test_a_fork_goes_on_when_the_earlier_run_is_deleted_and_where_it_is_moved(tmp_path: Path) -> None:
     async with serve() as server:
         await weak2wise.asynthesize(questions(6), config(server.base_url), work_dir=tmp_path / "a")
@@ -115,6 +118,7 @@ async def test_a_fork_goes_on_when_the_earlier_run_is_deleted_and_where_it_is_mo
         assert run.totals.emitted
 
 
+@pytest.mark.slow
 async def test_a_fork_of_a_run_that_goes_on_has_what_was_there_and_neither_disturbs_the_other(tmp_path: Path) -> None:
     async with serve(latency=0.05) as server:
         base = config(server.base_url)
@@ -131,6 +135,7 @@ async def test_a_fork_of_a_run_that_goes_on_has_what_was_there_and_neither_distu
     assert first.totals == again.totals == calm.totals
 
 
+@pytest.mark.slow
 async def test_full_shards_are_on_the_disk_once_and_are_never_written_by_either(tmp_path: Path) -> None:
     async with serve(trace_chars=60_000) as server:
         small = structs.replace(config(server.base_url), engine=weak2wise.EngineOptions(shard_mb=1))
@@ -168,6 +173,7 @@ async def test_a_fork_of_a_fork_shares_what_both_have_paid(tmp_path: Path) -> No
     assert manifest.forked.work_dir == str(tmp_path / "b")
 
 
+@pytest.mark.slow
 async def test_what_the_earlier_run_has_paid_does_not_count_under_the_cap_of_a_fork(tmp_path: Path) -> None:
     async with serve() as server:
         first = await weak2wise.asynthesize(questions(40), config(server.base_url), work_dir=tmp_path / "a")
@@ -180,6 +186,7 @@ async def test_what_the_earlier_run_has_paid_does_not_count_under_the_cap_of_a_f
     assert spent < sum(role.cost_usd for role in run.summary.roles) < 2 * spent
 
 
+@pytest.mark.slow
 async def test_a_change_that_was_forced_in_between_is_found_and_its_outcomes_are_made_anew(tmp_path: Path) -> None:
     async with serve() as server:
         path = tmp_path / "in.jsonl"
@@ -204,6 +211,7 @@ async def test_a_locked_or_read_only_work_dir_can_be_forked(tmp_path: Path) -> N
     assert (tmp_path / "b" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 async def test_with_a_manifest_that_was_lost_only_answers_are_shared(tmp_path: Path) -> None:
     async with serve() as server:
         base = config(server.base_url)

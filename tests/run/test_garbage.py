@@ -50,6 +50,7 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_in_the_middle_of_everything_goes_on_after_it_and_asks_nothing_again(
     tmp_path: Path, kept_server: LoopbackProcess
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_run_in_the_middle_of_everything_goes_on_after_it_and_asks_nothing_aga
     assert_ended_as_then(run)
 
 
+@pytest.mark.slow
 def test_costs_caps_and_exports_are_as_before(half: Path, tmp_path: Path) -> None:
     before = status(half)
     assert sum(use["cost_usd"] for use in before["spending"]["roles"]), "a comparison of nothing"
@@ -85,6 +87,7 @@ def test_costs_caps_and_exports_are_as_before(half: Path, tmp_path: Path) -> Non
     assert "texts of" not in finish(half, command="repair"), "nothing of it is damage"
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_how_much_and_what_follows_and_changes_nothing(tmp_path: Path) -> None:
     run = copied(tmp_path, "http://127.0.0.1:9/v1")
     work = run / "work"
@@ -115,6 +118,7 @@ def test_a_dry_run_says_how_much_and_what_follows_and_changes_nothing(tmp_path: 
     assert {"notes.tmp", "run.log", "run.log.1", "manifest.json", "ledger"} <= names
 
 
+@pytest.mark.slow
 def test_it_refuses_while_a_run_holds_the_work_dir_and_where_there_is_none(half: Path, tmp_path: Path) -> None:
     with locked(half / "work"):
         assert "in use by another engine" in gc(half, "--yes", code=2)
@@ -123,6 +127,7 @@ def test_it_refuses_while_a_run_holds_the_work_dir_and_where_there_is_none(half:
     assert not (tmp_path / "new" / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_question_at_the_terminal_that_is_not_answered_with_yes_deletes_nothing(tmp_path: Path) -> None:
     run = copied(tmp_path, "http://127.0.0.1:9/v1")
     before = journal(run)
@@ -152,6 +157,7 @@ async def test_an_answer_that_was_removed_is_asked_for_again_and_never_taken_for
     assert (tmp_path / "w" / "finetune.jsonl").read_bytes() == output
 
 
+@pytest.mark.slow
 def test_a_work_dir_in_parts_is_cleaned_part_by_part_and_goes_on(tmp_path: Path) -> None:
     outputs = {}
     with LoopbackProcess() as server:

@@ -98,6 +98,7 @@ async def test_a_file_that_only_looks_changed_stops_nothing(tmp_path: Path) -> N
     found.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True], ids=["a file", "objects"])
 async def test_a_run_stops_and_the_next_one_ends_as_if_nothing_had_happened(tmp_path: Path, *, given: bool) -> None:
     """Questions given as objects are kept in the work_dir; that file may be changed, too."""

@@ -16,6 +16,8 @@ from weak2wise.ledger.files import holder
 from weak2wise.ledger.manifest import settle
 from weak2wise.run.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 GIGABYTE = 1 << 30
 
 

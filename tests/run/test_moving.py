@@ -98,6 +98,7 @@ async def test_a_run_goes_on_when_its_model_is_in_another_folder_and_asks_nothin
     assert str(tmp_path) not in json.dumps(manifest.shape), "a path of this machine shapes nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["weights", "tokenizer"])
 async def test_another_model_in_the_same_folder_is_refused(tmp_path: Path, what: str) -> None:
     async with serve() as server:
@@ -187,6 +188,7 @@ def released(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "DEFAULTS", LATER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texts", [True, False], ids=["its manifest has the texts", "it has their digests alone"])
 async def test_a_release_with_other_default_prompts_goes_on_with_those_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: bool
@@ -216,6 +218,7 @@ async def test_a_release_with_other_default_prompts_goes_on_with_those_of_the_ru
         assert asked(server).keys() - paid.keys(), "a run that begins now has the new defaults"
 
 
+@pytest.mark.slow
 def test_hosts_of_a_run_in_parts_go_on_with_the_prompts_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from tests.engine_runs import ROOT, config_for, finish, write_run
 from tests.loopback import LoopbackProcess
 from tests.run.crash import asked_of
 
+pytestmark = pytest.mark.slow
+
 REFUSING = """
 import errno, os, sys
 from weak2wise.commands import run_command_line

@@ -28,6 +28,7 @@ def summary(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_weak_model_that_takes_no_guided_attempt_fails_every_question(tmp_path: Path) -> None:
     """As vLLM does with a ``max_tokens`` that leaves no room for the hint; bare questions it answers."""
     too_long = Fault("400_context", Match(model="weak", contains=GUIDED), times=None)
@@ -43,6 +44,7 @@ def test_a_weak_model_that_takes_no_guided_attempt_fails_every_question(tmp_path
     assert summary(tmp_path)["totals"]["emitted"] == 5, "no score of 0 was kept"
 
 
+@pytest.mark.slow
 def test_such_a_weak_model_stops_a_long_run(tmp_path: Path) -> None:
     too_long = Fault("400_context", Match(model="weak", contains=GUIDED), times=None)
     with LoopbackProcess(faults=(too_long,), solve=0.0) as server:
@@ -52,6 +54,7 @@ def test_such_a_weak_model_stops_a_long_run(tmp_path: Path) -> None:
     assert "context_overflow" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtitle", ["### Step", "**Step"])
 async def test_traces_without_steps_are_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtitle: str
@@ -77,6 +80,7 @@ async def test_traces_without_steps_are_no_success(
         assert "weak" not in server.stats.models
 
 
+@pytest.mark.slow
 def test_a_role_that_only_gave_empty_answers_is_no_success(tmp_path: Path) -> None:
     """The rule cuts where the truncation model says nothing, so every question is emitted all the same."""
     with LoopbackProcess(faults=(Fault("empty_length", Match(model="trunc"), times=None),), solve=0.0) as server:
@@ -88,6 +92,7 @@ def test_a_role_that_only_gave_empty_answers_is_no_success(tmp_path: Path) -> No
     assert summary(tmp_path)["totals"]["emitted"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.engine_runs import ROOT, config_for, lines, write_run
@@ -20,6 +21,7 @@ def _command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[byte
     )
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_is_no_utf8_is_as_good_as_any(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"nu\xff")
     with LoopbackProcess() as server:

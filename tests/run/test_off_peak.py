@@ -27,6 +27,7 @@ def hours_from(begin: datetime, end: datetime) -> str:
     return f"{begin:%H:%M}-{end:%H:%M}"
 
 
+@pytest.mark.slow
 def test_a_run_in_peak_hours_filters_and_waits_and_goes_on_off_peak_at_the_lower_price(
     tmp_path: Path, server: LoopbackProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_the_forecast_counts_the_hours(
     assert waits["time"]["whole"]["hours"] == pytest.approx(2 * spread["time"]["whole"]["hours"])
 
 
+@pytest.mark.slow
 def test_a_preview_does_not_wait(tmp_path: Path, server: LoopbackProcess) -> None:
     now = datetime.now(UTC)
     config = run_in(tmp_path, server.base_url, 2, n_mask=2)

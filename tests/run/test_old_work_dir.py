@@ -30,6 +30,8 @@ from tests.engine_runs import finish, lines
 from tests.loopback import LoopbackProcess
 from tests.loopback.faults import read_script
 
+pytestmark = pytest.mark.slow
+
 KEPT = Path(__file__).resolve().parents[1] / "data" / "run-171ecf7"
 EXPECTED: dict[str, Any] = json.loads((KEPT / "expected.json").read_text())
 OUTPUTS = {path.name: path.read_bytes() for path in (KEPT / "outputs").iterdir()}

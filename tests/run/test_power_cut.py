@@ -17,6 +17,8 @@ from tests.ledger.power_cut import events, restore
 from tests.loopback import LoopbackProcess
 from tests.run.crash import asked_of, outputs
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = 12
 
 

@@ -9,6 +9,8 @@ from tests.engine_runs import finish, lines, run_in
 from tests.loopback import LoopbackProcess
 from workers.rules import RULES
 
+pytestmark = pytest.mark.slow
+
 SCORER = """\
 from workers.records import Score
 from workers.scorers import Scorer

@@ -42,6 +42,7 @@ def _fresh() -> None:
     Likely.calls_left = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_run_with_this_scorer_is_shown_everywhere_in_its_words(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -120,6 +121,7 @@ def test_a_small_score_is_not_shown_as_nothing(value: float) -> None:
     assert float(score_text(Score(score=value, evidence={}))) == pytest.approx(value, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rsr", "local_naturalness", "ifd", "likelihood"])
 async def test_a_run_that_goes_on_asks_about_no_text_twice(name: str, tmp_path: Path) -> None:
     """Stopped after each third text, in the middle of a question, until it is done."""
@@ -149,6 +151,7 @@ def test_an_endpoint_that_cannot_say_is_refused_before_anything_is_asked(name: s
     assert not (tmp_path / "work" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_over_http_it_is_refused_by_run_and_check_with_what_to_do(tmp_path: Path, server: LoopbackProcess) -> None:
     run_in(tmp_path, server.base_url, 2, scorer="grape")
     before = server.requests()
@@ -187,6 +190,7 @@ async def test_another_scorer_is_another_run(tmp_path: Path) -> None:
         await weak2wise.asynthesize(questions(1), config_for("stepmask"), work_dir=tmp_path / "work")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_scores_of_an_earlier_scorer_are_selected_by_and_shown_after_a_change(name: str, tmp_path: Path) -> None:
     """Scored by GRAPE, selected under another scorer (``--resume force``): the best score still wins."""

@@ -91,6 +91,7 @@ def _with_secrets(*texts: str) -> list[str]:
     return [text for text in texts if any(piece in text.lower() for piece in PIECES)]
 
 
+@pytest.mark.slow
 def test_a_key_that_a_provider_repeats_is_in_no_file_and_on_no_screen(tmp_path: Path) -> None:
     with _echo() as base_url:
         config = config_for(tmp_path, base_url, skip_filter=True, n_mask=2, judge_mode="rule")
@@ -154,6 +155,7 @@ class Leaky(Endpoint):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "codes"),
     [
@@ -186,6 +188,7 @@ def test_a_key_in_what_a_users_own_endpoint_raises_or_answers_is_nowhere(
     assert "[redacted]" in kept + said[0][1]
 
 
+@pytest.mark.slow
 def test_check_warns_of_a_secret_that_is_too_short_to_be_looked_for_in_answers(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text(PLUGIN)
     config = config_for(tmp_path, "http://unused")

@@ -11,6 +11,7 @@ from tests.engine_runs import config_for, start, write_run
 from tests.loopback import LoopbackProcess
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_run_that_stood_still_for_longer_than_its_time_outs_buys_nothing_twice(tmp_path: Path, stream: bool) -> None:
     """SIGSTOP while 60 answers are under way; they are in the sockets when it goes on."""

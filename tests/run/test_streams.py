@@ -28,6 +28,7 @@ def ended(folder: Path) -> list[str]:
     return [line["event"] for line in lines(folder / "work" / "run.log")]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_its_warnings_cannot_be_written(tmp_path: Path) -> None:
     with LoopbackProcess() as server, Path("/dev/full").open("w") as full:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
@@ -37,6 +38,7 @@ def test_a_run_goes_on_where_its_warnings_cannot_be_written(tmp_path: Path) -> N
     assert ended(tmp_path)[-1] == "run.finished"
 
 
+@pytest.mark.slow
 def test_a_summary_that_cannot_be_printed_makes_no_failure_of_the_run(tmp_path: Path) -> None:
     with LoopbackProcess() as server, Path("/dev/full").open("w") as full:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
@@ -45,6 +47,7 @@ def test_a_summary_that_cannot_be_printed_makes_no_failure_of_the_run(tmp_path: 
     assert (done.returncode, done.stderr) == (0, said)
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_are_nobodys_file(tmp_path: Path) -> None:
     """Their numbers would go to the next files opened, and what is written to standard error into a ledger."""
     with LoopbackProcess() as server:
@@ -111,6 +114,7 @@ def test_a_dropped_connection_stops_a_run_as_ctrl_c_does(tmp_path: Path) -> None
         assert run("--config", str(tmp_path / "config.yaml"), capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_characters_that_a_stream_does_not_know_are_replaced(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), 2)
@@ -120,6 +124,7 @@ def test_characters_that_a_stream_does_not_know_are_replaced(tmp_path: Path) -> 
     assert "? endpoint judge: " in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["status", "{}/work"], ["status", "{}/work", "--json"], ["--help"]])
 def test_what_is_asked_for_and_cannot_be_printed_is_an_error_in_a_line(tmp_path: Path, words: list[str]) -> None:
     with LoopbackProcess() as server, Path("/dev/full").open("w") as full:

@@ -52,6 +52,7 @@ def wait_for(path: Path, text: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "number"),
     [("terminal", signal.SIGINT), ("dumb terminal", signal.SIGTERM), ("pipe", signal.SIGTERM)],
@@ -75,6 +76,7 @@ def test_a_run_that_nobody_reads_goes_on_and_hears_signals(tmp_path: Path, place
     assert lines(log)[-1]["event"] == "run.interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["terminal", "pipe"])
 def test_a_run_ends_although_nobody_reads_its_summary(tmp_path: Path, place: str) -> None:
     with LoopbackProcess() as server:
@@ -85,11 +87,13 @@ def test_a_run_ends_although_nobody_reads_its_summary(tmp_path: Path, place: str
     assert len(lines(tmp_path / "out.jsonl")) > 0
 
 
+@pytest.mark.slow
 def test_a_command_that_is_wrong_ends_although_nobody_reads_why(tmp_path: Path) -> None:
     with running(tmp_path, "pipe") as engine:
         assert engine.wait(30) == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_check_whose_findings_nobody_reads(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), 5)

@@ -33,6 +33,7 @@ def under_way(folder: Path) -> Iterator["tuple[subprocess.Popen[str], LoopbackPr
                 engine.kill()
 
 
+@pytest.mark.slow
 def test_a_work_dir_whose_lock_was_deleted_is_still_in_use(tmp_path: Path) -> None:
     with under_way(tmp_path):
         (tmp_path / "work" / "lock").unlink()
@@ -40,6 +41,7 @@ def test_a_work_dir_whose_lock_was_deleted_is_still_in_use(tmp_path: Path) -> No
         assert "in use by another engine" in finish(tmp_path, code=2)
 
 
+@pytest.mark.slow
 def test_a_run_whose_work_dir_is_moved_stops_and_goes_on_once_it_is_back(tmp_path: Path) -> None:
     """Nothing is written to a second folder of the same name, and nothing that had arrived is asked again."""
     work, moved = tmp_path / "work", tmp_path / "moved"

@@ -38,6 +38,7 @@ def altered(folder: Path, root: Path, path: str, old: str, new: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_installed_vllm_has_all_that_is_used() -> None:
     uses, differences = compare(here())
     assert not differences
@@ -58,6 +59,7 @@ def test_the_installed_vllm_has_all_that_is_used() -> None:
     assert of_each_kind <= uses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "old", "new", "said"),
     [
@@ -78,6 +80,7 @@ def test_what_the_engine_uses_and_a_vllm_lacks_is_named(
     assert said in {difference.what for difference in reader.differences.values()}
 
 
+@pytest.mark.slow
 def test_what_texts_speak_of_and_a_vllm_lacks_is_named(tmp_path: Path) -> None:
     root = altered(tmp_path / "names", here(), "v1/engine/utils.py", '"EngineCore"', '"Core"')
     root = altered(tmp_path / "variables", root, "envs.py", '"VLLM_LOGGING_STREAM":', '"VLLM_STREAM":')

@@ -110,6 +110,7 @@ def test_two_secrets_that_overlap_are_both_removed_whole() -> None:
     assert message_redactor([TOKEN, ODD])(f"é{TOKEN}{ODD}é") == "é[redacted]é"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redactor", [message_redactor, answer_redactor])
 @pytest.mark.parametrize("shape", ["a", TOKEN, TOKEN[:8], TOKEN[:12], TOKEN[:11] + " ", "é", "c2s", "\\u002"])
 def test_time_is_linear_in_the_text(redactor: Callable[[list[str]], Callable[[str], str]], shape: str) -> None:

@@ -64,6 +64,7 @@ def answers(draw: st.DrawFn) -> list[int]:
     return tokens
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(answers(), st.randoms(use_true_random=False))
 def test_an_answer_ends_where_the_rule_says(tokens: list[int], rng: random.Random) -> None:

@@ -35,6 +35,7 @@ async def events(url: str, count: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 async def test_the_trend_of_the_run_is_sent_when_it_has_changed_and_whole_to_a_page_opened_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

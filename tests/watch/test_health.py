@@ -90,6 +90,7 @@ def slow() -> Any:
         yield server
 
 
+@pytest.mark.slow
 async def test_a_run_that_gets_on_is_well_and_says_what_alerts_need(tmp_path: Path, slow: LoopbackProcess) -> None:
     config = run_in(tmp_path, slow.base_url, 40)
     config["engine"] = {"max_cost_usd": 12.5}
@@ -126,6 +127,7 @@ async def test_a_run_that_waits_for_off_peak_prices_is_well_and_says_until_when(
         assert (await looked.metrics())["weak2wise_waiting/off_peak"] == 1
 
 
+@pytest.mark.slow
 async def test_a_run_that_waits_for_a_batch_is_well_and_says_how_many_requests_are_out(tmp_path: Path) -> None:
     with LoopbackProcess(batches=BatchSettings(seconds=60)) as server:
         config = run_in(tmp_path, server.base_url, 4, skip_filter=True)
@@ -139,6 +141,7 @@ async def test_a_run_that_waits_for_a_batch_is_well_and_says_how_many_requests_a
             assert (await looked.metrics())["weak2wise_waiting/batch"] == 1
 
 
+@pytest.mark.slow
 async def test_an_endpoint_that_is_down_is_waited_for(tmp_path: Path, slow: LoopbackProcess) -> None:
     config = run_in(tmp_path, slow.base_url, 4, skip_filter=True)
     for name in ("strong-a", "strong-b"):
@@ -151,6 +154,7 @@ async def test_an_endpoint_that_is_down_is_waited_for(tmp_path: Path, slow: Loop
         assert (await looked.metrics())["weak2wise_waiting/outage"] == 1
 
 
+@pytest.mark.slow
 async def test_a_frozen_engine_is_not_well(tmp_path: Path, slow: LoopbackProcess, monkeypatch: Any) -> None:
     monkeypatch.setitem(endpoint_module.BUILT_IN, "vllm", "tests.watch.test_health:Frozen")
     monkeypatch.setattr(health, "FROZEN_SECONDS", 2.0)

@@ -125,6 +125,7 @@ def test_a_finished_run_shows_all_of_it_and_says_so_once(tmp_path: Path) -> None
     assert len(heard) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "theme"), [(1200, "light"), (390, "dark")])
 def test_the_page_shows_the_run_and_no_trace_acts_in_it(live: tuple[str, Path], width: int, theme: Any) -> None:
     """By keyboard too; nothing is loaded from elsewhere, nothing is wider than the screen."""

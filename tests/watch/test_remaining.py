@@ -137,6 +137,7 @@ def drawn(rng: random.Random) -> tuple[list[Machine], int]:
     return machines, max(int(400 / share), int(shortest / each))
 
 
+@pytest.mark.slow
 def test_the_total_is_told_within_a_quarter_from_a_fifth_of_the_run_on() -> None:
     """In nineteen runs of twenty; in the others the first hundred rows that were let through were not like the rest."""
     errors = []

@@ -137,6 +137,7 @@ def test_what_is_no_run_is_refused_in_words(tmp_path: Path, capsys: pytest.Captu
     assert ("expected the work_dir" if what == "no folder at all" else str(folder)) in said
 
 
+@pytest.mark.slow
 async def test_a_run_in_parts_is_one_run(tmp_path: Path) -> None:
     with LoopbackProcess(latency=0.02) as server:
         config = prepared(tmp_path, server.base_url)
@@ -203,6 +204,7 @@ async def test_a_list_that_cannot_be_asked_for_is_refused(finished: FinishedRun,
         assert (await asyncio.to_thread(get, url, f"traces?{query}"))[0] == 400
 
 
+@pytest.mark.slow
 async def test_several_runs_have_an_overview_and_two_of_them_are_compared(
     finished: FinishedRun, tmp_path: Path
 ) -> None:
@@ -276,6 +278,7 @@ async def test_what_cannot_be_read_any_more_is_said_and_the_page_goes_on(
     assert not caplog.records, "no traceback in the terminal of who watches"
 
 
+@pytest.mark.slow
 async def test_an_engine_starts_while_its_folder_is_being_looked_at(tmp_path: Path) -> None:
     """Who asks whether a folder is locked has its lock for a moment."""
     begun(tmp_path)

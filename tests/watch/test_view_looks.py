@@ -12,6 +12,8 @@ from tests.engine_runs import lines, rewrite
 from tests.finished_run import FinishedRun
 from tests.watch.viewing import viewing
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e</details>\x1b[31m $\\frac{1}{2}$"
 NAME = "<img src=x onerror=alert(1)>"
 

@@ -50,6 +50,7 @@ def test_earlier_failures_are_pending_until_they_are_tried_again_and_the_end_is_
     assert events.count("run.interrupted") == 1
 
 
+@pytest.mark.slow
 def test_the_log_says_what_became_of_each_row_and_whose_call_was_retried(tmp_path: Path) -> None:
     calls = (Match(model="trunc"), Match(model="strong-a-two"), Match(model="weak", contains="## Hint"))
     faults = tuple(Fault("500", call, times=2) for call in calls)
@@ -102,6 +103,7 @@ def test_piped_progress_is_one_short_line_and_the_log_has_rates_and_bottleneck(t
     assert all(float(facts[f"{name}_per_minute"]) > 0 for name in names)
 
 
+@pytest.mark.slow
 def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
     with LoopbackProcess(faults=(Fault("401", Match(model="trunc"), times=None),)) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
@@ -110,6 +112,7 @@ def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
     assert "401" in last["ending"]
 
 
+@pytest.mark.slow
 async def test_the_rate_of_a_step_is_zero_when_it_has_no_row_left_and_the_last_error_is_known(tmp_path: Path) -> None:
     faults = (Fault("500", Match(model="strong-a-two"), times=1),)
     async with serve(latency=0.15, faults=faults) as server:

@@ -54,6 +54,7 @@ async def test_without_thinking_the_length_is_that_of_the_step_reasoning(name: s
     assert won.sample in {1, 2}  # of two equal ones the earlier
 
 
+@pytest.mark.slow
 async def test_random_is_fair_and_depends_on_the_seed_alone() -> None:
     record = [traced(*(candidate("m", at, 5) for at in range(4)), row=row) for row in range(1, 1201)]
     first, again, other = named("random", seed=1), named("random", seed=1), named("random", seed=2)

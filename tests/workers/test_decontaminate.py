@@ -85,6 +85,7 @@ def test_a_known_question_is_always_found_and_a_long_one_in_any_company(
         assert overlap.find(f"{before} {question} {after}") == "set"
 
 
+@pytest.mark.slow
 def test_a_run_drops_them_unpaid_with_the_reason_and_other_sets_are_other_settings(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = config_for(tmp_path, server.base_url, n_mask=2)
@@ -104,6 +105,7 @@ def test_a_run_drops_them_unpaid_with_the_reason_and_other_sets_are_other_settin
         assert "dataset.decontaminate" in finish(tmp_path, "--set", f"dataset.decontaminate=[{LONG}]", code=2)
 
 
+@pytest.mark.slow
 def test_two_sets_of_one_name_are_told_apart_by_where_they_are(tmp_path: Path) -> None:
     for number, name in enumerate(("one", "two")):
         (tmp_path / name).mkdir()

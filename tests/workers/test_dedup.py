@@ -133,6 +133,7 @@ def test_similarity_is_the_share_of_common_runs_and_its_least_value_counts_exact
 WORDS = st.lists(st.sampled_from(["red", "hat", "box", "can", "pen"]), min_size=1, max_size=9).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(WORDS, st.sampled_from("xy")), max_size=12), st.sampled_from([0.1, 0.5, 0.8, 1.0]))
 def test_the_result_is_that_of_comparing_all_with_all(rows: list[tuple[str, str]], similarity: float) -> None:
@@ -155,6 +156,7 @@ def test_the_result_is_that_of_comparing_all_with_all(rows: list[tuple[str, str]
     assert [one.similarity for one in result.values()] == pytest.approx([share for _, share in expected.values()])
 
 
+@pytest.mark.slow
 def test_hostile_texts_take_no_time_and_no_error() -> None:
     rows = [
         "\ud800 lone",
@@ -169,6 +171,7 @@ def test_hostile_texts_take_no_time_and_no_error() -> None:
     assert found(*rows, *rows).keys() == {row + len(rows) for row in range(1, len(rows) + 1)}
 
 
+@pytest.mark.slow
 async def test_a_run_pays_for_one_of_them_and_says_which_it_was(tmp_path: Path) -> None:
     rows = questions(6)
     again = [
@@ -192,6 +195,7 @@ async def test_a_run_pays_for_one_of_them_and_says_which_it_was(tmp_path: Path) 
     assert str(second.detail) in set(table["detail"])
 
 
+@pytest.mark.slow
 def test_the_same_rows_are_dropped_whatever_stops_and_starts_there_were(tmp_path: Path) -> None:
     with LoopbackProcess() as server:
         config = run_in(tmp_path, server.base_url, questions=8)
@@ -213,6 +217,7 @@ def test_the_same_rows_are_dropped_whatever_stops_and_starts_there_were(tmp_path
     )
 
 
+@pytest.mark.slow
 def test_check_counts_them_and_status_and_report_say_the_reason_in_words(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +235,7 @@ def test_check_counts_them_and_status_and_report_say_the_reason_in_words(
     assert "nearly the same as an earlier question: 4" in (tmp_path / "work" / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["0", "1.5", "-1", "much"])
 def test_a_similarity_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
     run_in(tmp_path, "http://unused", questions=1)

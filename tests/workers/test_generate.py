@@ -59,6 +59,7 @@ async def traced(*conclusions: str, answer: str) -> Traced:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("conclusion", "answer", "marks"),
     [

@@ -83,6 +83,7 @@ async def test_where_the_rule_is_sure_nobody_is_asked() -> None:
     assert model.asked == []
 
 
+@pytest.mark.slow
 async def test_the_parsing_tier_decides_before_the_model(pool: KillablePool) -> None:
     model = Scripted()
     decide = judge(model, pool)

@@ -40,6 +40,7 @@ def raced(table: Table, scorer: StepMask, keep: int, width: int, least: int, *, 
     return scored(table, [race.s_list(c) for c in range(len(table.bits))]), len(race.needed())
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(1, 9), st.integers(1, 4), st.sampled_from([None, 0.1, 0.3]))
 def test_a_race_keeps_the_same_traces_as_scoring_everything(
     table: Table, width: int, keep: int, min_score: float | None
@@ -64,6 +65,7 @@ def test_a_race_keeps_the_same_traces_as_scoring_everything(
     assert len(texts) == len(set(texts)) <= keep
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(1, 9))
 def test_a_race_for_a_pair_finds_the_best_and_the_worst_of_all(table: Table, width: int) -> None:
     params = Params(n_mask=table.n, beta=table.beta, ew_normalization=table.normalization)
@@ -77,6 +79,7 @@ def test_a_race_for_a_pair_finds_the_best_and_the_worst_of_all(table: Table, wid
     assert needed <= sum(map(len, table.bits))
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(2, 9), st.integers(1, 4), st.booleans(), st.randoms(use_true_random=False))
 def test_what_such_a_race_gives_up_it_never_wants_again(
     table: Table, width: int, keep: int, worst: bool, rng: random.Random

@@ -36,6 +36,7 @@ def raced(table: Table, least: int) -> tuple[Race[tuple[int, int]], list[tuple[i
     return race, asked
 
 
+@pytest.mark.slow
 @given(tables(), LEASTS)
 def test_a_race_keeps_exactly_what_a_filter_after_a_full_run_keeps(table: Table, least: float) -> None:
     params = Params(n_mask=table.n, beta=table.beta, ew_normalization=table.normalization, min_score=least)
@@ -110,6 +111,7 @@ def test_what_no_trace_can_reach_is_refused(name: str) -> None:
     assert (highest < 1e9) == (name not in ("first", "shortest", "longest"))
 
 
+@pytest.mark.slow
 def test_a_run_with_it_keeps_the_rows_of_a_full_run_filtered_afterwards(
     tmp_path: Path, server: LoopbackProcess
 ) -> None:

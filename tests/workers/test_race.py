@@ -89,6 +89,7 @@ def tables(draw: st.DrawFn) -> Table:
     )
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(1, 9), st.randoms(use_true_random=False))
 def test_the_race_finds_the_exhaustive_winner_whatever_arrives_when(
     table: Table, width: int, rng: random.Random
@@ -115,6 +116,7 @@ def test_the_race_finds_the_exhaustive_winner_whatever_arrives_when(
     assert raced == [alone.s_list(c) for c in range(len(table.bits))]
 
 
+@pytest.mark.slow
 @given(tables())
 def test_a_race_asks_one_bit_at_a_time_and_none_that_it_does_not_need(table: Table) -> None:
     race, asked = table.race(), set[tuple[int, int]]()
@@ -126,6 +128,7 @@ def test_a_race_asks_one_bit_at_a_time_and_none_that_it_does_not_need(table: Tab
     assert asked == race.needed()
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(2, 9), st.randoms(use_true_random=False))
 def test_what_a_race_cannot_need_is_proved_as_early_as_possible_and_rightly(
     table: Table, width: int, rng: random.Random
@@ -144,6 +147,7 @@ def test_what_a_race_cannot_need_is_proved_as_early_as_possible_and_rightly(
     assert table.needed_if(known) <= known.keys() | may
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(2, 9), st.randoms(use_true_random=False))
 def test_giving_up_what_a_race_cannot_need_changes_nothing(table: Table, width: int, rng: random.Random) -> None:
     race, in_flight = table.race(), set[tuple[int, int]]()
@@ -161,6 +165,7 @@ def test_giving_up_what_a_race_cannot_need_changes_nothing(table: Table, width: 
     assert race.needed() == table.needed_if({})
 
 
+@pytest.mark.slow
 @given(tables())
 def test_exact_weights_are_what_the_score_adds_up(table: Table) -> None:
     full = sum(table.weights)

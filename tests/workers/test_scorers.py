@@ -63,6 +63,7 @@ def my_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_scorer_named_by_import_path_goes_through_every_command(my_lab: Path, server: LoopbackProcess) -> None:
     folder = my_lab
     run_in(folder, server.base_url, 5, scorer="my_shortest:Shortest")
@@ -102,6 +103,7 @@ def finish_on(folder: Path, command: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_is_still_reported_when_its_scorer_cannot_be_imported_any_more(
     my_lab: Path, server: LoopbackProcess
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_mask_keeps_a_beginning_of_the_published_length(step: str, n: int, dat
     assert len(kept) == len(step) - math.ceil((level / n) * len(step))
 
 
+@pytest.mark.slow
 @given(st.text(), st.integers(2, 12))
 def test_a_heavier_mask_never_shows_more(step: str, n: int) -> None:
     shown = [len(mask_step("# " + step, level, n).removesuffix(CONTINUED)) for level in range(n)]
@@ -79,6 +80,7 @@ def test_surviving_one_more_level_never_lowers_a_score(
     )
 
 
+@pytest.mark.slow
 @given(st.integers(2, 12), modes, st.data())
 def test_of_two_levels_the_heavier_mask_counts_more(n: int, mode: Normalization, data: st.DataObject) -> None:
     light = data.draw(st.integers(1, n - 1))
@@ -171,6 +173,7 @@ def test_a_mask_cuts_one_character_more_where_the_reference_s_floating_point_doe
     assert mask_step(step, level, n) == step[:kept] + CONTINUED
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([0, 1, None]), min_size=1, max_size=12), st.floats(0, 1), modes)
 def test_an_open_bit_counts_as_reached_so_the_score_is_an_upper_bound(
     s_list: list[int | None], beta: float, mode: Normalization

@@ -151,6 +151,7 @@ async def scored_all(weak: Weak, worker: StepMask, records: list[Traced], seed: 
     return [task.result() for task in tasks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("questions", [20, 25, 45])
 async def test_races_keep_the_engine_full_as_long_as_there_is_work(questions: int) -> None:
     """Whether there are more or fewer questions than places, 95 % of the places are taken."""

@@ -150,6 +150,7 @@ def test_white_space_does_not_matter_to_a_quote(data: st.DataObject, words: list
     assert found is not None or end - start < len(words)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_quote_is_searched_quickly_in_a_long_text() -> None:
     assert anchor_end("ab 18. " * 20_000, "ab  19.") is None

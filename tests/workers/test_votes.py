@@ -53,6 +53,7 @@ async def test_votes_that_are_not_asked_for_change_no_representative(answers: Fi
     assert voters.asked == list(range(len(voters.asked)))
 
 
+@pytest.mark.slow
 @given(finals, st.data())
 def test_it_is_certain_exactly_when_no_missing_vote_can_change_it(answers: Finals, data: st.DataObject) -> None:
     """Tried with all that the missing ones may say: any answer there is, new ones, or none."""

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.engine_runs import ROOT, finish, start
 from tests.llm.batch.runs import QUESTIONS, paid_once, write
 from tests.loopback import LoopbackProcess
@@ -15,6 +17,8 @@ from tests.loopback.batch_faults import BatchFaults, Rule
 from tests.loopback.batches import BatchStats
 from weak2wise.llm.batch.record import BatchRecord
 from weak2wise.llm.batch.requests_file import askers_in, file_of
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_requests_file_says_what_each_request_is_for(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
 
 
+@pytest.mark.slow
 async def test_a_batch_is_sent_when_it_is_full_and_the_rest_when_nothing_else_can_go_on(tmp_path: Path) -> None:
     async with served() as server:
         await run(write(tmp_path, server.base_url, {"max_requests": 3, "max_wait": "1h"}, batched=("strong-a",)))
@@ -41,6 +42,7 @@ async def test_a_batch_is_sent_when_it_is_full_and_the_rest_when_nothing_else_ca
     assert sizes == [2, 3, 3]
 
 
+@pytest.mark.slow
 async def test_a_batch_waits_no_longer_than_max_wait(tmp_path: Path) -> None:
     """The other strong model takes its time, so that the run could go on."""
     async with served(seconds=0.05) as server:
@@ -52,6 +54,7 @@ async def test_a_batch_waits_no_longer_than_max_wait(tmp_path: Path) -> None:
         await task
 
 
+@pytest.mark.slow
 async def test_another_batch_setting_keeps_the_work_dir_and_its_answers(tmp_path: Path) -> None:
     calm = await ordinary(tmp_path / "calm")
     async with served() as server:
@@ -67,6 +70,7 @@ async def test_another_batch_setting_keeps_the_work_dir_and_its_answers(tmp_path
     assert (tmp_path / "run" / "out.jsonl").read_bytes() == calm
 
 
+@pytest.mark.slow
 async def test_the_first_rows_are_asked_by_ordinary_calls_if_that_is_wanted(tmp_path: Path) -> None:
     async with served() as server:
         await run(write(tmp_path, server.base_url, {"after": 3}))
@@ -75,6 +79,7 @@ async def test_the_first_rows_are_asked_by_ordinary_calls_if_that_is_wanted(tmp_
         assert paid_once(server.batches)
 
 
+@pytest.mark.slow
 async def test_stragglers_are_asked_by_ordinary_calls_if_that_is_wanted(tmp_path: Path) -> None:
     async with served(Rule(at="batch", fault="stuck", times=2, share=0.5)) as server:
         summary = await run(write(tmp_path, server.base_url, {"finish_by": "500ms"}))
@@ -85,6 +90,7 @@ async def test_stragglers_are_asked_by_ordinary_calls_if_that_is_wanted(tmp_path
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 async def test_an_answer_costs_what_the_batch_api_charges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served() as server:
         known = structs.replace(presets()["openai"], base_url=server.base_url, batch=BatchApi(factor=0.5))
@@ -98,6 +104,7 @@ async def test_an_answer_costs_what_the_batch_api_charges(tmp_path: Path, monkey
         assert used.cost_usd == pytest.approx(factor * full)
 
 
+@pytest.mark.slow
 async def test_the_cap_holds_for_what_a_whole_batch_may_cost(tmp_path: Path) -> None:
     """A call may cost 0.09 dollars, so two of them fit at once, and the third not even alone."""
     async with served() as server:
@@ -110,6 +117,7 @@ async def test_the_cap_holds_for_what_a_whole_batch_may_cost(tmp_path: Path) -> 
     assert sum(role.cost_usd for role in summary.roles) < 0.2
 
 
+@pytest.mark.slow
 async def test_a_call_that_may_cost_more_than_is_left_stops_the_run(tmp_path: Path) -> None:
     async with served() as server:
         config = write(tmp_path, server.base_url, {}, batched=("strong-a",), engine={"max_cost_usd": 0.05})
@@ -118,6 +126,7 @@ async def test_a_call_that_may_cost_more_than_is_left_stops_the_run(tmp_path: Pa
     assert "engine.max_cost_usd" in said
 
 
+@pytest.mark.slow
 async def test_exhaustive_scoring_and_truncation_can_be_batched_too(tmp_path: Path) -> None:
     async with served() as calm_server:
         config = write(tmp_path / "calm", calm_server.base_url, params={"scoring": "exhaustive", "skip_filter": False})
@@ -136,6 +145,7 @@ async def test_exhaustive_scoring_and_truncation_can_be_batched_too(tmp_path: Pa
     assert (tmp_path / "run" / "out.jsonl").read_bytes() == (tmp_path / "calm" / "out.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 async def test_two_runs_on_one_host_do_not_mix_their_batches(tmp_path: Path) -> None:
     async with served(seconds=0.3) as server:
         configs = [load_config(write(tmp_path / name, server.base_url, {})) for name in ("one", "two")]
@@ -147,6 +157,7 @@ async def test_two_runs_on_one_host_do_not_mix_their_batches(tmp_path: Path) -> 
     assert len(outputs) == 1
 
 
+@pytest.mark.slow
 async def test_the_rows_that_need_no_batch_go_all_the_way_while_the_others_wait(tmp_path: Path) -> None:
     async with served(seconds=3.0) as server:
         running = asyncio.create_task(run(write(tmp_path, server.base_url, {"after": 3})))

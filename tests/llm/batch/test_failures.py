@@ -39,6 +39,7 @@ def test_a_failure_is_told_each_time_that_the_row_was_parked_and_only_then() -> 
     assert out.failure(1, KEY) is None
 
 
+@pytest.mark.slow
 async def test_a_refused_request_is_not_sent_again_while_the_row_waits_for_another_endpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

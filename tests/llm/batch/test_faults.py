@@ -35,6 +35,7 @@ _PASSING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", _PASSING, ids=lambda rule: f"{rule.at}-{rule.fault}")
 async def test_a_fault_costs_nothing_but_time(tmp_path: Path, calm: bytes, rule: Rule) -> None:
     async with served(rule) as server:
@@ -46,6 +47,7 @@ async def test_a_fault_costs_nothing_but_time(tmp_path: Path, calm: bytes, rule:
     assert stats.files == 0, "questions and answers are left at the provider"
 
 
+@pytest.mark.slow
 async def test_a_batch_that_was_made_although_it_said_500_is_found_when_it_appears_in_the_listing(
     tmp_path: Path,
 ) -> None:
@@ -56,6 +58,7 @@ async def test_a_batch_that_was_made_although_it_said_500_is_found_when_it_appea
         assert len(server.batches.batches) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["stuck", "odd_end"])
 async def test_a_batch_that_comes_to_no_end_is_over_after_its_window(tmp_path: Path, fault: str) -> None:
     async with served(Rule(at="batch", fault=fault)) as server:
@@ -64,6 +67,7 @@ async def test_a_batch_that_comes_to_no_end_is_over_after_its_window(tmp_path: P
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest_in_errors", [True, False])
 async def test_lines_that_an_expired_batch_did_not_reach_go_into_the_next(tmp_path: Path, rest_in_errors: bool) -> None:
     rule = Rule(at="batch", fault="expired", times=2, share=0.25)
@@ -74,6 +78,7 @@ async def test_lines_that_an_expired_batch_did_not_reach_go_into_the_next(tmp_pa
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["lost", "garbled"])
 async def test_a_line_that_is_in_no_file_goes_again_alone(tmp_path: Path, fault: str) -> None:
     async with served(Rule(at="line", fault=fault)) as server:
@@ -83,6 +88,7 @@ async def test_a_line_that_is_in_no_file_goes_again_alone(tmp_path: Path, fault:
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Rule(at="batch", fault="failed_line"), Rule(at="line", fault="400")])
 async def test_a_line_that_the_provider_refuses_fails_its_question_alone(tmp_path: Path, rule: Rule) -> None:
     async with served(rule) as server:
@@ -93,6 +99,7 @@ async def test_a_line_that_the_provider_refuses_fails_its_question_alone(tmp_pat
     assert summary.totals.emitted == QUESTIONS - 1
 
 
+@pytest.mark.slow
 async def test_a_line_that_fails_each_time_costs_its_retries_and_no_more(tmp_path: Path) -> None:
     rule = Rule(at="line", fault="500", contains='"s-1-', times=None)
     async with served(rule) as server:
@@ -105,6 +112,7 @@ async def test_a_line_that_fails_each_time_costs_its_retries_and_no_more(tmp_pat
     assert summary.totals.failed == {"generate/server_error": 1}
 
 
+@pytest.mark.slow
 async def test_too_much_at_once_means_smaller_batches_later_and_costs_no_retry(tmp_path: Path) -> None:
     async with served(max_queued=3) as server:
         config = write(tmp_path, server.base_url, {}, batched=("strong-a",), engine={"salvage_rounds": 0})
@@ -118,6 +126,7 @@ async def test_too_much_at_once_means_smaller_batches_later_and_costs_no_retry(t
     assert len(stats.batches) < 16
 
 
+@pytest.mark.slow
 async def test_lines_that_say_that_the_credit_is_spent_stop_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
     async with served(Rule(at="batch", fault="no_credit")) as server:
         config = write(tmp_path, server.base_url, {})

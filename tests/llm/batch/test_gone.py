@@ -19,6 +19,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
 
 
+@pytest.mark.slow
 async def test_answers_that_were_charged_and_cannot_be_fetched_stop_the_run_at_the_first_batch(tmp_path: Path) -> None:
     async with served(GONE) as server:
         config = write(tmp_path, server.base_url, {})
@@ -31,6 +32,7 @@ async def test_answers_that_were_charged_and_cannot_be_fetched_stop_the_run_at_t
     assert "batch.results_gone" in (tmp_path / "work" / "run.log").read_text()
 
 
+@pytest.mark.slow
 def test_once_they_are_given_up_they_are_asked_again(tmp_path: Path) -> None:
     settings = BatchSettings(seconds=0.1, faults=BatchFaults(rules=(GONE,)))
     with LoopbackProcess(batches=settings) as server:
@@ -44,6 +46,7 @@ def test_once_they_are_given_up_they_are_asked_again(tmp_path: Path) -> None:
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 async def test_answers_that_come_back_are_fetched_by_the_next_start(tmp_path: Path) -> None:
     async with served(Rule(at="content", fault="404", times=6)) as server:
         config = write(tmp_path, server.base_url, {}, batched=("strong-a",))
@@ -53,6 +56,7 @@ async def test_answers_that_come_back_are_fetched_by_the_next_start(tmp_path: Pa
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 async def test_a_file_of_errors_alone_that_is_gone_stops_nothing(tmp_path: Path) -> None:
     """Errors are charged by nobody."""
     async with served(GONE, Rule(at="line", fault="500", times=None)) as server:
@@ -79,6 +83,7 @@ async def test_a_batch_that_vanishes_after_some_of_it_was_done_stops_the_run(tmp
         assert {line.asked for line in server.batches.lines.values()} == {1}
 
 
+@pytest.mark.slow
 async def test_a_batch_that_only_the_listing_shows_is_followed_there(tmp_path: Path) -> None:
     async with served(Rule(at="retrieve", fault="404", times=None), seconds=0.3) as server:
         async with asyncio.timeout(15):
@@ -87,6 +92,7 @@ async def test_a_batch_that_only_the_listing_shows_is_followed_there(tmp_path: P
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retrieved", [True, False])
 async def test_a_batch_that_comes_to_no_end_stops_the_run(tmp_path: Path, retrieved: bool) -> None:
     hidden = () if retrieved else (Rule(at="retrieve", fault="404", times=None),)

@@ -8,6 +8,8 @@ import pytest
 from tests.llm.batch.runs import QUESTIONS, ordinary, paid_once, quick, run, served, until, write
 from tests.loopback.batch_faults import Rule
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
 
 
+@pytest.mark.slow
 async def test_a_file_that_is_refused_stops_the_run_which_goes_on_when_it_is_not(tmp_path: Path) -> None:
     async with served(max_bytes=10) as server:
         with pytest.raises(BaseExceptionGroup) as raised:
@@ -36,6 +37,7 @@ async def test_a_window_that_is_refused_stops_the_run(tmp_path: Path) -> None:
     assert all(isinstance(error, RunStopped) for error in single_errors(raised.value))
 
 
+@pytest.mark.slow
 async def test_a_file_whose_upload_was_cut_twice_is_uploaded_again(tmp_path: Path) -> None:
     async with served(Rule(at="upload", fault="cut", times=2)) as server:
         await run(write(tmp_path, server.base_url, {}))

@@ -21,6 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
 
 
+@pytest.mark.slow
 async def test_batches_that_are_out_stay_out_when_a_run_is_cancelled_and_the_next_one_takes_them_up(
     tmp_path: Path,
 ) -> None:
@@ -43,6 +44,7 @@ async def test_batches_that_are_out_stay_out_when_a_run_is_cancelled_and_the_nex
     assert not list((tmp_path / "run" / "work" / "batches").iterdir())
 
 
+@pytest.mark.slow
 async def test_batches_are_taken_up_also_where_the_endpoint_is_batched_no_more(tmp_path: Path) -> None:
     async with served(seconds=1.0) as server:
         config = write(tmp_path, server.base_url, {})
@@ -60,6 +62,7 @@ async def test_batches_are_taken_up_also_where_the_endpoint_is_batched_no_more(t
     assert summary.totals.emitted == QUESTIONS
 
 
+@pytest.mark.slow
 async def test_a_batch_of_another_account_is_not_taken_for_lost(tmp_path: Path) -> None:
     async with served(seconds=30.0) as first:
         config = write(tmp_path, first.base_url, {})
@@ -86,6 +89,7 @@ async def test_starting_over_does_not_forget_batches_that_are_out(tmp_path: Path
             await run(config, resume="never")
 
 
+@pytest.mark.slow
 async def test_the_requests_of_a_batch_that_is_out_are_not_asked_again_if_they_are_lost_here(tmp_path: Path) -> None:
     async with served(seconds=30.0) as server:
         config = write(tmp_path, server.base_url, {})
@@ -99,6 +103,7 @@ async def test_the_requests_of_a_batch_that_is_out_are_not_asked_again_if_they_a
             await run(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.35, 0.6, 0.75, 0.9, 1.1, 1.4])
 def test_a_run_that_is_killed_pays_nothing_twice(tmp_path: Path, moment: float) -> None:
     with LoopbackProcess(batches=BatchSettings(seconds=0.6)) as server:

@@ -48,6 +48,7 @@ def test_hosts_with_a_desk_each_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     in_virtual_time(main(), monkeypatch)
 
 
+@pytest.mark.slow
 def test_no_more_is_sent_in_a_minute_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         provider = Provider(per_minute=600)
@@ -59,6 +60,7 @@ def test_no_more_is_sent_in_a_minute_than_the_limit(monkeypatch: pytest.MonkeyPa
     in_virtual_time(main(), monkeypatch)
 
 
+@pytest.mark.slow
 def test_tokens_of_all_hosts_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred tokens a call: 60,000 a minute are 600 calls."""
 

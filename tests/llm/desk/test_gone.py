@@ -39,6 +39,7 @@ class Cluster:
             await self.kill(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quarantine", "refused"), [(True, False), (False, True)])
 def test_slots_come_back_only_when_the_provider_has_surely_forgotten_the_requests(
     monkeypatch: pytest.MonkeyPatch, *, quarantine: bool, refused: bool

@@ -17,6 +17,8 @@ from weak2wise.llm.desk.desk import Desk
 from weak2wise.llm.desk.messages import Reply, Report
 from weak2wise.run.desk import desk_for
 
+pytestmark = pytest.mark.slow
+
 PARAMS = weak2wise.Params(samples_per_model=1, n_mask=2, judge_mode="rule", skip_filter=True)
 
 

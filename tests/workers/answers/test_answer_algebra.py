@@ -159,6 +159,7 @@ def test_labels_dates_sizes_and_lists_are_no_arithmetic(answer: str, reference: 
     check(reference, answer, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "reference", "expected"), LARGE_AND_SMALL)
 def test_nothing_is_too_large_or_too_small_to_matter(answer: str, reference: str, expected: bool | None) -> None:
     check(answer, reference, expected)

@@ -75,6 +75,7 @@ def test_sentences_cover_everything_but_white_space(text: str) -> None:
     assert re.sub(r"\s", "", "".join(text[start:end] for start, end in spans)) == re.sub(r"\s", "", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_locating_finds_what_is_there_and_is_quick_on_hostile_text(text: str) -> None:
     """A second is the most that it took; a search of each place from each other one takes minutes."""
@@ -110,6 +111,7 @@ LATEX += ["so ", ". ", "! ", "? ", " is ", "e.g. ", "1. ", "[[1,2],[3,4]]", "twe
 latex = st.lists(st.sampled_from(LATEX), max_size=30).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=2000)
 @given(latex, st.one_of(st.sampled_from(["5", "0.5", "\\frac{\\pi}{2}", "(1,2)", "B", "yes", "\\frac{}{}"]), latex))
 def test_no_text_upsets_the_search_for_the_answer(text: str, reference: str) -> None:

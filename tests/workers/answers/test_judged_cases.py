@@ -29,12 +29,14 @@ def outcome(case: dict[str, object], rules: int) -> str:
     return "unsure" if said is None else "right" if said is case["right"] else "wrong"
 
 
+@pytest.mark.slow
 def test_no_verdict_is_wrong_and_more_are_right_than_by_the_first_rules() -> None:
     found = {case["id"]: outcome(case, 2) for case in CASES}
     assert [name for name, made in found.items() if made == "wrong"] == []
     assert Counter(found.values())["right"] >= FIRST["right"] + 40
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_with_the_first_rules_gets_their_verdicts() -> None:
     assert Counter(outcome(case, 1) for case in CASES) == FIRST
 

@@ -25,6 +25,7 @@ def judge_rewrites(seed: int, number: int) -> int:
     return sure
 
 
+@pytest.mark.slow
 def test_no_rewrite_turns_a_verdict() -> None:
     assert judge_rewrites(seed=0, number=500) > 400, "most are decided"
 
