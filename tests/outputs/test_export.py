@@ -219,8 +219,8 @@ def test_a_mistake_is_told_in_a_line(
 
 @pytest.mark.slow
 def test_an_upload_without_network_is_told_in_a_line(finished: FinishedRun, tmp_path: Path) -> None:
-    """In a process of its own: huggingface_hub reads its address when it is imported."""
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_x"}  # nobody listens there
+    """In a process of its own: huggingface_hub reads its address, where nobody listens, when it is imported."""
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_x", "HF_HUB_OFFLINE": "0"}
     full = [sys.executable, "-m", "weak2wise.engine", "export", str(finished.work), "--out", str(tmp_path)]
     done = subprocess.run(
         [*full, "--push-to-hub", "me/golden"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

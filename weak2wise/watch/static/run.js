@@ -11,7 +11,8 @@ function tiles(board) {
   const main = [["done", board.rows === null ? "…" : `${Math.floor(100 * share(board))} %`, `${whole.format(board.ended)}${of} questions`]];
   if (board.ending === null) main.push(["left", board.seconds_left === null ? "…" : time(board.seconds_left), board.seconds_left === null ? "known after some minutes" : "about"]);
   else if (board.rows > board.ended) main.push(["unfinished", whole.format(board.rows - board.ended), "questions"]);
-  main.push(["cost", dollars(board.cost_usd), board.cost_usd && board.emitted ? `${dollars(board.cost_usd / board.emitted)} for each emitted` : "so far"]);
+  const each = board.emitted ? `${dollars(board.cost_usd / board.emitted)} for each emitted` : "so far";
+  main.push(["cost", dollars(board.cost_usd), board.cost_usd ? each : "no call with a price so far"]);
   byId("main").replaceChildren(...main.map((facts) => tile(...facts)));
   const others = [["emitted", board.emitted], ["dropped", board.dropped], ["failed", board.failed]];
   byId("tiles").replaceChildren(...others.map(([name, value]) => tile(name, whole.format(value))));
