@@ -4,7 +4,7 @@ The traces are made up, of plain sentences about numbers: a cost depends on how 
 at once, as in a run, by every scorer in turn, in an order of its own in each round. The table has the median over the
 rounds, and the least and the most. Tokens are those that the weak LLM read (from its prefix cache or not) and wrote.
 CPU seconds are those of this process and its engine together; other programs on the machine change them less than the
-time on the clock.
+time on the clock. The round before the first one warms everything up.
 
     python scripts/bench_scorers.py [--weak MODEL] [--rounds 3]
 """
@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -125,6 +126,7 @@ async def measure(endpoint: VllmEndpoint, traced: list[Traced], rounds: int) -> 
                 began, cpu = time.monotonic(), cpu_seconds()
                 await asyncio.gather(*(scorer(record) for record in traced))
                 took = time.monotonic() - began, cpu_seconds() - cpu
+                print(f"round {number + 1} of {rounds}: {name}, {took[0]:.0f} s", file=sys.stderr, flush=True)
                 if number >= 0:
                     found[name].append(Cost(counted.calls, counted.read, counted.cached, counted.wrote, *took))
     finally:
