@@ -1,4 +1,4 @@
-"""What each scorer costs: the same traces of the same questions, scored by each of them on one embedded engine.
+"""What each scorer costs: traces of the same lengths, scored by each of them on one embedded engine.
 
 The traces are made up, of plain sentences about numbers: a cost depends on how long they are. All questions are scored
 at once, as in a run, by every scorer in turn, in an order of its own in each round. The table has the median over the
@@ -17,6 +17,7 @@ import random
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -102,8 +103,8 @@ class Counted:
         return completion
 
 
-async def measure(endpoint: VllmEndpoint, traced: list[Traced], rounds: int) -> dict[str, list[Cost]]:
-    """The cost of each scorer, by round."""
+async def measure(endpoint: VllmEndpoint, traced: Callable[[], list[Traced]], rounds: int) -> dict[str, list[Cost]]:
+    """The cost of each scorer, by round. Each time it gets other traces: the prefix cache has none of them yet."""
     model = VllmModel("weak", endpoint)
     pool = KillablePool(warm_up=warm_up)
     await model.open()
@@ -122,9 +123,9 @@ async def measure(endpoint: VllmEndpoint, traced: list[Traced], rounds: int) -> 
                     judge=Judge(prompts=prompts, pool=pool, mode="rule"),
                     free=model.free,
                 )
-                scorer = scorer_named(name)(context)
+                scorer, records = scorer_named(name)(context), traced()
                 began, cpu = time.monotonic(), cpu_seconds()
-                await asyncio.gather(*(scorer(record) for record in traced))
+                await asyncio.gather(*(scorer(record) for record in records))
                 took = time.monotonic() - began, cpu_seconds() - cpu
                 print(f"round {number + 1} of {rounds}: {name}, {took[0]:.0f} s", file=sys.stderr, flush=True)
                 if number >= 0:
@@ -151,15 +152,14 @@ def main() -> None:
     rng = random.Random(0)
     lines = [json.loads(line) for line in options.questions.read_text().splitlines()][: options.limit]
     questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
-    traced = [
-        Traced(
-            question=question,
-            candidates=tuple(
-                made_up(question, n, rng, steps=4, sentences=options.sentences) for n in range(options.samples)
-            ),
-        )
-        for question in questions
-    ]
+
+    def traced() -> list[Traced]:
+        made = [
+            [made_up(question, n, rng, steps=4, sentences=options.sentences) for n in range(options.samples)]
+            for question in questions
+        ]
+        return [Traced(question=one, candidates=tuple(of)) for one, of in zip(questions, made, strict=True)]
+
     endpoint = VllmEndpoint(
         model_id=options.weak,
         max_model_len=2048,
@@ -170,7 +170,7 @@ def main() -> None:
         engine_args={"block_size": 32},
     )
     found = asyncio.run(measure(endpoint, traced, options.rounds))
-    traces = len(traced) * options.samples
+    traces = len(questions) * options.samples
     console = Console(width=120)
     console.print(f"{traces} traces of {options.sentences} sentences, {options.rounds} rounds; for each trace:")
     table = Table("scorer", "calls", "tokens read", "cached", "tokens written", "CPU seconds", "seconds")
