@@ -81,11 +81,10 @@ def find_final(attempt: str, rules: int = RULES) -> Final | None:
             return _tagged(attempt, rules)
         if _is_bare(attempt, rules):
             return Final(attempt, "bare")
-    starts = _starts(attempt)
-    phrase = _phrase(attempt)
-    if starts:
+    if starts := _starts(attempt):
         boxes = _boxes(attempt, starts)
-        return _from_boxes(attempt, boxes, phrase, rules) if boxes else None
+        return _from_boxes(attempt, boxes, rules) if boxes else None
+    phrase = _phrase(attempt)
     return None if phrase is None else Final(phrase[0], "phrase", clear=phrase[2])
 
 
@@ -202,9 +201,7 @@ def _boxes(attempt: str, starts: list[int]) -> list[tuple[str, int, int]] | None
     return [box for box in boxes if box[0]]
 
 
-def _from_boxes(
-    attempt: str, boxes: list[tuple[str, int, int]], phrase: tuple[str, int, bool] | None, rules: int
-) -> Final | None:
+def _from_boxes(attempt: str, boxes: list[tuple[str, int, int]], rules: int) -> Final | None:
     last, last_start, last_end = boxes[-1]
     if len(last) > LONGEST:
         return None
@@ -219,6 +216,7 @@ def _from_boxes(
         last_start = start
         if clean(content) != clean(last):
             (beside if near else earlier).insert(0, content)
+    phrase = None if _may_begin(attempt, last_end) is None else _phrase(attempt)  # most end with the box
     if phrase is not None and phrase[1] >= last_end and "\\boxed" not in phrase[0]:
         beside.append(phrase[0])
     return Final(whole or last, "box", clear, whole == last, tuple(beside), tuple(earlier))

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from tests.workers.answers.cases import NO, UNSURE, YES, check
 from workers.answers import normalised, quick_verdict
@@ -233,3 +233,13 @@ def test_fractions_are_compared_exactly(one: Fraction, other: Fraction) -> None:
     may_be_percent = other in (100 * one, one / 100) and other != one
     expected = UNSURE if may_be_percent and min(abs(one), abs(other)) < 1 else one == other
     assert quick_compare(f"{one.numerator}/{one.denominator}", written) is expected
+
+
+@given(st.integers(0, 10**20), st.integers(0, 10**20) | st.integers(0, 20))
+@example(7, 7)
+@example(0, 0)
+@example(10**18, 10**18)
+def test_whole_numbers_are_compared_as_any_other_spelling_of_them(one: int, other: int) -> None:
+    """They are not read as numbers, which takes longer: the verdict must be that of reading them."""
+    assert quick_compare(str(one), str(other)) is quick_compare(f"${one}$", f"${other}.$") is (one == other)
+    assert quick_compare(str(one), str(one)) is True
