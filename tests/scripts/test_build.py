@@ -16,6 +16,8 @@ import pytest
 import weak2wise
 from tests.engine_runs import ROOT
 
+ADDRESS = "https://example.org/lab/weak2wise"
+
 
 def tracked(*under: str) -> set[str]:
     """The files of the project, as git has them."""
@@ -32,12 +34,19 @@ def tracked(*under: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist, built in a copy, as the build leaves files beside the sources."""
-    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, as the build leaves files beside the sources."""
+    copy = tmp_path_factory.mktemp("copy")
     for name in tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def built(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist."""
+    out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -103,6 +112,35 @@ def test_the_installed_wheel_is_the_whole_program(built: Path, tmp_path: Path) -
         [python, "-c", where], cwd=tmp_path, env={}, check=True, capture_output=True, text=True
     ).stdout
     assert found.startswith(target), found
+
+
+def links(metadata: str) -> list[str]:
+    """The addresses of the links and pictures in the description that a package index shows."""
+    found = re.findall(r"\]\(([^)]+)\)", metadata.partition("\n\n")[2])
+    assert found
+    return found
+
+
+@pytest.mark.slow
+def test_no_link_of_the_package_index_page_needs_the_repository(built: Path, copy: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode()
+    assert "Description-Content-Type: text/markdown" in metadata
+    assert "bash scripts/quickstart.sh" in metadata
+    assert [link for link in links(metadata) if not link.startswith("https://")] == []
+
+    project = copy / "pyproject.toml"
+    with project.open("a") as file:
+        file.write(f'\n[project.urls]\nRepository = "{ADDRESS}"\n')
+    subprocess.run([sys.executable, "setup.py", "-q", "egg_info"], cwd=copy, check=True, capture_output=True)
+    metadata = (copy / "weak2wise.egg-info" / "PKG-INFO").read_text()
+    assert f"{ADDRESS}/raw/main/docs/pipeline.svg" in links(metadata)
+    assert f"{ADDRESS}/blob/main/docs/tutorial.md" in links(metadata)
+    of_the_repository = [link.partition("/main/")[2] for link in links(metadata) if link.startswith(ADDRESS)]
+    assert [path for path in of_the_repository if not (ROOT / path.partition("#")[0]).is_file()] == []
+    assert [link for link in links(metadata) if not link.startswith("https://")] == []
 
 
 def test_the_development_lock_has_a_hash_for_everything_that_its_extras_need() -> None:
