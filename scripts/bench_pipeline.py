@@ -3,29 +3,30 @@
 The run takes questions up to step 2: the weak LLM's attempt, judged by rule, and for each question that it does not
 solve one trace of a strong LLM. Both models are the loopback server's. The bare loop posts as many bodies, encoded
 once, and reads the bytes of the answers. Each way has a process of its own; rounds alternate, so that a slower machine
-slows both. The run's seconds and CPU include opening and closing its work_dir, but not the start of Python.
+slows both. The run is the whole command, with the start of Python and the end of its work_dir; of the bare loop only
+the loop is counted.
 
-Run: python scripts/bench_pipeline.py
+Run: python scripts/bench_pipeline.py [--tree ../before --tree .]
 """
 
 import argparse
 import asyncio
 import multiprocessing
+import os
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
 from scripts.bench_http import bare
 from tests.engine_runs import config_for, write_run
 from tests.loopback import LoopbackProcess
-from weak2wise.commands.carry_out import carry_out
 
 CHATS_PER_QUESTION = 1.7
 """The loopback server's weak model solves three questions of ten."""
@@ -33,27 +34,9 @@ CHATS_PER_QUESTION = 1.7
 
 def run_bare(base_url: str, chats: int, in_flight: int) -> tuple[float, float]:
     """Seconds and CPU seconds of the bare loop."""
-
-    def loop() -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(bare(base_url, chats, in_flight))
-
-    return _timed(loop)
-
-
-def run_pipeline(config: Path) -> tuple[float, float]:
-    """Seconds and CPU seconds of a run."""
-
-    def run() -> None:
-        if code := carry_out(config, [], up_to_step=2):
-            raise SystemExit(f"the run ended with {code}")
-
-    return _timed(run)
-
-
-def _timed(work: Callable[[], None]) -> tuple[float, float]:
     cpu, began = _cpu(), time.perf_counter()
-    work()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bare(base_url, chats, in_flight))
     return time.perf_counter() - began, _cpu() - cpu
 
 
@@ -62,10 +45,30 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def alone(way: Callable[..., tuple[float, float]], *arguments: Any) -> tuple[float, float]:
-    """What a way takes in a new process."""
+def alone(base_url: str, chats: int, in_flight: int) -> tuple[float, float]:
+    """What the bare loop takes in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(way, *arguments).result()
+        return pool.submit(run_bare, base_url, chats, in_flight).result()
+
+
+def run_command(tree: Path, config: Path) -> tuple[float, float]:
+    """Seconds and CPU seconds of a run by the program of a source tree, from its start to its end.
+
+    Raises:
+        SystemExit: the run failed; what it said is printed.
+    """
+    command = [sys.executable, "-m", "weak2wise.engine", "--config", str(config), "--up-to-step", "2"]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    with tempfile.TemporaryFile("w+") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{tree}: the run ended with {process.returncode}\n{output.read()}")
+    return seconds, usage.ru_utime + usage.ru_stime
 
 
 def prepared(folder: Path, base_url: str, chats: int, in_flight: int) -> Path:
@@ -85,28 +88,31 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=512)
     parser.add_argument("--latency", type=float, default=0.05)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tree", type=Path, action="append", help="a source tree to measure (this one)")
     options = parser.parse_args()
-    ratios = []
+    trees = [tree.resolve() for tree in options.tree or [Path(__file__).parent.parent]]
+    ratios: dict[Path, list[float]] = {tree: [] for tree in trees}
     with LoopbackProcess(latency=options.latency, uvloop=True) as server:
-        for round_ in range(options.rounds):
-            with tempfile.TemporaryDirectory() as name:
+        for round_ in range(1, options.rounds + 1):
+            bare_seconds, bare_cpu = alone(server.base_url, options.chats, options.in_flight)
+            print(f"round {round_}: bare", _rates(options.chats, bare_seconds, bare_cpu), flush=True)
+            for tree in trees:
                 before = _answered(server)
-                seconds, cpu = alone(
-                    run_pipeline, prepared(Path(name), server.base_url, options.chats, options.in_flight)
-                )
+                with tempfile.TemporaryDirectory() as name:
+                    config = prepared(Path(name), server.base_url, options.chats, options.in_flight)
+                    seconds, cpu = run_command(tree, config)
                 chats = _answered(server) - before
-            bare_seconds, bare_cpu = alone(run_bare, server.base_url, chats, options.in_flight)
-            ratios.append(bare_seconds / seconds)
-            print(
-                f"round {round_ + 1}: {chats:,} chats; bare {chats / bare_seconds:,.0f} a second, "
-                f"{1000 * bare_cpu / chats:.3f} ms CPU each; run {chats / seconds:,.0f} a second, "
-                f"{1000 * cpu / chats:.3f} ms CPU each; ratio of the rates {ratios[-1]:.2f}",
-                flush=True,
-            )
-    print(
-        f"{options.in_flight} in flight, {options.latency * 1000:g} ms latency: "
-        f"median ratio {statistics.median(ratios):.2f}"
-    )
+                ratios[tree].append(bare_seconds / options.chats / (seconds / chats))
+                print(
+                    f"round {round_}: {tree.name}", _rates(chats, seconds, cpu), f"({ratios[tree][-1]:.2f})", flush=True
+                )
+    print(f"{options.in_flight} in flight, {options.latency * 1000:g} ms latency; median of the rates against bare:")
+    for tree in trees:
+        print(f"  {tree.name}: {statistics.median(ratios[tree]):.2f}")
+
+
+def _rates(chats: int, seconds: float, cpu: float) -> str:
+    return f"{chats:,} chats, {chats / seconds:,.0f} a second, {1000 * cpu / chats:.3f} ms CPU each"
 
 
 def _answered(server: LoopbackProcess) -> int:

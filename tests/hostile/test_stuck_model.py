@@ -1,5 +1,6 @@
 """A strong model that is stuck on one character costs its own trace, not the service."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def test_the_service_stays_healthy_and_the_run_ends(tmp_path: Path) -> None:
             try:
                 assert urllib.request.urlopen(below(url, "healthz"), timeout=SLOWEST).status == 200
                 looks += 1
+            except urllib.error.HTTPError as error:
+                assert json.load(error)["state"] == "closing"
             except urllib.error.URLError as error:
                 assert isinstance(error.reason, ConnectionError), error  # it is just ending
             time.sleep(0.02)

@@ -63,6 +63,7 @@ def test_a_finished_run_sends_its_totals_and_what_to_do_next_once(
     assert any(step.endswith(f"report {tmp_path / 'work'}") for step in sent["next"])
     assert f"{totals['emitted']} of 8 questions emitted" in sent["content"]
     assert len(notified.splitlines()) == len(without.splitlines()), "its output has not changed"
+    assert str(quiet / "out.jsonl") in without.splitlines(), "however long, it can be copied"
     assert len(events(tmp_path, "notify.sent")) == 1
     assert SECRET.split("/")[1] not in everything_in(tmp_path) + notified
 

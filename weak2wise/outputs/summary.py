@@ -110,7 +110,7 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(f"tokens of {estimated:,} answers are estimated: their endpoints reported none"))
     for line in _of_this_start(summary.this_start) if summary.this_start else ():
         console.print(Text(line))
-    console.print(Text(summary.output))
+    console.print(Text(summary.output), soft_wrap=True)  # a path is copied: it stays whole
 
 
 def _of_this_start(start: ThisStart) -> Iterator[str]:
