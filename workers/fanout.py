@@ -17,7 +17,7 @@ async def fan_out(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     Raises:
         RecordError: the first failure in order, once all have ended.
         Parked: as ``all_settled``.
-        ExceptionGroup: anything else, at once.
+        ExceptionGroup: anything else, at once; of a single call it is not in a group.
     """
     results = []
     for result in await all_settled(calls):
@@ -33,9 +33,13 @@ async def all_settled(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T | Recor
     Raises:
         Parked: some wait for a batch, so that the row is taken up again when all are there.
     """
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_parked(settled(call))) for call in calls]
-    results = [task.result() for task in tasks]
+    each = [_ended(call) for call in calls]
+    if len(each) == 1:  # as most often: no task is needed
+        results = [await each[0]]
+    else:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in each]
+        results = [task.result() for task in tasks]
     if parked := next((result for result in results if isinstance(result, Parked)), None):
         raise parked
     return [result for result in results if not isinstance(result, Parked)]
@@ -49,9 +53,9 @@ async def settled(call: Coroutine[Any, Any, T]) -> T | RecordError:
         return error
 
 
-async def _parked(call: Coroutine[Any, Any, T]) -> T | Parked:
-    """The call's result, or, as a value, that it waits for a batch: the others are still to be asked."""
+async def _ended(call: Coroutine[Any, Any, T]) -> T | RecordError | Parked:
+    """As ``settled``; also that it waits for a batch is a value: the others are still to be asked."""
     try:
         return await call
-    except Parked as parked:
-        return parked
+    except (RecordError, Parked) as error:
+        return error

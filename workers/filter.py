@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from msgspec import UNSET
 
@@ -13,6 +14,12 @@ from workers.fanout import fan_out
 from workers.judge import Given, Judge
 from workers.records import Asked, Unsolved
 from workers.seeds import seed_of
+
+
+@cache
+def _exact(bound: float) -> Fraction:
+    """A bound as it is written in a config."""
+    return Fraction(str(bound))
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Filter:
         given: Given = {}
         verdicts = [await self._solves(asked, attempt, given) for attempt in attempts]
         rate = Fraction(sum(verdicts), count)
-        low, high = (Fraction(str(bound)) for bound in self.params.filter_band)
+        low, high = map(_exact, self.params.filter_band)
         if rate > high:
             return Drop("weak_solves")
         if rate < low:

@@ -40,4 +40,4 @@ def _is_final(subtitle: str) -> bool:
 
 def has_final_answer(step_reasoning: str, rules: int = RULES) -> bool:
     """Whether a trace has a step that states the answer."""
-    return any(states_answer(step, rules) for step in split_steps(step_reasoning, rules))
+    return any(states_answer(step, rules) for step in reversed(split_steps(step_reasoning, rules)))

@@ -37,6 +37,9 @@ _NOT_SHOWN = {"event", "level", "timestamp", "exception"}
 _OURS = {"event", "level", "timestamp"}
 """Fields that hold nothing foreign; readers of the log rely on them, so a secret like "info" does not change them."""
 
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, default=str).encode
+"""``json.dumps`` would make an encoder for each event."""
+
 _facts: ContextVar[Mapping[str, object]] = ContextVar("log_facts", default={})  # noqa: B039 - never changed in place
 _run_log: ContextVar["RunLog | None"] = ContextVar("run_log", default=None)
 
@@ -96,7 +99,7 @@ class RunLog:
     def write(self, event: EventDict) -> None:
         """Write one event; on a full disk the line is lost, but the run goes on."""
         clean = event
-        line = json.dumps(event, ensure_ascii=False, default=str)
+        line = _AS_JSON(event)
         if self._redact(line) is not line:  # hardly ever
             clean = {key: value if key in _OURS else self._clean(value) for key, value in event.items()}
             line = json.dumps(clean, ensure_ascii=False)

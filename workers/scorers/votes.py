@@ -35,7 +35,7 @@ async def representative(
 
     Raises:
         RecordError: the first failure in order, if the other votes do not make it certain. All have ended by then.
-        ExceptionGroup: anything else, at once.
+        ExceptionGroup: anything else, at once; of a single call it is not in a group.
     """
     if votes == 1:
         return await ask(0)  # whatever it says
