@@ -4,7 +4,7 @@
 #
 #     bash scripts/bench_gpu.sh --weak MODEL [--strong MODEL] [--out FOLDER]
 #
-# MODEL is a folder or a hub name; the traces are written by the weak model itself if no other is named. Wants the engine
+# MODEL is a folder or a hub name; without --strong the traces are made up, of plain sentences. Wants the engine
 # installed with vLLM and, beside it, transformers with accelerate, matplotlib and rich. PYTHON names another interpreter.
 # A part that fails or takes too long is said in the table, and makes exit code 1.
 set -uo pipefail
@@ -52,7 +52,10 @@ part invariant 90 scripts/bench_invariance.py --weak "$weak" "${prompts[@]}" --b
 if [ "$gpus" -eq 1 ]; then
     echo "replicas skipped: they want two GPUs" | tee -a "$out/parts.txt"
 else
+    # On a processor that they share, threads of two engines that wait for work by spinning would wait for each other.
+    if [ "$gpus" -eq 0 ]; then export OMP_NUM_THREADS=1; fi
     part replicas 120 scripts/bench_replicas.py --weak "$weak" "${replicas[@]}" --engine-args "$more" --json "$out/replicas.json"
+    unset OMP_NUM_THREADS
 fi
-part scoring 300 -m scripts.bench_scoring --weak "$weak" --strong "${strong:-$weak}" "${scoring[@]}" --out "$out/scoring" --json "$out/scoring.json"
+part scoring 300 -m scripts.bench_scoring --weak "$weak" --strong "${strong:-made-up}" "${scoring[@]}" --out "$out/scoring" --json "$out/scoring.json"
 "$python" scripts/gpu_figures.py "$out"

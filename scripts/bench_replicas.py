@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rich.console import Console
 from rich.table import Table
 
-from scripts.bench_scorers import made_up
+from scripts.scoring_ways import made_up
 from weak2wise.config import GenerationKwargs, PromptTexts, VllmEndpoint
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.model import Completion, Message, Prompt

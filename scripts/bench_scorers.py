@@ -25,6 +25,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from scripts.scoring_ways import made_up
 from weak2wise.config import GenerationKwargs, Params, PromptTexts, VllmEndpoint
 from weak2wise.llm.model import Completion, Prompt
 from weak2wise.llm.vllm.guard import family
@@ -34,7 +35,7 @@ from workers.answers import warm_up
 from workers.context import Context
 from workers.judge import Judge
 from workers.prompts import Prompts
-from workers.records import Candidate, Question, Traced
+from workers.records import Question, Traced
 from workers.scorers import NAMES, scorer_named
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,27 +52,6 @@ class Cost(NamedTuple):
     wrote: int
     seconds: float
     cpu: float
-
-
-def made_up(question: Question, sample: int, rng: random.Random, *, steps: int, sentences: int) -> Candidate:
-    """A trace with thinking of so many sentences, and steps of three sentences each."""
-
-    def sentence() -> str:
-        a, b = rng.randrange(2, 90), rng.randrange(2, 90)
-        says = ("First we look at", "Then we take", "So far there are", "Next we add up", "That leaves us with")
-        return f"{rng.choice(says)} {a} and {b} of them, which makes {a + b} in all."
-
-    listed = [f"## Step {n + 1}: go on\n{' '.join(sentence() for _ in range(3))}" for n in range(steps)]
-    listed.append(f"## Final Answer\n{question.answer}")
-    thinking = " ".join(sentence() for _ in range(sentences))
-    return Candidate(
-        m_strong="m",
-        sample=sample,
-        step_reasoning="\n\n".join(listed),
-        step_list=tuple(listed),
-        normal=thinking,
-        normal_is_own=True,
-    )
 
 
 def cpu_seconds() -> float:

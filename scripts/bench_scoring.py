@@ -1,6 +1,7 @@
 """Compare Step-Mask scoring with the reference's way and with the most that the hardware can do, in one run.
 
-A strong model on this machine writes traces for the questions; then the weak model makes the same guided attempts
+A strong model on this machine writes traces for the questions, or ``--strong made-up`` takes such as any weak model can
+follow, of plain sentences. Then the weak model makes the same guided attempts
 
     a  transformers, one attempt at a time, as the reference does (on a few of them),
     b  vLLM's offline ``LLM.generate``, given every prompt at once: what vLLM does with the same settings,
@@ -12,7 +13,7 @@ each in its own process. The winners of (c) and (d) are compared on bits that ar
 real engine's rounding depends on the other requests in a batch. How often they agree live is printed as well. The last
 table replays races on random bits at several success rates.
 
-    python scripts/bench_scoring.py --weak MODEL --strong MODEL [--out FOLDER]
+    python scripts/bench_scoring.py --weak MODEL --strong MODEL|made-up [--out FOLDER]
 """
 
 import argparse
@@ -31,22 +32,25 @@ from rich.table import Table
 
 from scripts.race_replay import Bits, drawn, replay
 from scripts.scoring_ways import (
+    Cutting,
     Setting,
     Speed,
     guided_prompts,
+    made_up,
     step_mask,
     with_bare_vllm,
     with_this_engine,
     with_transformers,
     write_traces,
 )
-from workers.records import Question, Scored
+from workers.records import Question, Scored, Traced
 from workers.scorers import StepMask
 from workers.select import select
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = 6
+MADE_UP = "made-up"
 NAMES = {
     "a": "transformers, one at a time",
     "b": "LLM.generate, all at once",
@@ -121,41 +125,17 @@ def winner(scored: Scored, scorer: StepMask) -> int:
     return select(scored.candidates, scored.scores, scorer)[0].sample
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    models = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weak2wise" / "models"
-    parser.add_argument("--weak", default=str(models / "smollm2-135m-instruct"))
-    parser.add_argument("--strong", default=str(models / "qwen2.5-coder-0.5b-instruct"))
-    parser.add_argument("--questions", type=Path, default=ROOT / "scripts/quickstart/questions.jsonl")
-    parser.add_argument("--limit", type=int, help="how many of the questions; left out: all")
-    parser.add_argument("--samples", type=int, default=3, help="traces a question")
-    parser.add_argument("--new-tokens", type=int, default=128, help="longest attempt: 1024 shows what long ones cost")
-    parser.add_argument("--max-num-seqs", type=int, default=48)
-    parser.add_argument("--one-at-a-time", type=int, default=12, help="attempts made with transformers")
-    parser.add_argument("--out", type=Path, default=Path("bench-scoring"))
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
-    options = parser.parse_args()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for every process to come
-    options.out.mkdir(parents=True, exist_ok=False)
-    folder = str(options.out.resolve())
-    setting = Setting(folder, options.weak, options.strong, options.new_tokens, options.max_num_seqs, LEVELS)
-    lines = [json.loads(line) for line in options.questions.read_text().splitlines()][: options.limit]
-    (options.out / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
+def traces(setting: Setting, questions: list[Question], samples: int) -> tuple[list[Traced], dict[str, Cutting], int]:
+    """As ``write_traces``; made-up ones are not cut, and no token was written for them."""
+    if setting.strong != MADE_UP:
+        return alone(write_traces, setting, questions, samples)
+    rng = random.Random(0)
+    made = [[made_up(question, n, rng, steps=4, sentences=12) for n in range(samples)] for question in questions]
+    return [Traced(question=q, candidates=tuple(each)) for q, each in zip(questions, made, strict=True)], {}, 0
 
-    console = Console(width=120)
-    traced, cuttings, written = alone(write_traces, setting, questions, options.samples)
-    prompts = alone(guided_prompts, setting, traced)
-    console.print(f"{len(questions)} questions, {options.samples} traces each: {len(prompts)} attempts for every bit")
-    speeds: dict[str, Speed] = {}
-    some = random.Random(0).sample(prompts, min(options.one_at_a_time, len(prompts)))
-    speeds["a"] = alone(with_transformers, setting, some)
-    speeds["b"] = alone(with_bare_vllm, setting, prompts, False)
-    speeds["b'"] = alone(with_bare_vllm, setting, prompts, True)
-    speeds["c"], every = alone(with_this_engine, setting, traced, "exhaustive")
-    speeds["d"], raced = alone(with_this_engine, setting, traced, "race")
 
+def speed_table(speeds: dict[str, Speed]) -> Table:
+    """The ways side by side."""
     table = Table(
         "",
         "attempts",
@@ -182,7 +162,47 @@ def main() -> None:
             f"{speed.seconds:.0f}",
             *(f"{speed.bits.get(what, 0):,}" if speed.bits else "" for what in ("asked", "in_vain", "spared")),
         )
-    console.print(table)
+    return table
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    models = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weak2wise" / "models"
+    parser.add_argument("--weak", default=str(models / "smollm2-135m-instruct"))
+    parser.add_argument("--strong", default=str(models / "qwen2.5-coder-0.5b-instruct"))
+    parser.add_argument("--questions", type=Path, default=ROOT / "scripts/quickstart/questions.jsonl")
+    parser.add_argument("--limit", type=int, help="how many of the questions; left out: all")
+    parser.add_argument("--samples", type=int, default=3, help="traces a question")
+    parser.add_argument("--new-tokens", type=int, default=128, help="longest attempt: 1024 shows what long ones cost")
+    parser.add_argument("--max-num-seqs", type=int, default=48)
+    parser.add_argument("--one-at-a-time", type=int, default=12, help="attempts made with transformers")
+    parser.add_argument("--out", type=Path, default=Path("bench-scoring"))
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    options = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for every process to come
+    options.out.mkdir(parents=True, exist_ok=False)
+    folder = str(options.out.resolve())
+    setting = Setting(folder, options.weak, options.strong, options.new_tokens, options.max_num_seqs, LEVELS)
+    lines = [json.loads(line) for line in options.questions.read_text().splitlines()][: options.limit]
+    (options.out / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    questions = [Question(row=i, id=None, text=q["question"], answer=q["answer"]) for i, q in enumerate(lines, 1)]
+
+    console = Console(width=120)
+    traced, cuttings, written = traces(setting, questions, options.samples)
+    prompts = alone(guided_prompts, setting, traced)
+    if not prompts:
+        raise SystemExit(f"{options.strong} wrote no trace with steps: name a stronger one, or --strong {MADE_UP}")
+    console.print(f"{len(questions)} questions, {options.samples} traces each: {len(prompts)} attempts for every bit")
+    speeds: dict[str, Speed] = {}
+    some = random.Random(0).sample(prompts, min(options.one_at_a_time, len(prompts)))
+    speeds["a"] = alone(with_transformers, setting, some)
+    speeds["b"] = alone(with_bare_vllm, setting, prompts, False)
+    speeds["b'"] = alone(with_bare_vllm, setting, prompts, True)
+    speeds["c"], every = alone(with_this_engine, setting, traced, "exhaustive")
+    speeds["d"], raced = alone(with_this_engine, setting, traced, "race")
+
+    console.print(speed_table(speeds))
 
     scorer = step_mask(setting)
     same = sum(winner(a, scorer) == winner(b, scorer) for a, b in zip(every, raced, strict=True))
@@ -191,12 +211,13 @@ def main() -> None:
         ([[int(bit or 0) for bit in s.s_list] for s in r.scores], [c.length for c in r.candidates]) for r in every
     ]
     races(console, recorded)
-    anchor, rewrite = cuttings["anchor"], cuttings["rewrite"]
-    console.print(
-        f"cutting {anchor.traces} traces of {written / anchor.traces:.0f} tokens: anchor wrote {anchor.tokens:,} tokens"
-        f", {anchor.tokens / rewrite.tokens:.0%} of rewrite's {rewrite.tokens:,};"
-        f" cuts that held: {anchor.held} and {rewrite.held}"
-    )
+    if cuttings:
+        anchor, rewrite = cuttings["anchor"], cuttings["rewrite"]
+        console.print(
+            f"cutting {anchor.traces} traces of {written / anchor.traces:.0f} tokens: anchor wrote {anchor.tokens:,} "
+            f"tokens, {anchor.tokens / rewrite.tokens:.0%} of rewrite's {rewrite.tokens:,};"
+            f" cuts that held: {anchor.held} and {rewrite.held}"
+        )
     if options.json:
         ways = {name: speed._asdict() | {"way": NAMES[name]} for name, speed in speeds.items()}
         options.json.write_text(json.dumps({"ways": ways, "winners": len(every), "same_winners_live": same}))

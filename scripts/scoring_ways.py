@@ -5,6 +5,7 @@ Each function is meant to run alone in a process, so vLLM and torch are imported
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -26,7 +27,7 @@ from workers.context import Context
 from workers.generate import Generate
 from workers.judge import Judge
 from workers.prompts import Prompts
-from workers.records import Question, Scored, Traced, Unsolved
+from workers.records import Candidate, Question, Scored, Traced, Unsolved
 from workers.scorers import StepMask
 from workers.truncate import Truncate
 
@@ -100,6 +101,27 @@ class Cutting(NamedTuple):
     tokens: int
     held: int
     traces: int
+
+
+def made_up(question: Question, sample: int, rng: random.Random, *, steps: int, sentences: int) -> Candidate:
+    """A trace with thinking of so many sentences, and steps of three sentences each."""
+
+    def sentence() -> str:
+        a, b = rng.randrange(2, 90), rng.randrange(2, 90)
+        says = ("First we look at", "Then we take", "So far there are", "Next we add up", "That leaves us with")
+        return f"{rng.choice(says)} {a} and {b} of them, which makes {a + b} in all."
+
+    listed = [f"## Step {n + 1}: go on\n{' '.join(sentence() for _ in range(3))}" for n in range(steps)]
+    listed.append(f"## Final Answer\n{question.answer}")
+    thinking = " ".join(sentence() for _ in range(sentences))
+    return Candidate(
+        m_strong="m",
+        sample=sample,
+        step_reasoning="\n\n".join(listed),
+        step_list=tuple(listed),
+        normal=thinking,
+        normal_is_own=True,
+    )
 
 
 def write_traces(

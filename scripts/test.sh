@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set everything up and run every check: scripts/test.sh [--quick]
 #
-# --quick leaves out what needs vLLM or models; it takes a few minutes once set up.
+# --quick leaves out what needs vLLM, models or Ray; it takes a few minutes once set up.
 # It stops at the first check that fails, with that check's exit code.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -15,7 +15,7 @@ case "${1:-}" in
 esac
 cd -- "$ROOT"
 
-extras=dev,cpu,train
+extras=dev,cpu,train,ray
 if [[ -n $quick ]]; then extras=dev; fi
 bash scripts/setup.sh --extras "$extras"
 
@@ -40,5 +40,6 @@ fi
 say "models" && "$PY" scripts/fetch_models.py --models weak,strong
 export W2W_TEST_WEAK_MODEL="$MODELS/smollm2-135m-instruct"
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
-say "slow tests" && "$PY" -m pytest -n "$(nproc)" --dist loadfile --timeout 900 -m "slow and not vllm $gpu"
+say "slow tests" && "$PY" -m pytest -n "$(nproc)" --dist loadfile --timeout 900 -m "slow and not vllm and not ray $gpu"
+say "Ray" && "$PY" -m pytest -m ray
 say "vLLM" && "$PY" -m pytest --timeout 900 -m "vllm $gpu"

@@ -10,7 +10,7 @@ pytest.importorskip("ray")
 from tests.cluster.chaos import NODES, calm, one_round
 from tests.cluster.machines import cluster_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_run_with_four_random_kills_makes_the_bytes_of_one_machine(tmp_path: Path) -> None:

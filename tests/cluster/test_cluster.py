@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 ROWS = 60
 
 

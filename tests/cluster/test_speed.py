@@ -10,10 +10,7 @@ from tests.cluster.machines import cluster_of, ended, start, write_cluster_run
 from tests.loopback import LoopbackProcess, read_log
 
 pytest.importorskip("ray")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 ROWS = 3600
 """One host needs a minute and a half for them: 200 ms each, eight at once."""
 
