@@ -9,7 +9,10 @@ what is left, and to write the output files; with its peak memory, for two sizes
 
 ``write``: how fast the input is read and its parts are written.
 
-Run: python scripts/bench_cluster.py plan [--rows 10000000] [--hosts 64 256] | merge [--parts 5000] | write
+``desk``: what hosts share, at the rates of real calls between so many processes of Ray (``bench_desk.py``).
+
+Run: python scripts/bench_cluster.py plan [--rows 10000000] [--hosts 64 256] | merge [--parts 5000] | write |
+    desk [--hosts 16 64]
 """
 
 import argparse
@@ -345,14 +348,26 @@ async def _write_parts(folder: Path, rows: int) -> dict[str, Any]:
     }
 
 
+def _print_plan(rows: int, hosts: int, rate: float) -> None:
+    """In a process of its own, so that memory is measured from the same beginning."""
+    pid = os.fork()
+    if not pid:
+        print(json.dumps({"plan": {"rows": rows} | plan(rows, hosts, rate)}), flush=True)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        sys.exit(1)
+
+
 def main() -> None:
     """Print one JSON line for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["plan", "merge", "write", "merge-one"])
+    parser.add_argument("what", choices=["plan", "merge", "write", "desk", "merge-one"])
     parser.add_argument("one", nargs="*")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--hosts", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--rate", type=float, default=5.0, help="rows a second of one host, for the computed time")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for which the desk is asked")
     parser.add_argument("--parts", type=int, default=5000)
     parser.add_argument("--part-rows", type=int, nargs="+", default=[4, 20])
     chosen = parser.parse_args()
@@ -360,16 +375,16 @@ def main() -> None:
         case "plan":
             for number in chosen.hosts:
                 for rows in (chosen.rows // 10, chosen.rows):
-                    pid = os.fork()  # memory is measured from the same beginning
-                    if not pid:
-                        print(json.dumps({"plan": {"rows": rows} | plan(rows, number, chosen.rate)}), flush=True)
-                        os._exit(0)
-                    _, status = os.waitpid(pid, 0)
-                    if status:
-                        sys.exit(1)
+                    _print_plan(rows, number, chosen.rate)
         case "merge":
             for rows in chosen.part_rows:
                 print(json.dumps({"merge": merge(chosen.parts, rows)}), flush=True)
+        case "desk":
+            from scripts.bench_desk import desk  # noqa: PLC0415 - Ray is an extra
+
+            for number in chosen.hosts:
+                with tempfile.TemporaryDirectory() as name:
+                    print(json.dumps({"desk": desk(Path(name), number, chosen.seconds)}), flush=True)
         case "merge-one":
             folder, parts, rows = chosen.one
             print(json.dumps(_merge_one(Path(folder), int(parts), int(rows))))
