@@ -23,6 +23,7 @@ def test_init_writes_a_config_that_loads_and_never_writes_over_one(
     key = presets()[provider].key
     config = load_config(path, env={key: "k"} if key else {})
     assert config.endpoints[config.models.mstrong[0]].model == presets()[provider].strong.model
+    assert config.dataset.finetune_out is None, "so that several work_dirs may be made with it"
     assert (key or "check") in capsys.readouterr().err
     before = path.read_text()
     assert command("init", provider, "--out", path) == 2

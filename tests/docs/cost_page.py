@@ -84,7 +84,7 @@ def _replace_providers(path: Path, base_url: str) -> None:
     for model, name in (("deepseek-v4-pro|gpt-6.1-terra", "strong-a"), ("deepseek-flash|gpt-6-luna", "judge")):
         text = re.sub(f"model_id: ({model})", f"model_id: {name}", text)
     if path.name == "batched.yaml":
-        text = text.replace("data/work", "data/batched").replace("data/finetune", "data/batched")
+        text = text.replace("data/work", "data/batched")
         text = re.sub(r"(  strong:.*\n)", r"\1    batch: { max_wait: 300ms, poll: 200ms }\n", text)
     path.write_text(text)
 

@@ -72,7 +72,7 @@ dataset:
   input_path: data/questions.jsonl # one {{"question": …, "answer": …}} a line
   # columns: {{ question: problem, answer: solution }} # if the input has other field names
   work_dir: data/work # ledgers (to resume from), output files and log
-  finetune_out: data/finetune.jsonl
+  # finetune_out: data/finetune.jsonl # left out: finetune.jsonl in work_dir
 """
 
 
