@@ -53,9 +53,10 @@ if [ "$gpus" -eq 1 ]; then
     echo "replicas skipped: they want two GPUs" | tee -a "$out/parts.txt"
 else
     # On a processor that they share, threads of two engines that wait for work by spinning would wait for each other.
-    if [ "$gpus" -eq 0 ]; then export OMP_NUM_THREADS=1; fi
-    part replicas 120 scripts/bench_replicas.py --weak "$weak" "${replicas[@]}" --engine-args "$more" --json "$out/replicas.json"
-    unset OMP_NUM_THREADS
+    (
+        if [ "$gpus" -eq 0 ]; then export OMP_NUM_THREADS=1; fi
+        part replicas 120 scripts/bench_replicas.py --weak "$weak" "${replicas[@]}" --engine-args "$more" --json "$out/replicas.json"
+    )
 fi
 part scoring 300 -m scripts.bench_scoring --weak "$weak" --strong "${strong:-made-up}" "${scoring[@]}" --out "$out/scoring" --json "$out/scoring.json"
 "$python" scripts/gpu_figures.py "$out"

@@ -20,12 +20,12 @@ import asyncio
 import json
 import os
 import random
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scripts.measured import run_program, runs
 from tests.engine_runs import config_for, save
 from tests.loopback import LoopbackProcess, make_question
 from weak2wise.config import load_config
@@ -148,28 +148,22 @@ def _save_state(folder: Path, state: dict[str, int]) -> None:
     (folder / "state.json").write_text(json.dumps(state))
 
 
-def _run(tree: Path, folder: Path, *arguments: str, until: Any = None) -> str:
+def _run(tree: Path, *arguments: str, until: Callable[[], bool] | None = None) -> str:
     """Run a command; what it took until ``until()`` was true, and until it ended."""
-    command = [sys.executable, "-m", "weak2wise.engine", *arguments]
     began, reached = time.monotonic(), ""
-    with (folder / "output").open("w+") as output:
-        environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
-        process = subprocess.Popen(command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        while until is not None and not reached and process.poll() is None:
+
+    def watch(pid: int) -> None:
+        nonlocal reached
+        while until is not None and not reached and runs(pid):
             time.sleep(0.05)
             if until():
-                peak, used = _so_far(process.pid)
+                peak, used = _so_far(pid)
                 seconds = time.monotonic() - began
                 reached = f"first request after {seconds:.1f} s, {used:.1f} s of CPU, {peak:.0f} MiB; all "
                 print(f"  {reached}follows", flush=True)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - began
-        if process.returncode:
-            output.seek(0)
-            raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{output.read()[-3000:]}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return f"{reached}{seconds:.1f} s, {cpu:.1f} s of CPU, {usage.ru_maxrss / 1024:.0f} MiB"
+
+    took = run_program(tree, *arguments, meanwhile=watch)
+    return f"{reached}{took.seconds:.1f} s, {took.cpu:.1f} s of CPU, {took.mib:.0f} MiB"
 
 
 def _so_far(pid: int) -> tuple[float, float]:
@@ -197,12 +191,12 @@ def measure(tree: Path, folder: Path, what: str, *, index: bool) -> None:
             def asked() -> bool:
                 return any(model.received for model in server.stats().models.values())
 
-            took = _run(tree, folder, "run", "--config", config, "--limit", str(state["done"]), *places, until=asked)
+            took = _run(tree, "run", "--config", config, "--limit", str(state["done"]), *places, until=asked)
         _save_state(folder, state)
     elif what == "again":
-        took = _run(tree, folder, "run", "--config", config, "--limit", str(state["done"]))
+        took = _run(tree, "run", "--config", config, "--limit", str(state["done"]))
     else:
-        took = _run(tree, folder, what, work)
+        took = _run(tree, what, work)
     print(f"{label}: {took}", flush=True)
 
 

@@ -12,11 +12,8 @@ Run: python scripts/bench_pipeline.py [--tree ../before --tree .]
 import argparse
 import asyncio
 import multiprocessing
-import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +22,7 @@ from pathlib import Path
 import uvloop
 
 from scripts.bench_http import bare
+from scripts.measured import run_program
 from tests.engine_runs import config_for, write_run
 from tests.loopback import LoopbackProcess
 
@@ -49,26 +47,6 @@ def alone(base_url: str, chats: int, in_flight: int) -> tuple[float, float]:
     """What the bare loop takes in a new process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(run_bare, base_url, chats, in_flight).result()
-
-
-def run_command(tree: Path, config: Path) -> tuple[float, float]:
-    """Seconds and CPU seconds of a run by the program of a source tree, from its start to its end.
-
-    Raises:
-        SystemExit: the run failed; what it said is printed.
-    """
-    command = [sys.executable, "-m", "weak2wise.engine", "--config", str(config), "--up-to-step", "2"]
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
-    with tempfile.TemporaryFile("w+") as output:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - began
-        if process.returncode:
-            output.seek(0)
-            raise SystemExit(f"{tree}: the run ended with {process.returncode}\n{output.read()}")
-    return seconds, usage.ru_utime + usage.ru_stime
 
 
 def prepared(folder: Path, base_url: str, chats: int, in_flight: int) -> Path:
@@ -100,7 +78,7 @@ def main() -> None:
                 before = _answered(server)
                 with tempfile.TemporaryDirectory() as name:
                     config = prepared(Path(name), server.base_url, options.chats, options.in_flight)
-                    seconds, cpu = run_command(tree, config)
+                    seconds, cpu, _ = run_program(tree, "--config", str(config), "--up-to-step", "2")
                 chats = _answered(server) - before
                 ratios[tree].append(bare_seconds / options.chats / (seconds / chats))
                 print(

@@ -7,18 +7,16 @@ Run: python scripts/bench_report.py [--questions 100000]
 """
 
 import argparse
-import os
 import random
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
+from scripts.measured import run_program
+from tests.engine_runs import ROOT
 from weak2wise.ledger.lines import sealed
 from weak2wise.ledger.manifest import InputDigest, Manifest
 from weak2wise.ledger.outcomes import Done, Dropped
@@ -100,17 +98,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         size = make(Path(name), options.questions)
-        command = [sys.executable, "-m", "weak2wise.engine", "report", name]
-        began = time.monotonic()
-        process = subprocess.Popen(command, cwd=Path(__file__).resolve().parent.parent)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        if status:
-            raise SystemExit(os.waitstatus_to_exitcode(status))
+        took = run_program(ROOT, "report", name)
         page = (Path(name) / "report.html").stat().st_size
     print(
-        f"{options.questions:,} questions, {size / 1e9:.1f} GB of ledgers: {seconds:.1f} s, peak resident memory "
-        f"{usage.ru_maxrss / 1024:.0f} MiB, page {page / 1024:.0f} KiB"
+        f"{options.questions:,} questions, {size / 1e9:.1f} GB of ledgers: {took.seconds:.1f} s, peak resident memory "
+        f"{took.mib:.0f} MiB, page {page / 1024:.0f} KiB"
     )
 
 
