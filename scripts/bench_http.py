@@ -23,7 +23,7 @@ import uvloop
 
 from tests.loopback import LoopbackProcess
 from tests.loopback.answers import make_question
-from weak2wise.commands.carry_out import collect_less_often
+from weak2wise.commands.carry_out import tune_memory
 from weak2wise.config import OpenAIEndpoint
 from weak2wise.llm.call import Call, calling
 from weak2wise.llm.drain import Drain
@@ -113,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     ways = {"bare aiohttp": bare, "weak2wise endpoint": endpoint}
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    collect_less_often()
+    tune_memory()
     costs: dict[str, list[float]] = {name: [] for name in ways}
     with LoopbackProcess(latency=options.latency, uvloop=True) as server:
         for round_ in range(options.rounds + 1):  # the first warms both up

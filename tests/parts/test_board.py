@@ -9,12 +9,12 @@ from tests.loopback import LoopbackProcess
 from tests.parts.hosts import HostsHere
 from tests.parts.test_parts import QUESTIONS, asked_of, has_lines, prepared, stop_at
 from weak2wise.run.engine import Engine
-from weak2wise.watch.address import Address
+from weak2wise.watch.address import Address, Served
 from weak2wise.watch.board import Board
 from weak2wise.watch.gallery import Wanted
 from weak2wise.watch.metrics import metrics
 from weak2wise.watch.observer import Observed
-from weak2wise.watch.page import LiveRun, Served
+from weak2wise.watch.page import LiveRun
 
 pytestmark = pytest.mark.slow
 

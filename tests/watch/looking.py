@@ -12,8 +12,7 @@ from typing import Any
 
 from tests.engine_runs import ROOT
 from weak2wise.ledger.manifest import InputDigest, Manifest
-from weak2wise.watch.address import Address
-from weak2wise.watch.page import Served
+from weak2wise.watch.address import Address, Served
 
 
 def at(text: str, *names: str) -> Served:

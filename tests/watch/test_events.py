@@ -10,9 +10,9 @@ import pytest
 
 from tests.watch.looking import begun, note
 from weak2wise.watch import page
-from weak2wise.watch.address import Address
+from weak2wise.watch.address import Address, Served
 from weak2wise.watch.observer import Observed, Observer
-from weak2wise.watch.page import LiveRun, Served, served
+from weak2wise.watch.page import LiveRun, served
 
 TOKEN = "open-sesame"
 

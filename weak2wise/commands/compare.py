@@ -10,7 +10,7 @@ import uvloop
 from rich.console import Console
 from rich.text import Text
 
-from weak2wise.commands.carry_out import collect_less_often
+from weak2wise.commands.carry_out import tune_memory
 from weak2wise.commands.say import INTERRUPTED, command_line, explain, handle_interrupts, say
 from weak2wise.commands.signals import until_signalled
 from weak2wise.commands.tables import new_table, short
@@ -66,7 +66,7 @@ def compare(
         work = WorkDir(folder)
         raise_open_files([endpoint.limits.max_concurrent_requests for endpoint in loaded.endpoints.values()])
         comparing = Comparing(work, loaded, names, draws=seeds, sample=sample, echo=Echo(write_line, progress=True))
-        collect_less_often()
+        tune_memory()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             found = runner.run(until_signalled(comparing.run(), comparing.drain))
             if found is None:

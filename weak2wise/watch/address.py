@@ -6,12 +6,13 @@ import shlex
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from weak2wise.errors import ConfigError
-from weak2wise.watch.guard import TOKEN
 
+TOKEN = "W2W_PAGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
 _ANY = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}  # noqa: S104 - how all addresses are written
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 """Addresses that no machine has: the way there says which of our own others know us by. Nothing is sent."""
@@ -59,6 +60,17 @@ class Address(NamedTuple):
         if f"${TOKEN}" in url:
             hints.append(f"The token is the value of {TOKEN}, which was set when this was started.")
         return hints
+
+
+class Served(NamedTuple):
+    """What a page is about, and where it is served. ``config``: the file that the run was started with.
+
+    Paths are absolute.
+    """
+
+    address: Address
+    work_dir: Path
+    config: Path | None = None
 
 
 def with_token(url: str, token: str, *, given: bool, shown: bool) -> str:

@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-TOKEN = "W2W_PAGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
+from weak2wise.watch.address import TOKEN
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

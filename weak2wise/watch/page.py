@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,7 +21,7 @@ from weak2wise.errors import ConfigError
 from weak2wise.ledger.manifest import load_manifest
 from weak2wise.ledger.outcomes import Ledger
 from weak2wise.watch.about import About, Next, about, next_steps
-from weak2wise.watch.address import Address
+from weak2wise.watch.address import Served
 from weak2wise.watch.gallery import Found, Scores, Source, Table, Wanted, found, opened_trace
 from weak2wise.watch.health import CLOSING, STARTING, health_of
 from weak2wise.watch.losses import Kind, Losses, losses
@@ -38,17 +38,6 @@ TREND_EVERY = 5.0
 """Seconds between two looks at the log."""
 _DISK_SECONDS = 4.0
 """How long a disk may take to say how full it is."""
-
-
-class Served(NamedTuple):
-    """What a page is about, and where it is served. ``config``: the file that the run was started with.
-
-    Paths are absolute.
-    """
-
-    address: Address
-    work_dir: Path
-    config: Path | None = None
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from weak2wise.errors import ConfigError, RunStopped
-from weak2wise.watch.address import Address, with_token
-from weak2wise.watch.guard import TOKEN, guard
+from weak2wise.watch.address import TOKEN, Address, with_token
+from weak2wise.watch.guard import guard
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _PACKAGES = {"style.css": "weak2wise.outputs.report"}
