@@ -11,8 +11,8 @@ from pathlib import Path
 
 from weak2wise.ledger.places import place_of
 
-_BLOCK = 1 << 18
-_KEPT = 16
+_BLOCK = 1 << 15
+_KEPT = 32
 
 
 class Blocks:
