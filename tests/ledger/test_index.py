@@ -3,7 +3,9 @@
 import asyncio
 import os
 import tempfile
+import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +164,9 @@ async def test_an_index_is_not_believed_when_the_shard_was_written_since(tmp_pat
 
 
 @pytest.mark.slow
-async def test_a_damaged_index_is_never_believed(tmp_path: Path) -> None:
+async def test_a_damaged_index_is_never_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any bit of any byte flipped, cut anywhere, more at its end, of another layout."""
+    monkeypatch.setattr(index, "_BLOCK", 2)
     folder = tmp_path / "things"
     await write(folder, range(3))
     shard = shard_path(folder, 0)
@@ -294,6 +297,57 @@ def test_numbers_of_any_size_come_back(numbers: list[int], sizes: list[int]) -> 
     assert list(lines["n"]) == fitting
     assert list(lines.sizes) == [size for _, size in taken]
     assert [lines.texts[at] for at in lines["word"]] == [f"w{number % 300}" for number, _ in taken]
+
+
+LINES = st.lists(st.tuples(st.integers(1, 1 << 18), st.integers(-(1 << 40), 1 << 40), st.floats(0, 9)), max_size=30)
+
+
+@given(LINES, LINES, st.integers(1, 9))
+@settings(deadline=None)
+def test_an_index_written_in_blocks_says_what_all_lines_say(before: Any, after: Any, block: int) -> None:
+    """Also when it goes on from an index, and when numbers need more room from some line on."""
+
+    def kinds(lines: Columns, so_far: list[Any]) -> list[Any]:
+        """How often each word occurs."""
+        so_far += [0] * (len(lines.texts) - len(so_far))
+        return [count + list(lines["word"]).count(number) for number, count in enumerate(so_far)]
+
+    layout = Layout("things", {"n": "B", "word": "text", "weight": "d"}, lambda _line: (), kinds)
+    known = Columns(layout)
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "_BLOCK", block)
+        shard = shard_path(Path(name) / "things", 0)
+        shard.parent.mkdir()
+        for lines in (before, after):
+            with closing(index.Writer(shard.parent, index.load(shard, layout) or Columns(layout))) as writer:
+                for size, number, weight in lines:
+                    known.add(size, (number, f"w{number % 3}", weight))
+                    writer.add(size, (number, f"w{number % 3}", weight))
+                with shard.open("ab") as file:
+                    file.truncate(sum(known.sizes))
+                writer.save(shard)
+        stored = index.load(shard, layout)
+    assert stored is not None
+    assert [list(stored[name]) for name in layout.columns] == [list(known[name]) for name in layout.columns]
+    assert (list(stored.sizes), stored.texts, stored.sums) == (list(known.sizes), known.texts, known.sums)
+
+
+def test_the_facts_of_a_long_shard_are_not_in_memory(tmp_path: Path) -> None:
+    layout = Layout("things", {"n": "Q", "weight": "d"}, lambda _line: ())
+    with closing(index.Writer(tmp_path / "things", Columns(layout))) as writer:
+        tracemalloc.start()
+        for number in range(30_000):
+            writer.add(100, (number, 0.5))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 30_000 * 18 / 2
+
+
+async def test_an_index_whose_temporary_file_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+    """A file is in the place of its folder."""
+    (tmp_path / "things.index").write_bytes(b"")
+    await filled(tmp_path)
+    assert known(tmp_path)["tally"][RowStatus.DONE] == 34
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from weak2wise.ledger.places import location_of
 
@@ -25,8 +25,8 @@ class Layout(NamedTuple):
     """A type code of ``array`` by name, the narrowest that usually does, or ``TEXT``."""
     read: Callable[[bytes], Entry]
     """The facts of a line. Raises ``ValueError`` for a line that cannot be read."""
-    sums: Callable[["Columns"], list[Any]] = lambda _lines: []
-    """What is kept with the columns, so that it need not be added up again; JSON values."""
+    sums: Callable[["Columns", list[Any]], list[Any]] = lambda _lines, so_far: so_far
+    """The sums so far with these lines added to them. They are kept with the columns; JSON values."""
 
 
 class Columns:
@@ -37,7 +37,7 @@ class Columns:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.sizes: array[int] = array("I")
+        self.sizes: array[int] = array("H")
         """Bytes of each line."""
         self.columns: dict[str, array[Any]] = {
             name: array("B" if code == TEXT else code) for name, code in layout.columns.items()
@@ -46,6 +46,8 @@ class Columns:
         """The texts by number."""
         self._numbers: dict[str, int] = {}
         self._sums: list[Any] | None = None
+        self._so_far: list[Any] = []
+        """The sums over the lines that were taken away."""
         self._of_text = [code == TEXT for code in layout.columns.values()]
 
     def __len__(self) -> int:
@@ -77,21 +79,35 @@ class Columns:
 
     @property
     def sums(self) -> list[Any]:
-        """The layout's sums over these lines."""
+        """The layout's sums over these lines, and those that were taken away."""
         if self._sums is None:
-            self._sums = self.layout.sums(self)
+            self._sums = self.layout.sums(self, self._so_far)
         return self._sums
 
-    @classmethod
-    def stored(cls, layout: Layout, columns: "list[array[Any]]", texts: list[str], sums: list[Any]) -> Self:
-        """The facts as an index has them; ``columns``: the sizes first."""
-        self = cls(layout)
-        self.sizes = columns[0]
-        self.columns = dict(zip(layout.columns, columns[1:], strict=True))
-        self.texts = texts
+    @property
+    def types(self) -> list[str]:
+        """The type code of each column, the sizes' first."""
+        return [column.typecode for column in (self.sizes, *self.columns.values())]
+
+    def take(self) -> "list[array[Any]]":
+        """Take the facts of all lines away, the sizes first. What was counted of them stays: texts and sums."""
+        self._so_far = self.sums
+        taken = [self.sizes, *self.columns.values()]
+        self.sizes, *others = [array(column.typecode) for column in taken]
+        self.columns = dict(zip(self.columns, others, strict=True))
+        return taken
+
+    def extend(self, taken: "list[array[Any]]") -> None:
+        """Add the facts of further lines as ``take`` gave them. Raises ``ValueError`` for another number of columns."""
+        sizes, *columns = taken
+        self.sizes = _joined(self.sizes, sizes)
+        for name, column in zip(self.columns, columns, strict=True):
+            self.columns[name] = _joined(self.columns[name], column)
+
+    def counted(self, texts: list[str], sums: list[Any]) -> None:
+        """Take over the texts and sums of these lines."""
+        self.texts, self._sums = texts, sums
         self._numbers = {text: number for number, text in enumerate(texts)}
-        self._sums = sums
-        return self
 
     def locations(self, shard: int) -> Iterator[int]:
         """The location of each line, if this is the shard of that number; and one behind the last."""
@@ -101,6 +117,16 @@ class Columns:
 def widened(column: "array[int]") -> "array[int]":
     """A copy of a column that has room for larger numbers."""
     return array(_WIDER[column.typecode], column)
+
+
+def _joined(column: "array[Any]", more: "array[Any]") -> "array[Any]":
+    """One column; ``more`` may be wider, and takes the place of an empty one."""
+    if not column:
+        return more
+    if column.typecode != more.typecode:
+        column = array(more.typecode, column)
+    column.extend(more)
+    return column
 
 
 def _with(column: "array[int]", number: int) -> "array[int]":

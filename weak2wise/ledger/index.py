@@ -13,18 +13,22 @@ import sys
 from array import array
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import msgspec
 from msgspec import Struct
 from xxhash import xxh64
 
-from weak2wise.ledger.columns import Columns, Layout
-from weak2wise.ledger.files import replacing
+from weak2wise.ledger.columns import Columns, Entry, Layout
+from weak2wise.ledger.files import make_private, replacing
 
 _SUFFIX = ".index"
 _TAIL = 4096
 """Bytes at a shard's end that the index knows by their checksum."""
+_BLOCK = 4096
+"""Lines whose facts are in memory while their shard is written."""
 _SEAL = 16
 """Characters of the checksum at the beginning of the file."""
 
@@ -43,15 +47,15 @@ class Stamp(NamedTuple):
 
 
 class _Head(Struct, frozen=True, kw_only=True):
-    """The second line of the file; after it come the columns, the lines' sizes first, as they are in memory."""
+    """The second line of the file; after it come the blocks."""
 
     layout: str
     byte_order: str
     size: int
     changed: int
     tail: str
-    lines: int
-    types: list[str]
+    blocks: list[tuple[int, list[str]]]
+    """Of each block how many lines it has, and the types of its columns: the lines' sizes first, as in memory."""
     texts: list[str]
     sums: list[Any]
 
@@ -68,39 +72,82 @@ def _folder(shards: Path) -> Path:
     return shards.with_name(f"{shards.name}{_SUFFIX}")
 
 
-def save(shard: Path, columns: Columns, stamp: Stamp | None = None) -> None:
-    """Write a shard's index, atomically, or leave it: without one the shard's lines are read. Blocks.
+class Writer:
+    """Makes the index of one shard while that is written.
 
-    ``stamp``: taken before the lines were read; ``None``: nobody but the caller can have changed the shard.
+    Only the facts of the last lines are in memory; those before them are in a temporary file. If the disk refuses, no
+    index is made: without one the shard's lines are read. All functions block.
+
+    Args:
+        shards: the folder of the shard.
+        columns: the facts of the lines that are there already; they are taken away.
     """
-    with suppress(OSError):
-        _write(shard, columns, stamp or Stamp.of(shard))
 
+    def __init__(self, shards: Path, columns: Columns) -> None:
+        self._folder = _folder(shards)
+        self._columns = columns
+        self._file: BinaryIO | None = None
+        self._refused = False
+        self._seal = xxh64()
+        self._size = 0
+        """Bytes of the lines in the temporary file."""
+        self._blocks: list[tuple[int, list[str]]] = []
 
-def _write(shard: Path, columns: Columns, stamp: Stamp) -> None:
-    if sum(columns.sizes) != stamp.size:
-        return  # more, or less, is there than these lines
-    stored = [columns.sizes, *columns.columns.values()]
-    head = msgspec.json.encode(
-        _Head(
-            layout=columns.layout.name,
-            byte_order=sys.byteorder,
-            size=stamp.size,
-            changed=stamp.changed,
-            tail=_tail(shard, stamp.size),
-            lines=len(columns),
-            types=[column.typecode for column in stored],
-            texts=columns.texts,
-            sums=columns.sums,
+    def add(self, size: int, entry: Entry) -> None:
+        """Add the facts of the next line, of ``size`` bytes."""
+        self._columns.add(size, entry)
+        if len(self._columns) >= _BLOCK:
+            self._put_away()
+
+    def save(self, shard: Path, stamp: Stamp | None = None) -> None:
+        """Write the index, atomically, or leave it.
+
+        ``stamp``: taken before the lines were read; ``None``: nobody but the caller can have changed the shard.
+        """
+        self._put_away()
+        with suppress(OSError):
+            self._write(shard, stamp or Stamp.of(shard))
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        with suppress(OSError):
+            if self._file:
+                self._file.close()
+
+    def _put_away(self) -> None:
+        self._blocks.append((len(self._columns), self._columns.types))
+        self._size += sum(self._columns.sizes)
+        taken = self._columns.take()
+        try:
+            if self._file is None:
+                make_private(self._folder)
+                self._file = cast("BinaryIO", TemporaryFile(dir=self._folder))  # noqa: SIM115 - closed by ``close``
+            for column in taken:
+                self._seal.update(column)
+                column.tofile(self._file)
+        except OSError:
+            self._refused = True
+
+    def _write(self, shard: Path, stamp: Stamp) -> None:
+        if self._file is None or self._refused or self._size != stamp.size:
+            return  # more, or less, is there than these lines
+        head = msgspec.json.encode(
+            _Head(
+                layout=self._columns.layout.name,
+                byte_order=sys.byteorder,
+                size=stamp.size,
+                changed=stamp.changed,
+                tail=_tail(shard, stamp.size),
+                blocks=self._blocks,
+                texts=self._columns.texts,
+                sums=self._columns.sums,
+            )
         )
-    )
-    seal = xxh64(head)
-    for column in stored:
-        seal.update(column)
-    with replacing(index_path(shard)) as file:
-        file.writelines((seal.hexdigest().encode(), b"\n", head, b"\n"))
-        for column in stored:
-            column.tofile(file)
+        self._seal.update(head)
+        with replacing(index_path(shard)) as file:
+            file.writelines((self._seal.hexdigest().encode(), b"\n", head, b"\n"))
+            self._file.seek(0)
+            copyfileobj(self._file, file)
 
 
 def load(shard: Path, layout: Layout) -> Columns | None:
@@ -108,7 +155,7 @@ def load(shard: Path, layout: Layout) -> Columns | None:
     try:
         with index_path(shard).open("rb") as file:
             return _read(file, shard, layout)
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError):
+    except (OSError, EOFError, ValueError, TypeError, OverflowError, MemoryError):
         return None
 
 
@@ -118,17 +165,22 @@ def _read(file: BinaryIO, shard: Path, layout: Layout) -> Columns | None:
     stamp = Stamp(head.size, head.changed)
     if head.layout != layout.name or head.byte_order != sys.byteorder or Stamp.of(shard) != stamp:
         return None
-    if len(head.types) != 1 + len(layout.columns) or head.tail != _tail(shard, head.size):
+    if head.tail != _tail(shard, head.size):
         return None
-    found, stored = xxh64(line[:-1]), []
-    for code in head.types:
-        column = array(code)
-        column.fromfile(file, head.lines)
-        found.update(column)
-        stored.append(column)
+    found, stored = xxh64(), Columns(layout)
+    for lines, types in head.blocks:
+        block = []
+        for code in types:
+            column = array(code)
+            column.fromfile(file, lines)
+            found.update(column)
+            block.append(column)
+        stored.extend(block)
+    found.update(line[:-1])
     if seal != found.hexdigest().encode() + b"\n" or file.read(1):
         return None
-    return Columns.stored(layout, stored, head.texts, head.sums)
+    stored.counted(head.texts, head.sums)
+    return stored
 
 
 def _tail(shard: Path, size: int) -> str:

@@ -6,6 +6,7 @@ file's end. Everything else that is not a line as it was written is *damage*, an
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -122,13 +123,14 @@ def read_facts(
     columns = torn = None
     for shard, path, last in _shards(folder, refuse):
         columns = None  # those of the shard before
-        columns = index.load(path, layout)
+        columns, stamp = index.load(path, layout), None
         if columns is None:
             columns, stamp = Columns(layout), index.Stamp.of(path)
             torn = _read_shard(path, shard, partial(_note_facts, columns), refuse, last=last)
-            if rebuild and not last:
-                index.save(path, columns, stamp)
         on_shard(shard + base, columns)
+        if stamp and rebuild and not last:
+            with closing(index.Writer(folder, columns)) as writer:
+                writer.save(path, stamp)
     return columns, torn
 
 

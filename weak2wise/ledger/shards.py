@@ -74,7 +74,7 @@ class Shards:
         self.folder = folder
         self._earlier = earlier
         self._layout = layout
-        self._columns = Columns(layout)
+        self._index = index.Writer(folder, Columns(layout))
         """Of the shard that is written."""
         self._max_bytes = max_bytes
         self._fsync_seconds = fsync_seconds
@@ -105,7 +105,8 @@ class Shards:
             base = len(self._earlier)
             read_extents(self._earlier, self._layout, on_shard)
             columns, self.cut = read_facts(self.folder, self._layout, on_shard, rebuild=True, base=base)
-            self._columns = columns or self._columns
+            if columns is not None:
+                self._index = index.Writer(self.folder, columns)
             self._shard = max(0, len(shard_numbers(self.folder)) - 1)
             if self.cut:
                 os.truncate(self.cut.path, self.cut.offset)
@@ -208,7 +209,7 @@ class Shards:
             rest = line[1:]
             parts += (head_of(rest), rest, b"\n")
             locations.append(location_of(len(self._earlier) + self._shard, self._size))
-            self._columns.add(size, entry)
+            self._index.add(size, entry)
             self._size += size
         self._flush(parts)
         if not self._fsync_seconds:
@@ -220,13 +221,14 @@ class Shards:
         self._sync()
         fd = self._opened(self._shard + 1)
         self._save_index()
+        self._index.close()
         full, self._fd, self._shard, self._size = self._fd, fd, self._shard + 1, 0
-        self._columns = Columns(self._layout)
+        self._index = index.Writer(self.folder, Columns(self._layout))
         os.close(full)
 
     def _save_index(self) -> None:
         """Write the index of the present shard, which is synced."""
-        index.save(shard_path(self.folder, self._shard), self._columns)
+        self._index.save(shard_path(self.folder, self._shard))
 
     def _flush(self, parts: list[bytes]) -> None:
         data = memoryview(b"".join(parts))
@@ -248,6 +250,7 @@ class Shards:
         self._sync_quietly()
         if not self._failure:
             self._save_index()
+        self._index.close()
 
     def _sync(self) -> None:
         if self._dirty:

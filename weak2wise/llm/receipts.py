@@ -111,16 +111,18 @@ def _receipt(line: bytes) -> Receipt:
     return receipt_of(said.row, said.key, (said.role, said.endpoint), said.completion.usage, said.cost_usd)
 
 
-def _sums(lines: Columns) -> list[Any]:
+def _sums(lines: Columns, so_far: list[Any]) -> list[Any]:
     """What was spent by each asker, in the order of the askers."""
-    spent = {text: Spent() for text in lines.texts}
+    spent = msgspec.convert(so_far, list[Spent])
+    spent += [Spent() for _ in lines.texts[len(spent) :]]
+    by_asker = dict(zip(lines.texts, spent, strict=True))
     for receipt in receipts(lines):
-        spent[receipt.asker].add(receipt)
-    return msgspec.to_builtins(list(spent.values()))  # type: ignore[no-any-return]
+        by_asker[receipt.asker].add(receipt)
+    return msgspec.to_builtins(spent)  # type: ignore[no-any-return]
 
 
-_TYPES = {"asker": TEXT, "answered": "B", "short": "Q", "cost_usd": "d", "estimated": "B"}
-LAYOUT = Layout("receipts 1", {name: _TYPES.get(name, "I") for name in Receipt._fields}, _receipt, _sums)
+_TYPES = {"row": "I", "asker": TEXT, "answered": "B", "short": "Q", "cost_usd": "d", "estimated": "B"}
+LAYOUT = Layout("receipts 1", {name: _TYPES.get(name, "H") for name in Receipt._fields}, _receipt, _sums)
 """What the journal's index keeps."""
 
 
