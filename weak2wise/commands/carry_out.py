@@ -203,7 +203,7 @@ def tune_memory() -> None:
     """
     gc.collect()
     gc.freeze()  # what is imported stays
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(30_000, 20, 50)
     with suppress(AttributeError):  # another C library has no such settings
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 2)
