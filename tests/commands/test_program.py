@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_runs import ROOT
+from tests.engine_runs import ROOT, run_in
+from tests.loopback import LoopbackProcess
 from weak2wise.commands.say import command_line
 
 INSTALLED = str(Path(sys.executable).with_name("weak2wise"))
@@ -109,6 +110,17 @@ def test_help_loads_nothing_that_a_run_needs(words: list[str]) -> None:
 def test_the_list_of_commands_loads_nothing_that_draws() -> None:
     """Pages of help are drawn with rich, once one is asked for."""
     assert "rich.console" not in loaded_by("import weak2wise.commands")
+
+
+@pytest.mark.slow
+def test_a_run_loads_no_web_server_and_nothing_of_parts_unless_it_has_them(
+    tmp_path: Path, server: LoopbackProcess
+) -> None:
+    run_in(tmp_path, server.base_url)
+    config = str(tmp_path / "config.yaml")
+    loaded = loaded_by("from weak2wise.__main__ import main; main()", "run", "--config", config)
+    assert {"aiohttp.client", "weak2wise.run.drive"} <= loaded
+    assert not {"aiohttp.web", "prometheus_client", "weak2wise.outputs.report", "weak2wise.run.parts_run"} & loaded
 
 
 @pytest.mark.slow
