@@ -113,14 +113,12 @@ def test_the_list_of_commands_loads_nothing_that_draws() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_loads_no_web_server_and_nothing_of_parts_unless_it_has_them(
-    tmp_path: Path, server: LoopbackProcess
-) -> None:
+def test_a_run_without_a_page_loads_no_web_server(tmp_path: Path, server: LoopbackProcess) -> None:
     run_in(tmp_path, server.base_url)
     config = str(tmp_path / "config.yaml")
     loaded = loaded_by("from weak2wise.__main__ import main; main()", "run", "--config", config)
     assert {"aiohttp.client", "weak2wise.run.drive"} <= loaded
-    assert not {"aiohttp.web", "prometheus_client", "weak2wise.outputs.report", "weak2wise.run.parts_run"} & loaded
+    assert not {"aiohttp.web", "prometheus_client", "weak2wise.watch.page"} & loaded
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ async def supervise(
         opened.add_done_callback(lambda done: setattr(notifier, "observed", done.result()))
     async with AsyncExitStack() as stack:
         if page:
-            from weak2wise.watch.page import served  # noqa: PLC0415 - a web server takes memory
+            from weak2wise.watch.page import served  # noqa: PLC0415 - see ``run_to_end``
 
             url = await stack.enter_async_context(served(opened, page, show_token=can_be_drawn_on()))
             say(f"The page: {url}")
@@ -167,6 +167,8 @@ def run_to_end(
     ``cluster``: open while it runs. ``notifier``: notifies of an interruption. ``header``: for a
     picture on the terminal.
     """
+    if page:  # a web server takes memory, so only then; here, as loading it would hold up the event loop
+        import weak2wise.watch.page  # noqa: F401, PLC0415
     tune_memory()
     with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if cluster:

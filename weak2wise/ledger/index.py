@@ -22,7 +22,7 @@ from msgspec import Struct
 from xxhash import xxh64
 
 from weak2wise.ledger.columns import Columns, Entry, Layout
-from weak2wise.ledger.files import make_private, replacing
+from weak2wise.ledger.files import replacing
 
 _SUFFIX = ".index"
 _TAIL = 4096
@@ -120,7 +120,7 @@ class Writer:
         taken = self._columns.take()
         try:
             if self._file is None:
-                make_private(self._folder)
+                self._folder.mkdir(0o700, exist_ok=True)  # alone: a work_dir that was moved is not made again
                 self._file = cast("BinaryIO", TemporaryFile(dir=self._folder))  # noqa: SIM115 - closed by ``close``
             for column in taken:
                 self._seal.update(column)

@@ -8,7 +8,6 @@ import asyncio
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,12 +25,15 @@ from weak2wise.outputs.summary import Summary
 from weak2wise.paths import check_paths
 from weak2wise.run.conclusion import Ended, conclude
 from weak2wise.run.drive import drive_watched
+from weak2wise.run.driver import Holders
 from weak2wise.run.held_files import HeldFiles
 from weak2wise.run.host import Host
 from weak2wise.run.input import Input
+from weak2wise.run.local import LocalHolders
 from weak2wise.run.logged import logged
 from weak2wise.run.opened import Opened
 from weak2wise.run.partition import settled_partition
+from weak2wise.run.parts_run import PartsRun
 from weak2wise.run.plan import Plan, Recipe
 from weak2wise.run.preparation import Prepared, prepare
 from weak2wise.telemetry.log import Echo, log
@@ -40,9 +42,6 @@ from weak2wise.watch.observer import Observed
 from workers.decontaminate import Overlap
 from workers.method import METHOD
 from workers.scorers import check_min_score
-
-if TYPE_CHECKING:
-    from weak2wise.run.driver import Holders
 
 GRACE_SECONDS = 2.0
 """How long to wait for answers in flight when a run is interrupted."""
@@ -79,7 +78,7 @@ class Engine:
         retry: frozenset[str] | None = None,
         config_file: Path | None = None,
         echo: Echo | None = None,
-        holders: "Holders | None" = None,
+        holders: Holders | None = None,
     ) -> None:
         self.config = config
         self.drain = Drain()
@@ -147,7 +146,8 @@ class Engine:
             plan = self._plan = await asyncio.to_thread(self._going_on, self._plan.resume)
             prepared = await prepare(plan, held)
             if partition := await self._partition(prepared, held):
-                summary = await self._run_parts(prepared, partition, held, opened, began)
+                parts = PartsRun(plan, prepared, partition, held, drain=self.drain, redact=self.redact)
+                summary = await self._run_parts(parts, opened, began)
             else:
                 summary = await self._run_whole(prepared, held, opened, began)
             pretty = msgspec.json.format(msgspec.json.encode(summary), indent=1)
@@ -177,19 +177,8 @@ class Engine:
                 await asyncio.to_thread(plan.input.check)
             return await conclude(plan, held, Ended.of(work, plan.input.rows, began, prepared.manifest.shared_usd))
 
-    async def _run_parts(
-        self,
-        prepared: Prepared,
-        partition: Partition,
-        held: HeldFiles,
-        opened: "asyncio.Future[Observed] | None",
-        began: float,
-    ) -> Summary:
+    async def _run_parts(self, parts: PartsRun, opened: "asyncio.Future[Observed] | None", began: float) -> Summary:
         """Run in parts, on the holders' hosts or on this one."""
-        from weak2wise.run.local import LocalHolders  # noqa: PLC0415 - few runs are in parts
-        from weak2wise.run.parts_run import PartsRun  # noqa: PLC0415
-
-        parts = PartsRun(self._plan, prepared, partition, held, drain=self.drain, redact=self.redact)
         host = self._host if self._owns_host and self._holders is None else nullcontext(self._host)
         async with host as on:
             local = LocalHolders(self.config, on, self.drain, self._echo)
