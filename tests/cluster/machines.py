@@ -114,6 +114,15 @@ def actor_pids(class_name: str) -> list[int]:
     return sorted(found)
 
 
+def freeze_while_a_host_answers(driver: "subprocess.Popen[str]", hosts: list[int]) -> None:
+    """Freeze a driver while the answer to one of its heartbeats is on its way."""
+    titles = [Path(f"/proc/{pid}/cmdline") for pid in hosts]
+    until = time.monotonic() + 30
+    while not any(title.read_bytes().startswith(b"ray::EngineHost.hear") for title in titles):
+        assert time.monotonic() < until, "no host hears of the driver"
+    os.killpg(driver.pid, signal.SIGSTOP)
+
+
 def add_node(cluster: "Cluster") -> None:
     """A node with room for one host."""
     cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)

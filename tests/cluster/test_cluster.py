@@ -16,6 +16,7 @@ from tests.cluster.machines import (
     actor_pids,
     cluster_of,
     ended,
+    freeze_while_a_host_answers,
     host_pids,
     kill,
     parts_over,
@@ -65,7 +66,12 @@ def started(
     """A run, and its server, which refuses more requests at once than the run may send."""
     with LoopbackProcess(latency=latency, max_in_flight=in_flight) as server:
         write_cluster_run(folder, server.base_url, ROWS, in_flight=in_flight)
-        yield server, start(folder, address)
+        with start(folder, address) as process:
+            try:
+                yield server, process
+            finally:  # one that a failed test left would keep the hosts from the runs of the next
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def answered(server: LoopbackProcess) -> int:
@@ -135,7 +141,7 @@ def test_a_driver_that_was_frozen_past_the_leases_goes_on_with_the_same_hosts_an
     with started(tmp_path, cluster.address, latency=0.7, in_flight=4) as (server, process):
         wait_until(lambda: answered(server) > 20 and len(host_pids()) == 3)
         hosts = host_pids()
-        os.killpg(process.pid, signal.SIGSTOP)
+        freeze_while_a_host_answers(process, hosts)
         time.sleep(13)
         before = answered(server)
         time.sleep(2)

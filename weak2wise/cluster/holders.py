@@ -27,7 +27,7 @@ from weak2wise.errors import RunStopped
 from weak2wise.ledger.leases import LEASE_SECONDS, Lease
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
-from weak2wise.llm.fence import Silence
+from weak2wise.llm.fence import Silence, now
 from weak2wise.run.driver import Holder, HolderLost
 from weak2wise.run.part_run import PartResult, Task
 from weak2wise.telemetry.log import log
@@ -59,6 +59,20 @@ def _call(method: Any, *args: Any) -> "asyncio.Future[Any]":
     calling: asyncio.Future[Any] = asyncio.ensure_future(method.remote(*args))
     calling.add_done_callback(lambda done: done.cancelled() or done.exception())
     return calling
+
+
+async def answered_within(calling: "asyncio.Future[Any]", seconds: float) -> bool:
+    """Whether a call is over within so many seconds; those in which this process was frozen or held up do not count.
+
+    What was answered meanwhile is only read after them, so a time limit would end before it.
+    """
+    look = seconds / 10
+    looks = 0
+    while looks < 10 and not calling.done():
+        began = now()
+        await asyncio.wait({calling}, timeout=look)
+        looks += now() - began < 2 * look
+    return calling.done()
 
 
 class RayHolder:
@@ -102,9 +116,7 @@ class RayHolder:
         while not self.lost.done():
             self._silence.said()
             hearing = _call(self._actor.hear, answered)
-            await asyncio.wait({hearing}, timeout=LEASE_SECONDS)
-            # Not by a time limit: an answer that came while this process was late, or frozen, has come.
-            if not hearing.done():
+            if not await answered_within(hearing, LEASE_SECONDS):
                 self.lose(HolderLost(f"does not answer for {LEASE_SECONDS:g} s"))
                 break
             try:
@@ -256,8 +268,7 @@ class RayHolders:
         """Until the desk is lost: nothing can be sent without it."""
         while True:
             answering = _call(self._desk.lives)
-            await asyncio.wait({answering}, timeout=DESK_SECONDS)
-            if not answering.done():
+            if not await answered_within(answering, DESK_SECONDS):
                 why = f"does not answer for {DESK_SECONDS:g} s"
                 break
             if isinstance(error := answering.exception(), RayError):
