@@ -118,8 +118,8 @@ def test_locations_lead_back_to_their_lines_across_shards(count: int, max_bytes:
         for shard in folder.glob("*.jsonl"):
             assert shard.stat().st_size <= max(max_bytes, *(HEAD + len(line_of(n)) for n in range(count)))
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(check(Path(folder)))
+    with tempfile.TemporaryDirectory() as work_dir:  # the index is beside the shards' folder
+        asyncio.run(check(Path(work_dir) / "shards"))
 
 
 async def test_an_append_that_is_cancelled_while_waiting_is_still_written(tmp_path: Path) -> None:

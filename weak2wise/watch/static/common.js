@@ -21,6 +21,11 @@ export function dollars(amount) {
   return "$" + (amount === 0 ? "0" : amount < 0.1 ? amount.toFixed(4) : amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
 }
 
+// A cost; none is known where no call had a price.
+export function cost(amount) {
+  return amount ? dollars(amount) : "–";
+}
+
 export function share(board) {
   return board.rows ? Math.min(1, board.ended / board.rows) : 0;
 }

@@ -1,5 +1,5 @@
 // Two runs compared: what came of each, how far they agree, and where they do not.
-import { ask, byId, card, dollars, element, small, time, whole } from "./common.js";
+import { ask, byId, card, cost, element, small, time, whole } from "./common.js";
 
 const estimate = (found, format) => (found ? `${format(found.value)} (${format(found.low)} to ${format(found.high)})` : "–");
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
@@ -11,7 +11,7 @@ function side(run, number, numbers) {
   const { rows, emitted, dropped, failed, unfinished } = run.totals;
   const facts = [["state", run.state], [run.whole ? "questions" : "questions begun", whole.format(rows)], ["emitted", whole.format(emitted)], ["dropped", whole.format(sum(dropped))], ["failed", whole.format(sum(failed)), sum(failed) ? "bad" : ""]];
   if (unfinished) facts.push(["not finished", whole.format(unfinished)]);
-  facts.push(["cost", dollars(run.cost_usd)], ["for each emitted", run.cost_for_row === null ? "–" : dollars(run.cost_for_row)], ["mean score", estimate(run.mean_score, three)], ["at work", time(run.seconds)]);
+  facts.push(["cost", cost(run.cost_usd)], ["for each emitted", cost(run.cost_for_row)], ["mean score", estimate(run.mean_score, three)], ["at work", time(run.seconds)]);
   const made = card("", facts);
   made.querySelector("h3").append(number === 0 ? "First: " : "Second: ", element("a", { href: `/run/${numbers[number]}/` }, run.name));
   return made;

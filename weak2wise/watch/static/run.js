@@ -1,5 +1,5 @@
 // Follows one run by server-sent events. Each event has the parts of the state that have changed.
-import { byId, card, dollars, element, models, share, small, tile, time, whole } from "./common.js";
+import { byId, card, cost, dollars, element, models, share, small, tile, time, whole } from "./common.js";
 import { charts } from "./charts.js";
 import { losses } from "./losses.js";
 import { newest, reopen } from "./traces.js";
@@ -12,7 +12,7 @@ function tiles(board) {
   if (board.ending === null) main.push(["left", board.seconds_left === null ? "…" : time(board.seconds_left), board.seconds_left === null ? "known after some minutes" : "about"]);
   else if (board.rows > board.ended) main.push(["unfinished", whole.format(board.rows - board.ended), "questions"]);
   const each = board.emitted ? `${dollars(board.cost_usd / board.emitted)} for each emitted` : "so far";
-  main.push(["cost", dollars(board.cost_usd), board.cost_usd ? each : "no call with a price so far"]);
+  main.push(["cost", cost(board.cost_usd), board.cost_usd ? each : "no call with a price so far"]);
   byId("main").replaceChildren(...main.map((facts) => tile(...facts)));
   const others = [["emitted", board.emitted], ["dropped", board.dropped], ["failed", board.failed]];
   byId("tiles").replaceChildren(...others.map(([name, value]) => tile(name, whole.format(value))));
@@ -41,7 +41,7 @@ function endpoint(e) {
   const limited = e.faults.rate_limited || 0;
   const kinds = Object.entries(e.faults).filter(([kind]) => kind !== "rate_limited").sort((a, b) => b[1] - a[1]);
   const errors = kinds.reduce((sum, [, n]) => sum + n, 0);
-  const facts = [["errors", whole.format(errors), errors ? "bad" : ""], ["429s", whole.format(limited)], ["cost", e.cost_usd ? dollars(e.cost_usd) : "–"], ["tokens", whole.format(e.tokens)]];
+  const facts = [["errors", whole.format(errors), errors ? "bad" : ""], ["429s", whole.format(limited)], ["cost", cost(e.cost_usd)], ["tokens", whole.format(e.tokens)]];
   if (run.board.ending === null) facts.push(["requests/min", small.format(e.per_minute)]);
   if (run.live) facts.push(["in flight", whole.format(e.in_flight)], ["limit", limit(e)]);
   else facts.push(["answers", whole.format(e.answered)]);

@@ -1,5 +1,5 @@
 // The overview of several runs: a card each, read again every five seconds.
-import { ask, byId, card, dollars, element, models, share, time, whole } from "./common.js";
+import { ask, byId, card, cost, element, models, share, time, whole } from "./common.js";
 
 function state(board, gone) {
   if (gone) return gone;
@@ -9,7 +9,7 @@ function state(board, gone) {
 function run({ about, board, gone }, number) {
   const facts = [["done", board.rows === null ? "…" : `${Math.floor(100 * share(board))} %`]];
   if (board.ending === null) facts.push(["left", board.seconds_left === null ? "…" : time(board.seconds_left)]);
-  facts.push(["cost", dollars(board.cost_usd)], ["emitted", whole.format(board.emitted)], ["dropped", whole.format(board.dropped)], ["failed", whole.format(board.failed), board.failed ? "bad" : ""]);
+  facts.push(["cost", cost(board.cost_usd)], ["emitted", whole.format(board.emitted)], ["dropped", whole.format(board.dropped)], ["failed", whole.format(board.failed), board.failed ? "bad" : ""]);
   const made = card("", facts);
   made.querySelector("h3").append(element("a", { href: `/run/${number}/` }, about.name));
   made.querySelector("h3").after(element("p", { class: gone ? "bad" : "quiet" }, state(board, gone)), element("p", { class: "quiet" }, models(about)));
