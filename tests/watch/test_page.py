@@ -229,7 +229,7 @@ def test_a_trace_that_is_read_stays_where_it_is_and_newer_ones_wait(tmp_path: Pa
             page.keyboard.press("Shift+Tab")
             assert page.evaluate("document.activeElement.id") == "newer"
             page.keyboard.press("Enter")
-            page.wait_for_function("document.activeElement === document.querySelector('details.trace > summary')")
+            page.wait_for_function("() => document.activeElement === document.querySelector('details.trace > summary')")
             brought = page.evaluate(first)
             assert brought != newest
             page.evaluate("document.activeElement.blur()")
