@@ -23,11 +23,12 @@ from weak2wise.cluster.actors import DeskActor, EngineHost
 from weak2wise.cluster.outcomes import opened, part_result, said
 from weak2wise.cluster.places import Place, places
 from weak2wise.config import Config
+from weak2wise.deadline import Deadline
 from weak2wise.errors import RunStopped
 from weak2wise.ledger.leases import LEASE_SECONDS, Lease
 from weak2wise.llm.cost import CostBudget
 from weak2wise.llm.drain import PAID_ANSWERS_SECONDS, Drain
-from weak2wise.llm.fence import Silence, now
+from weak2wise.llm.fence import Silence
 from weak2wise.run.driver import Holder, HolderLost
 from weak2wise.run.part_run import PartResult, Task
 from weak2wise.telemetry.log import log
@@ -61,17 +62,11 @@ def _call(method: Any, *args: Any) -> "asyncio.Future[Any]":
     return calling
 
 
-async def answered_within(calling: "asyncio.Future[Any]", seconds: float) -> bool:
-    """Whether a call is over within so many seconds; those in which this process was frozen or held up do not count.
-
-    What was answered meanwhile is only read after them, so a time limit would end before it.
-    """
-    look = seconds / 10
-    looks = 0
-    while looks < 10 and not calling.done():
-        began = now()
-        await asyncio.wait({calling}, timeout=look)
-        looks += now() - began < 2 * look
+async def _answered(calling: "asyncio.Future[Any]", seconds: float) -> bool:
+    """Whether a call is over within so many seconds for which this process was running."""
+    with suppress(TimeoutError):
+        async with Deadline(seconds):
+            await asyncio.wait([calling])
     return calling.done()
 
 
@@ -116,7 +111,7 @@ class RayHolder:
         while not self.lost.done():
             self._silence.said()
             hearing = _call(self._actor.hear, answered)
-            if not await answered_within(hearing, LEASE_SECONDS):
+            if not await _answered(hearing, LEASE_SECONDS):
                 self.lose(HolderLost(f"does not answer for {LEASE_SECONDS:g} s"))
                 break
             try:
@@ -154,6 +149,8 @@ class RayHolder:
             raise
         except asyncio.CancelledError:
             await self._stop(working)
+            if not working.done():
+                raise HolderLost("does not say that it has stopped") from None
             raise
         finally:
             feeding.cancel()
@@ -170,7 +167,7 @@ class RayHolder:
         """Let it stop sending, and wait until what had arrived is written down."""
         grace = self._grace()
         with suppress(RayError, TimeoutError):
-            async with asyncio.timeout(grace + CLOSE_SECONDS):
+            async with Deadline(grace + CLOSE_SECONDS):
                 await self._actor.stop.remote(grace)
                 either: list[asyncio.Future[Any]] = [working, self.lost]
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -191,7 +188,7 @@ class RayHolder:
     async def close(self) -> None:
         """End its process."""
         with suppress(RayError, TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with Deadline(CLOSE_SECONDS):
                 await self._actor.close.remote()
         self.kill()
 
@@ -268,7 +265,7 @@ class RayHolders:
         """Until the desk is lost: nothing can be sent without it."""
         while True:
             answering = _call(self._desk.lives)
-            if not await answered_within(answering, DESK_SECONDS):
+            if not await _answered(answering, DESK_SECONDS):
                 why = f"does not answer for {DESK_SECONDS:g} s"
                 break
             if isinstance(error := answering.exception(), RayError):
