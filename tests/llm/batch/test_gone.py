@@ -106,3 +106,20 @@ async def test_a_batch_that_comes_to_no_end_stops_the_run(tmp_path: Path, retrie
             said = await running
         assert "comes to no end; the provider says that it is cancelling" in said
         assert {line.asked for line in server.batches.lines.values()} == {1}
+
+
+@pytest.mark.slow
+async def test_a_batch_that_no_run_looked_at_for_long_has_time_to_be_cancelled(tmp_path: Path) -> None:
+    """Its first look finds it twice as old as it should be, and cancels it: that takes a while."""
+    async with served(Rule(at="batch", fault="stuck"), cancelling=0.1) as server:
+        config = write(tmp_path, server.base_url, {"window": "1s"}, batched=("strong-a",))
+        running = asyncio.create_task(run(config))
+        await until(lambda: server.batches.batches)
+        running.cancel()
+        await asyncio.wait([running])
+        (batch,) = server._batches.batches.batches.values()
+        batch.expires += 3600
+        await asyncio.sleep(3.5)
+        summary = await run(config)
+        assert paid_once(server.batches)
+    assert summary.totals.emitted == QUESTIONS

@@ -67,6 +67,7 @@ class Course:
         self._poll = sender.batch.poll_seconds
         self._fresh = fresh
         self._cancelled_for: set[str] = set()
+        self._cancelled_at = 0.0
         self._tried_at = 0.0
         self._file = file_of(self._parts.work_dir, state.key)
 
@@ -215,6 +216,7 @@ class Course:
         for reason, holds in (("finish_by", self._late), ("window", self._overdue)):
             if holds and reason not in self._cancelled_for:
                 self._cancelled_for.add(reason)
+                self._cancelled_at = time.time()
                 accepted = await persistently(lambda: self._provider.cancel(self.state.batch_id), "cancel of a batch")
                 log.warning(
                     "batch.late",
@@ -229,8 +231,12 @@ class Course:
         return False
 
     def _check_time(self, remote: RemoteBatch) -> None:
-        """Raise ``RunStopped`` if it has not ended as long after it was cancelled as it had time before."""
-        if time.time() - self.state.sent > 2 * self._longest:
+        """Raise ``RunStopped`` if it has not ended as long after it was cancelled as it had time before.
+
+        One that nobody looked at for so long, as no run went on, is first given some looks to be cancelled.
+        """
+        looked = time.time() - self._cancelled_at > LOOKS * self._poll
+        if looked and time.time() - self.state.sent > 2 * self._longest:
             raise RunStopped(
                 f"{self._sender.name}: the batch {self.state.batch_id} comes to no end; the provider says that it is "
                 f"{remote.word}, long after the {self.state.window} that it was given, and though it was cancelled",
