@@ -79,7 +79,7 @@ async def site(
     if not given and not address.is_loopback:
         raise ConfigError(f"{where}: other machines could see it; set {TOKEN} to a secret value first")
     app.middlewares.extend((guard({address.host, *address.names}, token), _in_words))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
         try:

@@ -110,6 +110,7 @@ function show(event) {
   byId("endpoints").replaceChildren(...board.endpoints.map(endpoint), ...board.engines.map(engine));
   if ("trend" in event) charts({ trend: run.trend });
   if ("next" in event || "report" in event) next(run);
+  if (run.live && board.ending !== null) return; // the server of this page is closed now
   losses({ failed: board.failed + board.to_retry, dropped: board.dropped });
   const select = board.stages.find((stage) => stage.name === "select");
   if (select) newest(select.done);
