@@ -284,7 +284,7 @@ class VllmModel(Endpoint):
                     async with Deadline(SILENCE_SECONDS):
                         await asyncio.wait([answer])
                 except TimeoutError:
-                    if self.meter.answered == answered:
+                    if not answer.done() and self.meter.answered == answered:
                         message = f"the engine of {self.name} has answered nothing for an hour"
                         raise EngineDied(message, hint=HINT) from None
             return answer.result()
