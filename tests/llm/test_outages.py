@@ -53,8 +53,9 @@ def journal(tmp_path: Path) -> Journal:
 
 
 async def test_who_can_ask_another_model_does_not_wait_for_a_dead_one_while_its_record_comes_again(
-    journal: Journal,
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("weak2wise.llm.http.replicas.FIRST_PROBE", 60.0)
     async with serve(faults=(Fault("500", times=None),)) as server:
         settings = OpenAIEndpoint(base_url=server.base_url, model_id="strong-a")
         async with OpenAIModel("a", settings) as model:

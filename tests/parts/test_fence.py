@@ -126,6 +126,7 @@ class _AtHand(PartWriter):
         """All rows are."""
 
 
+@pytest.mark.slow
 async def test_a_driver_that_is_started_again_waits_for_the_holders_of_other_machines_alone(tmp_path: Path) -> None:
     """A part that nobody had, or this machine, is leased at once, and the other one when its holder has lapsed."""
     states = {
@@ -143,12 +144,12 @@ async def test_a_driver_that_is_started_again_waits_for_the_holders_of_other_mac
         done=lambda *_: None,
         again=lambda _: None,
         begun=lambda _: True,
-        silence=Silence(0.3),
+        silence=Silence(1.0),
     )
     began = time.monotonic()
     await driver.run(_One(new), Task(steps=1, rules=1))
     await record.close()
-    assert new.leases[2] - began < 0.3 <= new.leases[1] - began
+    assert new.leases[2] - began < 1.0 <= new.leases[1] - began
     kept = LeaseRecord.seen(tmp_path).states
     assert {part: (state.epoch, state.holder) for part, state in kept.items()} == {1: (5, ""), 2: (2, "")}
 

@@ -31,7 +31,7 @@ begins there is nothing to hold up."""
 def test_a_run_with_failures_that_is_watched_and_resumed_blocks_nowhere(tmp_path: Path) -> None:
     refused = Fault("400", Match(model="strong", contains="(item 1)"), times=1)
     hang = Fault("hang_before_headers", Match(model="weak", contains="(item 3)"), times=1, seconds=3.0)
-    with LoopbackProcess(faults=(refused, Fault("500", Match(model="trunc"), times=1), hang)) as server:
+    with LoopbackProcess(latency=0.1, faults=(refused, Fault("500", Match(model="trunc"), times=1), hang)) as server:
         config = run_in(tmp_path, server.base_url, 8, skip_filter=True)
         (tmp_path / "set.jsonl").write_text((tmp_path / "in.jsonl").read_text().splitlines()[5] + "\n")
         config["dataset"]["decontaminate"] = [str(tmp_path / "set.jsonl")]

@@ -60,6 +60,6 @@ def test_the_command_that_an_export_prints_trains_a_model_with_trl(
     else:
         words = [sys.executable, "-c", words[2].replace("max_length=", "use_cpu=True, report_to='none', max_length=")]
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "train_loss" in done.stdout + done.stderr

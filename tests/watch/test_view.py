@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,7 @@ async def test_an_engine_starts_while_its_folder_is_being_looked_at(tmp_path: Pa
     def ask() -> None:
         while asking:
             holder(tmp_path)
+            time.sleep(0.001)  # a thread that waits for the interpreter right after it has taken the lock keeps it
 
     askers = [asyncio.create_task(asyncio.to_thread(ask)) for _ in range(2)]
     try:

@@ -91,7 +91,7 @@ def test_a_phone_shows_progress_time_and_money_first_and_a_search_finds_its_trac
         page.fill("#search", "")
         with page.expect_response("**/traces?sort=best**"):
             page.select_option("#sort", "best")
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(2000)
         keys = [json.loads(str(trace.get_attribute("data-key"))) for trace in page.locator("details.trace").all()]
         rows = [key["row"] for key in keys]
         scores = {line["row"]: line["score"] for line in finished.selected}

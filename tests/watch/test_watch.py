@@ -105,7 +105,7 @@ def test_piped_progress_is_one_short_line_and_the_log_has_rates_and_bottleneck(t
 
 @pytest.mark.slow
 def test_what_stopped_a_run_is_told(tmp_path: Path) -> None:
-    with LoopbackProcess(faults=(Fault("401", Match(model="trunc"), times=None),)) as server:
+    with LoopbackProcess(latency=0.1, faults=(Fault("401", Match(model="trunc"), times=None),)) as server:
         write_run(tmp_path, config_for(tmp_path, server.base_url), QUESTIONS)
         last = followed(tmp_path)[-1]
     assert last["ending"].startswith("stopped: ")
