@@ -44,7 +44,7 @@ def test_what_was_added_to_a_cards_header_by_hand_stays(finished: FinishedRun, t
     header = yaml.safe_load(card.read_text().split("\n---\n")[0])
     assert (header["license"], header["language"]) == ("mit", ["en", "de"])
     assert header["pretty_name"] == tmp_path.name, "what is ours is as it has become"
-    assert "The licence is for whoever" not in card.read_text()
+    assert "Before you publish this data set, add its licence" not in card.read_text()
 
 
 @pytest.mark.slow

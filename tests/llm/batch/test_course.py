@@ -50,6 +50,7 @@ async def test_a_batch_waits_no_longer_than_max_wait(tmp_path: Path) -> None:
         config = write(tmp_path, server.base_url, {"max_wait": "100ms"}, batched=("strong-a",))
         task = asyncio.create_task(run(config, up_to_step=2))
         await until(lambda: server.batches.batches, 30)
+        assert not task.done()
         task.cancel()
         await asyncio.wait([task])
 
